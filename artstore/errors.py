@@ -1,0 +1,95 @@
+"""Errors: one class for each thing that a caller can do next.
+
+    ArtstoreError
+    ├── NotFound        (LookupError)      ask for something else          exit 3
+    ├── Invalid         (ValueError)       change the input                exit 2
+    │   └── PathCollision                  two paths cannot live together
+    ├── Conflict                           look again, then retry          exit 4
+    ├── Corrupt                            run `artstore verify`           exit 5
+    ├── Unreachable     (ConnectionError)  wait; nothing is lost           exit 6
+    ├── Refused         (PermissionError)  change rights, space or quota   exit 7
+    │   ├── StorageFull                    free space, then repeat
+    │   └── ReadOnlyStore                  open it where it can be written
+    └── UpgradeNeeded                      install a newer artstore        exit 8
+
+The class says what to do; `code` is a stable word for the exact case. A message is one line: what is wrong, which one,
+what now.
+"""
+
+from __future__ import annotations
+
+
+class ArtstoreError(Exception):
+    """Everything that artstore raises on purpose."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call the class with the message alone, and `code` has no default to fall back to.
+        return _restore, (type(self), self.message, self.code)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def _restore(kind: type[ArtstoreError], message: str, code: str) -> ArtstoreError:
+    return kind(message, code=code)
+
+
+class NotFound(ArtstoreError, LookupError):
+    """What was asked for is not here."""
+
+    exit_code = 3
+
+
+class Invalid(ArtstoreError, ValueError):
+    """The input cannot mean anything; nothing was written."""
+
+    exit_code = 2
+
+
+class PathCollision(Invalid):
+    """Two paths that cannot both exist: a file and a folder of one name, or one path with two contents."""
+
+
+class Conflict(ArtstoreError):
+    """Somebody else was there first, or is there now."""
+
+    exit_code = 4
+
+
+class Corrupt(ArtstoreError):
+    """Bytes are not what their digest says, or are gone."""
+
+    exit_code = 5
+
+
+class Unreachable(ArtstoreError, ConnectionError):
+    """The other side did not answer; what is committed here stays committed here."""
+
+    exit_code = 6
+
+
+class Refused(ArtstoreError, PermissionError):
+    """The system or its owner does not allow it."""
+
+    exit_code = 7
+
+
+class StorageFull(Refused):
+    """No space, no inodes or no quota left; what was stored before is unharmed."""
+
+
+class ReadOnlyStore(Refused):
+    """The store can be read here, and not written."""
+
+
+class UpgradeNeeded(ArtstoreError):
+    """The store was written by a newer artstore than this one."""
+
+    exit_code = 8

@@ -1,0 +1,248 @@
+"""The fold: what an op does to a state.
+
+Pure and total: the same ops in the same order give the same state everywhere, and an op that does not apply is void,
+with a reason, alike everywhere. Numbers count a collection's commits in log order, and a deleted one is never used
+again. `latest` is not kept: it is the live version that was logged last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from artstore.model import records
+from artstore.model.records import AnyOp, VersionRecord
+from artstore.model.state import Alias, Collection, Logged, MemoryState, Row, Run, Synonym, Tag, Used, Version, View
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A row comes, in place of the one with its key."""
+
+    row: Row
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """A row goes."""
+
+    row: Row
+
+
+class Void(msgspec.Struct, frozen=True):
+    """An op that changes nothing, and why."""
+
+    reason: str
+
+
+Change = Put | Drop
+
+
+def fold(view: View, op_id: str, op: AnyOp, position: int) -> list[Change] | Void:
+    """What an op changes, where `position` is its place in the log, counted in ops from 1."""
+    return _RULES[type(op)](view, op_id, op, position)
+
+
+def fold_into(state: MemoryState, op_id: str, op: AnyOp, position: int) -> Void | None:
+    """Fold an op into a state in memory; answers why it was void, if it was."""
+    outcome = fold(state, op_id, op, position)
+    if isinstance(outcome, Void):
+        return outcome
+    for change in outcome:
+        if isinstance(change, Put):
+            state.put(change.row)
+        else:
+            state.drop(change.row)
+    return None
+
+
+def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[Change] | Void:
+    if view.collection(op_id) is not None:
+        # It counts once, at its first place: by now the collection may have another name, and versions.
+        return Void("it was created before")
+    there = view.collection_named(op.name)
+    if there is None:
+        row = Collection(
+            id=op_id,
+            name=op.name,
+            type=op.type,
+            description=op.description,
+            next_number=0,
+            created_us=op.at_us,
+        )
+        return [Put(row)]
+    if there.type != op.type:
+        return Void(f"{op.name!r} has the type {there.type!r}")
+    return [Put(Synonym(id=op_id, collection=there.id))]
+
+
+def _commit(view: View, _op_id: str, op: records.Commit, position: int) -> list[Change] | Void:
+    return _new_version(view, op.record, position)
+
+
+def _new_version(view: View, record: VersionRecord, position: int) -> list[Change] | Void:
+    collection = view.collection(record.collection)
+    if collection is None:
+        return Void("its collection was refused or is not known")
+    id_ = str(record.id)
+    if view.version(id_) is not None:
+        return Void("it was committed before")
+    version = Version(
+        id=id_,
+        collection=collection.id,
+        number=collection.next_number,
+        manifest=record.manifest,
+        entries=record.entries,
+        bytes=record.bytes,
+        created_us=record.created_us,
+        run=record.run,
+        description=record.description,
+        metadata=record.metadata,
+        ttl_s=None,
+        logged=position,
+        deleted=False,
+    )
+    changes: list[Change] = [
+        Put(version),
+        Put(msgspec.structs.replace(collection, next_number=collection.next_number + 1)),
+    ]
+    if record.run is not None:
+        changes.append(Put(Logged(run=record.run, version=id_, relogged=False)))
+    return changes
+
+
+def _relog(view: View, _op_id: str, op: records.Relog, position: int) -> list[Change] | Void:
+    target = view.version(op.target)
+    if target is None or target.deleted:
+        return _new_version(view, op.record, position)
+    changes: list[Change] = [Put(msgspec.structs.replace(target, logged=position))]
+    if op.record.run is not None and view.logged(op.record.run, target.id) is None:
+        changes.append(Put(Logged(run=op.record.run, version=target.id, relogged=True)))
+    return changes
+
+
+def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) -> list[Change] | Void:
+    collection = view.collection(op.collection)
+    if collection is None:
+        return Void("its collection was refused or is not known")
+    if op.version is None:
+        there = view.alias(collection.id, op.alias)
+        return Void("the alias was gone") if there is None else [Drop(there)]
+    version = _live(view, op.version)
+    if isinstance(version, Void):
+        return version
+    if version.collection != collection.id:
+        return Void("the version is of another collection")
+    return [Put(Alias(collection=collection.id, name=op.alias, version=version.id))]
+
+
+def _set_tag(view: View, _op_id: str, op: records.SetTag, _position: int) -> list[Change] | Void:
+    version = _live(view, op.version)
+    if isinstance(version, Void):
+        return version
+    tag = Tag(version=version.id, name=op.tag)
+    if op.present:
+        return [Put(tag)]
+    return [Drop(tag)] if tag in view.tags_of(version.id) else Void("the tag was gone")
+
+
+def _describe(view: View, _op_id: str, op: records.Describe, _position: int) -> list[Change] | Void:
+    if op.kind == "collection":
+        collection = view.collection(op.target)
+        if collection is None:
+            return Void("the collection was refused or is not known")
+        return [Put(msgspec.structs.replace(collection, description=op.text))]
+    return _edit(view, op.target, description=op.text)
+
+
+def _edit_metadata(view: View, _op_id: str, op: records.EditMetadata, _position: int) -> list[Change] | Void:
+    version = _live(view, op.version)
+    if isinstance(version, Void):
+        return version
+    kept = {key: value for key, value in version.metadata.items() if key not in op.remove}
+    return [Put(msgspec.structs.replace(version, metadata={**kept, **op.set}))]
+
+
+def _set_ttl(view: View, _op_id: str, op: records.SetTtl, _position: int) -> list[Change] | Void:
+    return _edit(view, op.version, ttl_s=op.ttl_s)
+
+
+def _rename(view: View, _op_id: str, op: records.Rename, _position: int) -> list[Change] | Void:
+    collection = view.collection(op.collection)
+    if collection is None:
+        return Void("the collection was refused or is not known")
+    there = view.collection_named(op.name)
+    if there is not None and there.id != collection.id:
+        return Void(f"{op.name!r} is another collection")
+    return [Put(msgspec.structs.replace(collection, name=op.name))]
+
+
+def _delete(view: View, _op_id: str, op: records.Delete, _position: int) -> list[Change] | Void:
+    version = _live(view, op.version)
+    if isinstance(version, Void):
+        return version
+    changes: list[Change] = [Put(msgspec.structs.replace(version, deleted=True))]
+    changes += [Drop(alias) for alias in view.aliases_of(version.id)]
+    changes += [Drop(tag) for tag in view.tags_of(version.id)]
+    return changes
+
+
+def _start_run(view: View, _op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
+    before = view.run(op.run)
+    run = Run(
+        id=op.run,
+        name=op.name,
+        job_type=op.job_type,
+        group=op.group,
+        config=op.config,
+        state="running",
+        started_us=op.at_us if before is None else before.started_us,
+        ended_us=None,
+    )
+    return [Put(run)]
+
+
+def _finish_run(view: View, _op_id: str, op: records.FinishRun, _position: int) -> list[Change] | Void:
+    run = view.run(op.run)
+    if run is None:
+        return Void("the run is not known")
+    return [Put(msgspec.structs.replace(run, state=op.state, ended_us=op.at_us))]
+
+
+def _use(view: View, _op_id: str, op: records.Use, _position: int) -> list[Change] | Void:
+    if view.run(op.run) is None:
+        return Void("the run is not known")
+    return [Put(Used(run=op.run, used_project=op.project, version=op.version))]
+
+
+def _live(view: View, id_: str) -> Version | Void:
+    version = view.version(id_)
+    if version is None:
+        return Void("the version is not known")
+    return Void("the version was deleted") if version.deleted else version
+
+
+def _edit(view: View, id_: str, **fields: object) -> list[Change] | Void:
+    version = _live(view, id_)
+    if isinstance(version, Void):
+        return version
+    return [Put(msgspec.structs.replace(version, **fields))]
+
+
+# Any: each rule takes the one kind of op that it stands beside.
+_Rule = Callable[[View, str, Any, int], list[Change] | Void]
+_RULES: Final[dict[type[records.Op], _Rule]] = {
+    records.Create: _create,
+    records.Commit: _commit,
+    records.Relog: _relog,
+    records.MoveAlias: _move_alias,
+    records.SetTag: _set_tag,
+    records.Describe: _describe,
+    records.EditMetadata: _edit_metadata,
+    records.SetTtl: _set_ttl,
+    records.Rename: _rename,
+    records.Delete: _delete,
+    records.StartRun: _start_run,
+    records.FinishRun: _finish_run,
+    records.Use: _use,
+}

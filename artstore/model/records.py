@@ -1,0 +1,269 @@
+"""Records: the ops that change state, and the transactions that hold them.
+
+An op is an immutable record with an id, the digest of its canonical bytes: JSON with sorted keys and no spaces. Bytes
+that were read are kept as they are, so fields that a newer artstore added survive. An op of an unknown kind stops with
+UpgradeNeeded: to skip it would be to guess. Every op holds a random nonce, so that doing, undoing and doing again are
+three ops. Ops name collections and versions by id, never by name or number.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from artstore.errors import Corrupt, UpgradeNeeded
+from artstore.model.digest import Digest
+
+FORMAT: Final = 1
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is for ever. Its digest is the version's id; it holds no number, since numbers are labels."""
+
+    collection: str
+    """Id of the collection: the id of the op that created it."""
+    manifest: str
+    """Digest of the manifest's full form."""
+    created_us: int
+    """Microseconds since 1970, UTC, by the clock of the machine that made it."""
+    run: str | None
+    """Id of the run that made it."""
+    description: str | None
+    metadata: dict[str, Any]
+    """As it was at commit; later edits are ops of their own."""
+    entries: int
+    bytes: int
+    """Sum of the entries' sizes, references included."""
+    nonce: str
+
+    @property
+    def id(self) -> Digest:
+        """The version's id."""
+        return Digest.of(_encoder.encode(self))
+
+
+class Op(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
+    """One change of state."""
+
+    at_us: int
+    """Microseconds since 1970, UTC. For people; nothing is ever decided by it."""
+    nonce: str
+
+
+class Create(Op, frozen=True, kw_only=True, tag="create"):
+    """A collection comes to be; its id is this op's id. Where name and type exist already, it is that collection."""
+
+    name: str
+    type: str
+    description: str | None
+
+
+class Commit(Op, frozen=True, kw_only=True, tag="commit"):
+    """A version comes to be, with the collection's next number."""
+
+    record: VersionRecord
+
+
+class Relog(Op, frozen=True, kw_only=True, tag="relog"):
+    """Content equal to an earlier version's was committed again: no new version, but `latest` is that one now.
+
+    Where the target is deleted by then, the record is a new version.
+    """
+
+    target: str
+    record: VersionRecord
+
+
+class MoveAlias(Op, frozen=True, kw_only=True, tag="alias"):
+    """An alias moves to a version of its collection, or goes."""
+
+    collection: str
+    alias: str
+    before: str | None
+    """Id of the version that the writer saw it stand on."""
+    version: str | None
+    """Id of the version where it stands from now on; None: nowhere."""
+
+
+class SetTag(Op, frozen=True, kw_only=True, tag="tag"):
+    """A tag is put on a version or taken off."""
+
+    version: str
+    tag: str
+    present: bool
+
+
+class Describe(Op, frozen=True, kw_only=True, tag="describe"):
+    """The description of a version or a collection is another one."""
+
+    kind: Literal["version", "collection"]
+    target: str
+    text: str | None
+
+
+class EditMetadata(Op, frozen=True, kw_only=True, tag="metadata"):
+    """Some keys of a version's metadata are set, some go. Per key the last in the order wins."""
+
+    version: str
+    set: dict[str, Any]
+    remove: list[str]
+
+
+class SetTtl(Op, frozen=True, kw_only=True, tag="ttl"):
+    """How long a version is to live."""
+
+    version: str
+    ttl_s: float | None
+    """Seconds from its creation; None: for ever."""
+
+
+class Rename(Op, frozen=True, kw_only=True, tag="rename"):
+    """A collection has another name."""
+
+    collection: str
+    name: str
+
+
+class Delete(Op, frozen=True, kw_only=True, tag="delete"):
+    """A version goes. Its number is never used again."""
+
+    version: str
+
+
+class StartRun(Op, frozen=True, kw_only=True, tag="run"):
+    """A run begins."""
+
+    run: str
+    """Id, unique in its project."""
+    name: str | None
+    job_type: str | None
+    group: str | None
+    config: dict[str, Any]
+
+
+class FinishRun(Op, frozen=True, kw_only=True, tag="finish-run"):
+    """A run ends."""
+
+    run: str
+    state: Literal["finished", "crashed"]
+
+
+class Use(Op, frozen=True, kw_only=True, tag="use"):
+    """A run read a version."""
+
+    run: str
+    project: str
+    """Where the version lives."""
+    version: str
+
+
+AnyOp = (
+    Create
+    | Commit
+    | Relog
+    | MoveAlias
+    | SetTag
+    | Describe
+    | EditMetadata
+    | SetTtl
+    | Rename
+    | Delete
+    | StartRun
+    | FinishRun
+    | Use
+)
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+    """Ops of one project that hold together or not at all, chained to what was before them."""
+
+    format: int
+    project: str
+    log: str
+    """Random id of the log, 32 hex digits."""
+    seq: int
+    """Place in the log, from 1, without gaps."""
+    before: str | None
+    """Digest of the transaction before; None for the first."""
+    ops: list[msgspec.Raw]
+
+
+_op_decoder = msgspec.json.Decoder(AnyOp)
+_transaction_decoder = msgspec.json.Decoder(Transaction)
+_KINDS: Final = frozenset(
+    kind.__struct_config__.tag
+    for kind in (
+        Create,
+        Commit,
+        Relog,
+        MoveAlias,
+        SetTag,
+        Describe,
+        EditMetadata,
+        SetTtl,
+        Rename,
+        Delete,
+        StartRun,
+        FinishRun,
+        Use,
+    )
+)
+
+
+class _Kind(msgspec.Struct):
+    op: str
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+_kind_decoder = msgspec.json.Decoder(_Kind)
+_format_decoder = msgspec.json.Decoder(_Format)
+
+
+def encode_op(op: Op) -> bytes:
+    """The canonical bytes of an op, which its id is the digest of."""
+    return _encoder.encode(op)
+
+
+def decode_op(data: bytes) -> AnyOp:
+    """Read an op. Raises UpgradeNeeded on a kind that this version does not know, Corrupt on what is none."""
+    try:
+        kind = _kind_decoder.decode(data).op
+        if kind not in _KINDS:
+            message = (
+                f"the log holds an op of the kind {kind!r}, which this artstore does not know: install a newer one"
+            )
+            raise UpgradeNeeded(message, code="unknown-op")
+        op: AnyOp = _op_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"the log holds an op that cannot be read: {error}. Run `artstore verify`"
+        raise Corrupt(message, code="op-damaged") from error
+    return op
+
+
+def kind_of(op: Op) -> str:
+    """The word that stands for its kind in the log."""
+    return str(op.__struct_config__.tag)
+
+
+def encode_transaction(transaction: Transaction) -> bytes:
+    """The canonical bytes of a transaction, which the next one names by digest."""
+    return _encoder.encode(transaction)
+
+
+def decode_transaction(data: bytes) -> Transaction:
+    """Read a transaction. Raises UpgradeNeeded on a newer format, Corrupt on what is none."""
+    try:
+        found = _format_decoder.decode(data).format
+        if found > FORMAT:
+            message = f"the log has the format {found}, this artstore reads {FORMAT}: install a newer one"
+            raise UpgradeNeeded(message, code="newer-log")
+        return _transaction_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"a transaction of the log cannot be read: {error}. Run `artstore verify`"
+        raise Corrupt(message, code="op-damaged") from error

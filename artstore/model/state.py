@@ -1,0 +1,240 @@
+"""State: the values that a log folds to.
+
+Each value is one row, found again by its `key`. A `View` is whatever can be asked for them: a dictionary in memory, or
+the catalog. The fold asks a view and answers with changes, so that there is one set of rules for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+import msgspec
+
+from artstore.model.digest import Digest
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """A named, typed series of versions."""
+
+    id: str
+    name: str
+    type: str
+    description: str | None
+    next_number: int
+    created_us: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.id,)
+
+
+class Synonym(msgspec.Struct, frozen=True, kw_only=True):
+    """A second id of a collection: it was created twice, apart."""
+
+    id: str
+    collection: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.id,)
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable commit, and what may be edited around it."""
+
+    id: str
+    collection: str
+    number: int
+    manifest: str
+    """Digest of its manifest's full form."""
+    entries: int
+    bytes: int
+    created_us: int
+    run: str | None
+    description: str | None
+    metadata: dict[str, Any]
+    ttl_s: float | None
+    logged: int
+    """Place in the log where it was last logged; `latest` is the live version with the highest."""
+    deleted: bool
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.id,)
+
+
+class Alias(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that stands on a version of a collection, and can move."""
+
+    collection: str
+    name: str
+    version: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.collection, self.name)
+
+
+class Tag(msgspec.Struct, frozen=True, kw_only=True):
+    """A word on a version."""
+
+    version: str
+    name: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.version, self.name)
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Who made versions and what it used."""
+
+    id: str
+    name: str | None
+    job_type: str | None
+    group: str | None
+    config: dict[str, Any]
+    state: Literal["running", "finished", "crashed"]
+    started_us: int
+    ended_us: int | None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.id,)
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """A run read a version, of this project or another."""
+
+    run: str
+    used_project: str
+    """Where the version lives."""
+    version: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.run, self.used_project, self.version)
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """A run logged a version."""
+
+    run: str
+    version: str
+    relogged: bool
+    """The version was there already, with the same content: not an edge of the lineage graph."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.run, self.version)
+
+
+Row = Collection | Synonym | Version | Alias | Tag | Run | Used | Logged
+ROW_KINDS: Final[tuple[type[Row], ...]] = (Collection, Synonym, Version, Alias, Tag, Run, Used, Logged)
+
+R = TypeVar("R", Collection, Synonym, Version, Alias, Tag, Run, Used, Logged)
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class View(Protocol):
+    """What the fold needs to know of the state of one project."""
+
+    def collection(self, id: str) -> Collection | None:
+        """The collection with this id, or with this synonym."""
+
+    def collection_named(self, name: str) -> Collection | None:
+        """The collection that has this name now."""
+
+    def version(self, id: str) -> Version | None:
+        """The version with this id, deleted ones too."""
+
+    def aliases_of(self, version: str) -> list[Alias]:
+        """Where a version can be found."""
+
+    def tags_of(self, version: str) -> list[Tag]:
+        """What is written on a version."""
+
+    def alias(self, collection: str, name: str) -> Alias | None:
+        """Where an alias stands."""
+
+    def run(self, id: str) -> Run | None:
+        """The run with this id."""
+
+    def logged(self, run: str, version: str) -> Logged | None:
+        """Whether a run logged a version."""
+
+
+class MemoryState:
+    """The state of one project as dictionaries."""
+
+    def __init__(self) -> None:
+        self.rows: dict[type[Row], dict[tuple[str, ...], Row]] = {kind: {} for kind in ROW_KINDS}
+
+    def put(self, row: Row) -> None:
+        """Add a row, or replace the one with its key."""
+        self.rows[type(row)][row.key] = row
+
+    def drop(self, row: Row) -> None:
+        """Remove the row with this key, which must be there."""
+        del self.rows[type(row)][row.key]
+
+    def collection(self, id: str) -> Collection | None:
+        """See View."""
+        synonym = self._get(Synonym, id)
+        return self._get(Collection, synonym.collection if synonym else id)
+
+    def collection_named(self, name: str) -> Collection | None:
+        """See View."""
+        return next((row for row in self.all(Collection) if row.name == name), None)
+
+    def version(self, id: str) -> Version | None:
+        """See View."""
+        return self._get(Version, id)
+
+    def aliases_of(self, version: str) -> list[Alias]:
+        """See View."""
+        return [row for row in self.all(Alias) if row.version == version]
+
+    def tags_of(self, version: str) -> list[Tag]:
+        """See View."""
+        return [row for row in self.all(Tag) if row.version == version]
+
+    def alias(self, collection: str, name: str) -> Alias | None:
+        """See View."""
+        return self._get(Alias, collection, name)
+
+    def run(self, id: str) -> Run | None:
+        """See View."""
+        return self._get(Run, id)
+
+    def logged(self, run: str, version: str) -> Logged | None:
+        """See View."""
+        return self._get(Logged, run, version)
+
+    def all(self, kind: type[R]) -> list[R]:
+        """Every row of a kind."""
+        return [row for row in self.rows[kind].values() if isinstance(row, kind)]
+
+    def hash(self) -> Digest:
+        """One digest for the whole state: two states are equal if it is."""
+        return hash_of_rows(row for rows in self.rows.values() for row in rows.values())
+
+    def _get(self, kind: type[R], *key: str) -> R | None:
+        row = self.rows[kind].get(key)
+        return row if isinstance(row, kind) else None
+
+
+def hash_of_rows(rows: Iterable[Row]) -> Digest:
+    """The digest of a set of rows, in whatever order they come."""
+    lines = sorted(type(row).__name__.encode() + b" " + _encoder.encode(row) for row in rows)
+    return Digest.of(b"\n".join(lines))

@@ -1,0 +1,463 @@
+"""The fold: every rule, and every reason why an op can be void."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from artstore.model.digest import Digest
+from artstore.model.fold import Void, fold_into
+from artstore.model.records import (
+    AnyOp,
+    Commit,
+    Create,
+    Delete,
+    Describe,
+    EditMetadata,
+    FinishRun,
+    MoveAlias,
+    Relog,
+    Rename,
+    SetTag,
+    SetTtl,
+    StartRun,
+    Use,
+    VersionRecord,
+    encode_op,
+)
+from artstore.model.state import Alias, Collection, Logged, MemoryState, Run, Synonym, Tag, Used, Version
+
+
+class Log:
+    """A log that is folded as it is written."""
+
+    def __init__(self) -> None:
+        self.state = MemoryState()
+        self.position = 0
+        self.voids: list[str] = []
+        self.nonces = 0
+
+    def add(self, op: AnyOp) -> str:
+        """Append an op; answers its id."""
+        self.position += 1
+        op_id = str(Digest.of(encode_op(op)))
+        outcome = fold_into(self.state, op_id, op, self.position)
+        if isinstance(outcome, Void):
+            self.voids.append(outcome.reason)
+        return op_id
+
+    def nonce(self) -> str:
+        self.nonces += 1
+        return str(self.nonces)
+
+    def create(self, name: str = "cats", type: str = "dataset") -> str:
+        return self.add(Create(at_us=self.position, nonce=self.nonce(), name=name, type=type, description=None))
+
+    def record(self, collection: str, *, manifest: str = "blake3:m", run: str | None = None) -> VersionRecord:
+        return VersionRecord(
+            collection=collection,
+            manifest=manifest,
+            created_us=1,
+            run=run,
+            description=None,
+            metadata={"a": 1, "b": 2},
+            entries=1,
+            bytes=2,
+            nonce=self.nonce(),
+        )
+
+    def commit(self, collection: str, *, run: str | None = None) -> str:
+        record = self.record(collection, run=run)
+        self.add(Commit(at_us=1, nonce=self.nonce(), record=record))
+        return str(record.id)
+
+    def relog(self, target: str, record: VersionRecord) -> None:
+        self.add(Relog(at_us=1, nonce=self.nonce(), target=target, record=record))
+
+    def alias(self, collection: str, name: str, version: str | None) -> None:
+        self.add(
+            MoveAlias(at_us=1, nonce=self.nonce(), collection=collection, alias=name, before=None, version=version)
+        )
+
+    def tag(self, version: str, tag: str, *, present: bool = True) -> None:
+        self.add(SetTag(at_us=1, nonce=self.nonce(), version=version, tag=tag, present=present))
+
+    def delete(self, version: str) -> None:
+        self.add(Delete(at_us=1, nonce=self.nonce(), version=version))
+
+    def start(self, run: str, at_us: int = 1) -> None:
+        self.add(
+            StartRun(at_us=at_us, nonce=self.nonce(), run=run, name=None, job_type=None, group=None, config={"x": 1})
+        )
+
+    def version(self, id_: str) -> Version:
+        found = self.state.version(id_)
+        assert found is not None
+        return found
+
+    def number(self, id_: str) -> int:
+        return self.version(id_).number
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def test_a_collection_has_the_id_of_the_op_that_created_it(log: Log) -> None:
+    """Names move; what refers to a collection must not."""
+    id_ = log.create("cats", "dataset")
+    expected = Collection(id=id_, name="cats", type="dataset", description=None, next_number=0, created_us=0)
+
+    assert [expected] == log.state.all(Collection)
+
+
+def test_a_collection_created_twice_is_one(log: Log) -> None:
+    """Two machines that made it apart must not end with two, nor may what refers to the second be lost."""
+    first, second = log.create(), log.create()
+    one, other = log.commit(first), log.commit(second)
+
+    assert [Synonym(id=second, collection=first)] == log.state.all(Synonym)
+    assert [0, 1] == [log.number(one), log.number(other)]
+
+
+def test_a_name_keeps_its_type(log: Log) -> None:
+    """A type clash refuses that op and what refers to it, and nothing else waits behind it."""
+    first, clash = log.create("cats", "dataset"), log.create("cats", "model")
+    log.commit(clash)
+    log.commit(first)
+
+    assert log.voids == ["'cats' has the type 'dataset'", "its collection was refused or is not known"]
+    assert [0] == [version.number for version in log.state.all(Version)]
+
+
+def test_the_op_that_created_a_collection_creates_it_once(log: Log) -> None:
+    """Read a second time after a rename, it would begin again at v0, over the versions that are there."""
+    create = Create(at_us=1, nonce="n", name="cats", type="dataset", description=None)
+    collection = log.add(create)
+    log.commit(collection)
+    log.add(Rename(at_us=1, nonce="r", collection=collection, name="dogs"))
+    log.add(create)
+
+    assert log.voids == ["it was created before"]
+    assert [("dogs", 1)] == [(row.name, row.next_number) for row in log.state.all(Collection)]
+
+
+def test_a_synonym_is_created_once(log: Log) -> None:
+    """As above, for an id that stands for another's collection."""
+    first = log.create()
+    again = Create(at_us=1, nonce="again", name="cats", type="dataset", description=None)
+    synonym = log.add(again)
+    log.add(Rename(at_us=1, nonce="r", collection=first, name="dogs"))
+    log.add(again)
+    log.commit(synonym)
+
+    assert log.voids == ["it was created before"]
+    assert [first] == [version.collection for version in log.state.all(Version)]
+
+
+def test_numbers_count_commits(log: Log) -> None:
+    cats, dogs = log.create("cats"), log.create("dogs")
+
+    assert [0, 1, 0, 2] == [log.number(log.commit(each)) for each in (cats, cats, dogs, cats)]
+
+
+def test_a_deleted_number_is_never_used_again(log: Log) -> None:
+    """Somewhere a paper says `cats:v1`. It may be gone; it must not be something else."""
+    cats = log.create()
+    versions = [log.commit(cats) for _ in range(3)]
+    for version in reversed(versions):
+        log.delete(version)
+
+    assert log.number(log.commit(cats)) == 3
+    assert [True] * 3 == [log.version(version).deleted for version in versions]
+
+
+def test_a_record_is_committed_once(log: Log) -> None:
+    """P13. A commit that was tried again after a lost answer is one version, with one number."""
+    cats = log.create()
+    record = log.record(cats)
+    for _ in range(2):
+        log.add(Commit(at_us=1, nonce=log.nonce(), record=record))
+
+    assert log.voids == ["it was committed before"]
+    assert [0] == [version.number for version in log.state.all(Version)]
+
+
+def test_a_deleted_record_does_not_come_back(log: Log) -> None:
+    cats = log.create()
+    record = log.record(cats)
+    log.add(Commit(at_us=1, nonce=log.nonce(), record=record))
+    log.delete(str(record.id))
+    log.add(Commit(at_us=1, nonce=log.nonce(), record=record))
+
+    assert log.voids == ["it was committed before"]
+    assert log.version(str(record.id)).deleted
+
+
+def test_a_commit_keeps_what_its_record_says(log: Log) -> None:
+    cats = log.create()
+    record = log.record(cats, run="r")
+    log.add(Commit(at_us=5, nonce="n", record=record))
+    expected = Version(
+        id=str(record.id),
+        collection=cats,
+        number=0,
+        manifest="blake3:m",
+        entries=1,
+        bytes=2,
+        created_us=1,
+        run="r",
+        description=None,
+        metadata={"a": 1, "b": 2},
+        ttl_s=None,
+        logged=2,
+        deleted=False,
+    )
+
+    assert [expected] == log.state.all(Version)
+    assert [Logged(run="r", version=str(record.id), relogged=False)] == log.state.all(Logged)
+
+
+def test_equal_content_is_no_new_version(log: Log) -> None:
+    """It is the latest again, and the run that logged it later is no second producer: lineage would go in circles."""
+    cats = log.create()
+    first = log.commit(cats, run="one")
+    log.commit(cats)
+    log.relog(first, log.record(cats, run="two"))
+    log.relog(first, log.record(cats, run="one"))
+
+    assert len(log.state.all(Version)) == 2
+    assert log.version(first).logged == 5
+    assert [("one", False), ("two", True)] == [(row.run, row.relogged) for row in log.state.all(Logged)]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_equal_content_of_a_deleted_version_is_a_new_one(log: Log, is_known: bool) -> None:
+    """Somebody deleted it a moment before: what was logged must not go with it."""
+    cats = log.create()
+    first = log.commit(cats)
+    log.delete(first)
+    record = log.record(cats)
+    log.relog(first if is_known else "blake3:unknown", record)
+
+    assert log.number(str(record.id)) == 1
+    assert not log.version(str(record.id)).deleted
+
+
+def test_a_relog_into_a_refused_collection_is_void(log: Log) -> None:
+    log.relog("blake3:unknown", log.record("blake3:refused"))
+
+    assert log.voids == ["its collection was refused or is not known"]
+
+
+def test_an_alias_stands_on_one_version(log: Log) -> None:
+    cats = log.create()
+    first, second = log.commit(cats), log.commit(cats)
+    log.alias(cats, "best", first)
+    log.alias(cats, "best", second)
+
+    assert [Alias(collection=cats, name="best", version=second)] == log.state.all(Alias)
+
+
+def test_an_alias_goes(log: Log) -> None:
+    cats = log.create()
+    log.alias(cats, "best", log.commit(cats))
+    log.alias(cats, "best", None)
+    log.alias(cats, "best", None)
+
+    assert log.state.all(Alias) == []
+    assert log.voids == ["the alias was gone"]
+
+
+def test_an_alias_can_be_moved_through_a_synonym(log: Log) -> None:
+    """Whoever created the collection second must move the same alias, not one of its own."""
+    first, second = log.create(), log.create()
+    version = log.commit(first)
+    log.alias(first, "best", version)
+    log.alias(second, "best", None)
+
+    assert log.state.all(Alias) == []
+
+
+@pytest.mark.parametrize(
+    ("which", "reason"),
+    [
+        ("unknown", "the version is not known"),
+        ("deleted", "the version was deleted"),
+        ("dog", "the version is of another collection"),
+    ],
+)
+def test_an_alias_stands_only_on_a_live_version_of_its_collection(log: Log, which: str, reason: str) -> None:
+    """`cats:best` that gives a dog, or nothing, is worse than none."""
+    cats = log.create("cats")
+    targets = {"unknown": "blake3:u", "deleted": log.commit(cats), "dog": log.commit(log.create("dogs"))}
+    log.delete(targets["deleted"])
+    log.alias(cats, "best", targets[which])
+
+    assert log.voids == [reason]
+    assert log.state.all(Alias) == []
+
+
+def test_an_alias_in_a_refused_collection_is_void(log: Log) -> None:
+    log.alias("blake3:refused", "best", None)
+
+    assert log.voids == ["its collection was refused or is not known"]
+
+
+def test_a_tag_comes_and_goes(log: Log) -> None:
+    version = log.commit(log.create())
+    log.tag(version, "good")
+    log.tag(version, "good")
+    log.tag(version, "seen")
+    log.tag(version, "good", present=False)
+    log.tag(version, "good", present=False)
+
+    assert [Tag(version=version, name="seen")] == log.state.all(Tag)
+    assert log.voids == ["the tag was gone"]
+
+
+def test_metadata_change_by_the_key(log: Log) -> None:
+    """Two people who edit two keys must both be heard; the last in the order wins for one key."""
+    version = log.commit(log.create())
+    log.add(EditMetadata(at_us=1, nonce="1", version=version, set={"c": 3}, remove=["a", "missing"]))
+    log.add(EditMetadata(at_us=1, nonce="2", version=version, set={"b": None, "a": 9}, remove=["a"]))
+
+    assert log.version(version).metadata == {"a": 9, "b": None, "c": 3}
+
+
+def test_descriptions_are_of_versions_and_of_collections(log: Log) -> None:
+    cats = log.create()
+    version = log.commit(cats)
+    log.add(Describe(at_us=1, nonce="1", kind="collection", target=cats, text="all cats"))
+    log.add(Describe(at_us=1, nonce="2", kind="version", target=version, text="some cats"))
+
+    assert ("all cats", "some cats") == (log.state.all(Collection)[0].description, log.version(version).description)
+
+
+def test_a_collection_that_is_not_known_cannot_be_described_or_renamed(log: Log) -> None:
+    log.add(Describe(at_us=1, nonce="1", kind="collection", target="blake3:u", text=""))
+    log.add(Rename(at_us=1, nonce="2", collection="blake3:u", name="dogs"))
+
+    assert log.voids == ["the collection was refused or is not known"] * 2
+
+
+def test_a_time_to_live_is_set_and_lifted(log: Log) -> None:
+    version = log.commit(log.create())
+    log.add(SetTtl(at_us=1, nonce="1", version=version, ttl_s=60.0))
+    before = log.version(version).ttl_s
+    log.add(SetTtl(at_us=1, nonce="2", version=version, ttl_s=None))
+
+    assert (60.0, None) == (before, log.version(version).ttl_s)
+
+
+def test_a_renamed_collection_is_the_same_one(log: Log) -> None:
+    """Its versions, numbers and aliases stay; the old name is free for another."""
+    cats = log.create("cats")
+    version = log.commit(cats)
+    log.add(Rename(at_us=1, nonce="1", collection=cats, name="lions"))
+    log.add(Rename(at_us=1, nonce="2", collection=cats, name="lions"))
+    new = log.create("cats", "model")
+
+    assert {"lions": 1, "cats": 0} == {row.name: row.next_number for row in log.state.all(Collection)}
+    assert (cats, new) == (log.version(version).collection, log.state.all(Collection)[1].id)
+    assert log.voids == []
+
+
+def test_a_rename_does_not_take_anothers_name(log: Log) -> None:
+    """Two collections of one name: a reference would mean either."""
+    cats, _dogs = log.create("cats"), log.create("dogs")
+    log.add(Rename(at_us=1, nonce="1", collection=cats, name="dogs"))
+
+    assert log.voids == ["'dogs' is another collection"]
+    assert {"cats", "dogs"} == {row.name for row in log.state.all(Collection)}
+
+
+def test_a_deleted_version_loses_its_labels_and_keeps_its_number(log: Log) -> None:
+    cats = log.create()
+    kept, gone = log.commit(cats), log.commit(cats)
+    for version in (kept, gone):
+        log.alias(cats, f"alias-{version}", version)
+        log.tag(version, "tag")
+    log.delete(gone)
+
+    assert [kept] == [alias.version for alias in log.state.all(Alias)]
+    assert [kept] == [tag.version for tag in log.state.all(Tag)]
+    assert (1, True) == (log.number(gone), log.version(gone).deleted)
+
+
+@pytest.mark.parametrize("which", ["unknown", "deleted"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: Delete(at_us=1, nonce="x", version=v),
+        lambda v: SetTag(at_us=1, nonce="x", version=v, tag="t", present=True),
+        lambda v: SetTag(at_us=1, nonce="x", version=v, tag="t", present=False),
+        lambda v: Describe(at_us=1, nonce="x", kind="version", target=v, text="t"),
+        lambda v: EditMetadata(at_us=1, nonce="x", version=v, set={}, remove=[]),
+        lambda v: SetTtl(at_us=1, nonce="x", version=v, ttl_s=1.0),
+    ],
+    ids=["delete", "tag", "untag", "describe", "metadata", "ttl"],
+)
+def test_only_live_versions_change(log: Log, which: Literal["unknown", "deleted"], change: Any) -> None:
+    """An edit that crossed a deletion is void alike everywhere; nothing comes back to life by it."""
+    version = log.commit(log.create())
+    log.delete(version)
+    before = log.state.hash()
+    log.add(change(version if which == "deleted" else "blake3:u"))
+
+    assert [{"unknown": "the version is not known", "deleted": "the version was deleted"}[which]] == log.voids
+    assert before == log.state.hash()
+
+
+def test_a_run_starts_ends_and_may_be_resumed(log: Log) -> None:
+    """A resumed run keeps when it began, and runs again."""
+    log.start("r", at_us=10)
+    log.add(FinishRun(at_us=20, nonce="f", run="r", state="crashed"))
+    crashed = log.state.run("r")
+    log.start("r", at_us=30)
+
+    expected = Run(
+        id="r", name=None, job_type=None, group=None, config={"x": 1}, state="crashed", started_us=10, ended_us=20
+    )
+    assert expected == crashed
+    assert msgspec.structs.replace(expected, state="running", ended_us=None) == log.state.run("r")
+
+
+def test_what_a_run_used_is_kept(log: Log) -> None:
+    """The version may live in another project, or not be here yet: the edge must not wait for it."""
+    log.start("r")
+    for _ in range(2):
+        log.add(Use(at_us=1, nonce=log.nonce(), run="r", project="elsewhere", version="blake3:u"))
+
+    assert [Used(run="r", used_project="elsewhere", version="blake3:u")] == log.state.all(Used)
+
+
+def test_a_run_that_never_started_uses_and_ends_nothing(log: Log) -> None:
+    log.add(Use(at_us=1, nonce="u", run="r", project="p", version="v"))
+    log.add(FinishRun(at_us=1, nonce="f", run="r", state="finished"))
+
+    assert log.voids == ["the run is not known"] * 2
+    assert MemoryState().hash() == log.state.hash()
+
+
+def test_the_order_of_rows_does_not_change_the_hash() -> None:
+    """Two stores that folded the same ops compare by it, however their tables are laid out."""
+    rows = [Tag(version="v", name=name) for name in "abc"]
+    one, other = MemoryState(), MemoryState()
+    for row in rows:
+        one.put(row)
+    for row in reversed(rows):
+        other.put(row)
+
+    assert one.hash() == other.hash()
+
+
+def test_any_other_state_has_another_hash() -> None:
+    one, other = MemoryState(), MemoryState()
+    one.put(Tag(version="v", name="a"))
+    other.put(Alias(collection="c", version="v", name="a"))
+
+    assert len({one.hash(), other.hash(), MemoryState().hash()}) == 3
