@@ -1,0 +1,343 @@
+"""Blobs: immutable bytes named by their digest, however they are stored.
+
+Readers ask here and never learn whether a blob is a file of its own or lies in a pack. Nothing is handed out
+unverified: a small blob is hashed, a large one is checked block by block against the checksums kept with it, and hashed
+as a whole where it has none. What is found damaged is an error that names it; `verify` puts it aside, and the next
+`put` of the same bytes stores them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from blake3 import blake3
+from xxhash import xxh3_64_digest
+
+from artstore.errors import Corrupt
+from artstore.model.digest import Digest
+from artstore.storage import packs, whole
+from artstore.storage.database import Connections
+from artstore.storage.files import read_exactly, storage_error
+
+SMALL: Final = 1 << 20
+"""Blobs up to this many bytes lie in packs, larger ones are files of their own."""
+WHOLE: Final = 0
+"""The number in place of a pack's for a file of the blob's own."""
+
+_O_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
+"""What opening or reading says where something else stands in place of the file."""
+_LOOKUP: Final = 5_000
+
+
+Ids = dict[bytes, int]
+"""Row numbers of blobs by digest."""
+
+
+class Place(NamedTuple):
+    """Where the bytes of a blob are."""
+
+    digest: Digest
+    size: int
+    path: str
+    offset: int
+    sums: bytes | None
+    is_whole: bool
+
+
+class Blobs:
+    """The blobs of a store."""
+
+    def __init__(self, root: Path, catalog: Connections) -> None:
+        self._root = root
+        self._packs = str(root / "packs") + os.sep
+        self._catalog = catalog
+
+    def known(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of the digests that are stored, synced, and not condemned by `gc`."""
+        found: set[bytes] = set()
+        for start in range(0, len(digests), _LOOKUP):
+            some = digests[start : start + _LOOKUP]
+            sql = (
+                f"SELECT digest FROM blob WHERE digest IN ({','.join('?' * len(some))}) AND condemned IS NULL "
+                "AND EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)"
+            )
+            found.update(digest for (digest,) in self._catalog.rows(sql, tuple(some)))
+        return found
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever stored."""
+        return self._catalog.one("SELECT 1 FROM blob LIMIT 1") is None
+
+    def add_pack(self, name: str, size: int, members: Iterable[packs.Member], *, acquit: bool = True) -> Ids:
+        """Make a published and synced pack's blobs known, and fit to be relied on again, unless acquit is False.
+
+        Answers their row numbers, which hold while the session that stored them lives.
+        """
+        with self._catalog.write():
+            self._catalog.execute("INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)", (name, size))
+            pack = self._number("SELECT id FROM pack WHERE name = ?", name)
+        # In the order of the index, which is filled from one end then instead of all over.
+        ordered = sorted(members)
+        found: Ids = {}
+        for start in range(0, len(ordered), _LOOKUP):
+            some = ordered[start : start + _LOOKUP]
+            with self._catalog.write():
+                ids = self._intern([(m.digest, m.size, m.checksum.to_bytes(8, "big")) for m in some], acquit=acquit)
+                rows = [(ids[m.digest], pack, m.offset) for m in some]
+                self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
+            found.update(ids)
+        return found
+
+    def add_whole(self, blobs: Sequence[whole.Stored]) -> None:
+        """Make published and synced files known."""
+        for start in range(0, len(blobs), _LOOKUP):
+            some = blobs[start : start + _LOOKUP]
+            with self._catalog.write():
+                ids = self._intern([(blob.digest, blob.size, blob.sums or None) for blob in some], acquit=True)
+                rows = [(ids[blob.digest], WHOLE, 0) for blob in some]
+                # A rebuild meets the file first and learns its checksums from the log.
+                summed = [(blob.sums, ids[blob.digest]) for blob in some if blob.sums]
+                self._catalog.executemany("UPDATE blob SET sums = ? WHERE id = ? AND sums IS NULL", summed)
+                self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
+
+    def expect(self, blobs: Sequence[tuple[Digest, int]]) -> None:
+        """Make blobs known that a manifest names and that, perhaps, are not here; the size that it gives is right."""
+        for start in range(0, len(blobs), _LOOKUP):
+            with self._catalog.write():
+                some = blobs[start : start + _LOOKUP]
+                ids = self._intern([(digest, size, None) for digest, size in some], acquit=False)
+                sizes = [(size, ids[digest], size) for digest, size in some]
+                self._catalog.executemany("UPDATE blob SET size = ? WHERE id = ? AND size <> ?", sizes)
+
+    def has_pack(self, name: str) -> bool:
+        """Whether a pack is in the catalog."""
+        return self._catalog.one("SELECT 1 FROM pack WHERE name = ?", (name,)) is not None
+
+    def places(self, digest: Digest) -> list[Place]:
+        """Every place that holds a blob, a file of its own first. Raises Corrupt (blob-missing) if there is none."""
+        found = self.places_of(digest)
+        if not found:
+            message = (
+                f"blob {digest} is missing from this store. Put the same bytes again, or run `artstore repair PATH`"
+            )
+            raise Corrupt(message, code="blob-missing")
+        return found
+
+    def places_of(self, digest: Digest) -> list[Place]:
+        """Every place that holds a blob, if any."""
+        rows = self._catalog.rows(
+            "SELECT blob.size, sums, stored.pack, offset, name FROM blob JOIN stored ON stored.blob = blob.id "
+            "LEFT JOIN pack ON pack.id = stored.pack WHERE digest = ? ORDER BY stored.pack",
+            (digest,),
+        )
+        return [self._place((digest, *row)) for row in rows]
+
+    def locate(self, digests: Sequence[Digest]) -> dict[bytes, Place]:
+        """A place for each of the digests that is here, a file of its own rather than a pack."""
+        found: dict[bytes, Place] = {}
+        for start in range(0, len(digests), _LOOKUP):
+            some = digests[start : start + _LOOKUP]
+            sql = (
+                "SELECT digest, blob.size, sums, stored.pack, offset, name "
+                "FROM blob JOIN stored ON stored.blob = blob.id LEFT JOIN pack ON pack.id = stored.pack "
+                f"WHERE digest IN ({','.join('?' * len(some))}) ORDER BY stored.pack DESC"
+            )
+            for digest, *columns in self._catalog.rows(sql, tuple(some)):
+                found[digest] = self._place((digest, *columns))
+        return found
+
+    def all_places(self) -> Iterator[Place]:
+        """Every place of every blob, each file's in order."""
+        cursor = self._catalog.execute(
+            "SELECT digest, blob.size, sums, stored.pack, offset, name FROM stored JOIN blob ON blob.id = stored.blob "
+            "LEFT JOIN pack ON pack.id = stored.pack ORDER BY stored.pack, offset, digest",
+        )
+        while rows := cursor.fetchmany(_LOOKUP):
+            for row in rows:
+                yield self._place(row)
+
+    def pack_number(self, place: Place) -> int:
+        """The number of the pack that a place is in, WHOLE for a file of its own."""
+        if place.is_whole:
+            return WHOLE
+        return self._number("SELECT id FROM pack WHERE name = ?", os.path.basename(place.path))
+
+    def _place(self, row: tuple[Any, ...]) -> Place:
+        digest, size, sums, pack, offset, name = row
+        if pack == WHOLE or name is None:
+            path = str(whole.path_of(self._root, Digest(digest)))
+            return Place(Digest(digest), size, path, 0, sums, is_whole=True)
+        return Place(Digest(digest), size, self._packs + name, offset, sums, is_whole=False)
+
+    def read(self, digest: Digest) -> bytes:
+        """All bytes of a blob, verified."""
+        return b"".join(self.stream(digest))
+
+    def stream(self, digest: Digest) -> Iterator[bytes]:
+        """The bytes of a blob, each block verified before it is handed out."""
+        with contextlib.closing(self.open(digest)) as reader:
+            yield from reader.blocks()
+
+    def open(self, digest: Digest) -> BlobReader:
+        """A seekable file over a blob, in whichever place opens."""
+        places = self.places(digest)
+        for attempt in range(2):
+            for place in places:
+                with contextlib.suppress(FileNotFoundError):
+                    return BlobReader(place)
+            if attempt == 0:
+                # Its pack was repacked since it was looked up: the catalog knows the new one.
+                places = self.places(digest)
+        message = f"blob {digest} is missing: {places[0].path!r} is gone. Run `artstore verify`, then `artstore repair`"
+        raise Corrupt(message, code="blob-missing")
+
+    def _intern(self, blobs: Sequence[tuple[Digest, int, bytes | None]], *, acquit: bool) -> Ids:
+        digests = tuple(digest for digest, _size, _sums in blobs)
+        marks = ",".join("?" * len(digests))
+        known: Ids = {}
+        condemned: list[tuple[int]] = []
+        number = self._number("SELECT coalesce(max(id), 0) FROM blob")
+        sql = f"SELECT digest, id, condemned FROM blob WHERE digest IN ({marks})"
+        # In an empty table there is nothing to look for.
+        for digest, id_, epoch in self._catalog.rows(sql, digests) if number else ():
+            known[digest] = id_
+            if epoch is not None and acquit:
+                condemned.append((id_,))
+        # Stored again: `gc`, which may be about to free it, has to ask anew.
+        self._catalog.executemany("UPDATE blob SET condemned = NULL WHERE id = ?", condemned)
+        new: list[tuple[int, Digest, int, bytes | None]] = []
+        for digest, size, sums in blobs:
+            if digest not in known:
+                number += 1
+                known[digest] = number
+                new.append((number, digest, size, sums))
+        self._catalog.insert("blob (id, digest, size, sums)", new)
+        return known
+
+    def _number(self, sql: str, *parameters: object) -> int:
+        row = self._catalog.one(sql, parameters)
+        assert row is not None
+        return int(row[0])
+
+
+class BlobReader(io.RawIOBase):
+    """A blob as a read-only, seekable file. Reads verify the blocks that they touch."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._fd = -1
+        with reading(place):
+            self._fd = os.open(place.path, _O_FLAGS)
+        self._place = place
+        self._at = 0
+        self._block_number = -1
+        self._block = b""
+        self._sums = place.sums
+        if self._sums is None:
+            self._sums = self._verified_sums()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._place.size
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; a place behind the end reads nothing."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._place.size}[whence]
+        if base + offset < 0:
+            message = f"negative seek position {base + offset}"
+            raise ValueError(message)
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # typeshed's Buffer is 3.12
+        """Fill the buffer from where the file stands, up to the end of a block."""
+        if self._at >= self._place.size:
+            return 0
+        number, within = divmod(self._at, whole.BLOCK)
+        block = self._verified_block(number)
+        part = block[within : within + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def blocks(self) -> Iterator[bytes]:
+        """All bytes, a verified block at a time."""
+        for number in range(-(-self._place.size // whole.BLOCK)):
+            yield self._verified_block(number)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        super().close()
+
+    def _verified_block(self, number: int) -> bytes:
+        if number == self._block_number:
+            return self._block
+        start = number * whole.BLOCK
+        wanted = min(whole.BLOCK, self._place.size - start)
+        with reading(self._place):
+            block = read_exactly(self._fd, wanted, self._place.offset + start)
+        if self._place.size <= whole.BLOCK:
+            # The digest itself costs no more here.
+            is_whole = len(block) == wanted and blake3(block).digest() == self._place.digest
+        else:
+            assert self._sums is not None
+            is_whole = len(block) == wanted and xxh3_64_digest(block) == self._sums[number * 8 : number * 8 + 8]
+        if not is_whole:
+            raise damaged(self._place, start)
+        self._block_number, self._block = number, block
+        return block
+
+    def _verified_sums(self) -> bytes | None:
+        if self._place.size <= whole.BLOCK:
+            return None
+        with reading(self._place):
+            found = whole.measure(self._fd)
+        if found.digest != self._place.digest:
+            raise damaged(self._place, 0)
+        return found.sums
+
+
+@contextlib.contextmanager
+def reading(place: Place) -> Iterator[None]:
+    """Turn what the system says of a blob's file into an error that names the blob; FileNotFoundError stays itself."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise damaged(place, 0) from error
+        raise storage_error(error, f"reading blob {place.digest}") from error
+
+
+def damaged(place: Place, at: int) -> Corrupt:
+    """The error for bytes that are not what their digest says."""
+    where = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
+    message = (
+        f"blob {place.digest} is damaged in {where}, near its byte {at} of {place.size}. "
+        "Run `artstore verify` to put it aside, then `artstore repair`"
+    )
+    return Corrupt(message, code="digest-mismatch")

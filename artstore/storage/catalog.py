@@ -1,0 +1,341 @@
+"""The catalog: the state of every project, in tables.
+
+It answers the fold's questions, takes the fold's changes, and keeps the ops that led there. All of it can be got back
+from the log: what is only here must not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from sqlite_utils import Database
+
+from artstore.errors import Corrupt
+from artstore.model.digest import Digest
+from artstore.model.fold import Change, Put, Void, fold
+from artstore.model.records import decode_op, kind_of
+from artstore.model.state import (
+    ROW_KINDS,
+    Alias,
+    Collection,
+    Logged,
+    Row,
+    Run,
+    Synonym,
+    Tag,
+    Used,
+    Version,
+    hash_of_rows,
+)
+from artstore.storage import schema
+from artstore.storage.database import Connections, is_network, is_wal_safe, sqlite_version
+
+FILE_NAME: Final = "catalog.db"
+
+R = TypeVar("R", Collection, Synonym, Version, Alias, Tag, Run, Used, Logged)
+S = TypeVar("S", bound=msgspec.Struct)
+
+_TABLES: Final[dict[type[Row], str]] = {
+    Collection: "collection",
+    Synonym: "synonym",
+    Version: "version",
+    Alias: "alias",
+    Tag: "tag",
+    Run: "run",
+    Used: "used",
+    Logged: "logged",
+}
+_KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
+    Collection: ("id",),
+    Synonym: ("id",),
+    Version: ("id",),
+    Alias: ("collection", "name"),
+    Tag: ("version", "name"),
+    Run: ("id",),
+    Used: ("run", "used_project", "version"),
+    Logged: ("run", "version"),
+}
+
+
+class Project(msgspec.Struct, frozen=True):
+    """One log, and how far this catalog has followed it."""
+
+    id: int
+    """Row number, of no meaning outside this file."""
+    name: str
+    log: str
+    """Random id of the log, 32 hex digits."""
+    seq: int
+    """The last transaction that is folded in."""
+    head: str | None
+    """Its digest."""
+    ops: int
+    """How many ops that makes."""
+
+
+class Catalog(Connections):
+    """The catalog file of a store."""
+
+    def __init__(self, root: Path, *, read_only: bool) -> None:
+        wal = is_wal_safe(sqlite_version()) and not is_network(root)
+        super().__init__(root / FILE_NAME, read_only=read_only, wal=wal)
+
+    def create(self) -> None:
+        """Make the tables, or bring them up to date."""
+        if schema.version_of(self.db.conn) == schema.VERSION:
+            return
+        with self.write() as db:
+            schema.migrate(db)
+
+    def check(self) -> None:
+        """Raise Corrupt or UpgradeNeeded where the file is not a catalog that this artstore can write."""
+        with self.checked():
+            connection = self.db.conn
+            schema.check_writable(schema.version_of(connection))
+            result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if result != "ok":
+            message = (
+                f"{str(self.path)!r} is damaged: {result}. Run `artstore rebuild`: the log has everything that it held"
+            )
+            raise Corrupt(message, code="catalog-damaged")
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many ops, live versions and stored blobs there are."""
+        row = self.one(
+            "SELECT (SELECT count(*) FROM op), (SELECT count(*) FROM version WHERE deleted = 0), "
+            "(SELECT count(*) FROM blob WHERE id IN (SELECT blob FROM stored))",
+        )
+        assert row is not None
+        return int(row[0]), int(row[1]), int(row[2])
+
+    def projects(self) -> list[Project]:
+        """Every project, by name."""
+        return [Project(*row) for row in self.rows("SELECT id, name, log, seq, head, ops FROM project ORDER BY name")]
+
+    def project(self, name: str) -> Project | None:
+        """The project with this name, if anything was ever committed to it."""
+        row = self.one("SELECT id, name, log, seq, head, ops FROM project WHERE name = ?", (name,))
+        return None if row is None else Project(*row)
+
+    def project_by_id(self, id_: int) -> Project:
+        """The project with this row number, which must be there."""
+        row = self.one("SELECT id, name, log, seq, head, ops FROM project WHERE id = ?", (id_,))
+        assert row is not None
+        return Project(*row)
+
+    def add_project(self, name: str, log: str) -> Project:
+        """Take up a log, inside a write transaction."""
+        self.execute("INSERT INTO project (name, log, seq, head, ops) VALUES (?, ?, 0, NULL, 0)", (name, log))
+        project = self.project(name)
+        assert project is not None
+        return project
+
+    def append(self, project: Project, seq: int, digest: str, ops: Iterable[bytes]) -> list[Void]:
+        """Fold one transaction in, inside a write transaction; answers what was void in it."""
+        view = ProjectView(self, project.id)
+        voids: list[Void] = []
+        position = project.ops
+        for body in ops:
+            position += 1
+            op = decode_op(body)
+            op_id = str(Digest.of(body))
+            outcome = fold(view, op_id, op, position)
+            if isinstance(outcome, Void):
+                voids.append(outcome)
+            else:
+                view.apply(outcome)
+            self.execute(
+                "INSERT INTO op (project, position, seq, id, kind, body, void) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    project.id,
+                    position,
+                    seq,
+                    op_id,
+                    kind_of(op),
+                    body,
+                    outcome.reason if isinstance(outcome, Void) else None,
+                ),
+            )
+        self.execute("INSERT INTO log_entry (project, seq, digest) VALUES (?, ?, ?)", (project.id, seq, digest))
+        self.execute(
+            "UPDATE project SET seq = ?, head = ?, ops = ? WHERE id = ?",
+            (seq, digest, position, project.id),
+        )
+        return voids
+
+    def log_entries(self, project: Project) -> Iterator[tuple[int, str, list[bytes]]]:
+        """Every transaction that was folded in: seq, digest, and the bytes of its ops."""
+        for seq, digest in self.rows("SELECT seq, digest FROM log_entry WHERE project = ? ORDER BY seq", (project.id,)):
+            bodies = self.rows(
+                "SELECT body FROM op WHERE project = ? AND seq = ? ORDER BY position",
+                (project.id, seq),
+            )
+            yield seq, digest, [bytes(body) for (body,) in bodies]
+
+    def log_digests(self, project: Project) -> dict[int, str]:
+        """The digest of every transaction that was folded in, by seq."""
+        return dict(self.rows("SELECT seq, digest FROM log_entry WHERE project = ?", (project.id,)))
+
+    def state_hash(self, project: Project) -> Digest:
+        """One digest for the state of a project, equal to that of the same ops folded in memory."""
+        view = ProjectView(self, project.id)
+        return hash_of_rows(row for kind in ROW_KINDS for row in view.every(kind))
+
+
+class ProjectView:
+    """The state of one project, asked of the catalog; see View."""
+
+    def __init__(self, connections: Connections, project: int) -> None:
+        self._connections = connections
+        self._project = project
+
+    def collection(self, id: str) -> Collection | None:
+        """See View."""
+        found = self._first(Collection, "id = ?", id)
+        if found is not None:
+            return found
+        synonym = self._first(Synonym, "id = ?", id)
+        return None if synonym is None else self._first(Collection, "id = ?", synonym.collection)
+
+    def collection_named(self, name: str) -> Collection | None:
+        """See View."""
+        return self._first(Collection, "name = ?", name)
+
+    def collections(self) -> list[Collection]:
+        """Every collection, by name."""
+        return self.all(Collection, "1 ORDER BY name")
+
+    def version(self, id: str) -> Version | None:
+        """See View."""
+        return self._first(Version, "id = ?", id)
+
+    def version_numbered(self, collection: str, number: int) -> Version | None:
+        """The version of a collection that has this number."""
+        return self._first(Version, "collection = ? AND number = ?", collection, number)
+
+    def version_with_manifest(self, collection: str, manifest: Digest) -> Version | None:
+        """The live version of a collection with this content."""
+        where = "manifest = ? AND collection = ? AND deleted = 0"
+        return self._first(Version, where, manifest, collection)
+
+    def versions_of(self, collection: str) -> list[Version]:
+        """The live versions of a collection, the newest first."""
+        return self.all(Version, "collection = ? AND deleted = 0 ORDER BY number DESC", collection)
+
+    def count_versions(self, collection: str) -> int:
+        """How many live versions a collection has."""
+        sql = "SELECT count(*) FROM version WHERE project = ? AND collection = ? AND deleted = 0"
+        row = self._connections.one(sql, (self._project, collection))
+        assert row is not None
+        return int(row[0])
+
+    def latest(self, collection: str) -> Version | None:
+        """The live version that was logged last."""
+        return self._first(Version, "collection = ? AND deleted = 0 ORDER BY logged DESC LIMIT 1", collection)
+
+    def aliases_of(self, version: str) -> list[Alias]:
+        """See View."""
+        return self.all(Alias, "version = ?", version)
+
+    def aliases_in(self, collection: str) -> list[Alias]:
+        """Every alias of a collection, by name."""
+        return self.all(Alias, "collection = ? ORDER BY name", collection)
+
+    def tags_of(self, version: str) -> list[Tag]:
+        """See View."""
+        return self.all(Tag, "version = ?", version)
+
+    def alias(self, collection: str, name: str) -> Alias | None:
+        """See View."""
+        return self._first(Alias, "collection = ? AND name = ?", collection, name)
+
+    def run(self, id: str) -> Run | None:
+        """See View."""
+        return self._first(Run, "id = ?", id)
+
+    def logged(self, run: str, version: str) -> Logged | None:
+        """See View."""
+        return self._first(Logged, "run = ? AND version = ?", run, version)
+
+    def is_used(self, version: str) -> bool:
+        """Whether a run of any project of this store used a version."""
+        return self._connections.one("SELECT 1 FROM used WHERE version = ?", (version,)) is not None
+
+    def all(self, kind: type[R], where: str = "1", *parameters: object) -> list[R]:
+        """The rows of a kind that fulfil an SQL condition."""
+        return [_read(kind, row) for row in self._rows(kind, where, *parameters)]
+
+    def every(self, kind: type[Row]) -> Iterator[Row]:
+        """Every row of a kind that is known only at run time."""
+        for row in self._rows(kind, "1"):
+            yield _read(kind, row)
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Take the fold's changes, inside a write transaction."""
+        for change in changes:
+            row = change.row
+            table = _TABLES[type(row)]
+            if isinstance(change, Put):
+                fields = _fields(type(row))
+                columns = ", ".join(["project", *map(_column, fields)])
+                marks = ", ".join("?" * (len(fields) + 1))
+                values = (self._project, *(_written(field, getattr(row, field)) for field in fields))
+                keys = ", ".join(("project", *_KEYS[type(row)]))
+                news = ", ".join(f"{_column(field)} = excluded.{_column(field)}" for field in fields)
+                # Not OR REPLACE: that would remove another row with the same number or name without a word.
+                self._connections.execute(
+                    f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {news}",
+                    values,
+                )
+            else:
+                where = " AND ".join(f"{column} = ?" for column in _KEYS[type(row)])
+                self._connections.execute(
+                    f"DELETE FROM {table} WHERE project = ? AND {where}", (self._project, *row.key)
+                )
+
+    def _rows(self, kind: type[Row], where: str, *parameters: object) -> list[tuple[Any, ...]]:
+        columns = ", ".join(_column(field) for field in _fields(kind))
+        sql = f"SELECT {columns} FROM {_TABLES[kind]} WHERE project = ? AND {where}"
+        return self._connections.rows(sql, (self._project, *parameters))
+
+    def _first(self, kind: type[R], where: str, *parameters: object) -> R | None:
+        rows = self.all(kind, where, *parameters)
+        return rows[0] if rows else None
+
+
+def clear(db: Database) -> None:
+    """Empty every table, inside a write transaction: a rebuild fills them again."""
+    for name in db.table_names():
+        if name != "meta":
+            db.conn.execute(f"DELETE FROM {name}")
+
+
+def _fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return kind.__struct_fields__
+
+
+def _column(field: str) -> str:
+    # `group` is a keyword of SQL.
+    return f'"{field}"' if field == "group" else field
+
+
+def _written(field: str, value: Any) -> Any:
+    if field == "manifest":
+        return Digest.parse(value)
+    return msgspec.json.encode(value).decode() if field in {"metadata", "config"} else value
+
+
+def _read(kind: type[S], row: tuple[Any, ...]) -> S:
+    values = dict(zip(_fields(kind), row, strict=True))
+    for field in ("metadata", "config"):
+        if field in values:
+            values[field] = msgspec.json.decode(values[field])
+    if kind is Version:
+        values["manifest"] = str(Digest(values["manifest"]))
+        values["deleted"] = bool(values["deleted"])
+    if kind is Logged:
+        values["relogged"] = bool(values["relogged"])
+    return kind(**values)

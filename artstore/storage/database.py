@@ -1,0 +1,315 @@
+"""The database file: SQLite opened so that it can be trusted.
+
+Chose WAL with synchronous=FULL only where SQLite is free of the WAL-reset race and the file system is local, else the
+rollback journal with EXTRA, because up to 3.51.2 the race loses acknowledged commits (sqlite.org/wal.html) and WAL
+needs shared memory; look again when the standard library's SQLite is a fixed one everywhere. Every write begins with
+BEGIN IMMEDIATE: a deferred one that turns into a write fails at once, whatever the busy timeout is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import sqlite_utils.utils
+from sqlite_utils import Database
+
+from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
+
+# The module that sqlite-utils works with: pysqlite3 where there is a wheel of it, else the standard library's.
+sqlite3: Any = vars(sqlite_utils.utils)["sqlite3"]
+
+BUSY_TIMEOUT_S: Final = 30.0
+PATIENCE_S: Final = 120.0
+"""How long a write waits for others before it gives up."""
+CACHE_KIB: Final = 64_000
+_ROWS_AT_ONCE: Final = 500
+_PARAMETERS: Final = 32_766
+"""SQLite's own limit for one statement."""
+
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ceph",
+        "afs",
+        "9p",
+        "glusterfs",
+        "fuse.sshfs",
+    },
+)
+
+Row = tuple[Any, ...]
+
+
+def sqlite_version() -> tuple[int, int, int]:
+    """The version of the SQLite library in use."""
+    major, minor, patch = sqlite3.sqlite_version_info[:3]
+    return int(major), int(minor), int(patch)
+
+
+def is_wal_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite is free of the WAL-reset race: from 3.51.3 on, and the repaired 3.50 and 3.44."""
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds a path, as the system calls it; `unknown` where it does not say."""
+    if not sys.platform.startswith("linux"):
+        return "unknown"
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    by_mount: list[tuple[int, str]] = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields, _, tail = line.partition(" - ")
+            parts = fields.split()
+            if parts[2] == wanted:
+                return tail.split()[0]
+            # btrfs gives each subvolume a device number of its own, which no mount shows.
+            # Blanks and the like are escaped in octal; all other bytes are those of the name.
+            mount = os.fsdecode(os.fsencode(parts[4]).decode("unicode_escape").encode("latin-1"))
+            if f"{path.resolve()}/".startswith(mount.rstrip("/") + "/"):
+                by_mount.append((len(mount), tail.split()[0]))
+    return max(by_mount, default=(0, "unknown"))[1]
+
+
+def is_network(path: Path) -> bool:
+    """Whether other machines may write to the same files, so that locks and memory are not shared with them."""
+    return file_system(path) in NETWORK_FILE_SYSTEMS
+
+
+class Connections:
+    """One connection for each thread and process to one database file."""
+
+    def __init__(self, path: Path, *, read_only: bool, wal: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.wal = wal
+        self._local = threading.local()
+        self._all: list[tuple[int, threading.Thread, Any]] = []
+        self._memory: Database | None = None
+
+    @property
+    def db(self) -> Database:
+        """This thread's connection, opened when it is first asked for, and again after a fork."""
+        if self._memory is not None:
+            return self._memory
+        if getattr(self._local, "pid", None) != os.getpid():
+            # A connection must not be used, nor closed, on the other side of a fork: it is left alone.
+            self._local.db = self._open()
+            self._local.pid = os.getpid()
+            self._close_if(lambda pid, thread: pid == os.getpid() and not thread.is_alive())
+            self._all.append((os.getpid(), threading.current_thread(), self._local.db.conn))
+        database: Database = self._local.db
+        return database
+
+    def checked(self) -> contextlib.AbstractContextManager[None]:
+        """Run statements on the connection itself, with its errors turned into ours."""
+        return sqlite_errors(self.path)
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] | dict[str, Any] = ()) -> Any:
+        """Run one statement on this thread's connection."""
+        with sqlite_errors(self.path):
+            return self.db.conn.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Any) -> None:
+        """Run one statement for each row."""
+        with sqlite_errors(self.path):
+            self.db.conn.executemany(sql, rows)
+
+    def insert(self, into: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
+        """Insert rows into `table (columns)`, many with one statement.
+
+        That is a third faster than executemany, which besides takes and gives the interpreter's lock for each row.
+        """
+        if not rows:
+            return
+        width = len(rows[0])
+        verb = "INSERT OR IGNORE INTO" if or_ignore else "INSERT INTO"
+        row = f"({','.join('?' * width)})"
+        at_once = min(_ROWS_AT_ONCE, _PARAMETERS // width)
+        with sqlite_errors(self.path):
+            for start in range(0, len(rows), at_once):
+                some = rows[start : start + at_once]
+                sql = f"{verb} {into} VALUES {','.join([row] * len(some))}"
+                self.db.conn.execute(sql, list(chain.from_iterable(some)))
+
+    def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
+        """The first row of a query."""
+        with sqlite_errors(self.path):
+            row: Row | None = self.db.conn.execute(sql, parameters).fetchone()
+            return row
+
+    def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
+        """Every row of a query."""
+        with sqlite_errors(self.path):
+            found: list[Row] = self.db.conn.execute(sql, parameters).fetchall()
+            return found
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Database]:
+        """One short write transaction. Nested ones are part of the outer one."""
+        if self._memory is None:
+            self.check_writable()
+        db = self.db
+        if db.conn.in_transaction:
+            yield db
+            return
+        with sqlite_errors(self.path):
+            self._begin_immediate(db)
+        try:
+            yield db
+        except BaseException:
+            # Some errors of SQLite have rolled back already.
+            with contextlib.suppress(sqlite3.Error):
+                db.rollback()
+            raise
+        with sqlite_errors(self.path):
+            try:
+                db.conn.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.rollback()
+                raise
+
+    def check_writable(self) -> None:
+        """Raise ReadOnlyStore (read-only-store) where nothing can be written."""
+        if self.read_only:
+            message = f"the store at {str(self.path.parent)!r} is read-only: open it where it can be written"
+            raise ReadOnlyStore(message, code="read-only-store")
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Database]:
+        """Reads that all see the same state."""
+        db = self.db
+        if db.conn.in_transaction:
+            yield db
+            return
+        with sqlite_errors(self.path):
+            db.conn.execute("BEGIN")
+        try:
+            yield db
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                db.rollback()
+
+    def load_into_memory(self) -> None:
+        """Go on with a copy in memory, which may be written although the file may not."""
+        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        with sqlite_errors(self.path):
+            self.db.conn.backup(memory)
+        self._memory = Database(memory, execute_plugins=False)
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        self._close_if(lambda pid, _thread: pid == os.getpid())
+        self._all.clear()
+        self._local = threading.local()
+
+    def _close_if(self, is_over: Callable[[int, threading.Thread], bool]) -> None:
+        # Without a lock, which a fork could leave locked for ever: at worst two threads close one connection.
+        for kept in tuple(self._all):
+            pid, thread, connection = kept
+            if is_over(pid, thread):
+                connection.close()
+                with contextlib.suppress(ValueError):
+                    self._all.remove(kept)
+
+    def _open(self) -> Database:
+        with sqlite_errors(self.path):
+            if self.read_only:
+                # immutable: a read-only folder has no place for the shared memory that WAL would need.
+                uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+                connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            else:
+                connection = sqlite3.connect(
+                    str(self.path),
+                    timeout=BUSY_TIMEOUT_S,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+            try:
+                self._configure(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return Database(connection, execute_plugins=False)
+
+    def _configure(self, connection: Any) -> None:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
+        connection.execute("PRAGMA mmap_size=0")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        if self.read_only:
+            return
+        mode, synchronous = ("wal", "FULL") if self.wal else ("delete", "EXTRA")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
+            _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}"))
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+
+    def _begin_immediate(self, db: Database) -> None:
+        _patiently(lambda: db.conn.execute("BEGIN IMMEDIATE"))
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into the error that a caller can act on."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        typed = _typed(error, path)
+        if typed is None:
+            raise
+        raise typed from error
+
+
+def _typed(error: Any, path: Path) -> ArtstoreError | None:
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
+        message = f"{str(path)!r} was locked by others for over {PATIENCE_S:.0f} s ({name}): repeat later"
+        return Conflict(message, code="store-locked")
+    if name.startswith("SQLITE_FULL"):
+        message = f"no space left while writing {str(path)!r}: free some (`artstore gc --grace 0`) and repeat"
+        return StorageFull(message, code="storage-full")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        message = f"{str(path)!r} cannot be opened or written ({name}: {error}): check its permissions"
+        return ReadOnlyStore(message, code="read-only-store")
+    if name == "SQLITE_ERROR" and "no such" not in str(error):
+        # A mistake in a statement of ours: nothing that a user could mend.
+        return None
+    message = f"{str(path)!r} is damaged ({name}: {error}). Run `artstore rebuild`: the log has everything that it held"
+    return Corrupt(message, code="catalog-damaged")
+
+
+def _patiently(begin: Any) -> None:
+    # SQLite's own timeout gives no fairness: with many writers one can starve past it, so it is asked again.
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            begin()
+        except sqlite3.OperationalError as error:
+            if time.monotonic() > until or not _is_busy(error):
+                raise
+            time.sleep((1 + secrets.randbelow(20)) / 1000)
+        else:
+            return
+
+
+def _is_busy(error: Any) -> bool:
+    return (getattr(error, "sqlite_errorname", "") or "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

@@ -1,0 +1,231 @@
+"""Files: bytes that get their name only when they are safe.
+
+What `publish` named survives a power cut: the bytes are synced before they have a name, and the folder that holds the
+name is synced after. ext4 forgives a missing folder sync, btrfs and XFS do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from artstore.errors import ArtstoreError, Corrupt, ReadOnlyStore, Refused, StorageFull
+
+if sys.platform != "win32":
+    import fcntl
+
+READ_ONLY_MODE: Final = 0o444
+_FICLONE: Final = 0x40049409
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM})
+_NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_NO_REFLINK: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+_IOV_MAX: Final = 1024
+_position: Final = threading.Lock()
+_NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn what the system says into the error that a caller can act on. `doing` completes "while …"."""
+    try:
+        yield
+    except ArtstoreError:
+        raise
+    except OSError as error:
+        raise storage_error(error, doing) from error
+
+
+def storage_error(error: OSError, doing: str) -> ArtstoreError:
+    """The typed form of an OSError from the store's own files."""
+    where = f" ({error.filename!r})" if error.filename else ""
+    if error.errno in _NO_SPACE:
+        message = (
+            f"no space left while {doing}{where}: {error.strerror}. Nothing that was stored is harmed; free some space "
+            "(`artstore gc --grace 0`) and repeat"
+        )
+        return StorageFull(message, code="storage-full")
+    if error.errno == errno.EROFS:
+        message = f"the store cannot be written while {doing}{where}: {error.strerror}"
+        return ReadOnlyStore(message, code="read-only-store")
+    if error.errno in _NO_RIGHTS:
+        message = f"not allowed while {doing}{where}: {error.strerror}"
+        return Refused(message, code="no-permission")
+    if error.errno in _NO_RESOURCES:
+        message = f"the system has nothing left while {doing}{where}: {error.strerror}. Raise the limit, then repeat"
+        return Refused(message, code="out-of-resources")
+    message = f"the disk failed while {doing}{where}: {error.strerror or error}. Run `artstore verify`"
+    return Corrupt(message, code="io-error")
+
+
+def sync_file(fd: int) -> None:
+    """Wait until the bytes of an open file are on the disk. After an error the file is not to be trusted or retried."""
+    if sys.platform == "darwin":
+        # fsync on macOS stops at the drive's own cache.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)
+
+
+def sync_directory(directory: str | os.PathLike[str]) -> None:
+    """Wait until the names in a folder are on the disk. Windows has no such call: NTFS journals names by itself."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directory(directory: Path) -> bool:
+    """Make a folder and its parents so that they survive a power cut; answers whether it was made now."""
+    if directory.is_dir():
+        return False
+    make_directory(directory.parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory)
+    sync_directory(directory.parent)
+    return True
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of the data; a short write goes on where it stopped."""
+    written = os.write(fd, data)
+    if written == len(data):
+        return
+    view = memoryview(data)
+    while written < len(data):
+        written += os.write(fd, view[written:])
+
+
+def write_at(fd: int, parts: Sequence[bytes | memoryview], offset: int) -> None:
+    """Write some stretches of bytes one behind the other, from `offset` on. Threads may write to one file at once."""
+    for start in range(0, len(parts), _IOV_MAX):
+        some = parts[start : start + _IOV_MAX]
+        wanted = sum(map(len, some))
+        written = _write_parts(fd, some, offset)
+        if written < wanted:
+            rest = memoryview(b"".join(some))
+            while written < wanted:
+                written += _write_parts(fd, [rest[written:]], offset + written)
+        offset += wanted
+
+
+def read_some(fd: int, buffer: memoryview) -> int:
+    """Read from where the file stands, once; 0 at its end."""
+    if hasattr(os, "readv"):
+        return os.readv(fd, [buffer])
+    data = os.read(fd, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def read_into(fd: int, buffer: memoryview) -> int:
+    """Fill a buffer from where the file stands; less than all of it only at the file's end."""
+    got = read_some(fd, buffer)
+    while 0 < got < len(buffer) and (more := read_some(fd, buffer[got:])):
+        got += more
+    return got
+
+
+def read_exactly(fd: int, size: int, offset: int) -> bytes:
+    """Read `size` bytes at `offset`, fewer only where the file ends."""
+    data = _read_at(fd, size, offset)
+    if len(data) == size or not data:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < size and (data := _read_at(fd, size - got, offset + got)):
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def publish(temporary: str, target: str) -> bool:
+    """Give finished, synced bytes their name; answers False where the name was taken, whose bytes then stay.
+
+    The temporary name is gone afterwards, unless this raises. The folder of the target is not synced yet: that is one
+    `sync_directory` for many names.
+    """
+    done = give_name(temporary, target)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    return done
+
+
+def give_name(temporary: str, target: str) -> bool:
+    """As `publish`, and the temporary name stays where the file system can give a file two names."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        # No hard links here (exFAT, some FUSE). Who publishes holds the name's lock, so the test cannot be overtaken.
+        if os.path.exists(target):
+            return False
+        os.rename(temporary, target)
+    return True
+
+
+def write_file(directory: Path, target: Path, data: bytes) -> None:
+    """Put a small file in place of another, so that one of the two is there whatever happens.
+
+    The temporary name lies in `directory`, on the same file system.
+    """
+    temporary = directory / f"{target.name}.{secrets.token_hex(8)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+    try:
+        write_all(fd, data)
+        sync_file(fd)
+    except BaseException:
+        os.close(fd)
+        os.unlink(temporary)
+        raise
+    os.close(fd)
+    os.replace(temporary, target)
+    sync_directory(target.parent)
+
+
+def reflink(source: int, target: int) -> bool:
+    """Let the target file share the source's bytes; False where the file system cannot, and nothing was written."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in _NO_REFLINK:
+            return False
+        raise
+    return True
+
+
+def size_on_disk(status: os.stat_result) -> int:
+    """Bytes that a file takes, in blocks where the system counts them."""
+    blocks = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else int(blocks) * 512
+
+
+def _read_at(fd: int, size: int, offset: int) -> bytes:
+    if sys.platform == "win32":
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)
+    else:  # noqa: RET505  # mypy reads each branch for its own system only where there are two
+        return os.pread(fd, size, offset)
+
+
+def _write_parts(fd: int, parts: Sequence[bytes | memoryview], offset: int) -> int:
+    if hasattr(os, "pwritev"):
+        return os.pwritev(fd, parts, offset)
+    with _position:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, b"".join(parts))

@@ -1,0 +1,188 @@
+"""Gather: small blobs on their way into packs.
+
+Bytes are read straight into a large buffer, in the form that they have in a pack, and written from there: memory is
+touched once, and two buffers let one be filled while the other is written. Whether a blob is stored already is asked
+for a whole buffer at a time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+from xxhash import xxh3_64_intdigest
+
+from artstore.model.digest import Digest
+from artstore.storage import packs
+from artstore.storage.blobs import Blobs, Ids
+from artstore.storage.files import publish, storage_errors, sync_directory, sync_file, write_at
+from artstore.storage.packs import BLOCK, PackWriter
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+
+PACK_SIZE: Final = 64 << 20
+"""Bytes after which the next pack is begun."""
+BUFFER: Final = 4 << 20
+_ZEROS: Final = bytes(BLOCK)
+
+
+class _Small(NamedTuple):
+    digest: Digest
+    start: int
+    """Of its header in the buffer."""
+    size: int
+    checksum: int
+
+
+class _Batch:
+    """A buffer, and what is in it."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(BUFFER))
+        self.used = 0
+        self.blobs: list[_Small] = []
+        self.written: Future[None] | None = None
+
+    def wait(self) -> None:
+        """Return when nothing reads the buffer any more."""
+        if self.written is not None:
+            self.written.result()
+            self.written = None
+
+
+class Gatherer:
+    """Packs small blobs for one session. Not for several threads at once."""
+
+    def __init__(self, root: Root, session: Session, pool: ThreadPoolExecutor, *, keep: bool) -> None:
+        self.new_blobs = 0
+        self.new_bytes = 0
+        self.packs: list[str] = []
+        """Names of the packs made."""
+        self.ids: Ids = {}
+        """Row numbers of the blobs in them."""
+        self._directory = root.path / "packs"
+        self._blobs: Blobs = root.blobs
+        self._session = session
+        self._pool = pool
+        self._keep = keep
+        self._store_is_empty = root.blobs.is_empty()
+        self._taken: set[bytes] = set()
+        self._batch = _Batch()
+        self._other = _Batch()
+        self._pack: PackWriter | None = None
+        self._writes: list[Future[None]] = []
+        self._unnoted: list[tuple[PackWriter, Future[None]]] = []
+
+    def slot(self, size: int) -> memoryview:
+        """Where the bytes of the next blob go: `size` of them, SMALL and one at most. Valid until the next call."""
+        batch = self._batch
+        if batch.used + 2 * BLOCK + size > BUFFER:
+            self._flush()
+            batch = self._batch
+        start = batch.used + BLOCK
+        return batch.buffer[start : start + size]
+
+    def take(self, size: int) -> Digest:
+        """Take the first `size` bytes of the slot for a blob."""
+        batch = self._batch
+        start = batch.used
+        data = batch.buffer[start + BLOCK : start + BLOCK + size]
+        digest = Digest(blake3(data).digest())
+        if digest not in self._taken:
+            self._taken.add(digest)
+            batch.blobs.append(_Small(digest, start, size, xxh3_64_intdigest(data)))
+            padding = -size % BLOCK
+            end = start + BLOCK + size
+            batch.buffer[end : end + padding] = _ZEROS[:padding]
+            batch.used = end + padding
+        return digest
+
+    def settle(self) -> None:
+        """Return when all that was taken is durable and can be found."""
+        self._flush()
+        self._end_pack()
+        self._note(wait=True)
+
+    def close(self) -> None:
+        """Let go, after the pool has stopped."""
+        if self._pack is not None:
+            self._pack.close()
+            self._pack = None
+        for future, pack in self._published:
+            if future.cancelled():
+                pack.close()
+        self._published = []
+
+    def _flush(self) -> None:
+        """Write what is new of a full buffer, in the background, and go on with the other."""
+        batch = self._batch
+        known = set() if self._store_is_empty else self._blobs.known([small.digest for small in batch.blobs])
+        news = [small for small in batch.blobs if small.digest not in known]
+        self.new_blobs += len(news)
+        self.new_bytes += sum(small.size for small in news)
+        if self._keep and news:
+            with storage_errors("storing files"):
+                self._write(batch, news)
+        batch.blobs = []
+        batch.used = 0
+        self._batch, self._other = self._other, batch
+        self._batch.wait()
+        self._note(wait=False)
+
+    def _note(self, *, wait: bool) -> None:
+        """Put the blobs of published packs into the catalog.
+
+        Not in the background: a second thread that computes would make each read of this one wait for the interpreter.
+        """
+        while self._unnoted and (wait or self._unnoted[0][1].done()):
+            pack, published = self._unnoted.pop(0)
+            published.result()
+            self.ids.update(self._blobs.add_pack(pack.path.name, pack.size, pack.members))
+
+    def _write(self, batch: _Batch, news: list[_Small]) -> None:
+        if self._pack is None:
+            name = f"{self._session.id}-{secrets.token_hex(4)}{packs.SUFFIX}"
+            self._pack = PackWriter(self._session.scratch() / name)
+        pack = self._pack
+        offset = pack.size
+        stretches: list[list[int]] = []
+        for digest, start, size, checksum in news:
+            pack.place(digest, size, checksum)
+            batch.buffer[start : start + BLOCK] = packs.header(digest, size, checksum)
+            end = start + BLOCK + size + (-size % BLOCK)
+            if stretches and stretches[-1][1] == start:
+                stretches[-1][1] = end
+            else:
+                stretches.append([start, end])
+        parts = [batch.buffer[start:end] for start, end in stretches]
+        batch.written = self._pool.submit(_write_parts, pack.fd, parts, offset)
+        self._writes.append(batch.written)
+        if pack.size >= PACK_SIZE:
+            self._end_pack()
+
+    def _end_pack(self) -> None:
+        if self._pack is None:
+            return
+        pack, self._pack = self._pack, None
+        writes, self._writes = self._writes, []
+        self.packs.append(pack.path.name)
+        self._unnoted.append((pack, self._pool.submit(self._publish, pack, writes)))
+
+    def _publish(self, pack: PackWriter, writes: list[Future[None]]) -> None:
+        with storage_errors("storing a pack"):
+            try:
+                for write in writes:
+                    write.result()
+                pack.finish()
+                sync_file(pack.fd)
+            finally:
+                pack.close()
+            publish(str(pack.path), str(self._directory / pack.path.name))
+            sync_directory(self._directory)
+
+
+def _write_parts(fd: int, parts: list[memoryview], offset: int) -> None:
+    with storage_errors("storing files"):
+        write_at(fd, parts, offset)

@@ -1,0 +1,207 @@
+"""Intake: bytes on their way into the store.
+
+Small blobs are gathered into packs, large ones become files of their own. Nothing that is taken in can be found by
+others before `settle`, which returns when all of it is on the disk under its names and in the catalog. The order is:
+bytes synced, names given, folders synced, rows.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from artstore.model.digest import Digest
+from artstore.storage import whole
+from artstore.storage.blobs import SMALL, Ids
+from artstore.storage.files import (
+    READ_ONLY_MODE,
+    give_name,
+    make_directory,
+    read_exactly,
+    storage_errors,
+    sync_directory,
+    sync_file,
+)
+from artstore.storage.gather import Gatherer
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+
+_WORKERS: Final = 4
+"""Threads that write, and wait for the disk: more do not make it faster."""
+_UNSYNCED: Final = 32
+"""Large files that may wait for them."""
+
+
+class Intake:
+    """Takes bytes in for one session."""
+
+    def __init__(self, root: Root, session: Session, *, keep: bool = True) -> None:
+        """Begin. Where keep is False nothing is stored, only counted."""
+        self.whole: list[whole.Stored] = []
+        """The blobs that got files of their own."""
+        self._keep = keep
+        self._root = root
+        self._session = session
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="artstore-intake")
+        self._small = Gatherer(root, session, self._pool, keep=keep)
+        self._syncs: list[tuple[Future[None], int]] = []
+        self._fresh: dict[whole.Stored, Path] = {}
+        self._taken: set[Digest] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def new_blobs(self) -> int:
+        """How many blobs the store did not have; right after `settle`."""
+        return self._small.new_blobs + len(self.whole)
+
+    @property
+    def new_bytes(self) -> int:
+        """Their bytes."""
+        return self._small.new_bytes + sum(stored.size for stored in self.whole)
+
+    @property
+    def packs(self) -> list[str]:
+        """Names of the packs made."""
+        return self._small.packs
+
+    @property
+    def ids(self) -> Ids:
+        """Row numbers of the new small blobs, after `settle`; they hold while the session lives."""
+        return self._small.ids
+
+    def take(self, data: bytes) -> Digest:
+        """Take a small blob in; at most SMALL bytes."""
+        self._small.slot(len(data))[:] = data
+        return self._small.take(len(data))
+
+    def slot(self, size: int) -> memoryview:
+        """Where the next small blob may be read to, instead of `take`: up to SMALL + 1 bytes. See take_slot."""
+        return self._small.slot(size)
+
+    def take_slot(self, size: int) -> Digest:
+        """Take the first bytes of the slot in as a small blob."""
+        return self._small.take(size)
+
+    def take_file(self, source: int, *, limit: int) -> whole.Stored:
+        """Take in what an open file holds, however large, up to one block behind `limit` bytes.
+
+        Raises Refused (unreadable) where the source, not the store, fails.
+        """
+        if not self._keep:
+            stored = whole.measure(source)
+            self._is_new(stored)
+            return stored
+        return self._take_large(lambda target: whole.store(source, target, limit=limit))
+
+    def take_stream(self, stream: BinaryIO) -> whole.Stored:
+        """Take in what a stream gives until it ends."""
+        head = stream.read(SMALL + 1)
+        while len(head) <= SMALL and (more := stream.read(SMALL + 1 - len(head))):
+            head += more
+        if len(head) <= SMALL:
+            return whole.Stored(self.take(head), len(head), b"")
+        if not self._keep:
+            stored = whole.copy(whole.chained(head, stream), None)
+            self._is_new(stored)
+            return stored
+        return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target))
+
+    def settle(self) -> None:
+        """Return when all that was taken in is durable and can be found."""
+        self._small.settle()
+        syncs, self._syncs = self._syncs, []
+        for future, _fd in syncs:
+            future.result()
+        fresh, self._fresh = self._fresh, {}
+        if fresh:
+            self._name_whole(fresh)
+
+    def close(self) -> None:
+        """Stop. What was not settled is left to the session's end."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for future, fd in self._syncs:
+            if future.cancelled():
+                os.close(fd)
+        self._syncs = []
+        self._small.close()
+
+    def _take_large(self, write: Callable[[int], whole.Stored]) -> whole.Stored:
+        with storage_errors("storing a large file"):
+            path = self._session.scratch() / f"blob-{secrets.token_hex(4)}"
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+            try:
+                stored = write(fd)
+            except BaseException:
+                os.close(fd)
+                os.unlink(path)
+                raise
+            if stored.size > SMALL and self._is_new(stored):
+                self._fresh[stored] = path
+                self._syncs.append((self._pool.submit(self._sync_whole, path, fd), fd))
+                if len(self._syncs) > _UNSYNCED:
+                    # Each keeps a descriptor: a slow disk must not make them run out.
+                    self._syncs[-_UNSYNCED][0].result()
+                return stored
+            if stored.size <= SMALL:
+                # It was taken for large, and has shrunk: it goes where the others of its size go.
+                self.take(read_exactly(fd, stored.size, 0))
+            os.close(fd)
+            os.unlink(path)
+        return stored
+
+    def _is_new(self, stored: whole.Stored) -> bool:
+        if stored.digest in self._taken or self._root.blobs.known([stored.digest]):
+            return False
+        self._taken.add(stored.digest)
+        self.whole.append(stored)
+        return True
+
+    def _sync_whole(self, path: Path, fd: int) -> None:
+        with storage_errors("storing a large file"):
+            try:
+                os.fchmod(fd, READ_ONLY_MODE) if hasattr(os, "fchmod") else os.chmod(path, READ_ONLY_MODE)
+                sync_file(fd)
+            finally:
+                os.close(fd)
+
+    def _name_whole(self, fresh: dict[whole.Stored, Path]) -> None:
+        targets = {stored: whole.path_of(self._root.path, stored.digest) for stored in fresh}
+        with storage_errors("naming large files"):
+            for stored, path in fresh.items():
+                self._name(path, targets[stored])
+            for directory in {target.parent for target in targets.values()}:
+                sync_directory(directory)
+            with self._root.catalog.write():
+                for stored, path in fresh.items():
+                    if not targets[stored].exists():
+                        # It was another's, and `gc` took it away; under the write lock it cannot.
+                        self._name(path, targets[stored])
+                        sync_directory(targets[stored].parent)
+                self._root.blobs.add_whole(list(fresh))
+            for path in fresh.values():
+                path.unlink(missing_ok=True)
+
+    def _name(self, path: Path, target: Path) -> None:
+        make_directory(target.parent)
+        if not give_name(str(path), str(target)):
+            # Another session was faster with the same bytes, or it is a leftover: either way it has to be on the disk.
+            fd = os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                sync_file(fd)
+            finally:
+                os.close(fd)

@@ -1,0 +1,244 @@
+"""Manifests in the catalog: rows that hang on an immutable manifest, never on a version.
+
+A manifest is full, or a difference to a base: rows for what came, and rows with neither blob nor reference for what
+went. Paths and blobs are interned. Rows are inserted in batches, each a short transaction, under a manifest that has no
+digest yet and so cannot be found; giving it one is the last step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple, TypeVar
+
+from artstore.errors import Corrupt, NotFound
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, Difference, Entry, ReferenceEntry
+from artstore.storage.blobs import Ids
+from artstore.storage.database import Connections
+
+T = TypeVar("T")
+
+_ENTRY: Final = "entry (manifest, path, blob, reference)"
+
+BATCH: Final = 5_000
+"""Rows in one transaction: about 20 ms."""
+MAX_DEPTH: Final = 24
+"""Differences between a manifest and its full ancestor."""
+MAX_WEIGHT_SHARE: Final = 0.5
+"""Rows in those differences, of the manifest's entries."""
+
+_CHAIN: Final = """
+WITH RECURSIVE chain (id, base, rank) AS (
+    SELECT id, base, 0 FROM manifest WHERE id = ?1
+    UNION ALL SELECT manifest.id, manifest.base, rank + 1 FROM manifest JOIN chain ON manifest.id = chain.base)
+"""
+_HAS: Final = (
+    _CHAIN
+    + """, changed (path, blob, reference, rank) AS MATERIALIZED (
+    SELECT entry.path, blob, reference, min(rank) FROM chain JOIN entry ON manifest = id
+    WHERE base IS NOT NULL GROUP BY entry.path),
+has (path, blob, reference) AS (
+    SELECT path, blob, reference FROM entry WHERE manifest = (SELECT id FROM chain WHERE base IS NULL)
+        AND path NOT IN (SELECT path FROM changed)
+    UNION ALL SELECT path, blob, reference FROM changed WHERE blob IS NOT NULL OR reference IS NOT NULL)
+"""
+)
+BLOBS_OF: Final = _HAS + "SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL"
+"""The row numbers of the blobs of a manifest, given by its row number as ?1."""
+_ENTRIES: Final = (
+    _HAS
+    + """
+SELECT path.path, blob.digest, blob.size, has.reference, uri, checksum, reference.size, extra
+FROM has JOIN path ON path.id = has.path LEFT JOIN blob ON blob.id = has.blob
+LEFT JOIN reference ON reference.id = has.reference
+"""
+)
+_ENTRIES_OF_FULL: Final = """
+SELECT path.path, blob.digest, blob.size, entry.reference, uri, checksum, reference.size, extra
+FROM entry JOIN path ON path.id = entry.path LEFT JOIN blob ON blob.id = entry.blob
+LEFT JOIN reference ON reference.id = entry.reference WHERE entry.manifest = ?1
+"""
+_ONE: Final = (
+    _CHAIN
+    + """
+SELECT blob.digest, blob.size, entry.reference, uri, checksum, reference.size, extra
+FROM chain JOIN entry ON entry.manifest = chain.id AND entry.path = (SELECT id FROM path WHERE path = ?2)
+LEFT JOIN blob ON blob.id = entry.blob LEFT JOIN reference ON reference.id = entry.reference
+ORDER BY rank LIMIT 1
+"""
+)
+
+
+class ManifestRow(NamedTuple):
+    """How a manifest is kept."""
+
+    id: int
+    base: int | None
+    depth: int
+    weight: int
+    """Rows in its difference and those below it; 0 for a full one."""
+    entries: int
+
+
+class Manifests:
+    """The manifests of a store."""
+
+    def __init__(self, catalog: Connections) -> None:
+        self._catalog = catalog
+
+    def find(self, digest: Digest) -> ManifestRow | None:
+        """A manifest that is here and not condemned by `gc`."""
+        row = self._catalog.one(
+            "SELECT id, base, depth, weight, entries FROM manifest WHERE digest = ? AND condemned IS NULL",
+            (digest,),
+        )
+        return None if row is None else ManifestRow(*row)
+
+    def get(self, digest: Digest) -> ManifestRow:
+        """A manifest that must be here. Raises Corrupt (manifest-missing)."""
+        row = self._catalog.one(
+            "SELECT id, base, depth, weight, entries FROM manifest WHERE digest = ? ORDER BY condemned IS NOT NULL",
+            (digest,),
+        )
+        if row is None:
+            message = f"manifest {digest} is not in the catalog. Run `artstore rebuild`"
+            raise Corrupt(message, code="manifest-missing")
+        return ManifestRow(*row)
+
+    def entries(self, digest: Digest) -> Iterator[Entry]:
+        """The entries of a manifest, sorted by path."""
+        row = self.get(digest)
+        sql = _ENTRIES_OF_FULL if row.base is None else _ENTRIES
+        cursor = self._catalog.execute(sql + " ORDER BY path.path", (row.id,))
+        while rows := cursor.fetchmany(BATCH):
+            for path, blob, size, reference, uri, checksum, reference_size, extra in rows:
+                if reference is None:
+                    yield BlobEntry(path, Digest(blob), size)
+                else:
+                    yield ReferenceEntry(path, uri, checksum, reference_size, extra)
+
+    def entry(self, digest: Digest, path: str) -> Entry:
+        """The entry at a path. Raises NotFound (path-not-found)."""
+        row = self._catalog.one(_ONE, (self.get(digest).id, path))
+        if row is None or (row[0] is None and row[2] is None):
+            message = f"there is no file {path!r} in it"
+            raise NotFound(message, code="path-not-found")
+        blob, size, reference, uri, checksum, reference_size, extra = row
+        if reference is None:
+            return BlobEntry(path, Digest(blob), size)
+        return ReferenceEntry(path, uri, checksum, reference_size, extra)
+
+    def can_build_on(self, base: ManifestRow, weight: int, entries: int) -> bool:
+        """Whether a difference of so many rows to a base is better than a full manifest."""
+        return base.depth < MAX_DEPTH and base.weight + weight <= MAX_WEIGHT_SHARE * entries
+
+    def add_full(self, digest: Digest, entries: Iterable[Entry], ids: Ids | None = None) -> int:
+        """Keep a manifest as all of its entries, whose blobs must be in the catalog; answers its row's number.
+
+        `ids` are row numbers of blobs that a live session knows already.
+        """
+        id_ = self._begin(base=None)
+        count = self._insert(id_, entries, (), ids or {})
+        self._finish(id_, digest, depth=0, weight=0, entries=count)
+        return id_
+
+    def add_difference(
+        self,
+        digest: Digest,
+        base: ManifestRow,
+        difference: Difference,
+        entries: int,
+        ids: Ids | None = None,
+    ) -> int:
+        """Keep a manifest as what it differs in from a base; see add_full."""
+        id_ = self._begin(base=base.id)
+        self._insert(id_, difference.come, difference.gone, ids or {})
+        self._finish(id_, digest, depth=base.depth + 1, weight=base.weight + difference.weight, entries=entries)
+        return id_
+
+    def keep(self, digest: Digest) -> None:
+        """A version names this manifest from now on: it is no longer condemned. Part of the commit transaction."""
+        self._catalog.execute(
+            "UPDATE manifest SET condemned = NULL WHERE id = (SELECT max(id) FROM manifest WHERE digest = ?1) "
+            "AND NOT EXISTS (SELECT 1 FROM manifest WHERE digest = ?1 AND condemned IS NULL)",
+            (digest,),
+        )
+
+    def _begin(self, *, base: int | None) -> int:
+        with self._catalog.write():
+            return int(self._catalog.execute("INSERT INTO manifest (base) VALUES (?)", (base,)).lastrowid)
+
+    def _finish(self, id_: int, digest: Digest, *, depth: int, weight: int, entries: int) -> None:
+        with self._catalog.write():
+            self._catalog.execute(
+                "UPDATE manifest SET digest = ?, depth = ?, weight = ?, entries = ? WHERE id = ?",
+                (digest, depth, weight, entries, id_),
+            )
+
+    def _insert(self, id_: int, entries: Iterable[Entry], gone: Iterable[str], ids: Ids) -> int:
+        count = 0
+        for batch in _batches(entries):
+            with self._catalog.write():
+                paths = self._intern_paths([entry.path for entry in batch])
+                blobs = self._blob_ids([entry.digest for entry in batch if isinstance(entry, BlobEntry)], ids)
+                rows: list[tuple[int, int, int | None, int | None]] = [
+                    (id_, paths[entry.path], blobs[entry.digest], None)
+                    if isinstance(entry, BlobEntry)
+                    else (id_, paths[entry.path], None, self._intern_reference(entry))
+                    for entry in batch
+                ]
+                self._catalog.insert(_ENTRY, rows)
+            count += len(batch)
+        for removed in _batches(gone):
+            with self._catalog.write():
+                paths = self._intern_paths(removed)
+                self._catalog.insert(_ENTRY, [(id_, paths[path], None, None) for path in removed])
+        return count
+
+    def _intern_paths(self, paths: list[str]) -> dict[str, int]:
+        row = self._catalog.one("SELECT max(path), coalesce(max(id), 0) FROM path")
+        assert row is not None
+        last, number = row
+        known: dict[str, int] = {}
+        # Paths come sorted: behind the last one there is nothing to look for.
+        if last is not None and paths and paths[0] <= last:
+            marks = ",".join("?" * len(paths))
+            known.update(self._catalog.rows(f"SELECT path, id FROM path WHERE path IN ({marks})", (*paths,)))
+        new = [path for path in paths if path not in known]
+        numbered = list(zip(new, range(number + 1, number + 1 + len(new)), strict=True))
+        self._catalog.insert("path (path, id)", numbered)
+        known.update(numbered)
+        return known
+
+    def _blob_ids(self, digests: list[Digest], ids: Ids) -> Ids:
+        if all(digest in ids for digest in digests):
+            return ids
+        marks = ",".join("?" * len(digests))
+        known: Ids = dict(
+            self._catalog.rows(f"SELECT digest, id FROM blob WHERE digest IN ({marks})", (*digests,)),
+        )
+        missing = next((digest for digest in digests if digest not in known), None)
+        if missing is not None:
+            message = f"blob {missing} is not in the catalog. Run `artstore rebuild`"
+            raise Corrupt(message, code="blob-missing")
+        return known
+
+    def _intern_reference(self, entry: ReferenceEntry) -> int:
+        row = self._catalog.one(
+            "SELECT id FROM reference WHERE uri = ? AND checksum = ? AND size IS ? AND extra = ?",
+            (entry.uri, entry.checksum, entry.size, entry.extra),
+        )
+        if row is not None:
+            return int(row[0])
+        cursor = self._catalog.execute(
+            "INSERT INTO reference (uri, checksum, size, extra) VALUES (?, ?, ?, ?)",
+            (entry.uri, entry.checksum, entry.size, entry.extra),
+        )
+        return int(cursor.lastrowid)
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, BATCH)):
+        yield batch

@@ -1,0 +1,269 @@
+"""Marking: which rows nothing needs any more.
+
+A manifest is live while a version that is not deleted names it. Condemning tells new sessions not to rely on something;
+it is never wrong, only wasteful, since what is needed again is acquitted before anything is freed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from artstore.model.digest import Digest
+from artstore.storage.blobs import WHOLE
+from artstore.storage.database import Connections
+from artstore.storage.manifests import BLOBS_OF
+
+BATCH: Final = 5_000
+
+_LIVE: Final = "SELECT manifest FROM version WHERE deleted = 0"
+_LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
+_NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
+
+
+# Temporary tables, of this connection alone: the live manifests, and the blobs that they need.
+_TEMPORARY: Final = (
+    "CREATE TEMP TABLE IF NOT EXISTS live (id INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE IF NOT EXISTS needed (blob INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE IF NOT EXISTS needed_before (blob INTEGER PRIMARY KEY)",
+    "DELETE FROM live",
+    "DELETE FROM needed",
+)
+
+
+class Orphan(NamedTuple):
+    """A live manifest whose base is not live."""
+
+    id: int
+    digest: Digest
+    base: int
+
+
+class PackUse(NamedTuple):
+    """How much of a pack is still needed."""
+
+    id: int
+    name: str
+    size: int
+    live_blobs: int
+    live_bytes: int
+
+
+class Freed(NamedTuple):
+    """A blob that is no longer in the catalog."""
+
+    digest: Digest
+    size: int
+    was_whole: bool
+
+
+class Marking:
+    """What `gc` asks of the catalog."""
+
+    def __init__(self, catalog: Connections) -> None:
+        self._catalog = catalog
+
+    def orphans(self) -> list[Orphan]:
+        """Live manifests that are kept as differences to dead ones, those nearest to their base first."""
+        sql = (
+            f"SELECT id, digest, base FROM manifest WHERE id IN ({_LIVE_MANIFESTS}) AND base IS NOT NULL "
+            f"AND base NOT IN ({_LIVE_MANIFESTS}) ORDER BY id"
+        )
+        return [Orphan(id_, Digest(digest), base) for id_, digest, base in self._catalog.rows(sql)]
+
+    def replace_manifest(self, old: int, new: int, epoch: int) -> None:
+        """Let one form of a manifest take the place of another with the same entries."""
+        with self._catalog.write():
+            self._catalog.execute("UPDATE manifest SET base = ? WHERE base = ?", (new, old))
+            self._catalog.execute("UPDATE manifest SET condemned = ? WHERE id = ?", (epoch, old))
+
+    def dead(self) -> tuple[int, int]:
+        """How many blobs no live version needs, and their bytes."""
+        with self._catalog.snapshot():
+            self._find_needed()
+            row = self._catalog.one(
+                "SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM stored) "
+                "AND id NOT IN (SELECT blob FROM needed)",
+            )
+        assert row is not None
+        return int(row[0]), int(row[1])
+
+    def condemn(self, epoch: int) -> None:
+        """Tell sessions that begin after this epoch not to rely on what nothing needs now."""
+        manifests = self._catalog.rows(
+            f"SELECT id FROM manifest WHERE condemned IS NULL AND id NOT IN ({_LIVE_MANIFESTS})",
+        )
+        blobs = self._catalog.rows(f"SELECT id FROM blob WHERE condemned IS NULL AND id NOT IN ({_NEEDED_BLOBS})")
+        self._set("manifest", epoch, [id_ for (id_,) in manifests])
+        self._set("blob", epoch, [id_ for (id_,) in blobs])
+
+    def acquit(self) -> None:
+        """Let sessions rely again on what a version needs after all."""
+        # A version may name a manifest by a form that was condemned before its session committed.
+        needed = self._catalog.rows(
+            f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) GROUP BY digest "
+            "HAVING min(condemned IS NOT NULL) = 1",
+        )
+        self._set("manifest", None, [id_ for (id_,) in needed])
+        blobs = self._catalog.rows(f"SELECT id FROM blob WHERE condemned IS NOT NULL AND id IN ({_NEEDED_BLOBS})")
+        self._set("blob", None, [id_ for (id_,) in blobs])
+
+    def free_manifests(self, epoch: int) -> None:
+        """Forget the manifests that were condemned up to an epoch, whose sessions have all ended."""
+        with self._catalog.write():
+            # Nobody may find one that has lost some of its rows.
+            self._catalog.execute("UPDATE manifest SET digest = NULL WHERE condemned <= ?", (epoch,))
+        gone = self._catalog.rows(
+            "SELECT id FROM manifest WHERE digest IS NULL AND condemned <= ? ORDER BY id", (epoch,)
+        )
+        for (id_,) in gone:
+            self._free_entries(id_)
+        if gone:
+            with self._catalog.write():
+                self._catalog.execute("DELETE FROM path WHERE id NOT IN (SELECT path FROM entry)")
+                self._catalog.execute(
+                    "DELETE FROM reference WHERE id NOT IN (SELECT reference FROM entry WHERE reference IS NOT NULL)",
+                )
+
+    def free_blobs(self, epoch: int) -> list[Freed]:
+        """Forget the blobs that were condemned up to an epoch and that no manifest names."""
+        rows = self._catalog.rows(
+            "SELECT id, digest, size, EXISTS (SELECT 1 FROM stored WHERE blob = blob.id AND pack = ?) FROM blob "
+            "WHERE condemned <= ? AND id NOT IN (SELECT blob FROM entry WHERE blob IS NOT NULL)",
+            (WHOLE, epoch),
+        )
+        freed: list[Freed] = []
+        for start in range(0, len(rows), BATCH):
+            with self._catalog.write():
+                for id_, digest, size, is_whole in rows[start : start + BATCH]:
+                    # A session that stored the same bytes since has acquitted it.
+                    cursor = self._catalog.execute("DELETE FROM blob WHERE id = ? AND condemned <= ?", (id_, epoch))
+                    if cursor.rowcount:
+                        self._catalog.execute("DELETE FROM stored WHERE blob = ?", (id_,))
+                        freed.append(Freed(Digest(digest), size, bool(is_whole)))
+        return freed
+
+    def freeable_by(self, versions: Sequence[str]) -> int:
+        """Bytes of the blobs that only these versions need, among the live ones."""
+        if not versions:
+            return 0
+        with self._catalog.snapshot():
+            self._find_needed()
+            self._catalog.execute("DELETE FROM needed_before")
+            self._catalog.execute("INSERT INTO needed_before SELECT blob FROM needed")
+            self._find_needed(without=versions)
+            row = self._catalog.one(
+                "SELECT coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM needed_before) "
+                "AND id NOT IN (SELECT blob FROM needed)",
+            )
+        assert row is not None
+        return int(row[0])
+
+    def is_known(self, digest: Digest) -> bool:
+        """Whether a blob is in the catalog."""
+        return self._catalog.one("SELECT 1 FROM blob WHERE digest = ?", (digest,)) is not None
+
+    def waiting(self) -> int:
+        """How many blobs are condemned and not freed."""
+        row = self._catalog.one("SELECT count(*) FROM blob WHERE condemned IS NOT NULL")
+        assert row is not None
+        return int(row[0])
+
+    def packs(self) -> list[PackUse]:
+        """Every pack, with what of it is still in the catalog."""
+        sql = (
+            "SELECT pack.id, name, pack.size, count(stored.blob), coalesce(sum(blob.size), 0) FROM pack "
+            "LEFT JOIN stored ON stored.pack = pack.id LEFT JOIN blob ON blob.id = stored.blob GROUP BY pack.id"
+        )
+        return [PackUse(*row) for row in self._catalog.rows(sql)]
+
+    def pack_members(self, pack: int) -> list[tuple[Digest, int, int]]:
+        """The blobs of a pack that are in the catalog: digest, size, offset, in the order of the pack."""
+        sql = (
+            "SELECT digest, blob.size, offset FROM stored JOIN blob ON blob.id = stored.blob WHERE stored.pack = ? "
+            "ORDER BY offset"
+        )
+        return [(Digest(digest), size, offset) for digest, size, offset in self._catalog.rows(sql, (pack,))]
+
+    def forget_pack(self, pack: int) -> None:
+        """Take a pack out of the catalog; what is still needed of it is in another."""
+        with self._catalog.write():
+            self._catalog.execute("DELETE FROM stored WHERE pack = ?", (pack,))
+            self._catalog.execute("DELETE FROM pack WHERE id = ?", (pack,))
+
+    def forget_place(self, digest: Digest, pack: int) -> None:
+        """Take one place of a blob out of the catalog: its bytes there are gone or damaged."""
+        with self._catalog.write():
+            self._catalog.execute(
+                "DELETE FROM stored WHERE pack = ? AND blob = (SELECT id FROM blob WHERE digest = ?)",
+                (pack, digest),
+            )
+
+    def pack_names(self) -> set[str]:
+        """The packs that the catalog knows."""
+        return {name for (name,) in self._catalog.rows("SELECT name FROM pack")}
+
+    def whole_digests(self) -> set[bytes]:
+        """The blobs that have files of their own."""
+        sql = "SELECT digest FROM stored JOIN blob ON blob.id = stored.blob WHERE pack = ?"
+        return {digest for (digest,) in self._catalog.rows(sql, (WHOLE,))}
+
+    def missing(self) -> list[tuple[Digest, int]]:
+        """Blobs that live versions need and that are nowhere: digest, size."""
+        with self._catalog.snapshot():
+            self._find_needed()
+            rows = self._catalog.rows(
+                "SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed) "
+                "AND id NOT IN (SELECT blob FROM stored) ORDER BY digest",
+            )
+        return [(Digest(digest), size) for digest, size in rows]
+
+    def live_manifests(self, project: int | None = None) -> set[Digest]:
+        """The manifests that live versions name, of one project or all."""
+        where = "" if project is None else f" AND project = {project:d}"
+        return {Digest(digest) for (digest,) in self._catalog.rows(_LIVE + where)}
+
+    def _find_needed(self, *, without: Sequence[str] = ()) -> None:
+        """Fill the temporary tables, as if some versions were deleted."""
+        for statement in _TEMPORARY:
+            self._catalog.execute(statement)
+        marks = ",".join("?" * len(without))
+        self._catalog.execute(
+            "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
+            "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
+            f"WHERE digest IN ({_LIVE} AND id NOT IN ({marks}))) WHERE choice = 1",
+            tuple(without),
+        )
+        self._catalog.execute(
+            "INSERT OR IGNORE INTO needed SELECT blob FROM entry WHERE blob IS NOT NULL "
+            "AND manifest IN (SELECT id FROM live)",
+        )
+        # What a manifest has from a base that is not live itself, directly or through others.
+        for (id_,) in self._catalog.rows(
+            "SELECT id FROM manifest WHERE id IN (SELECT id FROM live) AND base IS NOT NULL "
+            "AND base NOT IN (SELECT id FROM live)",
+        ):
+            self._catalog.execute(f"INSERT OR IGNORE INTO needed {BLOBS_OF}", (id_,))
+
+    def _free_entries(self, manifest: int) -> None:
+        done = False
+        while not done:
+            with self._catalog.write():
+                paths = self._catalog.rows("SELECT path FROM entry WHERE manifest = ? LIMIT ?", (manifest, BATCH))
+                if paths:
+                    self._catalog.execute(
+                        "DELETE FROM entry WHERE manifest = ? AND path <= (SELECT max(path) FROM "
+                        "(SELECT path FROM entry WHERE manifest = ? ORDER BY path LIMIT ?))",
+                        (manifest, manifest, BATCH),
+                    )
+                else:
+                    self._catalog.execute("DELETE FROM manifest WHERE id = ?", (manifest,))
+                    done = True
+
+    def _set(self, table: str, epoch: int | None, ids: Sequence[int]) -> None:
+        for start in range(0, len(ids), BATCH):
+            with self._catalog.write():
+                self._catalog.executemany(
+                    f"UPDATE {table} SET condemned = ? WHERE id = ?",
+                    [(epoch, id_) for id_ in ids[start : start + BATCH]],
+                )

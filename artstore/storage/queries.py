@@ -1,0 +1,232 @@
+"""Queries: what is asked of the catalog about many versions at once.
+
+A manifest may be kept as a difference, so an entry of its base counts only where nothing above the base says otherwise.
+Each question is answered with that in mind, and reads the rows of a manifest once, however many are built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+from artstore.model.digest import Digest
+from artstore.storage.database import Connections
+
+BATCH: Final = 5_000
+"""Values in one statement, and rows read at a time."""
+
+_TOTALS: Final = """
+SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection), count(*), coalesce(sum(entries), 0),
+    coalesce(sum(bytes), 0),
+    (SELECT coalesce(sum(size), 0) FROM blob WHERE EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)),
+    (SELECT max(created_us) FROM version)
+FROM version WHERE deleted = 0
+"""
+_RESOLVED_BLOBS: Final = """
+WITH RECURSIVE chain (id, base, rank) AS (
+    SELECT id, base, 0 FROM manifest WHERE id = ?
+    UNION ALL SELECT manifest.id, manifest.base, rank + 1 FROM manifest JOIN chain ON manifest.id = chain.base),
+has (blob, rank) AS (SELECT blob, min(rank) FROM chain JOIN entry ON manifest = id GROUP BY entry.path)
+SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL
+"""
+_LIVE: Final = """
+SELECT version.project, collection.id, collection.name, manifest, entries, bytes FROM collection
+JOIN version ON version.project = collection.project AND version.collection = collection.id AND deleted = 0
+"""
+
+
+class Totals(NamedTuple):
+    """The store in numbers; versions are those that are not deleted."""
+
+    projects: int
+    collections: int
+    versions: int
+    files: int
+    logical_bytes: int
+    stored_bytes: int
+    """Content that is here, each blob once, whether something needs it or not."""
+    last_created_us: int | None
+
+
+class Live(NamedTuple):
+    """What counts of a version that is not deleted."""
+
+    project: int
+    collection: str
+    collection_name: str
+    manifest: Digest
+    entries: int
+    bytes: int
+
+
+class Held(NamedTuple):
+    """What stands at a path: one of the two row numbers is None."""
+
+    blob: int | None
+    reference: int | None
+
+
+class _Kept(NamedTuple):
+    base: int | None
+    rows: int
+    """At most so many rows of its own."""
+
+
+class Queries:
+    """Questions to one catalog. Ask them inside one `snapshot`, so that the answers fit each other."""
+
+    def __init__(self, catalog: Connections) -> None:
+        self._catalog = catalog
+
+    def totals(self) -> Totals:
+        """The store in numbers."""
+        return Totals(*self._catalog.rows(_TOTALS)[0])
+
+    def journal_mode(self) -> str:
+        """The journal that the catalog has now, as SQLite calls it."""
+        return str(self._catalog.rows("PRAGMA journal_mode")[0][0])
+
+    def live(self) -> list[Live]:
+        """Every version that is not deleted."""
+        return [
+            Live(project, collection, name, Digest(manifest), entries, size)
+            for project, collection, name, manifest, entries, size in self._catalog.rows(_LIVE)
+        ]
+
+    def manifest(self, digest: Digest) -> int | None:
+        """The row number of a manifest; None where it is missing."""
+        return self._rows_by_digest.get(digest)
+
+    def paths(self, matches: Callable[[str], bool]) -> dict[int, str]:
+        """Every path in any manifest that passes a test, by row number."""
+        return {id_: path for id_, path in self._stream("SELECT id, path FROM path") if matches(path)}
+
+    def paths_called(self, text: str) -> dict[int, str]:
+        """The paths that are this text or, where it has no folder, end with it as their last component."""
+        found = self._catalog.rows("SELECT id, path FROM path WHERE path = ?", (text,))
+        if "/" not in text:
+            ending = f"/{text}"
+            sql = "SELECT id, path FROM path WHERE substr(path, -length(?)) = ?"
+            found += self._catalog.rows(sql, (ending, ending))
+        return dict(found)
+
+    def paths_of(self, blobs: Collection[int]) -> dict[int, str]:
+        """The paths at which any manifest has any of the blobs."""
+        ids: set[int] = set()
+        for some in _batches(blobs):
+            # There is no index on the blob: it would cost each put more than this one walk costs here.
+            sql = f"SELECT DISTINCT path FROM entry WHERE blob IN ({_marks(some)})"
+            ids.update(id_ for (id_,) in self._catalog.rows(sql, some))
+        found: dict[int, str] = {}
+        for some in _batches(ids):
+            found.update(self._catalog.rows(f"SELECT id, path FROM path WHERE id IN ({_marks(some)})", some))
+        return found
+
+    def blobs_between(self, low: bytes, high: bytes) -> set[int]:
+        """The blobs whose digests lie between two, both included."""
+        return {id_ for (id_,) in self._catalog.rows("SELECT id FROM blob WHERE digest BETWEEN ? AND ?", (low, high))}
+
+    def blobs(self, ids: Collection[int]) -> dict[int, tuple[Digest, int]]:
+        """Digests and sizes of blobs, by row number."""
+        found: dict[int, tuple[Digest, int]] = {}
+        for some in _batches(ids):
+            sql = f"SELECT id, digest, size FROM blob WHERE id IN ({_marks(some)})"
+            found.update({id_: (Digest(digest), size) for id_, digest, size in self._catalog.rows(sql, some)})
+        return found
+
+    def reference_sizes(self, ids: Collection[int]) -> dict[int, int | None]:
+        """Sizes of references, by row number."""
+        found: dict[int, int | None] = {}
+        for some in _batches(ids):
+            found.update(self._catalog.rows(f"SELECT id, size FROM reference WHERE id IN ({_marks(some)})", some))
+        return found
+
+    def blob_sizes(self) -> Iterator[tuple[int, int]]:
+        """Row number and size of every blob, in the order of the numbers."""
+        return self._stream("SELECT id, size FROM blob ORDER BY id")
+
+    def holdings(self, manifests: Iterable[int], paths: Collection[int]) -> Iterator[tuple[int, dict[int, Held]]]:
+        """Of each manifest, what it has at those of the paths that it has."""
+        wanted = set(paths)
+        found: dict[int, dict[int, Held]] = {}
+        for manifest in manifests:
+            chain: list[int] = []
+            at: int | None = manifest
+            while at is not None and at not in found:
+                chain.append(at)
+                at = self._kept[at].base
+            held = {} if at is None else found[at]
+            for id_ in reversed(chain):
+                held = found[id_] = _changed(held, self._own(id_, wanted))
+            yield manifest, held
+
+    def blobs_in(self, manifests: Collection[int]) -> Iterator[int]:
+        """The blobs that manifests hold together, each at least once."""
+        for id_ in manifests:
+            base = self._kept[id_].base
+            if base is None or base in manifests:
+                # What it has from its base is counted there.
+                own = self._stream("SELECT blob FROM entry WHERE manifest = ? AND blob IS NOT NULL", (id_,))
+                yield from (blob for (blob,) in own)
+            else:
+                yield from (blob for (blob,) in self._stream(_RESOLVED_BLOBS, (id_,)))
+
+    def transaction_digest(self, project: str, log: str, seq: int) -> str | None:
+        """The digest of a transaction of a log; None where the catalog has not got so far, or knows another log."""
+        row = self._catalog.one(
+            "SELECT digest FROM log_entry JOIN project ON project.id = log_entry.project "
+            "WHERE name = ? AND log = ? AND log_entry.seq = ?",
+            (project, log, seq),
+        )
+        return None if row is None else str(row[0])
+
+    @cached_property
+    def _kept(self) -> dict[int, _Kept]:
+        sql = "SELECT id, base, CASE WHEN base IS NULL THEN entries ELSE weight END FROM manifest"
+        return {id_: _Kept(base, rows) for id_, base, rows in self._stream(sql)}
+
+    @cached_property
+    def _rows_by_digest(self) -> dict[bytes, int]:
+        # What is not condemned comes last, and so is the one that is found.
+        return dict(
+            self._stream("SELECT digest, id FROM manifest WHERE digest IS NOT NULL ORDER BY condemned IS NULL, id")
+        )
+
+    def _own(self, manifest: int, paths: set[int]) -> Iterator[tuple[int, Held]]:
+        """The rows of a manifest itself at some paths; where it says that a path went, both numbers are None."""
+        if self._kept[manifest].rows <= len(paths):
+            sql = "SELECT path, blob, reference FROM entry WHERE manifest = ?"
+            yield from ((path, Held(blob, ref)) for path, blob, ref in self._stream(sql, (manifest,)) if path in paths)
+            return
+        for some in _batches(paths):
+            sql = f"SELECT path, blob, reference FROM entry WHERE manifest = ? AND path IN ({_marks(some)})"
+            yield from ((path, Held(blob, ref)) for path, blob, ref in self._catalog.rows(sql, (manifest, *some)))
+
+    def _stream(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        cursor = self._catalog.execute(sql, parameters)
+        while rows := cursor.fetchmany(BATCH):
+            yield from rows
+
+
+def _changed(held: dict[int, Held], own: Iterable[tuple[int, Held]]) -> dict[int, Held]:
+    """What is held once some rows lie on top; the same dictionary where there are none."""
+    result = held
+    for path, what in own:
+        if result is held:
+            result = dict(held)
+        if what == (None, None):
+            result.pop(path, None)
+        else:
+            result[path] = what
+    return result
+
+
+def _batches(values: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    ordered = sorted(values)
+    for start in range(0, len(ordered), BATCH):
+        yield tuple(ordered[start : start + BATCH])
+
+
+def _marks(values: tuple[int, ...]) -> str:
+    return ",".join("?" * len(values))

@@ -1,0 +1,169 @@
+"""The root: the folder of one store, opened, with all that is in it.
+
+format.json      which format this is, and the store's random id
+catalog.db       the state, for queries; can be lost
+ops/             the log, which is the truth
+blobs/  packs/   bytes, in files of their own and together
+stat_cache/      which files were hashed already; may be deleted
+locks/  tmp/     live sessions and what they have not finished
+trash/           what `gc` took out, for a while
+quarantine/      what `verify` found damaged
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Refused, UpgradeNeeded
+from artstore.storage import schema
+from artstore.storage.blobs import Blobs
+from artstore.storage.catalog import FILE_NAME, Catalog
+from artstore.storage.database import file_system, is_network
+from artstore.storage.files import make_directory, storage_errors, sync_directory, write_file
+from artstore.storage.manifests import Manifests
+from artstore.storage.oplog import OpLog
+from artstore.storage.sessions import Session
+
+FORMAT: Final = 1
+_FORMAT_FILE: Final = "format.json"
+_FOLDERS: Final = ("ops", "blobs", "packs", "stat_cache", "locks", "tmp", "trash", "quarantine")
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """What `format.json` says."""
+
+    artstore: str = "store"
+    format: int
+    min_reader: int
+    """The oldest format number whose artstore may read this store."""
+    store_id: str
+    created_at: float
+    host: str | None = None
+    """The only machine that may open the store, where it lies on a network file system."""
+
+
+class Root:
+    """An open store on this machine's disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.format = _read_format(path)
+        self.read_only = not os.access(path / "locks", os.W_OK)
+        if self.format.format > FORMAT:
+            # Newer formats may be read where they say so, and never written.
+            self.read_only = True
+        self.catalog = Catalog(path, read_only=self.read_only)
+        self.manifests = Manifests(self.catalog)
+        self.blobs = Blobs(path, self.catalog)
+        self.log = OpLog(path)
+
+    @classmethod
+    def create(cls, path: Path, *, single_host: bool = False) -> Root:
+        """Make a store in a folder that is empty or not there yet.
+
+        Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused (network-file-system) unless single_host.
+        """
+        with storage_errors(f"making a store in {str(path)!r}"):
+            there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
+            if there.is_file():
+                message = f"{str(there)!r} is a file, so no store can be made in {str(path)!r}: name another place"
+                raise Conflict(message, code="not-a-folder")
+            make_directory(path)
+            if (path / _FORMAT_FILE).exists():
+                message = f"{str(path)!r} is a store already: use it as it is"
+                raise Conflict(message, code="already-a-store")
+            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"})
+            if strangers:
+                message = f"{str(path)!r} is not empty (it has {strangers[0]!r}): name a folder of the store's own"
+                raise Conflict(message, code="not-empty")
+            if is_network(path) and not single_host:
+                message = (
+                    f"{str(path)!r} lies on a network file system ({file_system(path)}), where two machines would "
+                    "lose each other's commits: put the store on a disk of this machine, or say --single-host if no "
+                    "other opens it"
+                )
+                raise Refused(message, code="network-file-system")
+            for name in _FOLDERS:
+                make_directory(path / name)
+            catalog = Catalog(path, read_only=False)
+            catalog.create()
+            catalog.close()
+            about = Format(
+                format=FORMAT,
+                min_reader=FORMAT,
+                store_id=secrets.token_hex(16),
+                created_at=time.time(),
+                host=socket.gethostname() if single_host and is_network(path) else None,
+            )
+            # Last: a folder without it is not a store yet, and may be made one again.
+            write_file(path / "tmp", path / _FORMAT_FILE, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
+            sync_directory(path)
+        return cls(path)
+
+    def check_catalog(self) -> None:
+        """Make sure that the catalog can be used.
+
+        Raises Corrupt (catalog-damaged, catalog-missing), UpgradeNeeded.
+        """
+        if not (self.path / FILE_NAME).exists():
+            message = (
+                f"the catalog of {str(self.path)!r} is missing. Run `artstore rebuild`: the log has all that it held"
+            )
+            raise Corrupt(message, code="catalog-missing")
+        connection = self.catalog.db.conn
+        with self.catalog.checked():
+            version = schema.version_of(connection)
+            schema.check_readable(connection, version)
+        if version == 0:
+            message = (
+                f"the catalog of {str(self.path)!r} is empty. Run `artstore rebuild`: the log has all that it held"
+            )
+            raise Corrupt(message, code="catalog-missing")
+        if not self.read_only:
+            schema.check_writable(version)
+            self.catalog.create()
+
+    def session(self, verb: str) -> Session:
+        """Begin a piece of work; what it relies on stays until it ends."""
+        return Session(self.path, verb)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.catalog.close()
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder holds a store."""
+    return (path / _FORMAT_FILE).is_file()
+
+
+def _read_format(path: Path) -> Format:
+    try:
+        data = (path / _FORMAT_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"there is no store in {str(path)!r}: make one with `artstore init {path}`"
+        raise NotFound(message, code="store-not-found") from error
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        found = msgspec.json.decode(data, type=Format)
+        if found.artstore == "store":
+            _check_format(path, found)
+            return found
+    message = f"{str(path / _FORMAT_FILE)!r} is not the format file of a store"
+    raise Invalid(message, code="store-damaged")
+
+
+def _check_format(path: Path, found: Format) -> None:
+    if found.min_reader > FORMAT:
+        message = f"the store in {str(path)!r} has the format {found.format}: install a newer artstore"
+        raise UpgradeNeeded(message, code="newer-store")
+    if found.host is not None and found.host != socket.gethostname():
+        message = f"the store in {str(path)!r} belongs to the machine {found.host!r} alone: open it there"
+        raise Refused(message, code="other-host")

@@ -1,0 +1,124 @@
+"""Schema: the tables of the catalog, and how an older one becomes this one.
+
+Each migration runs in one transaction with the number that says it ran, so a killed one has not begun. `user_version`
+is the number of the last migration; `min_reader`, in the table `meta`, is the oldest schema whose artstore may read.
+The catalog holds nothing that `artstore rebuild` cannot get back from the log and the blobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlite_utils import Database
+
+from artstore.errors import Corrupt, UpgradeNeeded
+
+APPLICATION_ID: Final = 0x41525453
+"""`ARTS`: how file(1) and SQLite tell this file from other databases."""
+
+TABLES: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- What the log says.
+CREATE TABLE project (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, log TEXT NOT NULL, seq INTEGER NOT NULL,
+    head TEXT, ops INTEGER NOT NULL);
+CREATE TABLE log_entry (project INTEGER NOT NULL, seq INTEGER NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (project, seq)) WITHOUT ROWID;
+CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL,
+    kind TEXT NOT NULL, body BLOB NOT NULL, void TEXT, PRIMARY KEY (project, position));
+
+-- What the log folds to.
+CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+    description TEXT, next_number INTEGER NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (project, id),
+    UNIQUE (project, name)) WITHOUT ROWID;
+CREATE TABLE synonym (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL,
+    PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE TABLE version (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
+    manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, created_us INTEGER NOT NULL, run TEXT,
+    description TEXT, metadata TEXT NOT NULL, ttl_s REAL, logged INTEGER NOT NULL, deleted INTEGER NOT NULL,
+    PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE UNIQUE INDEX version_number ON version (project, collection, number);
+CREATE INDEX version_logged ON version (project, collection, deleted, logged);
+CREATE INDEX version_manifest ON version (manifest);
+CREATE TABLE alias (project INTEGER NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
+    PRIMARY KEY (project, collection, name)) WITHOUT ROWID;
+CREATE INDEX alias_version ON alias (project, version);
+CREATE TABLE tag (project INTEGER NOT NULL, version TEXT NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (project, version, name)) WITHOUT ROWID;
+CREATE TABLE run (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT, job_type TEXT, "group" TEXT,
+    config TEXT NOT NULL, state TEXT NOT NULL, started_us INTEGER NOT NULL, ended_us INTEGER,
+    PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE TABLE used (project INTEGER NOT NULL, run TEXT NOT NULL, used_project TEXT NOT NULL, version TEXT NOT NULL,
+    PRIMARY KEY (project, run, used_project, version)) WITHOUT ROWID;
+CREATE INDEX used_version ON used (version);
+CREATE TABLE logged (project INTEGER NOT NULL, run TEXT NOT NULL, version TEXT NOT NULL, relogged INTEGER NOT NULL,
+    PRIMARY KEY (project, run, version)) WITHOUT ROWID;
+CREATE INDEX logged_version ON logged (version);
+
+-- Which entries a manifest has: those of its base, less the rows without blob and reference, with the others.
+CREATE TABLE manifest (id INTEGER PRIMARY KEY, digest BLOB, base INTEGER, depth INTEGER NOT NULL DEFAULT 0,
+    weight INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0, condemned INTEGER);
+CREATE INDEX manifest_digest ON manifest (digest);
+CREATE TABLE path (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+CREATE TABLE reference (id INTEGER PRIMARY KEY, uri TEXT NOT NULL, checksum TEXT NOT NULL, size INTEGER,
+    extra TEXT NOT NULL);
+CREATE INDEX reference_uri ON reference (uri, checksum);
+CREATE TABLE entry (manifest INTEGER NOT NULL, path INTEGER NOT NULL, blob INTEGER, reference INTEGER,
+    PRIMARY KEY (manifest, path)) WITHOUT ROWID;
+
+-- Where bytes are: pack 0 is a file of the blob's own.
+CREATE TABLE blob (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, sums BLOB,
+    condemned INTEGER);
+CREATE TABLE pack (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, condemned INTEGER);
+CREATE TABLE stored (blob INTEGER NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (blob, pack)) WITHOUT ROWID;
+"""
+
+
+def _first(db: Database) -> None:
+    for statement in TABLES.split(";"):
+        if statement.strip():
+            db.conn.execute(statement)
+    db.conn.execute("INSERT INTO meta (key, value) VALUES ('min_reader', 1)")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+VERSION: Final = len(MIGRATIONS)
+
+
+def version_of(connection: Any) -> int:
+    """The schema that a database file has; 0 for an empty one. Raises Corrupt on somebody else's database."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if application != APPLICATION_ID and (version or application):
+        message = "the catalog is a database of another program. Move it away, then run `artstore rebuild`"
+        raise Corrupt(message, code="catalog-damaged")
+    return version
+
+
+def check_readable(connection: Any, version: int) -> None:
+    """Raise UpgradeNeeded where a newer artstore says that this one would misread what it wrote."""
+    if version <= VERSION:
+        return
+    needed = int(connection.execute("SELECT value FROM meta WHERE key = 'min_reader'").fetchone()[0])
+    if needed > VERSION:
+        message = f"the catalog has the schema {version}, this artstore reads up to {VERSION}: install a newer one"
+        raise UpgradeNeeded(message, code="newer-catalog")
+
+
+def check_writable(version: int) -> None:
+    """Raise UpgradeNeeded where the catalog is newer: what this artstore wrote could be wrong there."""
+    if version > VERSION:
+        message = f"the catalog has the schema {version}, this artstore writes {VERSION}: install a newer one"
+        raise UpgradeNeeded(message, code="newer-catalog")
+
+
+def migrate(db: Database) -> None:
+    """Bring the catalog up to date, inside the write transaction that the caller has begun."""
+    version = version_of(db.conn)
+    check_writable(version)
+    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        step(db)
+        db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.conn.execute(f"PRAGMA user_version={number}")

@@ -1,0 +1,200 @@
+"""Sessions: who is at work in the store, proven by the kernel.
+
+A session holds a lock on a file of its own, `locks/<epoch>-<id>`, for as long as its process lives, so its death is
+known for sure, whatever clocks, containers or sleeping laptops do. The *epoch* tells which sessions can still rely on
+what: `gc` first condemns what nothing needs, so that no new session relies on it, then begins a new epoch, and frees
+what it condemned only when every session of that epoch and those before has ended.
+
+Chose a lock file each over one lock file with shared locks, since Windows has only exclusive ones; look again when
+sessions come by the thousand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from artstore.errors import Conflict
+from artstore.storage.files import storage_errors
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_EPOCH_PREFIX: Final = "epoch-"
+_O_BINARY: Final = getattr(os, "O_BINARY", 0)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the exclusive lock of an open file if nobody has it; it ends with the last descriptor of the file."""
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+class Session:
+    """One piece of work in the store. What it relies on is not freed before it ends."""
+
+    def __init__(self, root: Path, verb: str) -> None:
+        self.id = secrets.token_hex(8)
+        self._pid = os.getpid()
+        self._locks = root / "locks"
+        self._scratch = root / "tmp" / self.id
+        self._fd: int | None = None
+        with storage_errors("beginning a session"):
+            while self._fd is None:
+                self._begin(verb)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def scratch(self) -> Path:
+        """The folder for this session's unfinished files; gone with the session."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._scratch)
+        return self._scratch
+
+    def end(self) -> None:
+        """Let go of everything. May be called again."""
+        if self._fd is None or self._pid != os.getpid():
+            # On the other side of a fork it is the parent's: its files and its lock stay.
+            return
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            # Left behind at worst, and then collected: the lock is gone with the descriptor.
+            os.unlink(self._path)
+        os.close(self._fd)
+        self._fd = None
+
+    def _begin(self, verb: str) -> None:
+        epoch = current_epoch(self._locks)
+        path = self._locks / f"{epoch:08d}-{self.id}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o644)
+        about = {"pid": os.getpid(), "host": socket.gethostname(), "verb": verb, "since": time.time()}
+        # Written from the second byte on, since Windows locks the first one against reading as well.
+        os.write(fd, b" " + json.dumps(about).encode())
+        os.lseek(fd, 0, os.SEEK_SET)
+        if try_lock(fd) and _is_file(path, fd) and current_epoch(self._locks) == epoch:
+            self._path = path
+            self._fd = fd
+            return
+        # A collector took the file for a dead one's, or began a new epoch in between: this one counts for nothing.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.close(fd)
+        self.id = secrets.token_hex(8)
+        self._scratch = self._scratch.parent / self.id
+
+
+class Exclusive:
+    """A lock that one process holds at a time, such as that of `gc`. Raises Conflict (locked) if another has it."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        with storage_errors(f"taking the lock {name!r}"):
+            self._fd = os.open(root / "locks" / name, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
+        if not try_lock(self._fd):
+            os.close(self._fd)
+            message = f"another process holds the lock {name!r} of this store: wait for it, then repeat"
+            raise Conflict(message, code="locked")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+
+def current_epoch(locks: Path) -> int:
+    """The epoch that new sessions belong to."""
+    return max(
+        (int(name[len(_EPOCH_PREFIX) :]) for name in os.listdir(locks) if name.startswith(_EPOCH_PREFIX)), default=0
+    )
+
+
+def begin_epoch(locks: Path, epoch: int) -> None:
+    """From now on new sessions belong to this epoch, which is higher than any before."""
+    os.close(os.open(locks / f"{_EPOCH_PREFIX}{epoch}", os.O_WRONLY | os.O_CREAT, 0o644))
+    for name in os.listdir(locks):
+        if name.startswith(_EPOCH_PREFIX) and int(name[len(_EPOCH_PREFIX) :]) < epoch:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(locks / name)
+
+
+def live_sessions(root: Path, *, but: Session | None = None) -> list[tuple[int, dict[str, Any]]]:
+    """The sessions at work, each as its epoch and what it says of itself, the oldest epoch first.
+
+    Clears away what dead ones left.
+    """
+    found: list[tuple[int, dict[str, Any]]] = []
+    alive = set() if but is None else {but.id}
+    for name in sorted(os.listdir(root / "locks")):
+        epoch, dash, id_ = name.partition("-")
+        if not dash or not epoch.isdigit() or (but is not None and id_ == but.id):
+            continue
+        about = _describe_if_alive(root / "locks" / name)
+        if about is not None:
+            alive.add(id_)
+            found.append((int(epoch), {"id": id_, **about}))
+    for name in os.listdir(root / "tmp"):
+        # A session makes its folder after its lock: a folder seen after the locks and without a live one is dead.
+        if name not in alive and not any((root / "locks").glob(f"*-{name}")):
+            shutil.rmtree(root / "tmp" / name, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                # A file: one that was to replace another while the store was made.
+                os.unlink(root / "tmp" / name)
+    return found
+
+
+def _describe_if_alive(path: Path) -> dict[str, Any] | None:
+    try:
+        fd = os.open(path, os.O_RDWR | _O_BINARY)
+    except FileNotFoundError:
+        return None
+    try:
+        if not try_lock(fd):
+            with contextlib.suppress(ValueError, OSError):
+                os.lseek(fd, 1, os.SEEK_SET)
+                about = json.loads(os.read(fd, 4096))
+                if isinstance(about, dict):
+                    return about
+            return {}
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return None
+    finally:
+        os.close(fd)
+
+
+def _is_file(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False

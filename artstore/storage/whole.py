@@ -1,0 +1,145 @@
+"""Whole blobs: a file of its own for each large one.
+
+`blobs/blake3/<2 hex>/<62 hex>`, read-only, so that a checkout can share its bytes (reflink) or its name (hardlink).
+The checksums of a blob are the XXH3-64 of each of its 1 MiB blocks, 8 bytes each, big-endian: enough to tell damage
+from health at 20 GB/s, and to check the part of a file that a reader touches.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from blake3 import blake3
+from xxhash import xxh3_64_digest
+
+from artstore.errors import Refused
+from artstore.model.digest import ALGORITHM, SIZE, Digest
+from artstore.storage.files import read_into, reflink, write_all
+
+BLOCK: Final = 1 << 20
+"""Bytes that one checksum covers; also what is read at a time."""
+
+_O_BINARY: Final = getattr(os, "O_BINARY", 0)
+_WRITE_BEHIND: Final = 8 << 20
+"""Bytes after which the disk is told to begin: the sync at the end then has little left to wait for."""
+
+
+Fill = Callable[[memoryview], int]
+"""Fills a buffer and says how far: less than all of it only at the end, and then nothing."""
+
+
+class Stored(NamedTuple):
+    """What a stretch of bytes turned out to be."""
+
+    digest: Digest
+    size: int
+    sums: bytes
+
+
+def path_of(root: Path, digest: Digest) -> Path:
+    """Where a whole blob lies."""
+    text = digest.hex()
+    return root / "blobs" / ALGORITHM / text[:2] / text[2:]
+
+
+def digest_of(path: Path) -> Digest | None:
+    """Which blob a file below `blobs/` is, by its name; None if it is none."""
+    try:
+        raw = bytes.fromhex(path.parent.name + path.name)
+    except ValueError:
+        return None
+    return Digest(raw) if len(raw) == SIZE and path.parent.parent.name == ALGORITHM else None
+
+
+def store(source: int, target: int, *, limit: int) -> Stored:
+    """Copy an open file into another, and say what arrived there.
+
+    Shares the bytes where the file system can (then hashes the target), else copies and hashes what it writes. Holes
+    stay holes. Stops one block behind `limit`, so that a file that grows for ever does not: the caller compares sizes.
+    Raises Refused (unreadable) where the source fails.
+    """
+    if reflink(source, target):
+        return measure(target)
+    return copy_file(source, target, limit=limit)
+
+
+def copy_file(source: int, target: int, *, limit: int) -> Stored:
+    """Copy an open file into another, hashing what is written; see store."""
+    status = os.fstat(source)
+    is_sparse = getattr(status, "st_blocks", status.st_size) * 512 < status.st_size
+
+    def fill(buffer: memoryview) -> int:
+        try:
+            return read_into(source, buffer)
+        except OSError as error:
+            raise Refused(error.strerror or str(error), code="unreadable") from error
+
+    return copy(fill, target, limit=limit, keep_holes=is_sparse)
+
+
+def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62, keep_holes: bool = False) -> Stored:
+    """Write what `fill` gives, a block at a time, and say what it was. Without a target it is only measured."""
+    hasher = blake3()
+    sums: list[bytes] = []
+    buffer = memoryview(bytearray(BLOCK))
+    zeros = bytes(BLOCK) if keep_holes else b""
+    size = behind = 0
+    while size <= limit and (got := fill(buffer)):
+        block = buffer[:got]
+        hasher.update(block)
+        sums.append(xxh3_64_digest(block))
+        size += got
+        if target is None:
+            continue
+        if keep_holes and block == zeros[:got]:
+            os.lseek(target, got, os.SEEK_CUR)
+        else:
+            write_all(target, block)
+        if size - behind >= _WRITE_BEHIND:
+            _begin_writing(target, behind, size - behind)
+            behind = size
+    if keep_holes and target is not None:
+        os.ftruncate(target, size)
+    return Stored(Digest(hasher.digest()), size, b"".join(sums))
+
+
+def chained(head: bytes, stream: BinaryIO) -> Fill:
+    """Blocks of what was read of a stream already, and of the rest of it."""
+    source = io.BytesIO(head)
+
+    def fill(buffer: memoryview) -> int:
+        got = 0
+        while got < len(buffer):
+            data = source.read(len(buffer) - got) or stream.read(len(buffer) - got)
+            if not data:
+                break
+            buffer[got : got + len(data)] = data
+            got += len(data)
+        return got
+
+    return fill
+
+
+def measure(fd: int) -> Stored:
+    """Say what an open file holds, from its beginning."""
+    hasher = blake3()
+    sums: list[bytes] = []
+    buffer = memoryview(bytearray(BLOCK))
+    size = 0
+    os.lseek(fd, 0, os.SEEK_SET)
+    while got := read_into(fd, buffer):
+        block = buffer[:got]
+        hasher.update(block)
+        sums.append(xxh3_64_digest(block))
+        size += got
+    return Stored(Digest(hasher.digest()), size, b"".join(sums))
+
+
+def _begin_writing(fd: int, offset: int, length: int) -> None:
+    # POSIX_FADV_DONTNEED begins the write-back of dirty pages; it cannot drop them, so they can still be read.
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
