@@ -1,0 +1,335 @@
+"""Checkout: a version is written into a folder.
+
+Only what differs is written, and everything that is written was verified by its digest. No path through which the store
+could be written is ever given out: a large blob is shared by reflink where the file system can, else copied; a
+hardlink, where it is asked for, is read-only. What stands in the way is found before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from blake3 import blake3
+
+from artstore.errors import Corrupt, Invalid, PathCollision, Refused
+from artstore.lifecycle.patterns import matcher
+from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.reports import GetReport
+from artstore.lifecycle.resolve import Resolved
+from artstore.lifecycle.scan import STORE_FOLDER
+from artstore.lifecycle.target import Target
+from artstore.model.manifest import BlobEntry, ReferenceEntry
+from artstore.model.paths import find_collisions, portability_warnings, quoted
+from artstore.storage import whole
+from artstore.storage.blobs import Place, damaged
+from artstore.storage.files import read_exactly, reflink
+from artstore.storage.root import Root
+
+Mode = Literal["auto", "reflink", "hardlink", "copy"]
+
+THREADS: Final = 4
+BATCH: Final = 500
+"""Files that one thread writes before it is given others."""
+_NAMED: Final = 10
+_OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Counts(NamedTuple):
+    """What was done with some entries."""
+
+    unchanged: int = 0
+    reflinked: int = 0
+    hardlinked: int = 0
+    copied: int = 0
+    bytes_written: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        """The sum of two."""
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+def checkout(
+    root: Root,
+    resolved: Resolved,
+    target: Path,
+    *,
+    patterns: Sequence[str] = (),
+    mode: Mode = "auto",
+    delete: bool = False,
+    progress: Progress | None = None,
+) -> GetReport:
+    """Make the files of a version that match the patterns stand in the target, which is made if it is not there.
+
+    Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Corrupt
+    where the store's bytes are not what they should be, Refused (no-reflink, no-hardlink) where the mode that was asked
+    for cannot be had. With `delete`, other files that match the patterns go; a store's own folder never does.
+    """
+    began = time.monotonic()
+    matches = matcher(patterns)
+    with contextlib.ExitStack() as ending:
+        if not root.read_only:
+            ending.enter_context(root.session("get"))
+        found = root.manifests.entries(resolved.manifest)
+        entries = [_with_bytes(entry) for entry in found if matches(entry.path)]
+        if not target.is_dir():
+            _make_target(target)
+        is_fresh = not any(target.iterdir())
+        if not is_fresh:
+            _preflight(target, entries)
+        _check_paths(target, entries)
+        counts = _write_all(root, target, entries, mode, is_fresh=is_fresh, progress=progress)
+        deleted = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else 0
+    return GetReport(
+        version=resolved.info(),
+        target=str(target),
+        written=counts.reflinked + counts.hardlinked + counts.copied,
+        unchanged=counts.unchanged,
+        deleted=deleted,
+        bytes_written=counts.bytes_written,
+        reflinked=counts.reflinked,
+        hardlinked=counts.hardlinked,
+        copied=counts.copied,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _with_bytes(entry: BlobEntry | ReferenceEntry) -> BlobEntry:
+    if isinstance(entry, ReferenceEntry):
+        message = f"{quoted(entry.path)} is a reference: its bytes are at {entry.uri!r}, not in this store"
+        raise Invalid(message, code="is-a-reference")
+    return entry
+
+
+def _make_target(target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        message = f"{str(target)!r} is not a folder: choose another place"
+        raise PathCollision(message, code="not-a-folder") from error
+    except OSError as error:
+        message = f"the folder {str(target)!r} cannot be made: {error.strerror}"
+        raise Refused(message, code="no-permission") from error
+
+
+def _preflight(top: Path, entries: Iterable[BlobEntry]) -> None:
+    """Find everything that stands in the way."""
+    in_the_way: list[str] = []
+    with Target(top) as target:
+        for folder, name, _entry in _by_folder(entries):
+            try:
+                status = target.status(name) if target.go_to(folder, make=False) else None
+            except PathCollision as collision:
+                in_the_way.append(collision.message)
+                continue
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                in_the_way.append(f"{quoted(str(top / folder / name))} is a folder, and a file in the version")
+    if in_the_way:
+        found = list(dict.fromkeys(in_the_way))
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        message = f"nothing was written: {'; '.join(found[:_NAMED])}{more}"
+        raise PathCollision(message, code="in-the-way")
+
+
+def _check_paths(target: Path, entries: Sequence[BlobEntry]) -> None:
+    """Find the paths that this file system cannot hold side by side."""
+    paths = [entry.path for entry in entries]
+    twins = find_collisions(paths)
+    lost = [" and ".join(map(quoted, group)) for group in twins if _are_one(target, group)]
+    if os.name == "nt":
+        lost += [warning for path in paths for warning in portability_warnings(path)]
+    if lost:
+        message = f"nothing was written: this file system cannot hold {'; '.join(lost)}. Check them out one at a time"
+        raise PathCollision(message, code="one-path-here")
+
+
+def _are_one(target: Path, twins: Sequence[str]) -> bool:
+    with Target(target) as place:
+        place.go_to("", make=False)
+        probe = [f".artstore-probe-{twin.replace('/', '-')[-100:]}" for twin in twins[:2]]
+        place.write(probe[0], b"", replaces=False)
+        try:
+            return place.status(probe[1]) is not None
+        finally:
+            place.remove(probe[0])
+
+
+def _write_all(
+    root: Root,
+    top: Path,
+    entries: Sequence[BlobEntry],
+    mode: Mode,
+    *,
+    is_fresh: bool,
+    progress: Progress | None,
+) -> Counts:
+    total = Counts()
+    done = 0
+    total_bytes = sum(entry.size for entry in entries)
+    seen_bytes = 0
+
+    def write(batch: Sequence[BlobEntry], places: dict[bytes, Place]) -> Counts:
+        with contextlib.closing(_Writer(root, top, mode, is_fresh=is_fresh)) as writer:
+            return writer.write(batch, places)
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-get") as pool:
+        batches = [entries[start : start + BATCH] for start in range(0, len(entries), BATCH)]
+        work = [pool.submit(write, batch, root.blobs.locate([entry.digest for entry in batch])) for batch in batches]
+        try:
+            for batch, future in zip(batches, work, strict=True):
+                total = total.plus(future.result())
+                done += len(batch)
+                seen_bytes += sum(entry.size for entry in batch)
+                if progress is not None:
+                    progress(Tick("write", done, seen_bytes, len(entries), total_bytes))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return total
+
+
+class _Writer:
+    """Writes some entries, in one thread."""
+
+    def __init__(self, root: Root, top: Path, mode: Mode, *, is_fresh: bool) -> None:
+        self._root = root
+        self._mode = mode
+        self._is_fresh = is_fresh
+        self._target = Target(top)
+        self._packs: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for fd in self._packs.values():
+            os.close(fd)
+        self._target.__exit__(None, None, None)
+
+    def write(self, batch: Iterable[BlobEntry], places: dict[bytes, Place]) -> Counts:
+        """Write the entries, which are sorted by path."""
+        unchanged = reflinked = hardlinked = copied = written = 0
+        for folder, name, entry in _by_folder(batch):
+            self._target.go_to(folder, make=True)
+            status = None if self._is_fresh else self._target.status(name)
+            if status is not None and self._is_same(name, status, entry):
+                unchanged += 1
+                continue
+            place = places.get(entry.digest) or self._root.blobs.places(entry.digest)[0]
+            how = self._write_one(name, place, replaces=status is not None)
+            reflinked += how == "reflink"
+            hardlinked += how == "hardlink"
+            copied += how == "copy"
+            written += entry.size
+        return Counts(unchanged, reflinked, hardlinked, copied, written)
+
+    def _is_same(self, name: str, status: os.stat_result, entry: BlobEntry) -> bool:
+        if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
+            return False
+        fd = self._target.open(name)
+        try:
+            return whole.measure(fd).digest == entry.digest
+        finally:
+            os.close(fd)
+
+    def _write_one(self, name: str, place: Place, *, replaces: bool) -> Literal["reflink", "hardlink", "copy"]:
+        try:
+            return self._write_from(name, place, replaces=replaces)
+        except (FileNotFoundError, Corrupt):
+            # Its pack was repacked since it was looked up, or this copy is damaged: any other will do.
+            others = [other for other in self._root.blobs.places(place.digest) if other != place]
+            for other in others:
+                with contextlib.suppress(FileNotFoundError, Corrupt):
+                    return self._write_from(name, other, replaces=replaces)
+            raise self._missing(place) from None
+
+    def _missing(self, place: Place) -> Corrupt:
+        if os.path.exists(place.path):
+            return damaged(place, 0)
+        message = (
+            f"blob {place.digest} is missing: {place.path!r} is gone. Run `artstore verify`, then `artstore repair`"
+        )
+        return Corrupt(message, code="blob-missing")
+
+    def _write_from(self, name: str, place: Place, *, replaces: bool) -> Literal["reflink", "hardlink", "copy"]:
+        if place.is_whole:
+            return self._write_whole(name, place)
+        data = read_exactly(self._pack(place.path), place.size, place.offset)
+        if len(data) != place.size or blake3(data).digest() != place.digest:
+            raise damaged(place, 0)
+        self._target.write(name, data, replaces=replaces)
+        return "copy"
+
+    def _write_whole(self, name: str, place: Place) -> Literal["reflink", "hardlink", "copy"]:
+        source = os.open(place.path, _OPEN_FLAGS)
+        try:
+            if self._mode == "hardlink":
+                self._check(place, whole.measure(source))
+                self._link(name, place)
+                return "hardlink"
+            with self._target.replacing(name) as (fd, _temporary):
+                if self._mode != "copy" and reflink(source, fd):
+                    self._check(place, whole.measure(fd))
+                    return "reflink"
+                if self._mode == "reflink":
+                    message = f"this file system cannot share the bytes of {name!r}: use the mode auto or copy"
+                    raise Refused(message, code="no-reflink")
+                self._check(place, whole.copy_file(source, fd, limit=place.size))
+            return "copy"
+        finally:
+            os.close(source)
+
+    def _check(self, place: Place, found: whole.Stored) -> None:
+        if found.digest != place.digest:
+            raise damaged(place, 0)
+
+    def _link(self, name: str, place: Place) -> None:
+        try:
+            self._target.link(place.path, name)
+        except OSError as error:
+            message = f"{name!r} cannot be a hardlink into the store ({error.strerror}): use the mode auto or copy"
+            raise Refused(message, code="no-hardlink") from error
+
+    def _pack(self, path: str) -> int:
+        fd = self._packs.get(path)
+        if fd is None:
+            fd = self._packs[path] = os.open(path, _OPEN_FLAGS)
+        return fd
+
+
+def _by_folder(entries: Iterable[BlobEntry]) -> Iterator[tuple[str, str, BlobEntry]]:
+    for entry in entries:
+        folder, _, name = entry.path.rpartition("/")
+        yield folder, name, entry
+
+
+def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[str], bool]) -> int:
+    """Delete the files that the version has not, and the folders that are empty then; never a store's own folder."""
+    deleted = 0
+    folders: list[str] = []
+    store = root.path.resolve()
+    for folder, below, names in os.walk(top):
+        prefix = os.path.relpath(folder, top).replace(os.sep, "/") + "/"
+        prefix = "" if prefix == "./" else prefix
+        links = [name for name in below if os.path.islink(os.path.join(folder, name))]
+        below[:] = [
+            name
+            for name in below
+            if name not in links and name != STORE_FOLDER and Path(folder, name).resolve() != store
+        ]
+        for name in [*names, *links]:
+            if prefix + name not in wanted and matches(prefix + name):
+                with Target(top) as target:
+                    if target.go_to(prefix.rstrip("/"), make=False):
+                        target.remove(name)
+                        deleted += 1
+        folders += [os.path.join(folder, name) for name in below]
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            # Not empty: it stays.
+            os.rmdir(folder)
+    return deleted

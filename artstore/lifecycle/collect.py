@@ -1,0 +1,350 @@
+"""Collect: what nothing needs any more is freed. The one place where bytes are deleted.
+
+What is freed was condemned first, so that no session which began later relies on it, and every session that began
+before has ended, which their kernel locks prove; clocks only ever delay. What is condemned and needed again is
+acquitted. Bytes go to the trash, and from there after the grace; with a grace of 0 they go at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+from xxhash import xxh3_64_intdigest
+
+from artstore.errors import Invalid
+from artstore.lifecycle.compact import compact, remove_covered
+from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.reports import GcReport, SessionInfo
+from artstore.model.digest import Digest
+from artstore.model.manifest import difference_between
+from artstore.storage import packs, whole
+from artstore.storage.files import (
+    make_directory,
+    publish,
+    read_exactly,
+    size_on_disk,
+    storage_errors,
+    sync_directory,
+    sync_file,
+)
+from artstore.storage.gather import PACK_SIZE
+from artstore.storage.marking import Marking, PackUse
+from artstore.storage.packs import PackWriter
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_epoch, live_sessions
+
+LONGEST_S: Final = 1e11
+GRACE_S: Final = 86_400.0
+"""How long the trash is kept if nothing is said."""
+MIN_LIVE_SHARE: Final = 0.5
+"""A pack of which less is needed is written anew."""
+SMALL_PACK: Final = 4 << 20
+MANY_SMALL_PACKS: Final = 32
+"""So many packs under SMALL_PACK bytes are put together: inodes are metered too."""
+
+
+class _Tally(msgspec.Struct):
+    freed_bytes: int = 0
+    trashed_bytes: int = 0
+    repacked: int = 0
+    leftovers: int = 0
+
+
+def collect(
+    root: Root,
+    *,
+    dry_run: bool = False,
+    grace_s: float = GRACE_S,
+    progress: Progress | None = None,
+) -> GcReport:
+    """Free what no version, no live session and no unfinished upload needs.
+
+    Safe beside running commits and checkouts. Raises Conflict (locked) if another `gc` runs, Invalid (bad-grace).
+    """
+    if not 0 <= grace_s < LONGEST_S:
+        message = f"a grace of {grace_s} s is none: give 0 s or more"
+        raise Invalid(message, code="bad-grace")
+    began = time.monotonic()
+    root.catalog.check_writable()
+    with Exclusive(root.path, "gc"), root.session("gc") as session:
+        leftovers = len(os.listdir(root.path / "tmp"))
+        sessions = live_sessions(root.path, but=session)
+        leftovers -= len(os.listdir(root.path / "tmp"))
+        catch_up(root, thorough=True)
+        marking = Marking(root.catalog)
+        if dry_run:
+            blobs, size = marking.dead()
+            return _report(root, began, _Tally(), sessions, dry_run=True, freed=(blobs, size), kept=0, compacted=0)
+        tally = _Tally(leftovers=leftovers)
+        _tick(progress, "mark")
+        limit = _condemn(root, marking, session)
+        _flatten(root, marking, limit)
+        marking.acquit()
+        marking.free_manifests(limit)
+        _tick(progress, "free")
+        bin_ = _Bin(root, session, grace_s, tally)
+        freed = marking.free_blobs(limit)
+        for blob in freed:
+            if blob.was_whole:
+                _free_whole(root, marking, bin_, blob.digest)
+        _tick(progress, "repack")
+        _repack(root, marking, session, bin_)
+        _free_orphans(root, marking, session, bin_)
+        bin_.empty_old()
+        _tick(progress, "compact")
+        compacted = 0
+        for project in root.catalog.projects():
+            compacted += compact(root, session, project, least=2)
+            remove_covered(root, project.name)
+        return _report(
+            root,
+            began,
+            tally,
+            live_sessions(root.path, but=session),
+            dry_run=False,
+            freed=(len(freed), tally.freed_bytes),
+            kept=marking.waiting(),
+            compacted=compacted,
+        )
+
+
+def _condemn(root: Root, marking: Marking, session: Session) -> int:
+    """Condemn what nothing needs, begin an epoch, and answer up to which epoch all sessions have ended."""
+    locks = root.path / "locks"
+    epoch = current_epoch(locks)
+    _flatten(root, marking, epoch)
+    marking.condemn(epoch)
+    begin_epoch(locks, epoch + 1)
+    alive = [began for began, _about in live_sessions(root.path, but=session)]
+    return min([epoch, *(began - 1 for began in alive)])
+
+
+def _flatten(root: Root, marking: Marking, epoch: int) -> None:
+    """Make live manifests independent of bases that nothing else needs."""
+    done: dict[int, Digest] = {}
+    while orphans := marking.orphans():
+        orphan = orphans[0]
+        sibling = done.get(orphan.base)
+        base = None if sibling is None else root.manifests.find(sibling)
+        if sibling is not None and base is not None:
+            # Two versions on one dead base: the second is a difference to the first.
+            difference = difference_between(root.manifests.entries(sibling), root.manifests.entries(orphan.digest))
+            entries = root.manifests.get(orphan.digest).entries
+            if root.manifests.can_build_on(base, difference.weight, entries):
+                new = root.manifests.add_difference(orphan.digest, base, difference, entries)
+                marking.replace_manifest(orphan.id, new, epoch)
+                continue
+        new = root.manifests.add_full(orphan.digest, root.manifests.entries(orphan.digest))
+        marking.replace_manifest(orphan.id, new, epoch)
+        done[orphan.base] = orphan.digest
+
+
+class _Bin:
+    """Where what is freed goes: to the trash, or nowhere."""
+
+    def __init__(self, root: Root, session: Session, grace_s: float, tally: _Tally) -> None:
+        self._trash = root.path / "trash"
+        self._run = self._trash / f"{time.time_ns() // 1_000_000_000:012d}-{session.id}"
+        self._grace_s = grace_s
+        self._tally = tally
+
+    def take(self, path: Path, name: str) -> None:
+        """Free a file, which is found in the trash under this name while it is there."""
+        with storage_errors("freeing space"):
+            try:
+                size = size_on_disk(os.lstat(path))
+            except FileNotFoundError:
+                return
+            if self._grace_s == 0:
+                os.unlink(path)
+                self._tally.freed_bytes += size
+                return
+            target = self._run / name
+            make_directory(target.parent)
+            os.replace(path, target)
+            self._tally.trashed_bytes += size
+
+    def take_leftover(self, path: Path, name: str) -> None:
+        """Free a file that a killed process left."""
+        self._tally.leftovers += 1
+        self.take(path, name)
+
+    def count_repacked(self) -> None:
+        """One more pack was written anew."""
+        self._tally.repacked += 1
+
+    def empty_old(self) -> None:
+        """Delete what has been in the trash for longer than the grace. A clock that jumped only delays this."""
+        now = time.time()
+        for run in sorted(self._trash.iterdir()):
+            began, _, _ = run.name.partition("-")
+            if not began.isdigit() or (self._grace_s > 0 and now - int(began) < self._grace_s):
+                continue
+            for path in _files_below(run):
+                size = size_on_disk(os.lstat(path))
+                os.unlink(path)
+                self._tally.freed_bytes += size
+            for folder, _below, _names in os.walk(run, topdown=False):
+                os.rmdir(folder)
+
+
+def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> None:
+    # Under the write lock: a session that stores the same bytes now either has its row already, or finds no file.
+    with root.catalog.write():
+        if not marking.is_known(digest):
+            bin_.take(whole.path_of(root.path, digest), digest.path)
+
+
+def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
+    """Free packs that nothing needs, and write those anew that are mostly dead, or small and many."""
+    uses = marking.packs()
+    for use in uses:
+        if use.live_blobs == 0:
+            marking.forget_pack(use.id)
+            bin_.take(root.path / "packs" / use.name, f"packs/{use.name}")
+    alive = [use for use in uses if use.live_blobs > 0]
+    small = [use for use in alive if use.size < SMALL_PACK]
+    chosen = small if len(small) >= MANY_SMALL_PACKS else []
+    chosen += [
+        use for use in alive if use not in chosen and use.live_bytes < MIN_LIVE_SHARE * (use.size - _headers(use))
+    ]
+    group: list[PackUse] = []
+    for use in chosen:
+        group.append(use)
+        if sum(each.live_bytes for each in group) >= PACK_SIZE:
+            _write_anew(root, marking, session, bin_, group)
+            group = []
+    if group:
+        _write_anew(root, marking, session, bin_, group)
+
+
+def _headers(use: PackUse) -> int:
+    return packs.BLOCK * (use.live_blobs + 2)
+
+
+def _write_anew(root: Root, marking: Marking, session: Session, bin_: _Bin, group: list[PackUse]) -> None:
+    """Put what is needed of some packs into a new one. A pack with a damaged blob stays as it is, for `repair`."""
+    directory = root.path / "packs"
+    pack = PackWriter(session.scratch() / f"{session.id}-{secrets.token_hex(4)}{packs.SUFFIX}")
+    emptied: list[PackUse] = []
+    with storage_errors("repacking"):
+        try:
+            for use in group:
+                members = list(_verified_members(directory / use.name, marking.pack_members(use.id)))
+                if all(data is not None for _digest, data in members):
+                    emptied.append(use)
+                    for digest, data in members:
+                        assert data is not None
+                        pack.add(digest, data, xxh3_64_intdigest(data))
+            pack.finish()
+            sync_file(pack.fd)
+        finally:
+            pack.close()
+        if not emptied:
+            os.unlink(pack.path)
+            return
+        publish(str(pack.path), str(directory / pack.path.name))
+        sync_directory(directory)
+    root.blobs.add_pack(pack.path.name, pack.size, pack.members, acquit=False)
+    for use in emptied:
+        marking.forget_pack(use.id)
+        bin_.take(directory / use.name, f"packs/{use.name}")
+        bin_.count_repacked()
+
+
+def _verified_members(path: Path, members: list[tuple[Digest, int, int]]) -> Iterator[tuple[Digest, bytes | None]]:
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        yield from ((digest, None) for digest, _size, _offset in members)
+        return
+    try:
+        for digest, size, offset in members:
+            data = read_exactly(fd, size, offset)
+            yield digest, data if blake3(data).digest() == digest else None
+    finally:
+        os.close(fd)
+
+
+def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
+    """Free files that have a name and no row: their session was killed in between."""
+    directory = root.path / "packs"
+    named = sorted(os.listdir(directory))
+    blobs = [
+        (path, digest) for path in _files_below(root.path / "blobs") if (digest := whole.digest_of(path)) is not None
+    ]
+    alive = {about.get("id") for _epoch, about in live_sessions(root.path, but=session)}
+    known = marking.pack_names()
+    for name in named:
+        if name not in known and name.partition("-")[0] not in alive:
+            bin_.take_leftover(directory / name, f"packs/{name}")
+    if alive:
+        # A live session may have named a large blob and not yet noted it; a later collection will see.
+        return
+    rows = marking.whole_digests()
+    for path, digest in blobs:
+        if digest not in rows:
+            with root.catalog.write():
+                if digest not in marking.whole_digests():
+                    bin_.take_leftover(path, digest.path)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for where, _below, names in os.walk(folder):
+        for name in sorted(names):
+            yield Path(where, name)
+
+
+def _report(
+    root: Root,
+    began: float,
+    tally: _Tally,
+    sessions: list[tuple[int, dict[str, object]]],
+    *,
+    dry_run: bool,
+    freed: tuple[int, int],
+    kept: int,
+    compacted: int,
+) -> GcReport:
+    return GcReport(
+        dry_run=dry_run,
+        freed_blobs=freed[0],
+        freed_bytes=freed[1],
+        trashed_bytes=tally.trashed_bytes,
+        trash_bytes=trash_bytes(root),
+        repacked_packs=tally.repacked,
+        kept_by_sessions=kept,
+        sessions=session_infos(sessions),
+        compacted_ops=compacted,
+        removed_leftovers=tally.leftovers,
+        seconds=time.monotonic() - began,
+    )
+
+
+def trash_bytes(root: Root) -> int:
+    """What the trash takes on the disk."""
+    total = 0
+    for path in _files_below(root.path / "trash"):
+        with contextlib.suppress(FileNotFoundError):
+            total += size_on_disk(os.lstat(path))
+    return total
+
+
+def session_infos(sessions: list[tuple[int, dict[str, object]]]) -> list[SessionInfo]:
+    """Live sessions as reports show them; one that has not yet said what it is has no words."""
+    blank = {"pid": 0, "host": "", "verb": "", "since": 0.0}
+    return [msgspec.convert({**blank, **about}, SessionInfo) for _epoch, about in sessions]
+
+
+def _tick(progress: Progress | None, phase: str) -> None:
+    if progress is not None:
+        progress(Tick(phase))

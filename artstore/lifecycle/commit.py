@@ -1,0 +1,113 @@
+"""Commit: ops become part of the log.
+
+The link of the journal file is the commit: before it back, after it always forward. So after the link nothing is
+reported as failed; if the catalog could not follow, the answer says that it is behind, and whoever reads next brings it
+up to date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from artstore.errors import ArtstoreError, Conflict
+from artstore.lifecycle.compact import compact_if_due
+from artstore.lifecycle.replay import replay_project
+from artstore.model.digest import Digest
+from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_transaction
+from artstore.storage.catalog import ProjectView
+from artstore.storage.oplog import Attachments, Prepared
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+
+
+class Committed(NamedTuple):
+    """What became of a commit."""
+
+    seq: int | None
+    """Its place in the log; None if there was nothing to commit."""
+    behind: str | None
+    """Why the catalog could not follow, if it could not."""
+
+
+def commit(
+    root: Root,
+    session: Session,
+    project: str,
+    plan: Callable[[ProjectView], Sequence[Op]],
+    attachments: Attachments | None = None,
+) -> Committed:
+    """Commit the ops that `plan` answers, all or none.
+
+    `plan` is asked under the write lock, with the state that the ops will meet, and may raise to stop; nothing is
+    written then. What it answers must apply.
+    """
+    prepared = Prepared(session.scratch() / f"log-{secrets.token_hex(4)}", attachments or Attachments())
+    try:
+        committed = _commit(root, project, plan, prepared)
+    finally:
+        prepared.close()
+    if committed.seq is not None:
+        with contextlib.suppress(ArtstoreError):
+            # Committed is committed: what goes wrong here is tried again by the next compaction.
+            compact_if_due(root, session, project, committed.seq)
+    return committed
+
+
+def now_us() -> int:
+    """The time that ops carry: microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def nonce() -> str:
+    """What makes an op unlike every other: 16 random hex digits."""
+    return secrets.token_hex(8)
+
+
+def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], prepared: Prepared) -> Committed:
+    linked: int | None = None
+    try:
+        with root.catalog.write():
+            project = root.catalog.project(name)
+            if root.log.has(name, 1 if project is None else project.seq + 1):
+                replay_project(root, name)
+                project = root.catalog.project(name)
+            if project is None:
+                _refuse_twin(root, name)
+                project = root.catalog.add_project(name, secrets.token_hex(16))
+            ops = [encode_op(op) for op in plan(ProjectView(root.catalog, project.id))]
+            if not ops:
+                return Committed(seq=None, behind=None)
+            transaction = Transaction(
+                format=FORMAT,
+                project=name,
+                log=project.log,
+                seq=project.seq + 1,
+                before=project.head,
+                ops=[msgspec.Raw(op) for op in ops],
+            )
+            data = encode_transaction(transaction)
+            prepared.seal([data])
+            if not root.log.publish(name, transaction.seq, transaction.seq, prepared):
+                message = f"transaction {transaction.seq} of project {name!r} is in the log already: repeat"
+                raise Conflict(message, code="log-moved")
+            linked = transaction.seq
+            root.catalog.append(project, transaction.seq, str(Digest.of(data)), ops)
+    except ArtstoreError as error:
+        if linked is None:
+            raise
+        return Committed(seq=linked, behind=error.message)
+    return Committed(seq=linked, behind=None)
+
+
+def _refuse_twin(root: Root, name: str) -> None:
+    # Logs are folders: where case does not count, two such names would be one.
+    twin = next((p.name for p in root.catalog.projects() if p.name.casefold() == name.casefold()), None)
+    if twin is not None:
+        message = f"project {name!r} differs from {twin!r} only in case: use one spelling"
+        raise Conflict(message, code="case-twin")

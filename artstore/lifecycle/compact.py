@@ -1,0 +1,122 @@
+"""Compact: many small files of a log become one segment, with the same transactions byte for byte.
+
+Encodings of manifests that no version names any more are left out; one that was a difference to such a manifest is
+encoded anew. The segment is published and synced before what it replaces is unlinked, so a crash leaves both, and the
+next run removes what is covered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import Final
+
+from artstore.errors import Conflict
+from artstore.lifecycle.replay import replay_project
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding, encode_full
+from artstore.storage.catalog import Project
+from artstore.storage.files import storage_errors, sync_directory
+from artstore.storage.marking import Marking
+from artstore.storage.oplog import Attachments, LogFile, Prepared, Sums, read
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive, Session
+
+EVERY: Final = 256
+"""Transactions after which a log is compacted by itself."""
+_GROWTH: Final = 4
+"""A segment is taken into the next one while it is at most so many times as large as what is newer."""
+_ALWAYS_BELOW: Final = 1 << 20
+_LARGEST: Final = 256 << 20
+
+
+def compact_if_due(root: Root, session: Session, name: str, seq: int) -> None:
+    """Compact the log of a project if this transaction is one of every so many. Somebody else may be at it already."""
+    if seq % EVERY:
+        return
+    project = root.catalog.project(name)
+    if project is not None:
+        with contextlib.suppress(Conflict):
+            compact(root, session, project, least=EVERY // 2)
+            remove_covered(root, name)
+
+
+def compact(root: Root, session: Session, project: Project, *, least: int) -> int:
+    """Put the newest files of a log into one segment, if they are so many at least; answers how many there were."""
+    with Exclusive(root.path, "compact"):
+        files = _newest(root.log.files(project.name))
+        if len(files) < least:
+            return 0
+        with root.catalog.write():
+            replay_project(root, project.name)
+        attachments, transactions = _merge(root, project, files)
+        prepared = Prepared(session.scratch() / f"segment-{secrets.token_hex(4)}", attachments)
+        try:
+            prepared.seal(transactions)
+            root.log.publish(project.name, files[0].first, files[-1].last, prepared)
+        finally:
+            prepared.close()
+        return len(files)
+
+
+def remove_covered(root: Root, project: str) -> int:
+    """Unlink the files of a log whose transactions a segment holds too; answers how many."""
+    kept = {file.path for file in root.log.files(project)}
+    covered = [file for file in root.log.all_files(project) if file.path not in kept]
+    with storage_errors("compacting the log"):
+        for file in covered:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file.path)
+        if covered:
+            sync_directory(covered[0].path.parent)
+    return len(covered)
+
+
+def _newest(files: list[LogFile]) -> list[LogFile]:
+    """The files at the end of the log that are worth putting together: each byte is copied a few times in all."""
+    chosen: list[LogFile] = []
+    total = 0
+    for file in reversed(files):
+        size = file.path.stat().st_size
+        if chosen and size > max(_GROWTH * total, _ALWAYS_BELOW):
+            break
+        if total + size > _LARGEST and chosen:
+            break
+        chosen.append(file)
+        total += size
+    return chosen[::-1]
+
+
+def _merge(root: Root, project: Project, files: list[LogFile]) -> tuple[Attachments, list[bytes]]:
+    marking = Marking(root.catalog)
+    live = marking.live_manifests(project.id)
+    whole = marking.whole_digests()
+    packs = marking.pack_names()
+    transactions: list[bytes] = []
+    manifests: dict[Digest, Encoding] = {}
+    sums: dict[Digest, Sums] = {}
+    names: list[str] = []
+    # What older files encode stays there, live or not, and can be built on.
+    held = _encoded_before(root, project, files[0].first)
+    for file in files:
+        contents = read(file.path)
+        transactions += contents.transactions
+        names += [name for name in contents.attachments.packs if name in packs]
+        sums.update({each.digest: each for each in contents.attachments.sums if each.digest in whole})
+        for encoding in contents.attachments.manifests:
+            if encoding.digest in live and encoding.digest not in held and encoding.digest not in manifests:
+                manifests[encoding.digest] = _standing(root, encoding, held.union(manifests))
+    return Attachments(manifests=list(manifests.values()), sums=list(sums.values()), packs=names), transactions
+
+
+def _standing(root: Root, encoding: Encoding, held: set[Digest]) -> Encoding:
+    """The encoding, or a full one where its base is not kept."""
+    if encoding.base is None or encoding.base in held:
+        return encoding
+    return encode_full(encoding.digest, (entry.line() for entry in root.manifests.entries(encoding.digest)))
+
+
+def _encoded_before(root: Root, project: Project, first: int) -> set[Digest]:
+    older = [file for file in root.log.files(project.name) if file.last < first]
+    return {encoding.digest for file in older for encoding in read(file.path).attachments.manifests}

@@ -1,0 +1,298 @@
+"""Drafts: what is being put together, and becomes a version.
+
+What is added is stored when it is added: its digest is known at once, and later edits of the file do not matter. It
+becomes durable, and can be seen, at commit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, NamedTuple, Self
+
+from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Refused
+from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.reports import Skipped
+from artstore.lifecycle.scan import Found, Scan, describe_kind
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, Entry
+from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
+from artstore.storage import stat_cache
+from artstore.storage.blobs import SMALL
+from artstore.storage.files import read_into, read_some
+from artstore.storage.intake import Intake
+from artstore.storage.root import Root
+from artstore.storage.stat_cache import Known, StatCache, stamp_of
+
+TRIES: Final = 3
+"""Reads of a file that changes meanwhile, before it is an error."""
+NAMED: Final = 10
+"""Problems that a message names; the report has all."""
+_SHOWN_WARNINGS: Final = 20
+_TICK_S: Final = 0.05
+_OPEN_FLAGS: Final = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+
+
+class _Scanned(NamedTuple):
+    """A folder that was added, for the stat cache."""
+
+    folder: str
+    prefix: str
+    files: dict[str, Known]
+    began_ns: int
+    is_news: bool
+
+
+class Draft:
+    """Entries for a version of one collection. End it with `commit` (see lifecycle.put) or by leaving the `with`."""
+
+    def __init__(self, root: Root, *, keep: bool = True, progress: Progress | None = None) -> None:
+        """Begin. Where keep is False nothing is stored: digests and counts are found, and that is all."""
+        root.catalog.check_writable()
+        self.root = root
+        self.session = root.session("put")
+        self.intake = Intake(root, self.session, keep=keep)
+        self.entries: dict[str, Entry] = {}
+        self.skipped: list[Skipped] = []
+        self.empty_directories = 0
+        self.bytes = 0
+        self._problems: list[Skipped] = []
+        self._scanned: list[_Scanned] = []
+        self._progress = progress
+        self._ticked = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Forget what was not committed. May be called again, also after the commit."""
+        self.intake.close()
+        self.session.end()
+
+    def add_file(self, source: Path, path: str | None = None, *, overwrite: bool = False) -> BlobEntry:
+        """Add a file, under its own name if no other is given.
+
+        Raises NotFound (source-not-found) and Invalid (not-a-file, bad-path), PathCollision where the path has other
+        bytes already, unless overwrite, and Conflict (file-changed) where it does not stand still.
+        """
+        name = entry_path(source.name if path is None else path)
+        try:
+            known = self._read(str(source))
+        except _Unreadable as problem:
+            raise problem.typed(source) from problem
+        entry = BlobEntry(name, known.digest, known.stamp.size)
+        self._add(entry, overwrite=overwrite)
+        return entry
+
+    def add_stream(self, stream: BinaryIO, path: str) -> BlobEntry:
+        """Add what a stream gives until it ends."""
+        name = entry_path(path)
+        stored = self.intake.take_stream(stream)
+        entry = BlobEntry(name, stored.digest, stored.size)
+        self._add(entry, overwrite=False)
+        return entry
+
+    def add_directory(self, folder: Path, prefix: str = "", *, skip_unreadable: bool = False) -> None:
+        """Add every file below a folder.
+
+        Raises Invalid (not-a-folder), and Refused (unreadable) with all that could not be read, unless skip_unreadable:
+        then `skipped` has it.
+        """
+        if not folder.is_dir():
+            message = f"{str(folder)!r} is not a folder"
+            raise Invalid(message, code="not-a-folder")
+        start = f"{entry_path(prefix)}/" if prefix else ""
+        where = os.path.abspath(folder)
+        began_ns = time.time_ns()
+        cache = self._usable_cache(where)
+        scan = Scan(folder, store=self.root.path)
+        files: dict[str, Known] = {}
+        hits = 0
+        for found in scan.files():
+            known = self._from_cache(found, cache)
+            try:
+                if known is None:
+                    known = self._read(found.source)
+                else:
+                    hits += 1
+            except _Unreadable as problem:
+                scan.problem(found.source, problem.reason)
+                continue
+            files[found.path] = known
+            self._add(BlobEntry(start + found.path, known.digest, known.stamp.size), overwrite=False)
+        self.empty_directories += scan.empty_directories
+        is_news = hits < len(files) or len(files) != len(cache.files)
+        self._scanned.append(_Scanned(where, start, files, began_ns, is_news))
+        self.settle_problems(scan.problems, skip=skip_unreadable)
+
+    def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:
+        """Add an entry of a version that is here, or a reference to bytes that stay elsewhere; no bytes move."""
+        return self._add(entry, overwrite=overwrite)
+
+    def remove(self, path: str) -> int:
+        """Remove a file, or every file below a folder; answers how many. Raises NotFound (path-not-found)."""
+        name = entry_path(path)
+        gone = [name] if name in self.entries else [p for p in self.entries if p.startswith(name + "/")]
+        if not gone:
+            message = f"the draft has no file and no folder {name!r}"
+            raise NotFound(message, code="path-not-found")
+        for each in gone:
+            self.bytes -= self.entries.pop(each).size or 0
+        return len(gone)
+
+    def settle_problems(self, problems: list[Skipped], *, skip: bool) -> None:
+        """Note what was left out, or raise Refused (unreadable) that names it."""
+        if not problems:
+            return
+        if skip:
+            self.skipped += problems
+            return
+        named = "; ".join(f"{quoted(problem.path)}: {problem.reason}" for problem in problems[:NAMED])
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        message = (
+            f"{len(problems)} of the sources cannot be kept, so nothing was committed: {named}{more}. Mend them, or "
+            "leave them out with --skip-unreadable"
+        )
+        raise Refused(message, code="unreadable")
+
+    def sorted_entries(self) -> list[Entry]:
+        """The entries in the order of a manifest."""
+        return [self.entries[path] for path in sorted(self.entries)]
+
+    def check_paths(self, paths: list[str]) -> list[str]:
+        """Warnings about sorted paths that not every system can hold. Raises PathCollision for what none can."""
+        warnings = [
+            f"{' and '.join(map(quoted, twins))} are one path where case or Unicode form does not count"
+            for twins in find_collisions(paths)
+        ]
+        for path in paths:
+            warnings += portability_warnings(path)
+        if len(warnings) > _SHOWN_WARNINGS:
+            warnings[_SHOWN_WARNINGS:] = [
+                f"and {len(warnings) - _SHOWN_WARNINGS} more paths that not every system can hold"
+            ]
+        return warnings
+
+    def save_stat_caches(self, manifest: Digest) -> None:
+        """Let the next scan of the same folders skip what was hashed now, which the committed manifest holds."""
+        for scanned in self._scanned:
+            if not scanned.is_news:
+                continue
+            held = {
+                path: known
+                for path, known in scanned.files.items()
+                if isinstance(entry := self.entries.get(scanned.prefix + path), BlobEntry)
+                and entry.digest == known.digest
+            }
+            stat_cache.save(self.root.path, scanned.folder, manifest, held, hashed_from_ns=scanned.began_ns)
+
+    def _add(self, entry: Entry, *, overwrite: bool) -> Entry:
+        before = self.entries.get(entry.path)
+        if before is not None:
+            if before == entry:
+                return before
+            if not overwrite:
+                message = (
+                    f"{entry.path!r} was added already with other bytes: remove it first, or add under another name"
+                )
+                raise PathCollision(message, code="path-taken")
+            self.bytes -= before.size or 0
+        self.entries[entry.path] = entry
+        self.bytes += entry.size or 0
+        self._tick()
+        return entry
+
+    def _usable_cache(self, folder: str) -> StatCache:
+        cache = stat_cache.load(self.root.path, folder)
+        if cache.manifest is None or self.root.manifests.find(cache.manifest) is None:
+            return StatCache(None, {})
+        return cache
+
+    def _from_cache(self, found: Found, cache: StatCache) -> Known | None:
+        known = cache.files.get(found.path)
+        if known is None:
+            return None
+        try:
+            status = found.entry.stat()
+        except OSError:
+            return None
+        return known if known.stamp == stamp_of(status) else None
+
+    def _read(self, source: str) -> Known:
+        """Store what a file holds, having made sure that it stood still meanwhile."""
+        for _ in range(TRIES):
+            try:
+                fd = os.open(source, _OPEN_FLAGS)
+            except OSError as error:
+                raise _Unreadable(error.strerror or str(error), error.errno) from error
+            try:
+                before = os.fstat(fd)
+                if not stat.S_ISREG(before.st_mode):
+                    raise _Unreadable(describe_kind(before.st_mode), errno.EINVAL)
+                size = before.st_size
+                if size > SMALL:
+                    stored = self.intake.take_file(fd, limit=size)
+                    if stored.size == size and _stood_still(fd, before):
+                        return Known(stamp_of(before), stored.digest)
+                elif _read(fd, self.intake.slot(size + 1), size) == size and _stood_still(fd, before):
+                    return Known(stamp_of(before), self.intake.take_slot(size))
+            finally:
+                os.close(fd)
+        raise _Unreadable(f"it changed during each of {TRIES} tries to read it", errno.EAGAIN)
+
+    def _tick(self) -> None:
+        if self._progress is not None and time.monotonic() - self._ticked > _TICK_S:
+            self._ticked = time.monotonic()
+            self._progress(Tick("store", files=len(self.entries), bytes=self.bytes))
+
+
+class _Unreadable(Exception):
+    """A source that cannot be kept, and why."""
+
+    def __init__(self, reason: str, number: int | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.number = number
+
+    def typed(self, source: Path) -> ArtstoreError:
+        """The error for the one file that was asked for."""
+        message = f"{quoted(str(source))} cannot be kept: {self.reason}"
+        if self.number == errno.ENOENT:
+            return NotFound(message, code="source-not-found")
+        if self.number == errno.EINVAL:
+            return Invalid(message, code="not-a-file")
+        if self.number == errno.EAGAIN:
+            return Conflict(message, code="file-changed")
+        return Refused(message, code="unreadable")
+
+
+def _read(fd: int, buffer: memoryview, size: int) -> int:
+    """Read a file that should have so many bytes into a buffer of one more, so that growth shows."""
+    try:
+        got = read_some(fd, buffer)
+        return got if got >= size else got + read_into(fd, buffer[got:])
+    except OSError as error:
+        raise _Unreadable(error.strerror or str(error), error.errno) from error
+
+
+def _stood_still(fd: int, before: os.stat_result) -> bool:
+    after = os.fstat(fd)
+    return (
+        after.st_mtime_ns == before.st_mtime_ns
+        and after.st_ctime_ns == before.st_ctime_ns
+        and after.st_size == before.st_size
+    )

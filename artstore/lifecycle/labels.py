@@ -1,0 +1,197 @@
+"""Labels: what is said about versions and collections, and can change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from artstore.errors import Conflict, Invalid, NotFound
+from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, commit_draft
+from artstore.lifecycle.reports import VersionInfo
+from artstore.lifecycle.resolve import find_collection, resolve
+from artstore.model.names import LATEST, Reference, alias_name, collection_name, tag_name
+from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, Rename, SetTag, SetTtl
+from artstore.model.state import Version
+from artstore.storage.catalog import ProjectView
+from artstore.storage.root import Root
+
+_Plan = Callable[[ProjectView, Version], list[Op]]
+
+
+def add_aliases(root: Root, reference: Reference, names: Sequence[str]) -> VersionInfo:
+    """Move aliases to a version. Raises Invalid (bad-alias)."""
+    wanted = [alias_name(name) for name in names]
+    if LATEST in wanted:
+        message = f"{LATEST!r} follows the last version by itself: it cannot be moved"
+        raise Invalid(message, code="bad-alias")
+
+    def plan(view: ProjectView, version: Version) -> list[Op]:
+        ops: list[Op] = []
+        for name in dict.fromkeys(wanted):
+            before = view.alias(version.collection, name)
+            if before is None or before.version != version.id:
+                ops.append(_alias(version, name, None if before is None else before.version, version.id))
+        return ops
+
+    return _edit(root, reference, "alias", plan)
+
+
+def remove_aliases(root: Root, reference: Reference, names: Sequence[str]) -> VersionInfo:
+    """Take aliases off a version. Raises NotFound (alias-not-found) where one does not stand on it."""
+    if LATEST in names:
+        message = f"{LATEST!r} follows the last version by itself: it cannot be removed"
+        raise Invalid(message, code="bad-alias")
+
+    def plan(view: ProjectView, version: Version) -> list[Op]:
+        standing = {alias.name for alias in view.aliases_of(version.id)}
+        missing = [name for name in names if name not in standing]
+        if missing:
+            message = f"{reference} has no alias {missing[0]!r} (it has: {', '.join(sorted(standing)) or 'none'})"
+            raise NotFound(message, code="alias-not-found")
+        return [_alias(version, name, version.id, None) for name in dict.fromkeys(names)]
+
+    return _edit(root, reference, "alias", plan)
+
+
+def set_tags(root: Root, reference: Reference, names: Sequence[str], *, present: bool) -> VersionInfo:
+    """Put tags on a version, or take them off. Raises Invalid (bad-tag), NotFound (tag-not-found)."""
+    wanted = list(dict.fromkeys(map(tag_name, names)))
+
+    def plan(view: ProjectView, version: Version) -> list[Op]:
+        there = {tag.name for tag in view.tags_of(version.id)}
+        missing = [name for name in wanted if name not in there]
+        if not present and missing:
+            message = f"{reference} has no tag {missing[0]!r} (it has: {', '.join(sorted(there)) or 'none'})"
+            raise NotFound(message, code="tag-not-found")
+        names = missing if present else wanted
+        return [SetTag(at_us=now_us(), nonce=nonce(), version=version.id, tag=name, present=present) for name in names]
+
+    return _edit(root, reference, "tag", plan)
+
+
+def describe_version(root: Root, reference: Reference, text: str | None) -> VersionInfo:
+    """Give a version another description."""
+
+    def plan(_view: ProjectView, version: Version) -> list[Op]:
+        return [Describe(at_us=now_us(), nonce=nonce(), kind="version", target=version.id, text=text)]
+
+    return _edit(root, reference, "describe", plan)
+
+
+def describe_collection(root: Root, project: str, name: str, text: str | None) -> None:
+    """Give a collection another description."""
+    _, _, found = find_collection(root, project, name)
+
+    def plan(_view: ProjectView) -> list[Op]:
+        return [Describe(at_us=now_us(), nonce=nonce(), kind="collection", target=found.id, text=text)]
+
+    with root.session("describe") as session:
+        commit(root, session, project, plan)
+
+
+def edit_metadata(root: Root, reference: Reference, values: Mapping[str, Any], remove: Sequence[str]) -> VersionInfo:
+    """Set some keys of a version's metadata and remove others. Raises Invalid (bad-metadata), NotFound."""
+    copied = checked_metadata(values)
+
+    def plan(_view: ProjectView, version: Version) -> list[Op]:
+        missing = [key for key in remove if key not in version.metadata]
+        if missing:
+            there = ", ".join(version.metadata) or "none"
+            message = f"the metadata of {reference} has no key {missing[0]!r} (it has: {there})"
+            raise NotFound(message, code="no-such-key")
+        return [EditMetadata(at_us=now_us(), nonce=nonce(), version=version.id, set=copied, remove=list(remove))]
+
+    return _edit(root, reference, "metadata", plan)
+
+
+def set_ttl(root: Root, reference: Reference, ttl_s: float | None) -> VersionInfo:
+    """Say how long a version is to live, in seconds from its creation; None: for ever. Raises Invalid (bad-ttl)."""
+    check_ttl(ttl_s)
+
+    def plan(_view: ProjectView, version: Version) -> list[Op]:
+        return [SetTtl(at_us=now_us(), nonce=nonce(), version=version.id, ttl_s=ttl_s)]
+
+    return _edit(root, reference, "ttl", plan)
+
+
+def rename(root: Root, project: str, name: str, new_name: str) -> None:
+    """Give a collection another name. Raises Conflict (name-taken)."""
+    wanted = collection_name(new_name)
+    _, _, found = find_collection(root, project, name)
+
+    def plan(view: ProjectView) -> list[Op]:
+        there = view.collection_named(wanted)
+        if there is not None:
+            if there.id == found.id:
+                return []
+            message = f"{project}/{wanted} is another collection: choose another name"
+            raise Conflict(message, code="name-taken")
+        return [Rename(at_us=now_us(), nonce=nonce(), collection=found.id, name=wanted)]
+
+    with root.session("rename") as session:
+        commit(root, session, project, plan)
+
+
+def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
+    """Make a version of another collection, in this project or another, with the same content. No bytes move."""
+    with Draft(root) as draft:
+        source = resolve(root, reference)
+        label = Label.checked(
+            project=project,
+            name=name,
+            type=source.collection.type,
+            description=source.version.description,
+            metadata=source.version.metadata,
+            ttl_s=source.version.ttl_s,
+        )
+        for entry in root.manifests.entries(source.manifest):
+            draft.add_entry(entry)
+        return commit_draft(draft, label)
+
+
+def delete(root: Root, reference: Reference, *, force: bool) -> VersionInfo:
+    """Delete a version; its number is never used again, and `gc` frees what only it held.
+
+    Raises Conflict (aliased) while an alias other than latest stands on it, unless forced.
+    """
+    before = resolve(root, reference)
+
+    def plan(view: ProjectView, version: Version) -> list[Op]:
+        names = [alias.name for alias in view.aliases_of(version.id)]
+        if names and not force:
+            message = f"{before.name} carries {', '.join(map(repr, names))}: remove the alias first, or use --force"
+            raise Conflict(message, code="aliased")
+        return [Delete(at_us=now_us(), nonce=nonce(), version=version.id)]
+
+    return _edit(root, reference, "delete", plan)
+
+
+def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionInfo:
+    resolved = resolve(root, reference)
+    id_ = resolved.version.id
+
+    def plan(view: ProjectView) -> list[Op]:
+        version = view.version(id_)
+        if version is None or version.deleted:
+            message = f"{resolved.name} was deleted just now"
+            raise NotFound(message, code="version-deleted")
+        return make(view, version)
+
+    with root.session(verb) as session:
+        commit(root, session, resolved.project.name, plan)
+    after = resolved.view.version(id_)
+    assert after is not None
+    return resolved._replace(version=after).info()
+
+
+def _alias(version: Version, name: str, before: str | None, after: str | None) -> MoveAlias:
+    return MoveAlias(
+        at_us=now_us(),
+        nonce=nonce(),
+        collection=version.collection,
+        alias=name,
+        before=before,
+        version=after,
+    )

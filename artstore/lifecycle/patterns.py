@@ -1,0 +1,26 @@
+"""Patterns: which paths are meant, in gitignore's syntax.
+
+`*.png` means every PNG, `images/` all below that folder, `/a/*.txt` those files alone, and a later `!pattern` takes
+paths out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from artstore.errors import Invalid
+
+
+def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """A test for paths; without patterns every path passes. Raises Invalid (bad-pattern)."""
+    if not patterns:
+        return lambda _path: True
+    # Loaded only where there are patterns: it takes 30 ms.
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415
+
+    try:
+        spec = GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        message = f"{', '.join(map(repr, patterns))} is not a pattern: {error}"
+        raise Invalid(message, code="bad-pattern") from error
+    return spec.match_file

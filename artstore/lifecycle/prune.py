@@ -1,0 +1,165 @@
+"""Prune: versions go by policy.
+
+A version stays if any rule keeps it: one of the last, one of the best, young enough; and always if it carries an alias
+other than latest, or a run of this store used it. A version whose time to live is over goes, unless such an alias or
+such a use holds it. Without a rule only those go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from artstore.errors import Invalid
+from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
+from artstore.lifecycle.resolve import find_collection
+from artstore.model.names import LATEST
+from artstore.model.records import Delete, Op
+from artstore.model.state import Collection, Version
+from artstore.storage.catalog import ProjectView
+from artstore.storage.marking import Marking
+from artstore.storage.root import Root
+
+CLOCK_SLACK_S: Final = 86_400.0
+"""A clock that is further than this ahead of the newest op and of the file system's time expires nothing."""
+
+Order = Literal["max", "min"]
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept."""
+
+    last: int | None
+    best: list[tuple[str, Order, int]]
+    """Metadata key (dots lead into nested values), which end is good, how many."""
+    within_s: float | None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything but time to live is asked for."""
+        return self.last is not None or bool(self.best) or self.within_s is not None
+
+
+def policy(
+    *,
+    keep_last: int | None = None,
+    keep_best: Sequence[tuple[str, Order, int]] = (),
+    keep_within_s: float | None = None,
+) -> Policy:
+    """Parse at the border. Raises Invalid (bad-policy)."""
+    counts = [keep_last, *(count for _key, _order, count in keep_best)]
+    if any(count is not None and count < 0 for count in counts) or (keep_within_s is not None and keep_within_s < 0):
+        message = "a policy keeps 0 or more versions, for 0 or more seconds"
+        raise Invalid(message, code="bad-policy")
+    if any(order not in {"max", "min"} for _key, order, _count in keep_best):
+        message = "the best of a key is its max or its min"
+        raise Invalid(message, code="bad-policy")
+    return Policy(last=keep_last, best=list(keep_best), within_s=keep_within_s)
+
+
+def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_run: bool) -> PruneReport:
+    """Delete versions of some collections, each a project and a name, by policy; `gc` frees their bytes."""
+    deleted: list[PrunedVersion] = []
+    kept: list[KeptVersion] = []
+    condemned: dict[str, list[str]] = {}
+    for project, name in dict.fromkeys(names):
+        _, view, collection = find_collection(root, project, name)
+        for version, reason, stays in _judge(root, view, collection, rules):
+            ref = f"{project}/{collection.name}:v{version.number}"
+            if stays:
+                kept.append(KeptVersion(ref=ref, reason=reason))
+            else:
+                deleted.append(PrunedVersion(ref=ref, reason=reason, bytes=version.bytes))
+                condemned.setdefault(project, []).append(version.id)
+    freeable = Marking(root.catalog).freeable_by([id_ for ids in condemned.values() for id_ in ids])
+    if not dry_run:
+        for project, ids in condemned.items():
+            _delete(root, project, ids)
+    return PruneReport(dry_run=dry_run, deleted=deleted, kept=kept, freeable_bytes=freeable)
+
+
+def _delete(root: Root, project: str, ids: Sequence[str]) -> None:
+    def plan(view: ProjectView) -> list[Op]:
+        ops: list[Op] = []
+        for id_ in ids:
+            version = view.version(id_)
+            # An alias or a use that came meanwhile saves it.
+            if version is not None and not version.deleted and _held(view, version) is None:
+                ops.append(Delete(at_us=now_us(), nonce=nonce(), version=id_))
+        return ops
+
+    with root.session("prune") as session:
+        commit(root, session, project, plan)
+
+
+def _judge(
+    root: Root,
+    view: ProjectView,
+    collection: Collection,
+    rules: Policy,
+) -> list[tuple[Version, str, bool]]:
+    versions = view.versions_of(collection.id)
+    now = _safe_now(root.path, versions)
+    reasons = _kept_by_rules(versions, rules, now)
+    verdicts: list[tuple[Version, str, bool]] = []
+    for version in versions:
+        held = _held(view, version)
+        is_over = version.ttl_s is not None and version.created_us / 1e6 + version.ttl_s < now
+        if held is not None:
+            verdicts.append((version, held, True))
+        elif is_over:
+            verdicts.append((version, "its time to live is over", False))
+        elif not rules.has_rules:
+            verdicts.append((version, "no rule was given", True))
+        elif version.id in reasons:
+            verdicts.append((version, reasons[version.id], True))
+        else:
+            verdicts.append((version, "no rule keeps it", False))
+    return verdicts
+
+
+def _held(view: ProjectView, version: Version) -> str | None:
+    names = [alias.name for alias in view.aliases_of(version.id) if alias.name != LATEST]
+    if names:
+        return f"alias {', '.join(sorted(names))}"
+    return "a run used it" if view.is_used(version.id) else None
+
+
+def _kept_by_rules(versions: Sequence[Version], rules: Policy, now: float) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    by_log = sorted(versions, key=lambda version: version.logged, reverse=True)
+    for version in by_log[: rules.last or 0]:
+        reasons.setdefault(version.id, f"one of the last {rules.last}")
+    for key, order, count in rules.best:
+        scored = [(score, version) for version in versions if (score := _score(version.metadata, key)) is not None]
+        # Of equal ones the newer stays.
+        scored.sort(key=lambda pair: (pair[0] if order == "max" else -pair[0], pair[1].number), reverse=True)
+        for _, version in scored[:count]:
+            reasons.setdefault(version.id, f"one of the best {count} by {key} ({order})")
+    if rules.within_s is not None:
+        for version in versions:
+            if now - version.created_us / 1e6 <= rules.within_s:
+                reasons.setdefault(version.id, "young enough")
+    return reasons
+
+
+def _score(metadata: dict[str, Any], key: str) -> float | None:
+    value: Any = metadata.get(key)
+    if value is None:
+        value = metadata
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _safe_now(path: Path, versions: Sequence[Version]) -> float:
+    """The time, but not one that a wrong clock made up: what nothing confirms is not believed."""
+    now = time.time()
+    newest = max((version.created_us / 1e6 for version in versions), default=0.0)
+    confirmed = max(newest, path.stat().st_mtime, (path / "locks").stat().st_mtime)
+    return min(now, confirmed + CLOCK_SLACK_S)

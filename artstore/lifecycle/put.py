@@ -1,0 +1,382 @@
+"""Put: a draft becomes a version."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+import msgspec
+
+from artstore.errors import Invalid
+from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.progress import Progress
+from artstore.lifecycle.reports import PutReport, VersionInfo
+from artstore.lifecycle.resolve import describe
+from artstore.model.digest import Digest
+from artstore.model.manifest import (
+    Encoding,
+    Entry,
+    difference_between,
+    digest_of_lines,
+    encode_difference,
+    encode_full,
+)
+from artstore.model.names import LATEST, alias_name, collection_name, project_name, type_name
+from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTtl, VersionRecord, encode_op
+from artstore.model.state import Collection, Version
+from artstore.storage.blobs import Ids
+from artstore.storage.catalog import ProjectView
+from artstore.storage.oplog import Attachments, Sums
+from artstore.storage.root import Root
+
+LONGEST_TTL_S: Final = 1e11
+STREAM_NAME: Final = "stdin"
+"""What a stream is called if no name is given."""
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is called, and what is said about it."""
+
+    project: str
+    name: str
+    type: str
+    aliases: list[str]
+    description: str | None
+    metadata: dict[str, Any]
+    ttl_s: float | None
+    run: str | None
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        project: str,
+        name: str,
+        type: str,
+        aliases: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl_s: float | None = None,
+        run: str | None = None,
+    ) -> Label:
+        """Parse at the border. Raises Invalid (bad-name, bad-type, bad-alias, bad-metadata, bad-ttl)."""
+        check_ttl(ttl_s)
+        return cls(
+            project=project_name(project),
+            name=collection_name(name),
+            type=type_name(type),
+            aliases=[alias for alias in dict.fromkeys(map(alias_name, aliases)) if alias != LATEST],
+            description=description,
+            metadata=checked_metadata(metadata or {}),
+            ttl_s=ttl_s,
+            run=run,
+        )
+
+
+class Outcome(NamedTuple):
+    """What a commit of a draft came to."""
+
+    version: VersionInfo
+    made: bool
+    warnings: list[str]
+
+
+class _Overtaken(Exception):
+    """The state was another one under the lock than before it."""
+
+
+def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A deep copy through JSON. Raises Invalid (bad-metadata) for what JSON cannot say."""
+    try:
+        copied = json.loads(json.dumps(dict(metadata), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"the metadata is not JSON: {error}"
+        raise Invalid(message, code="bad-metadata") from error
+    assert isinstance(copied, dict)
+    return copied
+
+
+def check_ttl(ttl_s: float | None) -> None:
+    """Raise Invalid (bad-ttl) for a time to live that is none."""
+    if ttl_s is not None and not 0 < ttl_s < LONGEST_TTL_S:
+        message = f"a time to live of {ttl_s} s is not one: give more than 0 s, or none"
+        raise Invalid(message, code="bad-ttl")
+
+
+def check_type(root: Root, label: Label) -> None:
+    """Raise Invalid (type-clash) where the name stands for another type."""
+    project = root.catalog.project(label.project)
+    if project is not None:
+        _check_type(ProjectView(root.catalog, project.id).collection_named(label.name), label)
+
+
+def put(
+    root: Root,
+    sources: Sequence[Path | BinaryIO],
+    label: Label,
+    *,
+    prefix: str | None = None,
+    skip_unreadable: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> PutReport:
+    """Make a version of files, folders and streams; see Store.put."""
+    began = time.monotonic()
+    check_type(root, label)
+    with Draft(root, keep=not dry_run, progress=progress) as draft:
+        _add_sources(draft, sources, prefix, skip_unreadable=skip_unreadable)
+        if not draft.entries:
+            message = "there is nothing to put: the sources hold no file"
+            raise Invalid(message, code="empty-draft")
+        if dry_run:
+            version, warnings = _foresee(draft, label)
+            made = version is None
+        else:
+            version, made, warnings = commit_draft(draft, label)
+        return PutReport(
+            version=version,
+            made=made,
+            files=len(draft.entries),
+            bytes=draft.bytes,
+            new_files=draft.intake.new_blobs,
+            new_bytes=draft.intake.new_bytes,
+            skipped=draft.skipped,
+            empty_directories=draft.empty_directories,
+            warnings=warnings,
+            seconds=time.monotonic() - began,
+            dry_run=dry_run,
+        )
+
+
+def _add_sources(
+    draft: Draft,
+    sources: Sequence[Path | BinaryIO],
+    prefix: str | None,
+    *,
+    skip_unreadable: bool,
+) -> None:
+    folder = "" if prefix is None else prefix.rstrip("/")
+    for source in sources:
+        if not isinstance(source, Path):
+            draft.add_stream(source, prefix or STREAM_NAME)
+            continue
+        # One folder gives its contents, several sources keep their names.
+        own = source.absolute().name
+        inside = f"{folder}/{own}" if folder else own
+        if source.is_dir():
+            draft.add_directory(source, folder if len(sources) == 1 else inside, skip_unreadable=skip_unreadable)
+        else:
+            draft.add_file(source, inside)
+
+
+def _foresee(draft: Draft, label: Label) -> tuple[VersionInfo | None, list[str]]:
+    """The version that has this content already, and what a commit would warn of."""
+    draft.intake.settle()
+    entries = draft.sorted_entries()
+    warnings = draft.check_paths([entry.path for entry in entries])
+    digest = digest_of_lines(entry.line() for entry in entries)
+    return _same_content(draft.root, label, digest), warnings
+
+
+def _same_content(root: Root, label: Label, digest: Digest) -> VersionInfo | None:
+    project = root.catalog.project(label.project)
+    view = None if project is None else ProjectView(root.catalog, project.id)
+    collection = None if view is None else view.collection_named(label.name)
+    there = None if view is None or collection is None else view.version_with_manifest(collection.id, digest)
+    if project is None or view is None or collection is None or there is None:
+        return None
+    return describe(project, view, collection, there)
+
+
+def commit_draft(draft: Draft, label: Label) -> Outcome:
+    """Commit a draft: durable, visible and numbered when this returns.
+
+    Content equal to that of a live version of the collection makes no new one: that version is `latest` again and gets
+    the aliases.
+    """
+    entries = draft.sorted_entries()
+    warnings = draft.check_paths([entry.path for entry in entries])
+    draft.intake.settle()
+    digest = digest_of_lines(entry.line() for entry in entries)
+    outcome = None
+    while outcome is None:
+        attachments = _attachments(draft, label, digest, entries)
+        try:
+            outcome = _commit(draft, label, digest, entries, attachments)
+        except _Overtaken:
+            # The version with this content was deleted a moment ago, so its rows have to be made after all.
+            continue
+    draft.save_stat_caches(digest)
+    return outcome._replace(warnings=warnings + outcome.warnings)
+
+
+def _attachments(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]) -> Attachments:
+    """Insert the manifest's rows, and say what the log's file has to carry."""
+    root = draft.root
+    sums = [Sums(stored.digest, stored.size, stored.sums) for stored in draft.intake.whole]
+    project = root.catalog.project(label.project)
+    view = None if project is None else ProjectView(root.catalog, project.id)
+    collection = None if view is None else view.collection_named(label.name)
+    if view is not None and collection is not None and view.version_with_manifest(collection.id, digest) is not None:
+        return Attachments(sums=sums, packs=draft.intake.packs)
+    latest = None if view is None or collection is None else view.latest(collection.id)
+    encoding = _insert_manifest(root, digest, entries, latest, draft.intake.ids)
+    return Attachments(manifests=[encoding], sums=sums, packs=draft.intake.packs)
+
+
+def _insert_manifest(
+    root: Root,
+    digest: Digest,
+    entries: Sequence[Entry],
+    latest: Version | None,
+    ids: Ids,
+) -> Encoding:
+    is_here = root.manifests.find(digest) is not None
+    if latest is not None:
+        base_digest = Digest.parse(latest.manifest)
+        base = root.manifests.find(base_digest)
+        if base is not None:
+            difference = difference_between(root.manifests.entries(base_digest), entries)
+            if root.manifests.can_build_on(base, difference.weight, len(entries)):
+                if not is_here:
+                    root.manifests.add_difference(digest, base, difference, len(entries), ids)
+                return encode_difference(digest, base_digest, difference, len(entries))
+    if not is_here:
+        root.manifests.add_full(digest, entries, ids)
+    return encode_full(digest, (entry.line() for entry in entries))
+
+
+def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry], attachments: Attachments) -> Outcome:
+    made = True
+    planned: VersionInfo | None = None
+    warnings: list[str] = []
+
+    def plan(view: ProjectView) -> list[Op]:
+        nonlocal made, planned
+        at_us = now_us()
+        ops: list[Op] = []
+        collection = view.collection_named(label.name)
+        _check_type(collection, label)
+        if collection is None:
+            create = Create(at_us=at_us, nonce=nonce(), name=label.name, type=label.type, description=None)
+            ops.append(create)
+            collection = Collection(
+                id=str(Digest.of(encode_op(create))),
+                name=label.name,
+                type=label.type,
+                description=None,
+                next_number=0,
+                created_us=at_us,
+            )
+        record = VersionRecord(
+            collection=collection.id,
+            manifest=str(digest),
+            created_us=at_us,
+            run=label.run,
+            description=label.description,
+            metadata=label.metadata,
+            entries=len(entries),
+            bytes=draft.bytes,
+            nonce=nonce(),
+        )
+        there = view.version_with_manifest(collection.id, digest)
+        if there is None:
+            if not attachments.manifests:
+                raise _Overtaken
+            draft.root.manifests.keep(digest)
+            ops.append(Commit(at_us=at_us, nonce=nonce(), record=record))
+            target = str(record.id)
+            number = collection.next_number
+        else:
+            made = False
+            ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record))
+            target = there.id
+            warnings.extend(_differences(there, label))
+            number = there.number
+        planned = _planned(label, collection, record, target, number)
+        ops.extend(_aliases(view, collection, target, label.aliases, at_us))
+        if label.ttl_s is not None:
+            ops.append(SetTtl(at_us=at_us, nonce=nonce(), version=target, ttl_s=label.ttl_s))
+        return ops
+
+    committed = commit(draft.root, draft.session, label.project, plan, attachments)
+    assert planned is not None
+    if committed.behind is not None:
+        warnings.append(f"committed, and the catalog is behind until it is next read: {committed.behind}")
+        return Outcome(planned, made, warnings)
+    return Outcome(_read_back(draft.root, label, planned.id) or planned, made, warnings)
+
+
+def _aliases(view: ProjectView, collection: Collection, target: str, aliases: Sequence[str], at_us: int) -> list[Op]:
+    ops: list[Op] = []
+    for alias in aliases:
+        before = view.alias(collection.id, alias)
+        if before is None or before.version != target:
+            ops.append(
+                MoveAlias(
+                    at_us=at_us,
+                    nonce=nonce(),
+                    collection=collection.id,
+                    alias=alias,
+                    before=None if before is None else before.version,
+                    version=target,
+                ),
+            )
+    return ops
+
+
+def _check_type(collection: Collection | None, label: Label) -> None:
+    if collection is not None and collection.type != label.type:
+        message = (
+            f"{label.project}/{label.name} is of type {collection.type!r}, so nothing of type {label.type!r} can go "
+            "under that name: choose another name, or that type"
+        )
+        raise Invalid(message, code="type-clash")
+
+
+def _differences(there: Version, label: Label) -> list[str]:
+    name = f"{label.name}:v{there.number}"
+    warnings = []
+    if label.metadata and label.metadata != there.metadata:
+        warnings.append(
+            f"{name} has this content already, with other metadata, which stay: `artstore metadata {name}` sets them"
+        )
+    if label.description is not None and label.description != there.description:
+        warnings.append(
+            f"{name} has this content already, with another description: `artstore describe {name}` sets it"
+        )
+    return warnings
+
+
+def _read_back(root: Root, label: Label, id_: str) -> VersionInfo | None:
+    project = root.catalog.project(label.project)
+    view = None if project is None else ProjectView(root.catalog, project.id)
+    version = None if view is None else view.version(id_)
+    collection = None if view is None or version is None else view.collection(version.collection)
+    if project is None or view is None or version is None or collection is None:
+        return None
+    return describe(project, view, collection, version)
+
+
+def _planned(label: Label, collection: Collection, record: VersionRecord, id_: str, number: int) -> VersionInfo:
+    return VersionInfo(
+        project=label.project,
+        collection=collection.name,
+        type=collection.type,
+        number=number,
+        id=id_,
+        digest=record.manifest,
+        created_at=record.created_us / 1e6,
+        description=record.description,
+        metadata=record.metadata,
+        aliases=[*label.aliases, LATEST],
+        tags=[],
+        files=record.entries,
+        bytes=record.bytes,
+        run=record.run,
+        ttl_s=label.ttl_s,
+    )

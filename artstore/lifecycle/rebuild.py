@@ -1,0 +1,82 @@
+"""Rebuild: the catalog made anew from the log and the blobs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from artstore.errors import ArtstoreError, UpgradeNeeded
+from artstore.lifecycle.replay import index_new_packs, replay_project
+from artstore.lifecycle.reports import RebuildReport
+from artstore.storage import whole
+from artstore.storage.catalog import FILE_NAME, clear
+from artstore.storage.files import storage_errors, sync_directory
+from artstore.storage.marking import Marking
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive
+
+
+def rebuild(root: Root) -> RebuildReport:
+    """Make the catalog anew; every acknowledged version, number, alias, tag, edit, run and deletion is in it.
+
+    Happens in one transaction, so a killed one leaves the catalog as it was. A file that is no catalog is put into the
+    quarantine first. No data is read: `verify` does that. Raises Corrupt where the log itself is damaged.
+    """
+    began = time.monotonic()
+    with Exclusive(root.path, "gc"), root.session("rebuild"):
+        if not _is_usable(root):
+            _put_aside(root)
+        root.catalog.create()
+        with root.catalog.write() as db:
+            clear(db)
+            _index_whole(root)
+            damaged = index_new_packs(root)
+            for name in root.log.projects():
+                replay_project(root, name)
+        marking = Marking(root.catalog)
+        lost = [*damaged, *(str(digest) for digest, _size in marking.missing())]
+        ops, versions, blobs = root.catalog.counts()
+        return RebuildReport(
+            projects=len(root.catalog.projects()),
+            ops=ops,
+            versions=versions,
+            blobs=blobs,
+            lost=lost,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _is_usable(root: Root) -> bool:
+    if not (root.path / FILE_NAME).exists():
+        return False
+    try:
+        root.catalog.check()
+    except UpgradeNeeded:
+        raise
+    except ArtstoreError:
+        return False
+    return True
+
+
+def _put_aside(root: Root) -> None:
+    """Move what is in the catalog's place away, with what SQLite would replay into a new one."""
+    root.catalog.close()
+    with storage_errors("putting the damaged catalog aside"):
+        for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", f"{FILE_NAME}-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(root.path / name, root.path / "quarantine" / f"{time.time_ns()}-{name}")
+        sync_directory(root.path)
+        sync_directory(root.path / "quarantine")
+
+
+def _index_whole(root: Root) -> None:
+    found: list[whole.Stored] = []
+    for folder, _below, names in os.walk(root.path / "blobs"):
+        for name in names:
+            path = Path(folder, name)
+            digest = whole.digest_of(path)
+            if digest is not None:
+                found.append(whole.Stored(digest, path.stat().st_size, b""))
+    root.blobs.add_whole(found)

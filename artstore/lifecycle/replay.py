@@ -1,0 +1,132 @@
+"""Replay: transactions of the log, folded into the catalog."""
+
+from __future__ import annotations
+
+import os
+
+from artstore.errors import Corrupt, ReadOnlyStore, Refused
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, Encoding, decode_difference, decode_full
+from artstore.model.records import decode_transaction
+from artstore.storage import packs, whole
+from artstore.storage.catalog import Project
+from artstore.storage.oplog import Attachments
+from artstore.storage.root import Root
+
+
+def catch_up(root: Root, *, thorough: bool = False) -> None:
+    """Fold what the log has and the catalog has not: a killed process linked it, or the catalog is an old copy.
+
+    A store that cannot be written is brought up to date in memory. `thorough` lists the log's folders instead of asking
+    for each project's next file, and so finds projects that the catalog has never heard of.
+    """
+    behind = _behind(root, thorough=thorough)
+    if not behind:
+        return
+    try:
+        with root.catalog.write():
+            for name in behind:
+                replay_project(root, name)
+    except (ReadOnlyStore, Refused):
+        # Nowhere to write: the answer is the same, and only this process has it.
+        root.catalog.load_into_memory()
+        with root.catalog.write():
+            for name in behind:
+                replay_project(root, name)
+
+
+def replay_project(root: Root, name: str) -> int:
+    """Fold all that the log of a project has beyond the catalog, inside a write transaction; answers how much."""
+    project = root.catalog.project(name)
+    before = 0 if project is None else project.seq
+    done = 0
+    for seq, data, attachments in root.log.transactions(name, before):
+        take_attachments(root, attachments)
+        project = take_transaction(root, name, seq, data)
+        done += 1
+    if done and project is not None and not root.read_only:
+        # Whoever linked the newest may have been killed before its sync.
+        root.log.sync(name, project.seq)
+    return done
+
+
+def take_transaction(root: Root, name: str, seq: int, data: bytes) -> Project:
+    """Fold one transaction. Raises Corrupt (log-chain) where it does not follow what was folded last."""
+    transaction = decode_transaction(data)
+    project = root.catalog.project(name) or root.catalog.add_project(name, transaction.log)
+    fits = (transaction.project, transaction.log, transaction.seq) == (name, project.log, seq)
+    if not fits or seq != project.seq + 1 or transaction.before != project.head:
+        message = (
+            f"transaction {seq} of the log of project {name!r} does not follow the one before it: the log was changed "
+            "from outside. Restore it from a copy (`artstore backup` makes one)"
+        )
+        raise Corrupt(message, code="log-chain")
+    root.catalog.append(project, seq, str(Digest.of(data)), [bytes(op) for op in transaction.ops])
+    return root.catalog.project_by_id(project.id)
+
+
+def take_attachments(root: Root, attachments: Attachments) -> None:
+    """Make known what a file of the log brought: packs, large blobs, manifests."""
+    missing = [name for name in attachments.packs if not root.blobs.has_pack(name)]
+    if missing and not all(index_pack(root, name) for name in missing):
+        # Repacked since: its blobs are in packs whose names only the folder knows.
+        index_new_packs(root)
+    here = [
+        whole.Stored(sums.digest, sums.size, sums.sums)
+        for sums in attachments.sums
+        if whole.path_of(root.path, sums.digest).exists()
+    ]
+    root.blobs.add_whole(here)
+    for encoding in attachments.manifests:
+        if root.manifests.find(encoding.digest) is None:
+            _take_manifest(root, encoding)
+
+
+def index_new_packs(root: Root) -> list[str]:
+    """Make the blobs of all packs known that are in the folder and not in the catalog; answers which are damaged."""
+    names = sorted(name for name in os.listdir(root.path / "packs") if name.endswith(packs.SUFFIX))
+    damaged: list[str] = []
+    for name in names:
+        if not root.blobs.has_pack(name):
+            try:
+                index_pack(root, name)
+            except Corrupt:
+                damaged.append(f"packs/{name}")
+    return damaged
+
+
+def index_pack(root: Root, name: str) -> bool:
+    """Make the blobs of a pack known from its headers; False if it is not there."""
+    path = root.path / "packs" / name
+    found: list[packs.Member] = []
+    try:
+        size = path.stat().st_size
+        # What comes before the damage is good, and is made known in any case.
+        for member in packs.members(path):
+            found.append(member)  # noqa: PERF402
+    except FileNotFoundError:
+        return False
+    except Corrupt:
+        root.blobs.add_pack(name, size, found, acquit=False)
+        raise
+    root.blobs.add_pack(name, size, found, acquit=False)
+    return True
+
+
+def _take_manifest(root: Root, encoding: Encoding) -> None:
+    if encoding.base is None:
+        entries = list(decode_full(encoding))
+        root.blobs.expect([(entry.digest, entry.size) for entry in entries if isinstance(entry, BlobEntry)])
+        root.manifests.add_full(encoding.digest, entries)
+        return
+    difference = decode_difference(encoding)
+    base = root.manifests.get(encoding.base)
+    root.blobs.expect([(entry.digest, entry.size) for entry in difference.come if isinstance(entry, BlobEntry)])
+    root.manifests.add_difference(encoding.digest, base, difference, encoding.entries)
+
+
+def _behind(root: Root, *, thorough: bool) -> list[str]:
+    known = {project.name: project.seq for project in root.catalog.projects()}
+    if thorough:
+        return [name for name in root.log.projects() if root.log.last(name) > known.get(name, 0)]
+    return [name for name, seq in known.items() if root.log.has(name, seq + 1)]

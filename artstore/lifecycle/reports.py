@@ -1,0 +1,337 @@
+"""Reports: what the verbs say they did.
+
+Every value here is frozen and becomes plain lists and dictionaries with msgspec.to_builtins, which is what `--json`
+prints. Times are UTC seconds since the epoch (`…_at`) or a length in seconds (`…_s`, `seconds`); sizes are bytes of the
+logical content unless a field says otherwise; digests and ids are text, `blake3:<hex>`. Paths inside a version are
+POSIX paths, relative to its root.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One version as it stands now: its record, and the labels that edits have given it since."""
+
+    project: str
+    collection: str
+    type: str
+    number: int
+    id: str
+    """Digest of the version's record, which holds no number."""
+    digest: str
+    """Digest of the manifest: equal content, equal digest."""
+    created_at: float
+    description: str | None = None
+    metadata: dict[str, Any]
+    aliases: list[str]
+    tags: list[str]
+    files: int
+    bytes: int
+    run: str | None = None
+    """The id of the run that made it."""
+    ttl_s: float | None = None
+    """Seconds after `created_at` when `prune` may take it; None is never."""
+    state: Literal["committed", "deleted"] = "committed"
+
+    @property
+    def name(self) -> str:
+        """`cats:v3`."""
+        return f"{self.collection}:v{self.number}"
+
+    @property
+    def ref(self) -> str:
+        """`project/cats:v3`."""
+        return f"{self.project}/{self.name}"
+
+
+class CollectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A named, typed series of versions."""
+
+    project: str
+    name: str
+    type: str
+    description: str | None = None
+    versions: int
+    """How many are committed and not deleted."""
+    latest: str | None = None
+    """The number that `latest` stands on, as `v3`; None where every version is deleted."""
+    bytes: int
+    """Logical size of the latest version."""
+    created_at: float
+    updated_at: float
+
+
+class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A path in a version: a blob (digest and size), or a reference (uri, and what is known of its target)."""
+
+    path: str
+    size: int | None = None
+    digest: str | None = None
+    uri: str | None = None
+    checksum: str | None = None
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that was left out because the caller allowed it."""
+
+    path: str
+    reason: str
+
+
+class PutReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `put` made, or would make."""
+
+    version: VersionInfo | None = None
+    """The version that holds this content; on a dry run None, unless the content already is one."""
+    made: bool
+    """False if the content was already there under that name; on a dry run, whether a version would be made."""
+    files: int
+    bytes: int
+    new_files: int
+    """Files whose content the store did not hold before."""
+    new_bytes: int
+    """Bytes that had to be stored."""
+    skipped: list[Skipped]
+    empty_directories: int
+    """Directories without files, which a version does not keep."""
+    warnings: list[str]
+    seconds: float
+    dry_run: bool
+
+
+class GetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkout wrote. `written` counts reflinked, hardlinked and copied files together."""
+
+    version: VersionInfo
+    target: str
+    written: int
+    unchanged: int
+    deleted: int
+    bytes_written: int
+    reflinked: int
+    hardlinked: int
+    copied: int
+    seconds: float
+
+
+class DiffEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A path that differs; a size is None on the side that lacks the path, or does not know its size."""
+
+    path: str
+    size_before: int | None = None
+    size_after: int | None = None
+
+
+class Renamed(msgspec.Struct, frozen=True, kw_only=True):
+    """The same content under another path."""
+
+    before: str
+    after: str
+    size: int | None = None
+
+
+class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
+    """From the first to the second; each list is sorted by path and no path is in two of them."""
+
+    added: list[DiffEntry]
+    removed: list[DiffEntry]
+    changed: list[DiffEntry]
+    renamed: list[Renamed]
+    bytes_added: int
+    """Size of what is added, and of what changed as it is after."""
+    bytes_removed: int
+    """Size of what is removed, and of what changed as it was before."""
+    unchanged: int
+    """How many paths are equal on both sides."""
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding: a version, or one path in it."""
+
+    version: VersionInfo
+    path: str | None = None
+    size: int | None = None
+    digest: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one collection holds, over all its versions."""
+
+    project: str
+    collection: str
+    versions: int
+    files: int
+    """Entries of all versions, counted as often as they occur."""
+    logical_bytes: int
+    """What checking out every version would write."""
+    unique_bytes: int
+    """Content that only this collection has: what deleting all of it would free."""
+    shared_bytes: int
+    """Content that other collections hold too."""
+
+
+class DuReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the collections hold, and what the store spends on all of it."""
+
+    collections: list[Usage]
+    logical_bytes: int
+    stored_bytes: int
+    """Content, each blob counted once."""
+    on_disk_bytes: int
+    """Everything in the store's directory, as the file system allocates it."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong. `kind` is a stable word; `subject` names the blob, pack, version or file."""
+
+    kind: str
+    subject: str
+    message: str
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was checked, and everything that was wrong with it."""
+
+    ok: bool
+    checked_blobs: int
+    checked_bytes: int
+    checked_versions: int
+    problems: list[Problem]
+    seconds: float
+
+
+class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is whole again, and what is not; both as digests or file names."""
+
+    mended: list[str]
+    still_damaged: list[str]
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A process at work on the store: it holds its kernel lock, so it lives."""
+
+    id: str
+    pid: int
+    host: str
+    verb: str
+    since: float
+
+
+class GcReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a collection did, or on a dry run would do."""
+
+    dry_run: bool
+    freed_bytes: int
+    """Bytes given back to the file system."""
+    freed_blobs: int
+    trashed_bytes: int
+    """Bytes moved to the trash this time; a later run frees them."""
+    trash_bytes: int
+    """Bytes that stand in the trash afterwards."""
+    repacked_packs: int
+    kept_by_sessions: int
+    """Blobs that nothing refers to, kept because live sessions may need them."""
+    sessions: list[SessionInfo]
+    compacted_ops: int
+    removed_leftovers: int
+    """Files that killed processes had left behind."""
+    seconds: float
+
+
+class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the new catalog holds, folded from the journal; `lost` names what the journal refers to and is gone."""
+
+    projects: int
+    ops: int
+    versions: int
+    blobs: int
+    lost: list[str]
+    seconds: float
+
+
+class PrunedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that the policy deletes; `bytes` is its logical size."""
+
+    ref: str
+    reason: str
+    bytes: int
+
+
+class KeptVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that stays, and the rule that keeps it."""
+
+    ref: str
+    reason: str
+
+
+class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy deleted, or on a dry run would delete."""
+
+    dry_run: bool
+    deleted: list[PrunedVersion]
+    kept: list[KeptVersion]
+    freeable_bytes: int
+    """What the next `gc` can free because of it: content that no other version holds."""
+
+
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The store at a glance."""
+
+    root: str
+    store_id: str
+    projects: int
+    collections: int
+    versions: int
+    files: int
+    logical_bytes: int
+    stored_bytes: int
+    on_disk_bytes: int
+    dedup_ratio: float
+    """logical_bytes over stored_bytes; 1.0 for an empty store."""
+    pending_ops: int
+    """Ops that no upstream has accepted; 0 without an upstream."""
+    sessions: list[SessionInfo]
+    trash_bytes: int
+    last_commit_at: float | None = None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing `doctor` looked at; `advice` says what to do when it is not ok."""
+
+    name: str
+    value: str
+    ok: bool
+    advice: str = ""
+
+
+class BackupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A second store, complete in itself."""
+
+    target: str
+    copied_files: int
+    copied_bytes: int
+    reflinked_files: int
+    """Files that share their bytes with the first store, as long as neither changes."""
+    kept_files: int
+    """Files that an earlier backup had brought already."""
+    missing: list[str]
+    """What the first store has lost itself, as names of packs and digests of blobs; `verify` says more."""
+    seconds: float
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Who made versions and what it used."""
+
+    id: str
+    project: str
+    name: str
+    job_type: str | None = None
+    group: str | None = None
+    config: dict[str, Any]
+    state: Literal["running", "finished", "crashed"]
+    started_at: float
+    ended_at: float | None = None

@@ -1,0 +1,170 @@
+"""Scan: which files a folder holds.
+
+Links are followed, as `cp -rL` does; one that leads back to a folder above it is a problem. What cannot be kept is
+collected, not raised at once, so that one run names all of it. `.artstoreignore` files have gitignore's syntax and
+reach; they are files like others, and kept. A store's own folder is never part of what is put into a store.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from artstore.errors import Invalid
+from artstore.lifecycle.reports import Skipped
+from artstore.model.paths import entry_path, quoted
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+IGNORE_FILE: Final = ".artstoreignore"
+STORE_FOLDER: Final = ".artstore"
+
+
+_Ignores = tuple[tuple[str, "GitIgnoreSpec"], ...]
+"""Patterns that reach a folder, each with the prefix of the folder that holds them, the nearest last."""
+
+
+class Found(NamedTuple):
+    """A file to be read."""
+
+    path: str
+    """In the folder that was scanned: relative, `/` between components, in normal form."""
+    source: str
+    """Where the system finds it."""
+    entry: os.DirEntry[str]
+
+
+class _Folder(NamedTuple):
+    source: str
+    prefix: str
+    identity: tuple[int, int]
+    ignores: _Ignores
+
+
+class Scan:
+    """One walk over a folder."""
+
+    def __init__(self, folder: Path, *, store: Path) -> None:
+        self.folder = folder
+        self.problems: list[Skipped] = []
+        """What cannot be kept, by its place in the system, and why."""
+        self.empty_directories = 0
+        self._store = os.stat(store)
+
+    def files(self) -> Iterator[Found]:
+        """Every file, each folder's in the order of their names."""
+        try:
+            status = os.stat(self.folder)
+        except OSError as error:
+            self.problem(str(self.folder), error.strerror or str(error))
+            return
+        top = _Folder(str(self.folder), "", (status.st_dev, status.st_ino), ())
+        stack = [iter([top])]
+        above: list[tuple[int, int]] = []
+        while stack:
+            folder = next(stack[-1], None)
+            if folder is None:
+                stack.pop()
+                if above:
+                    above.pop()
+                continue
+            if folder.identity in above:
+                self.problem(folder.source, "a link that leads back to a folder above it")
+                continue
+            above.append(folder.identity)
+            below: list[_Folder] = []
+            yield from self._list(folder, below)
+            stack.append(iter(below))
+
+    def problem(self, source: str, reason: str) -> None:
+        """Note what cannot be kept."""
+        self.problems.append(Skipped(path=source, reason=reason))
+
+    def _list(self, folder: _Folder, below: list[_Folder]) -> Iterator[Found]:
+        try:
+            with os.scandir(folder.source) as listing:
+                entries = sorted(listing, key=_name)
+        except OSError as error:
+            self.problem(folder.source, error.strerror or str(error))
+            return
+        if not entries:
+            self.empty_directories += 1
+        ignores = folder.ignores
+        if any(entry.name == IGNORE_FILE for entry in entries):
+            ignores = (*ignores, (folder.prefix, _read_patterns(folder.source)))
+        for entry in entries:
+            try:
+                found = self._visit(entry, folder, ignores, below)
+            except Invalid as error:
+                self.problem(entry.path, error.message)
+            except OSError as error:
+                self.problem(entry.path, error.strerror or str(error))
+            else:
+                if found is not None:
+                    yield found
+
+    def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
+        if entry.name == STORE_FOLDER:
+            return None
+        path = entry_path(folder.prefix + entry.name)
+        is_directory = entry.is_dir()
+        if ignores and _is_ignored(path, ignores, is_directory=is_directory):
+            return None
+        if is_directory:
+            status = entry.stat()
+            if not os.path.samestat(status, self._store):
+                below.append(_Folder(entry.path, path + "/", (status.st_dev, status.st_ino), ignores))
+            return None
+        if not entry.is_file():
+            self.problem(entry.path, _kind(entry))
+            return None
+        return Found(path, entry.path, entry)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        mode = entry.stat().st_mode
+    except FileNotFoundError:
+        return "a link to nothing" if entry.is_symlink() else "it vanished"
+    return describe_kind(mode)
+
+
+def describe_kind(mode: int) -> str:
+    """What a path is, where it is not a file that can be kept."""
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe (FIFO)"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISBLK, "a block device"),
+        (stat.S_ISCHR, "a character device"),
+    )
+    return next((f"it is {words}, not a file" for test, words in kinds if test(mode)), "it is not a file")
+
+
+def _read_patterns(folder: str) -> GitIgnoreSpec:
+    # Loaded only where there is such a file: it takes 30 ms.
+    import pathspec  # noqa: PLC0415
+
+    lines: Any = Path(folder, IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return pathspec.GitIgnoreSpec.from_lines(lines)
+
+
+def _is_ignored(path: str, ignores: _Ignores, *, is_directory: bool) -> bool:
+    for prefix, patterns in reversed(ignores):
+        verdict = patterns.check_file(path[len(prefix) :] + ("/" if is_directory else "")).include
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def describe_source(source: str) -> str:
+    """A path of the system as it may be shown, its control characters escaped."""
+    return quoted(source)

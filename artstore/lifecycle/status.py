@@ -1,0 +1,36 @@
+"""Status: the store at a glance."""
+
+from __future__ import annotations
+
+from artstore.lifecycle.collect import session_infos, trash_bytes
+from artstore.lifecycle.reports import StatusReport
+from artstore.lifecycle.usage import on_disk_bytes
+from artstore.storage.queries import Queries
+from artstore.storage.root import Root
+from artstore.storage.sessions import live_sessions
+
+
+def status(root: Root) -> StatusReport:
+    """What the store holds, what it takes, and who is at work in it.
+
+    In a store that cannot be written no session is seen: whether one lives is known by trying its lock.
+    """
+    with root.catalog.snapshot():
+        totals = Queries(root.catalog).totals()
+    return StatusReport(
+        root=str(root.path),
+        store_id=root.format.store_id,
+        projects=totals.projects,
+        collections=totals.collections,
+        versions=totals.versions,
+        files=totals.files,
+        logical_bytes=totals.logical_bytes,
+        stored_bytes=totals.stored_bytes,
+        on_disk_bytes=on_disk_bytes(root.path),
+        dedup_ratio=totals.logical_bytes / totals.stored_bytes if totals.stored_bytes else 1.0,
+        # Without an upstream everything is accepted.
+        pending_ops=0,
+        sessions=[] if root.read_only else session_infos(live_sessions(root.path)),
+        trash_bytes=trash_bytes(root),
+        last_commit_at=None if totals.last_created_us is None else totals.last_created_us / 1e6,
+    )

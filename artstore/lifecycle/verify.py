@@ -1,0 +1,314 @@
+"""Verify: everything that was acknowledged is still there, and still what it was, or is named.
+
+Checks, in this order: that the log is a whole chain and the catalog follows it; that the state folded anew from the log
+is the catalog's; that each live version's manifest is what its digest says and each of its blobs is somewhere; that
+each blob's bytes are what its digest says. With `fast` bytes are compared with the XXH3 checksums kept beside them,
+which finds damage and not forgery.
+
+Reports, and deletes nothing: what is damaged is copied or moved into the quarantine and no longer counts as stored, so
+that the next `put` of the same bytes, or `repair`, mends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+from xxhash import xxh3_64_digest
+
+from artstore.errors import ArtstoreError, Corrupt
+from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.reports import Problem, VerifyReport
+from artstore.lifecycle.resolve import Resolved
+from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
+from artstore.model.manifest import BlobEntry, digest_of_lines
+from artstore.model.records import decode_op, decode_transaction
+from artstore.model.state import MemoryState
+from artstore.storage import packs, stat_cache, whole
+from artstore.storage.blobs import Place
+from artstore.storage.catalog import Project
+from artstore.storage.files import read_exactly, storage_errors, sync_directory
+from artstore.storage.marking import Marking
+from artstore.storage.root import Root
+
+THREADS: Final = 2
+_BATCH: Final = 2_000
+_MMAP_FROM: Final = 16 << 20
+
+
+class _Checked(NamedTuple):
+    blobs: int
+    bytes: int
+    damaged: list[Place]
+
+
+def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) -> VerifyReport:
+    """Check the whole store."""
+    began = time.monotonic()
+    problems: list[Problem] = []
+    with contextlib.ExitStack() as ending:
+        if not root.read_only:
+            ending.enter_context(root.session("verify"))
+        problems += _check_catalog(root)
+        # A log that is not whole has to be mended before anything can be compared with it.
+        log_problems = [problem for name in root.log.projects() for problem in _check_log(root, name)]
+        problems += log_problems
+        if not log_problems:
+            catch_up(root, thorough=True)
+            for project in root.catalog.projects():
+                problems += _check_state(root, project)
+        for manifest in sorted(Marking(root.catalog).live_manifests()):
+            problems += _check_manifest(root, manifest)
+        blobs, size, damaged = _check_blobs(root.blobs.all_places(), fast=fast, progress=progress)
+        problems += _check_packs(root)
+        problems += _quarantine(root, damaged)
+        problems += [
+            Problem(kind="blob-missing", subject=str(digest), message=f"{size} bytes that a version needs are nowhere")
+            for digest, size in Marking(root.catalog).missing()
+        ]
+    return VerifyReport(
+        ok=not problems,
+        checked_blobs=blobs,
+        checked_bytes=size,
+        checked_versions=root.catalog.counts()[1],
+        problems=problems,
+        seconds=time.monotonic() - began,
+    )
+
+
+def verify_version(
+    root: Root,
+    resolved: Resolved,
+    *,
+    fast: bool = False,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Check one version: its manifest, and the bytes of each of its files."""
+    began = time.monotonic()
+    with contextlib.ExitStack() as ending:
+        if not root.read_only:
+            ending.enter_context(root.session("verify"))
+        problems = _check_manifest(root, resolved.manifest)
+        places: list[Place] = []
+        entries = [entry for entry in root.manifests.entries(resolved.manifest) if isinstance(entry, BlobEntry)]
+        found = root.blobs.locate([entry.digest for entry in entries])
+        for digest, group in groupby(sorted(entries, key=lambda entry: entry.digest), key=lambda entry: entry.digest):
+            place = found.get(digest)
+            if place is None:
+                paths = ", ".join(entry.path for entry in group)
+                problems.append(
+                    Problem(kind="blob-missing", subject=str(digest), message=f"the bytes of {paths} are nowhere")
+                )
+            else:
+                places.append(place)
+        places.sort(key=lambda place: (place.path, place.offset))
+        blobs, size, damaged = _check_blobs(places, fast=fast, progress=progress)
+        problems += _quarantine(root, damaged)
+    return VerifyReport(
+        ok=not problems,
+        checked_blobs=blobs,
+        checked_bytes=size,
+        checked_versions=1,
+        problems=problems,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _check_catalog(root: Root) -> list[Problem]:
+    try:
+        root.catalog.check()
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject="catalog.db", message=error.message)]
+    return []
+
+
+def _check_log(root: Root, name: str) -> list[Problem]:
+    """Whether the log is a chain without gaps that the catalog has followed."""
+    project = root.catalog.project(name)
+    noted = {} if project is None else root.catalog.log_digests(project)
+    before: str | None = None
+    last = 0
+    try:
+        for seq, data, _attachments in root.log.transactions(name, 0):
+            transaction = decode_transaction(data)
+            digest = str(Digest.of(data))
+            if (transaction.project, transaction.seq, transaction.before) != (name, seq, before):
+                message = f"transaction {seq} of project {name!r} does not follow the one before it"
+                return [Problem(kind="log-chain", subject=f"ops/{name}/{seq}", message=message)]
+            if noted.get(seq, digest) != digest:
+                message = f"transaction {seq} of project {name!r} is not the one that the catalog has seen"
+                return [Problem(kind="log-changed", subject=f"ops/{name}/{seq}", message=message)]
+            before, last = digest, seq
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject=f"ops/{name}/{last + 1}", message=error.message)]
+    if project is not None and project.seq > last:
+        message = (
+            f"the log of project {name!r} ends at {last}, the catalog has seen {project.seq}. Run `artstore repair`"
+        )
+        return [Problem(kind="log-lost", subject=f"ops/{name}/{last + 1}", message=message)]
+    return []
+
+
+def _check_state(root: Root, project: Project) -> list[Problem]:
+    with root.catalog.snapshot():
+        # Others may commit meanwhile: both sides stop at the same transaction.
+        end = root.catalog.project_by_id(project.id).seq
+        expected = root.catalog.state_hash(project)
+    state = MemoryState()
+    position = 0
+    for seq, data, _attachments in root.log.transactions(project.name, 0):
+        if seq > end:
+            break
+        for op in decode_transaction(data).ops:
+            position += 1
+            fold_into(state, str(Digest.of(bytes(op))), decode_op(bytes(op)), position)
+    if state.hash() == expected:
+        return []
+    message = f"the catalog's state of project {project.name!r} is not what its log folds to. Run `artstore rebuild`"
+    return [Problem(kind="state-differs", subject=project.name, message=message)]
+
+
+def _check_manifest(root: Root, manifest: Digest) -> list[Problem]:
+    try:
+        found = digest_of_lines(entry.line() for entry in root.manifests.entries(manifest))
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject=str(manifest), message=error.message)]
+    if found == manifest:
+        return []
+    message = f"the catalog's rows of manifest {manifest} make {found}. Run `artstore rebuild`"
+    return [Problem(kind="manifest-damaged", subject=str(manifest), message=message)]
+
+
+def _check_packs(root: Root) -> list[Problem]:
+    """Whether each pack can still be read without artstore: its headers must be those that were written."""
+    problems = []
+    for use in Marking(root.catalog).packs():
+        path = root.path / "packs" / use.name
+        try:
+            for _member in packs.members(path):
+                pass
+        except FileNotFoundError:
+            if use.name not in Marking(root.catalog).pack_names():
+                # Repacked meanwhile.
+                continue
+            problems.append(Problem(kind="pack-missing", subject=f"packs/{use.name}", message="its file is gone"))
+        except (Corrupt, OSError) as error:
+            problems.append(Problem(kind="pack-damaged", subject=f"packs/{use.name}", message=str(error)))
+    return problems
+
+
+def _check_blobs(places: Iterable[Place], *, fast: bool, progress: Progress | None) -> _Checked:
+    blobs = size = 0
+    damaged: list[Place] = []
+
+    def check(batch: Sequence[Place]) -> _Checked:
+        return _check_batch(batch, fast=fast)
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-verify") as pool:
+        for checked in pool.map(check, _batches(places)):
+            blobs += checked.blobs
+            size += checked.bytes
+            damaged += checked.damaged
+            if progress is not None:
+                progress(Tick("verify", blobs, size))
+    return _Checked(blobs, size, damaged)
+
+
+def _batches(places: Iterable[Place]) -> Iterator[list[Place]]:
+    batch: list[Place] = []
+    total = 0
+    for place in places:
+        batch.append(place)
+        total += place.size
+        if len(batch) >= _BATCH or total >= _MMAP_FROM:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
+
+
+def _check_batch(batch: Sequence[Place], *, fast: bool) -> _Checked:
+    damaged: list[Place] = []
+    size = 0
+    for path, places in groupby(batch, key=lambda place: place.path):
+        try:
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        except OSError:
+            damaged += places
+            continue
+        try:
+            for place in places:
+                size += place.size
+                if not _is_whole(fd, place, fast=fast):
+                    damaged.append(place)
+        finally:
+            os.close(fd)
+    return _Checked(len(batch), size, damaged)
+
+
+def _is_whole(fd: int, place: Place, *, fast: bool) -> bool:
+    try:
+        if place.is_whole and os.fstat(fd).st_size != place.size:
+            return False
+        if fast and place.sums is not None:
+            return _sums(fd, place) == place.sums
+        if place.size >= _MMAP_FROM:
+            hasher = blake3(max_threads=blake3.AUTO)
+            hasher.update_mmap(place.path)
+            return hasher.digest() == place.digest
+        data = read_exactly(fd, place.size, place.offset)
+    except OSError:
+        return False
+    return len(data) == place.size and blake3(data).digest() == place.digest
+
+
+def _sums(fd: int, place: Place) -> bytes:
+    starts = range(0, place.size, whole.BLOCK) if place.size else (0,)
+    return b"".join(
+        xxh3_64_digest(read_exactly(fd, min(whole.BLOCK, place.size - start), place.offset + start)) for start in starts
+    )
+
+
+def _quarantine(root: Root, damaged: Sequence[Place]) -> list[Problem]:
+    """Put damaged bytes aside; they no longer count as stored."""
+    problems = []
+    marking = Marking(root.catalog)
+    for place in damaged:
+        if place not in root.blobs.places_of(place.digest):
+            # Freed or repacked while this was looking.
+            continue
+        name = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
+        message = f"{place.size} bytes in {name} are not what their digest says, or are gone. Run `artstore repair`"
+        problems.append(Problem(kind="blob-damaged", subject=str(place.digest), message=message))
+        if root.read_only:
+            continue
+        with storage_errors("putting damaged bytes aside"):
+            target = root.path / "quarantine" / f"{time.time_ns()}-{place.digest.hex()}"
+            with contextlib.suppress(FileNotFoundError):
+                if place.is_whole:
+                    os.replace(place.path, target)
+                else:
+                    _copy_out(place, target)
+            sync_directory(target.parent)
+        marking.forget_place(place.digest, root.blobs.pack_number(place))
+    if damaged and not root.read_only:
+        # It takes blobs for stored as long as a manifest names them.
+        stat_cache.forget(root.path)
+    return problems
+
+
+def _copy_out(place: Place, target: Path) -> None:
+    fd = os.open(place.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        target.write_bytes(read_exactly(fd, place.size, place.offset))
+    finally:
+        os.close(fd)

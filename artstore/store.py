@@ -1,0 +1,474 @@
+"""The hall: one object that joins the storage and the verbs.
+
+A Store is opened on a folder and knows nothing of terminals, environment variables or home directories. References are
+text, `[[entity/]project/]collection[:vN | :alias | @digest-prefix]`; `project` is for those that name none. Sizes are
+bytes, times are seconds. What a verb did is in the report that it answers (`artstore.lifecycle.reports`).
+
+Every verb may raise Corrupt where the store is damaged, StorageFull and ReadOnlyStore where it cannot be written, and
+Invalid where a reference or a name cannot be one; what else it raises stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+from artstore.errors import Invalid
+from artstore.lifecycle import labels, listing, runs
+from artstore.lifecycle.backup import backup
+from artstore.lifecycle.checkout import Mode, checkout
+from artstore.lifecycle.collect import GRACE_S, collect
+from artstore.lifecycle.diff import diff_folder, diff_versions
+from artstore.lifecycle.doctor import doctor
+from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.find import find
+from artstore.lifecycle.progress import Progress
+from artstore.lifecycle.prune import Order, policy, prune
+from artstore.lifecycle.put import Label, commit_draft, put
+from artstore.lifecycle.rebuild import rebuild
+from artstore.lifecycle.repair import repair
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.reports import (
+    BackupReport,
+    Check,
+    CollectionInfo,
+    DiffReport,
+    DuReport,
+    EntryInfo,
+    GcReport,
+    GetReport,
+    Match,
+    PruneReport,
+    PutReport,
+    RebuildReport,
+    RepairReport,
+    RunInfo,
+    StatusReport,
+    VerifyReport,
+    VersionInfo,
+)
+from artstore.lifecycle.resolve import Resolved, find_collection, resolve
+from artstore.lifecycle.status import status
+from artstore.lifecycle.usage import du
+from artstore.lifecycle.verify import verify, verify_version
+from artstore.model.manifest import BlobEntry
+from artstore.model.names import UNCATEGORIZED, Reference
+from artstore.model.paths import entry_path
+from artstore.storage.blobs import BlobReader
+from artstore.storage.root import Root
+
+
+class Store:
+    """An open store. One may be shared by threads; after a fork each process goes on with its own connections."""
+
+    def __init__(self, root: Root) -> None:
+        """Take a root that was opened; use `Store.open` or `Store.init`."""
+        self._root = root
+        root.check_catalog()
+        catch_up(root, thorough=True)
+
+    @classmethod
+    def init(cls, path: Path, *, single_host: bool = False) -> Store:
+        """Make a store in a folder that is empty or not there yet, and open it.
+
+        Raises Conflict (already-a-store, not-empty); Refused (network-file-system) where other machines could open it
+        too, unless single_host promises that none does.
+        """
+        return cls(Root.create(path.absolute(), single_host=single_host))
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the store in a folder; read-only where it cannot be written.
+
+        Raises NotFound (store-not-found), Corrupt (catalog-missing, catalog-damaged), UpgradeNeeded.
+        """
+        return cls(Root(path.absolute()))
+
+    @staticmethod
+    def rebuild(path: Path) -> RebuildReport:
+        """Make the catalog of a store anew from its log and its blobs, whatever became of the old one."""
+        root = Root(path.absolute())
+        try:
+            return rebuild(root)
+        finally:
+            root.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files. Drafts must be ended before."""
+        self._root.close()
+
+    @property
+    def path(self) -> Path:
+        """The store's own folder."""
+        return self._root.path
+
+    @property
+    def id(self) -> str:
+        """The store's random id, 32 hex digits; a backup has the same."""
+        return self._root.format.store_id
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written here."""
+        return self._root.read_only
+
+    # In and out.
+
+    def put(
+        self,
+        sources: Sequence[Path | BinaryIO],
+        *,
+        name: str,
+        type: str,
+        project: str = UNCATEGORIZED,
+        aliases: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        ttl_s: float | None = None,
+        run: str | None = None,
+        skip_unreadable: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> PutReport:
+        """Make a version of files, folders and streams; it is durable when this returns.
+
+        One folder gives its contents, one file its own name, several sources each their own name, as `cp -r` does; all
+        below `prefix`. A stream is the file `prefix`, or `stdin`. Content equal to that of a live version of the
+        collection makes no new version: that one is `latest` again and gets the aliases.
+
+        Raises Invalid (bad-name, bad-type, type-clash, bad-alias, bad-path, bad-metadata, empty-draft, not-a-file),
+        NotFound (source-not-found), PathCollision, Conflict (file-changed), and Refused (unreadable), which names all
+        that could not be read, unless skip_unreadable leaves it out.
+        """
+        return put(
+            self._current(),
+            sources,
+            Label.checked(
+                project=project,
+                name=name,
+                type=type,
+                aliases=aliases,
+                description=description,
+                metadata=metadata,
+                ttl_s=ttl_s,
+                run=run,
+            ),
+            prefix=prefix,
+            skip_unreadable=skip_unreadable,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    def draft(self) -> Draft:
+        """Begin a version by hand: add to it, then `commit` it. Use it as a context manager."""
+        return Draft(self._current())
+
+    def commit(
+        self,
+        draft: Draft,
+        *,
+        name: str,
+        type: str,
+        project: str = UNCATEGORIZED,
+        aliases: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl_s: float | None = None,
+        run: str | None = None,
+    ) -> VersionInfo:
+        """Make a version of a draft; durable when this returns. See put for what it raises."""
+        label = Label.checked(
+            project=project,
+            name=name,
+            type=type,
+            aliases=aliases,
+            description=description,
+            metadata=metadata,
+            ttl_s=ttl_s,
+            run=run,
+        )
+        return commit_draft(draft, label).version
+
+    def get(
+        self,
+        reference: str,
+        target: Path,
+        *,
+        project: str = UNCATEGORIZED,
+        patterns: Sequence[str] = (),
+        mode: Mode = "auto",
+        delete: bool = False,
+        progress: Progress | None = None,
+    ) -> GetReport:
+        """Write a version into a folder: what differs, verified. Patterns have gitignore's syntax.
+
+        Raises NotFound (…-not-found), PathCollision (in-the-way, one-path-here), Refused (no-reflink, no-hardlink).
+        """
+        return checkout(
+            self._root,
+            self._resolve(reference, project),
+            target,
+            patterns=patterns,
+            mode=mode,
+            delete=delete,
+            progress=progress,
+        )
+
+    def open_file(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> BlobReader:
+        """A file of a version as a seekable, read-only file, whose reads are verified. Close it.
+
+        Raises NotFound (path-not-found), Invalid (is-a-reference).
+        """
+        resolved = self._resolve(reference, project)
+        entry = self._root.manifests.entry(resolved.manifest, entry_path(path))
+        if not isinstance(entry, BlobEntry):
+            message = f"{path!r} is a reference: its bytes are at {entry.uri!r}, not in this store"
+            raise Invalid(message, code="is-a-reference")
+        return self._root.blobs.open(entry.digest)
+
+    def read(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> Iterator[bytes]:
+        """The bytes of a file of a version, in blocks of up to 1 MiB, each verified. Raises as open_file."""
+        with self.open_file(reference, path, project=project) as reader:
+            yield from reader.blocks()
+
+    # What is here.
+
+    def collections(self, project: str | None = None) -> list[CollectionInfo]:
+        """The collections of a project, or of all, by name."""
+        return listing.collections(self._current(), project)
+
+    def versions(self, name: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
+        """The versions of a collection, the newest first. Raises NotFound (collection-not-found)."""
+        reference = Reference.parse(name, project=project)
+        return listing.versions(self._current(), reference.project, reference.collection)
+
+    def version(self, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """A version as it stands. Raises NotFound (…-not-found, version-deleted)."""
+        return self._resolve(reference, project).info()
+
+    def entries(self, reference: str, *, project: str = UNCATEGORIZED) -> Iterator[EntryInfo]:
+        """The files of a version, by path. Raises NotFound (…-not-found)."""
+        return listing.entries(self._root, self._resolve(reference, project))
+
+    def diff(self, reference: str, other: str | Path, *, project: str = UNCATEGORIZED) -> DiffReport:
+        """What turns a version into another one, or, where `other` is a path, into a folder as `put` would take it.
+
+        Raises NotFound (…-not-found), Invalid (not-a-folder), Refused (unreadable).
+        """
+        before = self._resolve(reference, project)
+        if isinstance(other, Path):
+            return diff_folder(self._root, before, other)
+        return diff_versions(self._root, before, self._resolve(other, project))
+
+    def find(self, query: str, *, project: str | None = None) -> list[Match]:
+        """What a digest, a `KEY=VALUE` or a path pattern means, in one project or all. Raises Invalid (bad-query)."""
+        return find(self._current(), query, project)
+
+    def du(self, project: str | None = None) -> DuReport:
+        """What the collections of a project, or of all, hold. Raises NotFound (project-not-found)."""
+        return du(self._current(), project)
+
+    def status(self) -> StatusReport:
+        """The store at a glance."""
+        return status(self._current())
+
+    # Labels.
+
+    def alias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Move aliases to a version. Raises Invalid (bad-alias)."""
+        return labels.add_aliases(self._current(), Reference.parse(reference, project=project), names)
+
+    def unalias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Take aliases off a version. Raises NotFound (alias-not-found)."""
+        return labels.remove_aliases(self._current(), Reference.parse(reference, project=project), names)
+
+    def tag(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Put tags on a version. Raises Invalid (bad-tag)."""
+        return labels.set_tags(self._current(), Reference.parse(reference, project=project), names, present=True)
+
+    def untag(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Take tags off a version. Raises NotFound (tag-not-found)."""
+        return labels.set_tags(self._current(), Reference.parse(reference, project=project), names, present=False)
+
+    def describe(
+        self,
+        reference: str,
+        text: str | None,
+        *,
+        project: str = UNCATEGORIZED,
+    ) -> VersionInfo | CollectionInfo:
+        """Give a version another description, or, where the reference is a name alone, the collection."""
+        parsed = Reference.parse(reference, project=project)
+        root = self._current()
+        if _is_name_alone(reference):
+            labels.describe_collection(root, parsed.project, parsed.collection, text)
+            return self._collection(parsed.project, parsed.collection)
+        return labels.describe_version(root, parsed, text)
+
+    def set_metadata(
+        self,
+        reference: str,
+        values: Mapping[str, Any],
+        *,
+        remove: Sequence[str] = (),
+        project: str = UNCATEGORIZED,
+    ) -> VersionInfo:
+        """Set some keys of a version's metadata, remove others.
+
+        Raises Invalid (bad-metadata), NotFound (no-such-key).
+        """
+        return labels.edit_metadata(self._current(), Reference.parse(reference, project=project), values, remove)
+
+    def set_ttl(self, reference: str, ttl_s: float | None, *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Say how long a version is to live, from its creation; None: for ever. Raises Invalid (bad-ttl)."""
+        return labels.set_ttl(self._current(), Reference.parse(reference, project=project), ttl_s)
+
+    def rename(self, name: str, new_name: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
+        """Give a collection another name. Raises Conflict (name-taken)."""
+        parsed = Reference.parse(name, project=project)
+        labels.rename(self._current(), parsed.project, parsed.collection, new_name)
+        return self._collection(parsed.project, new_name)
+
+    def copy(self, reference: str, target: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Make a version with the same content in the collection `[PROJECT/]NAME`. No bytes move."""
+        goal = Reference.parse(target, project=project)
+        source = Reference.parse(reference, project=project)
+        return labels.copy(self._current(), source, goal.project, goal.collection).version
+
+    def delete(self, reference: str, *, force: bool = False, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Delete a version, which the reference must name by number, alias or digest.
+
+        Raises Conflict (aliased) while an alias other than latest stands on it, unless forced.
+        """
+        parsed = Reference.parse(reference, project=project)
+        if _is_name_alone(reference):
+            message = f"{reference!r} does not say which version to delete: write {reference}:latest or {reference}:vN"
+            raise Invalid(message, code="bad-reference")
+        return labels.delete(self._current(), parsed, force=force)
+
+    # Runs.
+
+    def start_run(
+        self,
+        *,
+        project: str = UNCATEGORIZED,
+        id: str | None = None,
+        name: str | None = None,
+        job_type: str | None = None,
+        group: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> RunInfo:
+        """Begin a run, or go on with the one that has this id."""
+        return runs.start_run(
+            self._current(),
+            project,
+            id=id,
+            name=name,
+            job_type=job_type,
+            group=group,
+            config=config,
+        )
+
+    def finish_run(
+        self,
+        run: str,
+        *,
+        state: Literal["finished", "crashed"] = "finished",
+        project: str = UNCATEGORIZED,
+    ) -> RunInfo:
+        """End a run. Raises NotFound (run-not-found)."""
+        return runs.finish_run(self._current(), project, run, state)
+
+    def use(self, run: str, reference: str, *, project: str = UNCATEGORIZED) -> None:
+        """Note that a run of `project` reads a version; `prune` keeps it then. Raises NotFound (run-not-found)."""
+        runs.use(self._current(), project, run, Reference.parse(reference, project=project))
+
+    # Care.
+
+    def verify(
+        self,
+        reference: str | None = None,
+        *,
+        fast: bool = False,
+        project: str = UNCATEGORIZED,
+        progress: Progress | None = None,
+    ) -> VerifyReport:
+        """Check a version, or everything. What is damaged goes into the quarantine; nothing is deleted."""
+        if reference is None:
+            return verify(self._root, fast=fast, progress=progress)
+        return verify_version(self._root, self._resolve(reference, project), fast=fast, progress=progress)
+
+    def repair(self, sources: Sequence[Path] = ()) -> RepairReport:
+        """Mend what is missing from the trash, other copies here, and files and folders that are given."""
+        return repair(self._root, sources)
+
+    def doctor(self) -> list[Check]:
+        """Look at what the store stands on: SQLite, the file system, the disk, locks, clocks."""
+        return doctor(self._root)
+
+    def backup(self, target: Path) -> BackupReport:
+        """Copy the store, live as it is, into a folder; into that of an earlier backup only what is new.
+
+        Raises Conflict (not-empty).
+        """
+        return backup(self._current(), target.absolute())
+
+    def gc(
+        self,
+        *,
+        dry_run: bool = False,
+        grace_s: float = GRACE_S,
+        progress: Progress | None = None,
+    ) -> GcReport:
+        """Free what nothing needs, by way of the trash, or at once where the grace is 0. Raises Conflict (locked)."""
+        return collect(self._root, dry_run=dry_run, grace_s=grace_s, progress=progress)
+
+    def prune(
+        self,
+        names: Sequence[str],
+        *,
+        keep_last: int | None = None,
+        keep_best: Sequence[tuple[str, Order, int]] = (),
+        keep_within_s: float | None = None,
+        dry_run: bool = False,
+        project: str = UNCATEGORIZED,
+    ) -> PruneReport:
+        """Delete the versions of some collections that no rule keeps; `gc` frees their bytes.
+
+        Kept are the `keep_last` logged last, for each (key, "max" or "min", count) of `keep_best` the best by that
+        metadata key, what is younger than `keep_within_s`, and whatever carries an alias other than latest or was used
+        by a run. Without a rule only versions go whose time to live is over.
+        """
+        rules = policy(keep_last=keep_last, keep_best=keep_best, keep_within_s=keep_within_s)
+        references = [Reference.parse(name, project=project) for name in names]
+        return prune(self._current(), [(each.project, each.collection) for each in references], rules, dry_run=dry_run)
+
+    def _current(self) -> Root:
+        """The root, with a catalog that follows the log."""
+        catch_up(self._root)
+        return self._root
+
+    def _resolve(self, reference: str, project: str) -> Resolved:
+        return resolve(self._current(), Reference.parse(reference, project=project))
+
+    def _collection(self, project: str, name: str) -> CollectionInfo:
+        _, view, collection = find_collection(self._root, project, name)
+        return listing.describe_collection(project, view, collection)
+
+
+def _is_name_alone(reference: str) -> bool:
+    return ":" not in reference and "@" not in reference
