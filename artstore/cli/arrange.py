@@ -1,0 +1,66 @@
+"""Arrange: names and versions that move, multiply or go; no bytes do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from artstore.cli.completing import collections
+from artstore.cli.discovery import open_store, project_of
+from artstore.cli.options import Call, verb
+from artstore.cli.output import emit, say
+
+if TYPE_CHECKING:
+    from artstore.lifecycle.reports import CollectionInfo, VersionInfo
+
+
+@verb("artstore rename cats felines")
+@click.argument("name", shell_complete=collections)
+@click.argument("new_name", metavar="NEW_NAME")
+def rename(call: Call, *, name: str, new_name: str) -> None:
+    """Give a collection another name.
+
+    Versions, numbers and aliases stay as they are.
+    """
+    with open_store(call) as store:
+        emit(call, store.rename(name, new_name, project=project_of(call)), render_renamed)
+
+
+@verb("artstore copy cats:v3 zoo/cats")
+@click.argument("ref", shell_complete=collections)
+@click.argument("target", metavar="PROJECT/NAME", shell_complete=collections)
+def copy(call: Call, *, ref: str, target: str) -> None:
+    """Make a version known under another name.
+
+    Makes a version with the same files there; no bytes move.
+    """
+    with open_store(call) as store:
+        emit(call, store.copy(ref, target, project=project_of(call)), render_copied)
+
+
+@verb("artstore delete cats:v2")
+@click.argument("ref", shell_complete=collections)
+@click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it.")
+def delete(call: Call, *, ref: str, force: bool) -> None:
+    """Delete a version.
+
+    Its number is never used again. Its space is freed by artstore gc.
+    """
+    with open_store(call) as store:
+        emit(call, store.delete(ref, force=force, project=project_of(call)), render_deleted)
+
+
+def render_renamed(collection: CollectionInfo) -> None:
+    """Say the name it has now."""
+    say(f"{collection.project}/{collection.name}")
+
+
+def render_copied(version: VersionInfo) -> None:
+    """Say the name it has there."""
+    say(version.ref)
+
+
+def render_deleted(version: VersionInfo) -> None:
+    """Say what is gone, and what frees its space."""
+    say(f"deleted {version.ref}; artstore gc frees its space")

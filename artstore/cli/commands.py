@@ -1,0 +1,197 @@
+"""Commands: which there are, and what their errors become.
+
+Imports neither the store nor anything it needs; a command's module is imported when the command runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
+
+from artstore.cli.options import Call, shared_options, write_examples
+from artstore.cli.output import escape
+from artstore.errors import ArtstoreError
+
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+"""What a shell reports for a program that SIGPIPE ended, as `cat` is by `head`."""
+
+
+class Line(NamedTuple):
+    """A command as the list of commands shows it; the function of that name is in `artstore.cli.<module>`."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS: Final = {
+    "Keep and take": (
+        Line("put", "put", "Keep files and folders as a version."),
+        Line("get", "get", "Write a version's files into a folder, verified."),
+        Line("cat", "get", "Write one file of a version to standard output."),
+    ),
+    "Look": (
+        Line("ls", "look", "List the collections, or the files of a version."),
+        Line("show", "look", "Show what is known about a version."),
+        Line("log", "look", "List the versions of a collection, newest first."),
+        Line("diff", "look", "Compare a version with another, or with a folder."),
+        Line("find", "look", "Find versions by digest, path or metadata."),
+    ),
+    "Label": (
+        Line("alias", "label", "Move aliases to a version, or take them away."),
+        Line("tag", "label", "Put tags on a version, or take them away."),
+        Line("describe", "label", "Set the description of a version or a collection."),
+        Line("metadata", "label", "Show or change a version's metadata."),
+        Line("ttl", "label", "Say how long a version is wanted."),
+    ),
+    "Arrange": (
+        Line("rename", "arrange", "Give a collection another name."),
+        Line("copy", "arrange", "Make a version known under another name."),
+        Line("delete", "arrange", "Delete a version."),
+        Line("prune", "prune", "Delete versions by rules."),
+    ),
+    "Space": (
+        Line("du", "space", "Show what each collection takes up."),
+        Line("status", "space", "Show the store at a glance."),
+        Line("gc", "space", "Free the space of what nothing refers to."),
+    ),
+    "Health": (
+        Line("verify", "health", "Check that everything kept is whole."),
+        Line("repair", "health", "Mend what is damaged, from other copies."),
+        Line("rebuild", "health", "Make the catalog again from the journal."),
+        Line("doctor", "health", "Look at what the store stands on."),
+        Line("backup", "health", "Copy the store, even while it is in use."),
+    ),
+    "Begin": (
+        Line("init", "setup", "Make a store."),
+        Line("demo", "demo", "Put a tree twice, get it back, and check every byte."),
+        Line("completion", "setup", "Print the completion script for a shell."),
+    ),
+}
+
+EXAMPLES: Final = (
+    "artstore put photos --name cats --type dataset",
+    "artstore get cats:latest ./photos",
+)
+
+
+class Door(click.Group):
+    """The group of all commands: lists them from the table, imports only the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of the table."""
+        del ctx
+        return [line.name for lines in COMMANDS.values() for line in lines]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module; None for a name that the table does not have."""
+        del ctx
+        for lines in COMMANDS.values():
+            for line in lines:
+                if line.name == cmd_name:
+                    command: click.Command = getattr(importlib.import_module(f"artstore.cli.{line.module}"), cmd_name)
+                    return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, one section a theme."""
+        width = max(map(len, self.list_commands(ctx)))
+        for title, lines in COMMANDS.items():
+            with formatter.section(title):
+                # Padded to one width: each section alone would align its own column.
+                formatter.write_dl([(line.name.ljust(width), line.help) for line in lines])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write how a day with artstore begins."""
+        write_examples(formatter, EXAMPLES)
+        super().format_epilog(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete command names from the table; the inherited way would import every command."""
+        found = [
+            CompletionItem(line.name, help=line.help)
+            for lines in COMMANDS.values()
+            for line in lines
+            if line.name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a closed pipe leaves as an exception of our own, since click would answer it with exit 1."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise _PipeClosed from error
+            raise
+
+
+class _PipeClosed(Exception):
+    """Whoever read our output has seen enough."""
+
+
+door = Door(
+    name="artstore",
+    params=shared_options(),
+    help="Keep every dataset, checkpoint and result once, versioned and verified, without a server.",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see artstore.errors for what the codes mean."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    call = Call()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name that the terminal's encoding lacks is printed escaped, and stops nothing.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = door.main(arguments, prog_name="artstore", standalone_mode=False, obj=call)
+        sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except (_PipeClosed, BrokenPipeError):
+        _hang_up()
+        code = PIPE_CLOSED
+    except (ArtstoreError, click.ClickException, OSError) as error:
+        # What cannot be parsed may have stopped before `--json` was reached.
+        code = _complain(error, as_json=call.json or (isinstance(error, click.UsageError) and "--json" in arguments))
+    return code if isinstance(code, int) else 0
+
+
+def _complain(error: ArtstoreError | click.ClickException | OSError, *, as_json: bool) -> int:
+    """Print what went wrong and return the exit code for it. Errors that are not one of these are bugs: a traceback."""
+    exit_code = 1
+    message = str(error)
+    if isinstance(error, ArtstoreError):
+        code, exit_code = error.code, error.exit_code
+    elif isinstance(error, click.ClickException):
+        code, exit_code, message = "usage", error.exit_code, error.format_message()
+    else:
+        code = errno.errorcode.get(error.errno or 0, "os-error").lower()
+    if as_json:
+        kind = type(error).__name__
+        click.echo(json.dumps({"error": {"code": code, "class": kind, "message": message}}), err=True)
+    elif isinstance(error, click.ClickException):
+        error.show()
+    else:
+        click.echo(f"artstore: {escape(message)}", err=True)
+    return exit_code
+
+
+def _hang_up() -> None:
+    # What is still buffered has nowhere to go, and must not make a noise when Python flushes it at exit.
+    # Where standard output has no file descriptor, nothing will be flushed into a pipe.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

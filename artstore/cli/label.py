@@ -1,0 +1,133 @@
+"""Label: what may change about a version that itself never does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from artstore.cli.completing import collections
+from artstore.cli.discovery import open_store, project_of
+from artstore.cli.options import Call, duration, verb
+from artstore.cli.output import emit, plain, say
+from artstore.cli.units import duration as written_duration
+
+if TYPE_CHECKING:
+    from artstore.lifecycle.reports import CollectionInfo, VersionInfo
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE`: the value is JSON if it can be read as that, else the text itself."""
+    key, equals, value = text.partition("=")
+    if not (equals and key):
+        message = f"{text!r} does not set anything: write KEY=VALUE, for example accuracy=0.93"
+        raise click.BadParameter(message)
+    try:
+        return key, msgspec.json.decode(value.encode("utf-8", "surrogateescape"))
+    except msgspec.DecodeError:
+        return key, value
+
+
+@verb("artstore alias cats:v3 best production", "artstore alias cats:v3 best --remove")
+@click.argument("ref", shell_complete=collections)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Take these aliases away from the version.")
+def alias(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None:
+    """Move aliases to a version, or take them away.
+
+    An alias stands on one version of its collection at a time: where it stood before, it stands no more.
+    """
+    with open_store(call) as store:
+        change = store.unalias if remove else store.alias
+        emit(call, change(ref, names, project=project_of(call)), render_aliases)
+
+
+@verb("artstore tag cats:v3 reviewed", "artstore tag cats:v3 reviewed --remove")
+@click.argument("ref", shell_complete=collections)
+@click.argument("names", metavar="TAG...", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Take these tags away from the version.")
+def tag(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None:
+    """Put tags on a version, or take them away.
+
+    Many versions may carry one tag.
+    """
+    with open_store(call) as store:
+        change = store.untag if remove else store.tag
+        emit(call, change(ref, names, project=project_of(call)), render_tags)
+
+
+@verb("artstore describe cats:v3 'cleaned, without duplicates'", "artstore describe cats 'photos of cats'")
+@click.argument("name", metavar="REF|NAME", shell_complete=collections)
+@click.argument("text")
+def describe(call: Call, *, name: str, text: str) -> None:
+    """Set the description of a version or a collection.
+
+    cats:v3 is a version, cats alone the collection. An empty TEXT takes the description away.
+    """
+    with open_store(call) as store:
+        emit(call, store.describe(name, text, project=project_of(call)), render_description)
+
+
+@verb(
+    "artstore metadata resnet:v3",
+    "artstore metadata resnet:v3 accuracy=0.93 note=final --remove draft",
+)
+@click.argument("ref", shell_complete=collections)
+@click.argument("values", metavar="[KEY=VALUE]...", nargs=-1, type=assignment)
+@click.option("--remove", metavar="KEY", multiple=True, help="Take this key away; repeatable.")
+def metadata(call: Call, *, ref: str, values: tuple[tuple[str, Any], ...], remove: tuple[str, ...]) -> None:
+    """Show or change a version's metadata.
+
+    A VALUE that is JSON is kept as such (0.93, true, null, [1, 2], "0.93"), everything else as text.
+    """
+    project = project_of(call)
+    with open_store(call) as store:
+        if values or remove:
+            version = store.set_metadata(ref, dict(values), remove=remove, project=project)
+        else:
+            version = store.version(ref, project=project)
+    emit(call, version, render_metadata)
+
+
+@verb("artstore ttl cats:v3 30d", "artstore ttl cats:v3 --never")
+@click.argument("ref", shell_complete=collections)
+@click.argument("length", metavar="DURATION", required=False, type=duration)
+@click.option("--never", is_flag=True, help="Keep it for good.")
+def ttl(call: Call, *, ref: str, length: float | None, never: bool) -> None:
+    """Say how long a version is wanted.
+
+    Counted from when the version was made; afterwards artstore prune deletes it.
+    """
+    if never == (length is not None):
+        message = "say either a DURATION or --never"
+        raise click.UsageError(message)
+    with open_store(call) as store:
+        emit(call, store.set_ttl(ref, length, project=project_of(call)), render_ttl)
+
+
+def render_aliases(version: VersionInfo) -> None:
+    """Say which aliases stand on the version now."""
+    say(f"{version.ref}  aliases: {', '.join(version.aliases) or '-'}")
+
+
+def render_tags(version: VersionInfo) -> None:
+    """Say which tags the version carries now."""
+    say(f"{version.ref}  tags: {', '.join(version.tags) or '-'}")
+
+
+def render_description(described: VersionInfo | CollectionInfo) -> None:
+    """Say what is described, and how."""
+    name = getattr(described, "ref", None) or f"{described.project}/{described.name}"
+    say(f"{name}  {described.description or '-'}")
+
+
+def render_metadata(version: VersionInfo) -> None:
+    """Write one line a key, its value as JSON, so that text and numbers can be told apart."""
+    for key, value in version.metadata.items():
+        say(f"{key} = {msgspec.json.encode(plain(value)).decode()}")
+
+
+def render_ttl(version: VersionInfo) -> None:
+    """Say how long the version is wanted now."""
+    say(f"{version.ref}  ttl: {'never ends' if version.ttl_s is None else written_duration(version.ttl_s)}")

@@ -1,0 +1,150 @@
+"""Options: what every command takes, and how words on the command line become values.
+
+Imports nothing but click, because `artstore --help` needs this module.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import click
+
+SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z", re.ASCII)
+
+
+@dataclass(slots=True)
+class Call:
+    """What was asked of every command alike; options before and after the command name end up in the same one."""
+
+    store: Path | None = None
+    project: str | None = None
+    json: bool = False
+
+
+def duration(text: str) -> float:
+    """`90s`, `15m`, `24h`, `7d`, `2w` or `0`, as seconds. A bare number is refused: nobody knows its unit."""
+    if text == "0":
+        return 0.0
+    found = _DURATION.match(text)
+    length_s = float(found[1]) * SECONDS_IN[found[2]] if found else math.inf
+    if not math.isfinite(length_s):
+        message = f"{text!r} is not a duration: write for example 90s, 15m, 24h, 7d, 2w or 0"
+        raise click.BadParameter(message)
+    return length_s
+
+
+class Best(NamedTuple):
+    """Keep the `keep` versions whose metadata value at `key` is the largest (`max`) or smallest (`min`)."""
+
+    key: str
+    order: Literal["max", "min"]
+    keep: int
+
+
+def best(text: str) -> Best:
+    """`KEY=K`, `KEY:max=K` or `KEY:min=K`; read from the right, since a metadata key may hold `:` and `=` itself."""
+    head, _, count = text.rpartition("=")
+    key = head[:-4] if head.endswith((":max", ":min")) else head
+    if not (key and count.isascii() and count.isdigit() and int(count) > 0):
+        message = f"{text!r} does not say how many to keep: write for example accuracy:max=3"
+        raise click.BadParameter(message)
+    return Best(key, "min" if head.endswith(":min") else "max", int(count))
+
+
+class Verb(click.Command):
+    """A command with the options of all commands, and examples at the end of its help."""
+
+    def __init__(self, *args: Any, examples: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.params.extend(shared_options())
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they are: a wrapped line could not be copied into a shell."""
+        write_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+
+def verb(*examples: str) -> Callable[[Callable[..., int | None]], Verb]:
+    """Make a command of a function: it gets the Call first, then what its own options and arguments say."""
+
+    def make(function: Callable[..., int | None]) -> Verb:
+        return click.command(cls=Verb, examples=examples)(click.pass_obj(function))
+
+    return make
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write lines under `Example:` at the end of a help text."""
+    with formatter.section("Example"):
+        for line in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def shared_options() -> list[click.Parameter]:
+    """`--store`, `--project`, `--json` and `--version`, for the group and for each command.
+
+    Eager, so that an error in any other option is already printed the way `--json` asks for.
+    """
+    return [
+        click.Option(
+            ["--store"],
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="The store's directory. Default: ARTSTORE_DIR, the nearest .artstore upward, the user's own.",
+        ),
+        click.Option(
+            ["--project"],
+            metavar="NAME",
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="The project of names that do not say theirs. Default: ARTSTORE_PROJECT, else uncategorized.",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="Print data, and errors, as JSON: sizes in bytes, times in UTC seconds.",
+        ),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version of artstore and leave.",
+        ),
+    ]
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    # None and False are the absence of the option, and must not undo what stood before the command's name.
+    if value and param.name:
+        setattr(ctx.ensure_object(Call), param.name, value)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: object) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    # Standard library, and a third of the time that `--help` takes.
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        version = metadata.version("artstore")
+    except metadata.PackageNotFoundError:
+        version = "(not installed)"
+    click.echo(f"artstore {version}")
+    ctx.exit()

@@ -1,0 +1,125 @@
+"""Space: what the store takes up, and how to get it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from artstore.cli.discovery import chosen_project, open_store
+from artstore.cli.options import Call, duration, verb
+from artstore.cli.output import emit, pairs, say, table
+from artstore.cli.progress import progress
+from artstore.cli.units import count, moment, size
+from artstore.cli.units import duration as written_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artstore.lifecycle.reports import DuReport, GcReport, SessionInfo, StatusReport
+
+
+@verb("artstore du", "artstore du --project zoo --json")
+def du(call: Call) -> None:
+    """Show what each collection takes up.
+
+    Logical is what getting every version would write; unique is what only this collection holds, and deleting it would
+    free; shared is what other collections hold too.
+    """
+    with open_store(call) as store:
+        emit(call, store.du(project=chosen_project(call)), render_du)
+
+
+@verb("artstore status")
+def status(call: Call) -> None:
+    """Show the store at a glance."""
+    with open_store(call) as store:
+        emit(call, store.status(), render_status)
+
+
+@verb("artstore gc --dry-run", "artstore gc --grace 0")
+@click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
+@click.option(
+    "--grace",
+    type=duration,
+    default="24h",
+    show_default=True,
+    metavar="DURATION",
+    help="How long what nothing refers to stays before it is freed; 0 frees it now if nobody else is at work.",
+)
+def gc(call: Call, *, dry_run: bool, grace: float) -> None:
+    """Free the space of what nothing refers to.
+
+    The only command that removes bytes from the store. What a running command needs is never touched.
+    """
+    with open_store(call) as store, progress(call) as watcher:
+        report = store.gc(dry_run=dry_run, grace_s=grace, progress=watcher)
+    emit(call, report, render_gc)
+
+
+def render_du(report: DuReport) -> None:
+    """Write one line a collection, then what the store holds of it all."""
+    table(
+        ("name", ">versions", ">files", ">logical", ">unique", ">shared"),
+        [
+            (
+                f"{usage.project}/{usage.collection}",
+                f"{usage.versions:,}",
+                f"{usage.files:,}",
+                size(usage.logical_bytes),
+                size(usage.unique_bytes),
+                size(usage.shared_bytes),
+            )
+            for usage in report.collections
+        ],
+    )
+    say(
+        f"in all {size(report.logical_bytes)} logical, kept in {size(report.stored_bytes)}; "
+        f"the store takes {size(report.on_disk_bytes)} on disk"
+    )
+
+
+def render_status(report: StatusReport) -> None:
+    """Write the figures, one a line."""
+    pairs(
+        [
+            ("store", report.root),
+            ("id", report.store_id),
+            ("projects", f"{report.projects:,}"),
+            ("collections", f"{report.collections:,}"),
+            ("versions", f"{report.versions:,}"),
+            ("files", f"{report.files:,}"),
+            ("logical", size(report.logical_bytes)),
+            ("stored", f"{size(report.stored_bytes)} (each byte serves {report.dedup_ratio:.2f} times)"),
+            ("on disk", size(report.on_disk_bytes)),
+            ("in trash", size(report.trash_bytes)),
+            ("last commit", moment(report.last_commit_at, zone=True)),
+            ("pending", count(report.pending_ops, "op")),
+            ("at work", _sessions(report.sessions)),
+        ]
+    )
+
+
+def render_gc(report: GcReport) -> None:
+    """Say what was freed, what waits and why."""
+    will = "would be " if report.dry_run else ""
+    say(
+        f"{will}freed: {size(report.freed_bytes)}, {count(report.freed_blobs, 'blob')}; "
+        f"{will}moved to trash: {size(report.trashed_bytes)}; {written_duration(report.seconds)}"
+    )
+    waits = "would wait" if report.dry_run else "waits"
+    say(f"  in trash: {size(report.trash_bytes)}, which {waits} for its grace period to end")
+    work = (
+        (report.repacked_packs, "pack", "repacked"),
+        (report.compacted_ops, "op file", "compacted"),
+        (report.removed_leftovers, "leftover", "of killed processes removed"),
+    )
+    done = [f"{count(number, noun)} {what}" for number, noun, what in work if number]
+    if done:
+        say(f"  {', '.join(done)}")
+    if report.kept_by_sessions:
+        say(f"  {count(report.kept_by_sessions, 'blob')} kept for commands still at work: {_sessions(report.sessions)}")
+
+
+def _sessions(sessions: Sequence[SessionInfo]) -> str:
+    return ", ".join(f"{s.verb} (process {s.pid} on {s.host}, since {moment(s.since)})" for s in sessions) or "-"

@@ -1,0 +1,430 @@
+"""Every command once, on a real store, with what it prints read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+Run = Callable[..., CompletedProcess[str]]
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+def data(artstore: Run, *words: object, code: int = 0, stdin: bytes = b"") -> Any:
+    """What a command prints with --json."""
+    ended = artstore(*words, "--json", stdin=stdin)
+    assert code == ended.returncode, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def text(artstore: Run, *words: object, code: int = 0) -> str:
+    ended = artstore(*words)
+    assert code == ended.returncode, ended.stderr
+    return ended.stdout
+
+
+# Keep and take ----------------------------------------------------------------------------------------------------
+
+
+def test_put_says_what_it_made(artstore: Run, folder: Path) -> None:
+    (folder / "photos" / "d.txt").write_bytes(b"delta\n")
+    words = ("put", "photos", "--name", "cats", "--type", "dataset")
+    report = data(
+        artstore,
+        *(*words, "--alias", "best", "--alias", "blue", "--description", "more", "--ttl", "1h"),
+        *("--metadata", '{"accuracy": 0.5}', "--as", "train"),
+    )
+    version = report["version"]
+
+    assert report["made"]
+    assert "uncategorized/cats:v2" == version["ref"]
+    assert {"best", "blue", "latest"} == set(version["aliases"])
+    assert ("more", {"accuracy": 0.5}, 3600.0) == (version["description"], version["metadata"], version["ttl_s"])
+    assert (4, 23) == (report["files"], report["bytes"])
+    assert (1, 6) == (report["new_files"], report["new_bytes"])
+    assert "train/sub/b.txt" in {entry["path"] for entry in data(artstore, "ls", "cats")}
+
+
+def test_put_of_equal_content_makes_nothing(artstore: Run) -> None:
+    words = ("put", "photos", "--name", "cats", "--type", "dataset")
+
+    assert not data(artstore, *words)["made"]
+    assert "uncategorized/cats:v1 (latest), already kept\n" in text(artstore, *words)
+
+
+def test_put_reads_standard_input(artstore: Run) -> None:
+    words = ("put", "-", "--name", "shop", "--type", "backup")
+    data(artstore, *words, "--as", "shop.sql", stdin=b"select\n")
+
+    assert [("shop.sql", 7)] == [(entry["path"], entry["size"]) for entry in data(artstore, "ls", "shop")]
+    assert text(artstore, "cat", "shop", "shop.sql") == "select\n"
+    assert artstore("put", "-", *words[1:]).returncode == 2
+
+
+def test_put_takes_metadata_from_a_file_and_a_project_from_the_name(artstore: Run, folder: Path) -> None:
+    (folder / "m.json").write_text('{"a": 1}', encoding="utf-8")
+    words = ("put", "photos", "--name", "zoo/cats", "--type", "dataset", "--metadata")
+    version = data(artstore, *words, "m.json", "--project", "farm")["version"]
+
+    assert ("zoo", {"a": 1}) == (version["project"], version["metadata"])
+    assert artstore(*words, "missing.json").returncode == 2
+
+
+def test_put_dry_keeps_nothing(artstore: Run) -> None:
+    words = ("put", "photos", "--name", "dogs", "--type", "dataset", "--dry-run")
+
+    assert "a new version would be made\n  3 files" in text(artstore, *words)
+    assert data(artstore, *words)["version"] is None
+    assert artstore("show", "dogs").returncode == 3
+
+
+def test_put_names_what_it_left_out(artstore: Run, folder: Path) -> None:
+    words = ("put", "photos", "--name", "cats", "--type", "dataset")
+    (folder / "photos" / "empty").mkdir()
+    assert "1 empty directory not kept" in artstore(*words).stderr
+
+    os.mkfifo(folder / "photos" / "pipe")
+    refused = artstore(*words)
+    assert refused.returncode != 0
+    assert "pipe" in refused.stderr
+    assert len(data(artstore, "log", "cats")) == 2
+
+
+def test_get_writes_the_files(artstore: Run, folder: Path) -> None:
+    report = data(artstore, "get", "cats:v0", "out")
+
+    assert (2, 0, 0) == (report["written"], report["unchanged"], report["deleted"])
+    assert (folder / "out" / "sub" / "b.txt").read_bytes() == b"beta\n"
+    assert not (folder / "out" / "c.txt").exists()
+
+
+def test_get_removes_only_when_told(artstore: Run, folder: Path) -> None:
+    text(artstore, "get", "cats:v1", "out")
+    text(artstore, "get", "cats:v0", "out")
+    assert (folder / "out" / "c.txt").exists()
+
+    assert "deleted: 1" in text(artstore, "get", "cats:v0", "out", "--delete")
+    assert not (folder / "out" / "c.txt").exists()
+
+
+def test_get_takes_what_matches(artstore: Run, folder: Path) -> None:
+    text(artstore, "get", "cats", "out", "--path", "sub/*", "--path", "a.*", "--mode", "copy")
+
+    assert ["a.txt", "sub"] == sorted(path.name for path in (folder / "out").iterdir())
+
+
+def test_get_without_a_folder_makes_one_named_after_the_version(artstore: Run, folder: Path) -> None:
+    text(artstore, "get", "cats")
+
+    assert (folder / "cats-v1" / "c.txt").exists()
+
+
+def test_cat_writes_the_bytes(artstore: Run, folder: Path) -> None:
+    raw = bytes(range(256)) * 8192  # two blocks of a mebibyte
+    (folder / "raw.bin").write_bytes(raw)
+    text(artstore, "put", "raw.bin", "--name", "raw", "--type", "dataset")
+    ended = subprocess.run(
+        [sys.executable, "-m", "artstore.cli", "cat", "raw", "raw.bin"], capture_output=True, check=True
+    )
+
+    assert raw == ended.stdout
+    assert artstore("cat", "raw", "other.bin").returncode == 3
+
+
+# Look -------------------------------------------------------------------------------------------------------------
+
+
+def test_ls_lists_collections_then_files(artstore: Run) -> None:
+    (collection,) = data(artstore, "ls")
+
+    assert ("uncategorized", "cats", 2, "v1") == tuple(
+        collection[key] for key in ("project", "name", "versions", "latest")
+    )
+    assert text(artstore, "ls").splitlines()[1].startswith("uncategorized/cats  dataset         2  v1")
+    assert ["a.txt", "c.txt", "sub/b.txt"] == [entry["path"] for entry in data(artstore, "ls", "cats")]
+    assert "       6 B  a.txt\n" in text(artstore, "ls", "cats")
+    assert "blake3:" in text(artstore, "ls", "cats", "--long")
+
+
+def test_show_shows_a_version(artstore: Run) -> None:
+    version = data(artstore, "show", "cats:v0")
+
+    assert ("cats:v0", 2, 11, 604800.0) == tuple(version[key] for key in ("name", "files", "bytes", "ttl_s"))
+    assert version["id"] in text(artstore, "show", f"cats@{version['id']}")
+
+
+def test_log_begins_with_the_newest(artstore: Run) -> None:
+    assert ["cats:v1", "cats:v0"] == [version["name"] for version in data(artstore, "log", "cats")]
+    assert ["VERSION", "cats:v1", "cats:v0"] == [line.split()[0] for line in text(artstore, "log", "cats").splitlines()]
+
+
+def test_diff_with_a_version_and_with_a_folder(artstore: Run, folder: Path) -> None:
+    report = data(artstore, "diff", "cats:v0", "cats:v1")
+
+    assert ["c.txt"] == [entry["path"] for entry in report["added"]]
+    assert ([], [], [], 2) == (report["removed"], report["changed"], report["renamed"], report["unchanged"])
+
+    (folder / "photos" / "a.txt").write_bytes(b"ALPHA!\n")
+    (folder / "photos" / "c.txt").rename(folder / "photos" / "moved.txt")
+    assert ["~ a.txt  6 B -> 7 B", "> c.txt -> moved.txt  6 B"] == text(
+        artstore, "diff", "cats", "photos"
+    ).splitlines()[:2]
+
+
+def test_find_by_path_metadata_and_digest(artstore: Run) -> None:
+    text(artstore, "metadata", "cats:v0", "accuracy=0.93")
+    digest = next(entry["digest"] for entry in data(artstore, "ls", "cats") if entry["path"] == "c.txt")
+
+    assert {("cats:v0", "sub/b.txt"), ("cats:v1", "sub/b.txt")} == {
+        (match["version"]["name"], match["path"]) for match in data(artstore, "find", "*/b.txt")
+    }
+    assert ["cats:v0"] == [match["version"]["name"] for match in data(artstore, "find", "accuracy=0.93")]
+    assert ["c.txt"] == [match["path"] for match in data(artstore, "find", digest)]
+    assert "uncategorized/cats:v1" in text(artstore, "find", digest)
+    assert text(artstore, "find", "*/nothing.txt") == ""
+
+
+# Label ------------------------------------------------------------------------------------------------------------
+
+
+def test_alias_moves(artstore: Run) -> None:
+    assert {"best", "blue"} == set(data(artstore, "alias", "cats:v0", "best", "blue")["aliases"])
+    assert {"best", "latest"} == set(data(artstore, "alias", "cats:v1", "best")["aliases"])
+    assert ["blue"] == data(artstore, "show", "cats:v0")["aliases"]
+    assert "aliases: latest\n" in text(artstore, "alias", "cats:v1", "best", "--remove")
+
+
+def test_tag_stays_where_it_was(artstore: Run) -> None:
+    assert "tags: seen\n" in text(artstore, "tag", "cats:v0", "seen")
+    assert ["seen"] == data(artstore, "tag", "cats:v1", "seen")["tags"]
+    assert ["seen"] == data(artstore, "show", "cats:v0")["tags"]
+    assert [] == data(artstore, "tag", "cats:v0", "seen", "--remove")["tags"]
+
+
+def test_describe_a_version_and_a_collection(artstore: Run) -> None:
+    assert "one version" in text(artstore, "describe", "cats:v0", "one version")
+    assert "all of them" in text(artstore, "describe", "cats", "all of them")
+
+    assert data(artstore, "show", "cats:v0")["description"] == "one version"
+    assert data(artstore, "ls")[0]["description"] == "all of them"
+
+
+def test_metadata_is_shown_and_changed(artstore: Run) -> None:
+    changed = data(artstore, "metadata", "cats:v0", "accuracy=0.93", "note=fine", "n=null")["metadata"]
+
+    assert {"accuracy": 0.93, "note": "fine", "n": None} == changed
+    assert 'note = "fine"\n' in text(artstore, "metadata", "cats:v0")
+    assert {"accuracy": 1} == data(artstore, "metadata", "cats:v0", "accuracy=1", "--remove", "note", "--remove", "n")[
+        "metadata"
+    ]
+
+
+def test_ttl_is_set_and_ended(artstore: Run) -> None:
+    assert data(artstore, "ttl", "cats:v1", "2w")["ttl_s"] == 1209600.0
+    assert "never ends" in text(artstore, "ttl", "cats:v1", "--never")
+    assert artstore("ttl", "cats:v1").returncode == 2
+    assert artstore("ttl", "cats:v1", "2w", "--never").returncode == 2
+
+
+# Arrange ----------------------------------------------------------------------------------------------------------
+
+
+def test_rename_keeps_the_versions(artstore: Run) -> None:
+    assert "uncategorized/felines" in text(artstore, "rename", "cats", "felines")
+    assert len(data(artstore, "log", "felines")) == 2
+
+
+def test_copy_moves_no_bytes(artstore: Run) -> None:
+    stored = data(artstore, "du")["stored_bytes"]
+    version = data(artstore, "copy", "cats:v1", "zoo/lions")
+
+    assert "zoo/lions:v0" == version["ref"]
+    assert data(artstore, "show", "cats:v1")["digest"] == version["digest"]
+    assert stored == data(artstore, "du")["stored_bytes"]
+
+
+def test_delete_respects_aliases(artstore: Run) -> None:
+    text(artstore, "alias", "cats:v0", "best")
+    assert artstore("delete", "cats:v0").returncode in {4, 7}
+
+    assert "deleted uncategorized/cats:v0" in text(artstore, "delete", "cats:v0", "--force")
+    assert artstore("show", "cats:v0").returncode == 3
+
+
+def test_prune_shows_then_deletes(artstore: Run) -> None:
+    words = ("prune", "cats", "--keep-last", "1")
+    plan = data(artstore, *words, "--dry-run")
+
+    assert plan["dry_run"]
+    assert ["uncategorized/cats:v0"] == [gone["ref"] for gone in plan["deleted"]]
+    assert len(data(artstore, "log", "cats")) == 2
+    said = text(artstore, *words)
+    assert "uncategorized/cats:v0" in said
+    assert "deleted 1 version" in said
+    assert "nothing to delete\n" in text(artstore, *words)
+
+
+def test_prune_keeps_the_best(artstore: Run) -> None:
+    text(artstore, "metadata", "cats:v0", "accuracy=0.9")
+    text(artstore, "metadata", "cats:v1", "accuracy=0.1")
+    report = data(artstore, "prune", "cats", "--keep-best", "accuracy:max=1", "--keep-within", "0", "--yes")
+
+    assert "uncategorized/cats:v0" in {kept["ref"] for kept in report["kept"]}
+
+
+def test_prune_without_a_rule_deletes_only_what_has_expired(artstore: Run) -> None:
+    assert [] == data(artstore, "prune", "cats")["deleted"]
+    text(artstore, "ttl", "cats:v0", "0.01s")
+
+    assert ["uncategorized/cats:v0"] == [gone["ref"] for gone in data(artstore, "prune", "cats")["deleted"]]
+
+
+# Space ------------------------------------------------------------------------------------------------------------
+
+
+def test_du_counts_each_byte_once(artstore: Run) -> None:
+    report = data(artstore, "du")
+    (usage,) = report["collections"]
+
+    assert (2, 5, 28) == tuple(usage[key] for key in ("versions", "files", "logical_bytes"))
+    assert (17, 0, 17) == (usage["unique_bytes"], usage["shared_bytes"], report["stored_bytes"])
+    assert "in all 28 B logical, kept in 17 B" in text(artstore, "du")
+
+
+def test_status_adds_up(artstore: Run, store: Path) -> None:
+    report = data(artstore, "status")
+
+    assert str(store) == report["root"]
+    assert (1, 1, 2, 5) == tuple(report[key] for key in ("projects", "collections", "versions", "files"))
+    assert "versions     2\n" in text(artstore, "status")
+
+
+def test_gc_frees_what_was_deleted(artstore: Run) -> None:
+    text(artstore, "delete", "cats:v1")
+    assert "would be freed" in text(artstore, "gc", "--dry-run")
+    text(artstore, "gc", "--grace", "0")
+
+    assert data(artstore, "du")["stored_bytes"] == 11
+    assert data(artstore, "verify")["ok"]
+
+
+# Health -----------------------------------------------------------------------------------------------------------
+
+
+def damage(store: Path, content: bytes) -> None:
+    """Flip one bit of some content, wherever the store keeps it."""
+    for path in store.rglob("*"):
+        if path.is_file() and path.suffix != ".db" and content in (raw := path.read_bytes()):
+            path.chmod(0o600)
+            path.write_bytes(raw.replace(content, bytes([content[0] ^ 1]) + content[1:]))
+            return
+    pytest.fail("the content is nowhere")
+
+
+def test_verify_of_a_whole_store(artstore: Run) -> None:
+    assert text(artstore, "verify").startswith("whole: 2 versions, ")
+    assert data(artstore, "verify", "cats:v0", "--fast")["ok"]
+
+
+def test_verify_finds_damage_and_repair_mends_it(artstore: Run, store: Path, folder: Path) -> None:
+    damage(store, b"gamma\n")
+    report = data(artstore, "verify", code=5)
+    assert not report["ok"]
+    assert report["problems"]
+    assert "problem" in text(artstore, "verify", code=5)
+    assert len(data(artstore, "repair", code=5)["still_damaged"]) == 1
+
+    assert "1 mended, 0 still damaged" in text(artstore, "repair", folder / "photos")
+    assert data(artstore, "verify")["ok"]
+    assert text(artstore, "cat", "cats", "c.txt") == "gamma\n"
+
+
+def test_rebuild_gives_everything_back(artstore: Run) -> None:
+    before = data(artstore, "log", "cats")
+    report = data(artstore, "rebuild")
+
+    assert (1, 2, []) == (report["projects"], report["versions"], report["lost"])
+    assert before == data(artstore, "log", "cats")
+
+
+def test_doctor_looks_at_the_ground(artstore: Run) -> None:
+    checks = data(artstore, "doctor")
+
+    assert any("sqlite" in check["name"].lower() for check in checks)
+    assert all(line.startswith(("ok  ", "!!  ", "    ")) for line in text(artstore, "doctor").splitlines())
+
+
+def test_backup_is_a_store(artstore: Run, folder: Path) -> None:
+    assert str(folder / "copy") in text(artstore, "backup", folder / "copy")
+
+    assert data(artstore, "verify", "--store", folder / "copy")["ok"]
+    assert data(artstore, "log", "cats") == data(artstore, "log", "cats", "--store", folder / "copy")
+
+
+# Begin ------------------------------------------------------------------------------------------------------------
+
+
+def test_demo_works_on_a_sample_and_leaves_no_trace(artstore: Run, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    said = text(artstore, "demo")
+
+    assert "all equal" in said
+    assert "saved" in said
+    assert before == sorted(folder.iterdir())
+    assert len(data(artstore, "ls")) == 1
+
+
+def test_demo_on_a_folder_only_reads_it(artstore: Run, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in (folder / "photos").rglob("*") if path.is_file()}
+    outcome = data(artstore, "demo", "photos")
+
+    assert before == {path: path.read_bytes() for path in (folder / "photos").rglob("*") if path.is_file()}
+    assert ["added-by-the-demo.txt"] == [entry["path"] for entry in outcome["diff"]["added"]]
+    assert ["a.txt"] == [entry["path"] for entry in outcome["diff"]["changed"]]
+    assert (3, 4, 10) == (outcome["first"]["files"], outcome["second"]["files"], outcome["compared_files"])
+    assert outcome["logical_bytes"] - outcome["stored_bytes"] == outcome["saved_bytes"]
+
+
+def test_demo_twice_in_a_store_that_stays(artstore: Run, folder: Path) -> None:
+    first = data(artstore, "demo", "--store", folder / ".artstore")
+    again = data(artstore, "demo", "--store", folder / ".artstore")
+
+    assert first["second"]["made"]
+    assert not again["first"]["made"]
+    assert not again["second"]["made"]
+    assert [1, 1, 1] == [len(first["diff"][word]) for word in ("added", "removed", "renamed")]
+    assert len(data(artstore, "log", "demo/tree")) == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(artstore: Run, shell: str) -> None:
+    assert "_ARTSTORE_COMPLETE" in text(artstore, "completion", shell)
+
+
+def test_the_shell_completes_commands_and_names(folder: Path) -> None:
+    def offered(*words: str) -> list[str]:
+        environment = {
+            **os.environ,
+            "_ARTSTORE_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(["artstore", *words]),
+            "COMP_CWORD": str(len(words)),
+        }
+        program = "import sys; from artstore.cli import main; sys.exit(main([]))"
+        ended = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment, cwd=folder
+        )
+        assert ended.stderr == ""
+        return [line.partition(",")[2] for line in ended.stdout.splitlines() if line]
+
+    assert ["rename", "repair", "rebuild"] == offered("re")
+    assert ["cats"] == offered("show", "c")
+    assert ["uncategorized/cats"] == offered("--project", "zoo", "show", "")
+    assert [] == offered("--store", "missing", "show", "c")

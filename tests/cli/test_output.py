@@ -1,0 +1,438 @@
+"""What is printed can be read, by people and by programs, and cannot play tricks on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import msgspec
+import pytest
+
+from artstore.cli import commands, output
+from artstore.cli.look import render_collections, render_diff, render_entries, render_version
+from artstore.cli.options import Call
+from artstore.cli.progress import progress
+from artstore.cli.put import render as render_put
+from artstore.cli.space import render_gc, render_status
+from artstore.cli.units import count, duration, moment, size
+from artstore.errors import Corrupt
+from artstore.lifecycle.reports import (
+    DiffEntry,
+    DiffReport,
+    EntryInfo,
+    GcReport,
+    Match,
+    PutReport,
+    Renamed,
+    SessionInfo,
+    Skipped,
+    StatusReport,
+    VersionInfo,
+)
+
+Run = Callable[..., CompletedProcess[str]]
+CLI = [sys.executable, "-m", "artstore.cli"]
+
+VERSION = VersionInfo(
+    project="zoo",
+    collection="cats",
+    type="dataset",
+    number=3,
+    id="blake3:" + "1" * 64,
+    digest="blake3:" + "2" * 64,
+    created_at=1.0e9,
+    metadata={"accuracy": 0.93},
+    aliases=["best", "latest"],
+    tags=[],
+    files=2,
+    bytes=3072,
+)
+SESSION = SessionInfo(id="s1", pid=77, host="node1", verb="put", since=1.0e9)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain name.txt", "plain name.txt"),
+        ("café/猫", "café/猫"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\nb\rc\td\x00", "a\\nb\\rc\\td\\x00"),
+        ("\x7f\x9b", "\\x7f\\x9b"),
+        ("abc\u202ecba", "abc\\u202ecba"),
+        ("\u2028\u200b", "\\u2028\\u200b"),
+        (os.fsdecode(b"\xff.txt"), "\\udcff.txt"),
+    ],
+)
+def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
+    assert shown == output.escape(text)
+
+
+@pytest.mark.parametrize(
+    ("count_bytes", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (5 * 1024**3, "5.0 GiB"),
+        (1024**6, "1.0 EiB"),
+        (1024**7, "1024.0 EiB"),
+        (-2048, "-2.0 KiB"),
+        (None, "-"),
+    ],
+)
+def test_sizes(count_bytes: int | None, shown: str) -> None:
+    assert shown == size(count_bytes)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "0.00 s"),
+        (1.239, "1.24 s"),
+        (59.94, "59.9 s"),
+        (125, "2 min 5 s"),
+        (120, "2 min"),
+        (12000, "3 h 20 min"),
+        (86400 * 14, "14 d"),
+        (86400 + 3700, "1 d 1 h"),
+        (None, "-"),
+    ],
+)
+def test_durations(seconds: float | None, shown: str) -> None:
+    assert shown == duration(seconds)
+
+
+def test_counts() -> None:
+    assert ["0 files", "1 file", "1,204 files", "2 empties"] == [
+        count(0, "file"),
+        count(1, "file"),
+        count(1204, "file"),
+        count(2, "empty", "empties"),
+    ]
+
+
+def test_a_time_that_no_calendar_has_is_still_printed() -> None:
+    assert moment(None) == "-"
+    assert moment(1e300) == "1e+300"
+    assert len(moment(1.0e9)) == len("2001-09-09 01:46:40")
+
+
+def test_a_pipe_gets_aligned_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """No colors, no lines drawn, nothing shortened, no blanks at the end; brackets are not markup."""
+    output.table(("name", ">size"), [("a", "1 B"), ("[bold]long" + "x" * 200, "10 B"), ("\x1b[0m", "")])
+    rows = capsys.readouterr().out.splitlines()
+
+    width = len("[bold]long") + 200
+    assert "NAME".ljust(width) + "  SIZE" == rows[0]
+    assert "a".ljust(width) + "   1 B" == rows[1]
+    assert rows[2].startswith("[bold]longxxx")
+    assert rows[3] == "\\x1b[0m"
+
+
+def test_an_empty_table_is_its_titles(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("name", ">size"), [])
+
+    assert capsys.readouterr().out == "NAME  SIZE\n"
+
+
+def test_a_version_says_its_name_wherever_it_stands_in_json() -> None:
+    match = output.plain(Match(version=VERSION, path="a.txt", size=1))
+
+    assert match["version"]["ref"] == "zoo/cats:v3"
+    assert match["version"]["name"] == "cats:v3"
+    assert match["path"] == "a.txt"
+    assert "ref" not in match
+
+
+def test_json_can_carry_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_json({os.fsdecode(b"\xff"): [Skipped(path=os.fsdecode(b"a\xfe"), reason="é")]})
+
+    assert {"\\udcff": [{"path": "a\\udcfe", "reason": "é"}]} == json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_streamed_array_is_an_array(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    output.stream_json(EntryInfo(path=str(i), size=i) for i in range(number))
+
+    assert [str(i) for i in range(number)] == [entry["path"] for entry in json.loads(capsys.readouterr().out)]
+
+
+def test_a_listing_is_streamed(capsys: pytest.CaptureFixture[str]) -> None:
+    def entries() -> Iterator[EntryInfo]:
+        yield EntryInfo(path="a\nb", size=2048, digest="blake3:" + "1" * 64)
+        yield EntryInfo(path="far", uri="s3://bucket/key")
+
+    render_entries(entries(), is_long=False)
+    short = capsys.readouterr().out.splitlines()
+    render_entries(entries(), is_long=True)
+    long = capsys.readouterr().out.splitlines()
+
+    assert ["   2.0 KiB  a\\nb", "         -  far -> s3://bucket/key"] == short
+    assert [["blake3:" + "1" * 64, "2048", "a\\nb"], ["-", "-", "far", "->", "s3://bucket/key"]] == [
+        line.split() for line in long
+    ]
+
+
+def test_reports_in_text(capsys: pytest.CaptureFixture[str]) -> None:
+    put = PutReport(
+        version=VERSION,
+        made=True,
+        files=1204,
+        bytes=3 * 1024**3,
+        new_files=12,
+        new_bytes=4096,
+        skipped=[Skipped(path="x\x1b", reason="permission denied")],
+        empty_directories=1,
+        warnings=["the file system has no room to spare"],
+        seconds=1.5,
+        dry_run=False,
+    )
+    render_put(put)
+    said = capsys.readouterr()
+
+    assert said.out == ("zoo/cats:v3 (best, latest)\n  1,204 files, 3.0 GiB; new: 12 files, 4.0 KiB; 1.50 s\n")
+    assert said.err == (
+        "artstore: left out x\\x1b: permission denied\n"
+        "artstore: 1 empty directory not kept: a version holds files only\n"
+        "artstore: the file system has no room to spare\n"
+    )
+
+    render_put(msgspec.structs.replace(put, made=False, skipped=[], warnings=[], empty_directories=0))
+    assert capsys.readouterr().out.startswith("zoo/cats:v3 (best, latest), already kept\n")
+    for made, words in ((True, "a new version would be made"), (False, "no new version would be made")):
+        render_put(msgspec.structs.replace(put, version=None, made=made, dry_run=True))
+        assert capsys.readouterr().out.startswith(words)
+
+
+def test_a_version_in_text(capsys: pytest.CaptureFixture[str]) -> None:
+    render_version(msgspec.structs.replace(VERSION, description="one\ntwo\x07", ttl_s=86400.0, state="deleted"))
+    text = capsys.readouterr().out
+
+    assert "version      zoo/cats:v3 (deleted)\n" in text
+    assert "size         3.0 KiB (3,072 bytes)\n" in text
+    assert "description  one\n             two\\x07\n" in text
+    assert 'metadata     {\n               "accuracy": 0.93\n             }\n' in text
+    assert "ttl          1 d, until 2001-09-" in text
+
+
+def test_a_difference_in_text(capsys: pytest.CaptureFixture[str]) -> None:
+    render_diff(
+        DiffReport(
+            added=[DiffEntry(path="n", size_after=10)],
+            removed=[DiffEntry(path="o", size_before=20)],
+            changed=[DiffEntry(path="c", size_before=1, size_after=2)],
+            renamed=[Renamed(before="r1", after="r2", size=5)],
+            bytes_added=12,
+            bytes_removed=21,
+            unchanged=7,
+        )
+    )
+
+    assert capsys.readouterr().out.splitlines() == [
+        "+ n  10 B",
+        "- o  20 B",
+        "~ c  1 B -> 2 B",
+        "> r1 -> r2  5 B",
+        "1 added, 1 removed, 1 changed, 1 renamed, 7 unchanged; +12 B, -21 B",
+    ]
+
+
+def test_what_waits_for_others_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    render_gc(
+        GcReport(
+            dry_run=True,
+            freed_bytes=0,
+            freed_blobs=0,
+            trashed_bytes=1024,
+            trash_bytes=2048,
+            repacked_packs=1,
+            kept_by_sessions=3,
+            sessions=[SESSION],
+            compacted_ops=0,
+            removed_leftovers=2,
+            seconds=0.1,
+        )
+    )
+    text = capsys.readouterr().out
+
+    assert "would be freed: 0 B" in text
+    assert "1 pack repacked, 2 leftovers of killed processes removed" in text
+    assert "3 blobs kept for commands still at work: put (process 77 on node1, since " in text
+
+
+def test_the_figures_of_an_empty_store(capsys: pytest.CaptureFixture[str]) -> None:
+    render_status(
+        StatusReport(
+            root="/s",
+            store_id="x",
+            projects=0,
+            collections=0,
+            versions=0,
+            files=0,
+            logical_bytes=0,
+            stored_bytes=0,
+            on_disk_bytes=4096,
+            dedup_ratio=1.0,
+            pending_ops=0,
+            sessions=[],
+            trash_bytes=0,
+        )
+    )
+
+    assert "last commit  -\n" in capsys.readouterr().out
+
+
+def test_nothing_to_list_is_said_beside_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    render_collections([])
+    said = capsys.readouterr()
+
+    assert said.out == ""
+    assert "artstore put" in said.err
+
+
+def test_nobody_watches_a_pipe() -> None:
+    with progress(Call()) as watcher:
+        assert watcher is None
+
+
+# Whole commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("store")
+def test_an_error_is_one_line_and_its_exit_code(artstore: Run) -> None:
+    ended = artstore("show", "dogs")
+
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("artstore: ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("store")
+def test_with_json_an_error_is_json(artstore: Run) -> None:
+    for words in (("show", "dogs", "--json"), ("--json", "show", "dogs")):
+        ended = artstore(*words)
+        error = json.loads(ended.stderr)["error"]
+
+        assert (ended.returncode, ended.stdout) == (3, "")
+        assert {"code", "class", "message"} == set(error)
+        assert error["class"] == "NotFound"
+
+
+def test_wrong_usage_is_exit_code_2(artstore: Run) -> None:
+    assert artstore("sohw", "cats").returncode == 2
+    assert artstore("show").returncode == 2
+    assert artstore("gc", "--grace", "5").returncode == 2
+    assert "90s, 15m" in artstore("gc", "--grace", "5").stderr
+    ended = artstore("gc", "--grace", "5", "--json")
+    assert (ended.returncode, json.loads(ended.stderr)["error"]["code"]) == (2, "usage")
+    ended = artstore("--nonsense", "--json")
+    assert (ended.returncode, json.loads(ended.stderr)["error"]["class"]) == (2, "NoSuchOption")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141),
+        (Corrupt("blob x is damaged", code="digest-mismatch"), 5),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a\x1b"), 1),
+    ],
+)
+def test_what_ends_a_command_is_its_exit_code(
+    artstore: Run, error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("artstore.cli.look.open_store", fail)
+    # The descriptor would be this process's own standard output.
+    monkeypatch.setattr(commands, "_hang_up", lambda: None)
+    ended = artstore("ls")
+
+    assert code == ended.returncode
+    assert "Traceback" not in ended.stderr
+    assert "\x1b" not in ended.stderr
+
+
+def test_a_bug_shows_its_traceback(artstore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("artstore.cli.look.open_store", fail)
+    with pytest.raises(ZeroDivisionError):
+        artstore("ls")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(store: Path, artstore: Run) -> None:
+    big = store.parent / "big.bin"
+    big.write_bytes(b"line\n" * 2_000_000)
+    assert artstore("put", big, "--name", "big", "--type", "dataset").returncode == 0
+    with subprocess.Popen([*CLI, "cat", "big", "big.bin"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(5) == b"line\n"
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert (141, b"") == (process.returncode, said)
+
+
+def on_a_terminal(*words: str, typed: bytes = b"") -> tuple[int, str]:
+    """Run a command with a terminal for all three streams; what it printed there."""
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen([*CLI, *words], stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    os.write(controller, typed)
+    seen = b""
+    # EIO is how a terminal says that the other side has left.
+    with contextlib.suppress(OSError):
+        while piece := os.read(controller, 65536):
+            seen += piece
+    os.close(controller)
+    return process.wait(), seen.decode()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_terminal_gets_tables_with_styles() -> None:
+    code, text = on_a_terminal("ls")
+
+    assert code == 0
+    assert "\x1b[1m" in text
+    assert "uncategorized/cats" in text
+
+
+def test_progress_moves_on_a_terminal_only(store: Path, artstore: Run) -> None:
+    photos = store.parent / "photos"
+    assert artstore("put", photos, "--name", "one", "--type", "dataset").stderr == ""
+    code, text = on_a_terminal("put", str(photos), "--name", "two", "--type", "dataset")
+
+    assert code == 0
+    assert "uncategorized/two:v0" in text
+    assert "\x1b[?25l" in text  # the cursor is hidden while the line moves,
+    assert "\x1b[?25h" in text  # and comes back
+
+
+@pytest.mark.usefixtures("store")
+def test_a_terminal_is_asked_before_versions_are_deleted(artstore: Run) -> None:
+    words = ("prune", "cats", "--keep-last", "1")
+    code, text = on_a_terminal(*words, typed=b"n\n")
+
+    assert code == 1
+    assert "Delete 1 version" in text
+    assert "nothing was deleted" in text
+    assert len(json.loads(artstore("log", "cats", "--json").stdout)) == 2
+
+    code, text = on_a_terminal(*words, typed=b"y\n")
+    assert code == 0
+    assert "deleted 1 version" in text
