@@ -1,0 +1,66 @@
+"""Inside: what is measured, or made ready, by a process that imports artstore.
+
+    python -m benchmarks.inside verify STORE [--fast]
+    python -m benchmarks.inside fill STORE TREE --name NAME --files N --first A --last B
+
+Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from artstore import Store
+from benchmarks.workloads import entries
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inside")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    check = verbs.add_parser("verify", help="time Store.verify")
+    check.add_argument("store", type=Path)
+    check.add_argument("--fast", action="store_true")
+    filler = verbs.add_parser("fill", help="put a tree many times, a hundredth of it changed before each")
+    filler.add_argument("store", type=Path)
+    filler.add_argument("tree", type=Path)
+    filler.add_argument("--name", required=True)
+    filler.add_argument("--files", type=int, required=True)
+    filler.add_argument("--first", type=int, required=True)
+    filler.add_argument("--last", type=int, required=True)
+    options = parser.parse_args()
+    if options.verb == "verify":
+        seconds = verify(options.store, fast=options.fast)
+    else:
+        seconds = fill(options.store, options.tree, options.name, options.files, range(options.first, options.last + 1))
+    print(json.dumps({"seconds": seconds}))
+
+
+def verify(root: Path, *, fast: bool) -> float:
+    """Seconds that checking everything takes. Ends the process if anything is damaged: no figure stands on that."""
+    with Store.open(root) as store:
+        start = time.perf_counter()
+        report = store.verify(fast=fast)
+        seconds = time.perf_counter() - start
+    if not report.ok:
+        message = f"the store is damaged: {report.problems}"
+        raise SystemExit(message)
+    return seconds
+
+
+def fill(root: Path, tree: Path, name: str, files: int, numbers: range) -> float:
+    """Commit a version for each number; seconds of them all, the changing of the tree included."""
+    workload = entries(files)
+    start = time.perf_counter()
+    with Store.open(root) as store:
+        for number in numbers:
+            workload.change(tree, seed=str(number))
+            store.put([tree], name=name, type="dataset")
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The suite: the workloads, each on a volume of its own, and the start-up rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks import laps, machine, startup
+from benchmarks.measure import Failed
+from benchmarks.rows import Row, compared, rows_of
+from benchmarks.subject import Artstore
+from benchmarks.tool import Operation, Tool
+from benchmarks.volumes import NoVolume, journaled, reflinking
+from benchmarks.workloads import GIB, WORKLOADS, Workload
+from benchmarks.yardsticks import PEERS, Copy
+
+STARTUP: Final = "startup"
+ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", STARTUP)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure, and where."""
+
+    folder: Path
+    """Where images and temporary folders are made: on a disk, not in memory."""
+
+    workloads: Sequence[str] = tuple(WORKLOADS)
+    rows: frozenset[str] = frozenset(ROWS)
+    peers: Sequence[str] | None = None
+    """Tools beside artstore and the copy, on every workload; None for those that a target names, where it does."""
+
+    laps: int = 5
+    is_quick: bool = False
+    """Small workloads, which no target speaks of."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of one workload, and how they came about."""
+
+    name: str
+    heading: str
+    facts: Sequence[str]
+    rows: Sequence[Row]
+
+
+def run(options: Options) -> Iterator[Block]:
+    """Measure, and give every block as soon as it is done. Raises Failed if artstore fails at anything."""
+    if options.rows - {STARTUP}:
+        for name in options.workloads:
+            yield _workload(name, options)
+    if STARTUP in options.rows:
+        with journaled(options.folder, 2 * GIB) as volume:
+            rows = startup.measure(volume, options.laps)
+            facts = [_conditions(options, volume.label), machine.describe()]
+        yield Block(STARTUP, "Start-up", facts, _judged(rows, options))
+
+
+def _workload(name: str, options: Options) -> Block:
+    workload = WORKLOADS[name].quick() if options.is_quick else WORKLOADS[name]
+    tools, notes = _tools(name, options)
+    plan = laps.Plan(workload, options.rows, tools, options.laps)
+    with journaled(options.folder, workload.volume_bytes, inode_bytes=workload.inode_bytes) as volume:
+        findings = laps.measure(plan, volume)
+        facts = [_conditions(options, volume.label)]
+    rows = rows_of(workload, findings)
+    if name == "L" and Operation.GET in options.rows:
+        try:
+            rows += _reflinked(workload, options)
+        except NoVolume as reason:
+            notes.append(f"get by reflink was not run: {reason}")
+    facts += [machine.describe(), machine.versions(tools), *notes, *findings.notes]
+    return Block(name, f"{name}: {workload.describe()}", facts, _judged(rows, options))
+
+
+def _tools(name: str, options: Options) -> tuple[list[type[Tool]], list[str]]:
+    """Who takes part, artstore after the copy, and who would have."""
+    wanted = [PEERS[peer] for peer in options.peers or ()]
+    if options.peers is None:
+        wanted = [peer for peer in PEERS.values() if name in peer.stands_on]
+    absent = [f"{peer.name} is not installed" for peer in wanted if not peer.is_installed()]
+    return [Copy, Artstore, *(peer for peer in wanted if peer.is_installed())], absent
+
+
+def _reflinked(workload: Workload, options: Options) -> Iterator[Row]:
+    """One row more: `get` where the file system can share the blocks of store and target."""
+    plan = laps.Plan(workload, frozenset({Operation.GET}), [Copy, Artstore], options.laps)
+    with reflinking(options.folder, workload.volume_bytes) as volume:
+        findings = laps.measure(plan, volume)
+    ours, copied = (findings.wall(Operation.GET, tool.name) for tool in (Artstore, Copy))
+    if ours is None or copied is None:
+        message = "no lap of get by reflink was counted"
+        raise Failed(message)
+    title = f"{Operation.GET.heading}, {volume.label.partition(' ')[0]}"
+    return compared(workload.name, "get reflink", title, ours, [(Copy.name, copied)])
+
+
+def _judged(rows: Sequence[Row], options: Options) -> Sequence[Row]:
+    return [replace(row, target=None) for row in rows if row.is_measured] if options.is_quick else rows
+
+
+def _conditions(options: Options, label: str) -> str:
+    size = "small workload, not judged; " if options.is_quick else ""
+    return f"{machine.today()}: {size}{options.laps} laps on {label}; median (least-most)"
