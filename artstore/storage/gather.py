@@ -107,13 +107,16 @@ class Gatherer:
 
     def close(self) -> None:
         """Let go, after the pool has stopped."""
+        for pack, published in self._unnoted:
+            if published.cancelled():
+                pack.close()
         if self._pack is not None:
             self._pack.close()
             self._pack = None
-        for future, pack in self._published:
-            if future.cancelled():
+        for pack, published in self._unnoted:
+            if published.cancelled():
                 pack.close()
-        self._published = []
+        self._unnoted.clear()
 
     def _flush(self) -> None:
         """Write what is new of a full buffer, in the background, and go on with the other."""
