@@ -107,9 +107,6 @@ class Gatherer:
 
     def close(self) -> None:
         """Let go, after the pool has stopped."""
-        for pack, published in self._unnoted:
-            if published.cancelled():
-                pack.close()
         if self._pack is not None:
             self._pack.close()
             self._pack = None
