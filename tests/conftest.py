@@ -125,6 +125,22 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file system that can share bytes between files. For tests that are marked with `root`."""
+    if shutil.which("mkfs.xfs") is None:
+        pytest.skip("there is no mkfs.xfs")
+    place = tmp_path_factory.mktemp("xfs")
+    image, folder = place / "image", place / "mount"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(300 << 20)
+    subprocess.run(["mkfs.xfs", "-q", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") is not None and os.geteuid() != 0:
         pytest.skip("needs root: it mounts file systems")

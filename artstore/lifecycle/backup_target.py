@@ -42,8 +42,8 @@ def check_target(root: Root, target: Path) -> None:
     if not target.is_dir():
         message = f"{str(target)!r} is a file: name a folder"
         raise Invalid(message, code="bad-target")
-    if not any(names for _folder, _below, names in os.walk(target)):
-        # Folders alone: at most what a run left that was stopped at once.
+    if all(name.startswith(UNFINISHED) for _folder, _below, names in os.walk(target) for name in names):
+        # Empty, or a run was stopped before it had left its mark.
         return
     about = next((name for name in (FORMAT_FILE, UNFINISHED) if (target / name).exists()), None)
     if about is None:

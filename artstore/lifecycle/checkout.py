@@ -8,7 +8,9 @@ hardlink, where it is asked for, is read-only. What stands in the way is found b
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,17 +20,17 @@ from typing import Final, Literal, NamedTuple
 
 from blake3 import blake3
 
-from artstore.errors import Corrupt, Invalid, PathCollision, Refused
-from artstore.lifecycle.patterns import matcher
+from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
+from artstore.lifecycle.patterns import is_plain_path, matcher
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import GetReport
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import STORE_FOLDER
-from artstore.lifecycle.target import Target
-from artstore.model.manifest import BlobEntry, ReferenceEntry
-from artstore.model.paths import find_collisions, portability_warnings, quoted
+from artstore.lifecycle.target import TEMPORARY_PREFIX, Target
+from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
+from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
-from artstore.storage.blobs import Place, damaged
+from artstore.storage.blobs import Place, damaged, reading
 from artstore.storage.files import read_exactly, reflink
 from artstore.storage.root import Root
 
@@ -69,15 +71,18 @@ def checkout(
 
     Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Corrupt
     where the store's bytes are not what they should be, Refused (no-reflink, no-hardlink) where the mode that was asked
-    for cannot be had. With `delete`, other files that match the patterns go; a store's own folder never does.
+    for cannot be had, Invalid (own-store) where the target is in the store, and StorageFull or Refused (no-permission,
+    target-failed) where the target cannot be written. With `delete`, other files that match the patterns go; a store's
+    own folder never does.
     """
     began = time.monotonic()
     matches = matcher(patterns)
+    _check_target(root, target)
     with contextlib.ExitStack() as ending:
+        ending.enter_context(_target_errors(target))
         if not root.read_only:
             ending.enter_context(root.session("get"))
-        found = root.manifests.entries(resolved.manifest)
-        entries = [_with_bytes(entry) for entry in found if matches(entry.path)]
+        entries = [_with_bytes(entry) for entry in _wanted(root, resolved, patterns, matches)]
         if not target.is_dir():
             _make_target(target)
         is_fresh = not any(target.iterdir())
@@ -100,11 +105,63 @@ def checkout(
     )
 
 
-def _with_bytes(entry: BlobEntry | ReferenceEntry) -> BlobEntry:
+def _wanted(
+    root: Root,
+    resolved: Resolved,
+    patterns: Sequence[str],
+    matches: Callable[[str], bool],
+) -> Iterator[Entry]:
+    if patterns and all(map(is_plain_path, patterns)):
+        # One file out of a million is looked up, not looked for; what is not a file may be a folder.
+        with contextlib.suppress(NotFound):
+            paths = sorted({entry_path(pattern.lstrip("/")) for pattern in patterns})
+            yield from [root.manifests.entry(resolved.manifest, path) for path in paths]
+            return
+    for entry in root.manifests.entries(resolved.manifest):
+        if matches(entry.path):
+            yield entry
+
+
+def _with_bytes(entry: Entry) -> BlobEntry:
+    _check_path(entry.path)
     if isinstance(entry, ReferenceEntry):
         message = f"{quoted(entry.path)} is a reference: its bytes are at {entry.uri!r}, not in this store"
         raise Invalid(message, code="is-a-reference")
     return entry
+
+
+def _check_path(path: str) -> None:
+    # It passed this gate when it was added; but a manifest may come from elsewhere, and this is where it is written.
+    try:
+        is_normal = entry_path(path) == path
+    except Invalid:
+        is_normal = False
+    if not is_normal:
+        message = f"the version has the path {quoted(path)}, which could lead out of a folder: nothing was written"
+        raise Corrupt(message, code="manifest-damaged")
+
+
+def _check_target(root: Root, target: Path) -> None:
+    where = target.resolve()
+    if root.path.resolve() in (where, *where.parents):
+        message = f"{str(target)!r} is the store's own folder, or in it: choose another place"
+        raise Invalid(message, code="own-store")
+
+
+@contextlib.contextmanager
+def _target_errors(target: Path) -> Iterator[None]:
+    """Turn what the system says of the target into the error that a caller can act on."""
+    try:
+        yield
+    except ArtstoreError:
+        raise
+    except OSError as error:
+        what = f" ({error.filename!r})" if error.filename else ""
+        message = f"{str(target)!r} cannot be written{what}: {error.strerror or error}. Nothing in the store is harmed"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise StorageFull(f"{message}; free some space there, then repeat", code="storage-full") from error
+        code = "no-permission" if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else "target-failed"
+        raise Refused(message, code=code) from error
 
 
 def _make_target(target: Path) -> None:
@@ -150,14 +207,24 @@ def _check_paths(target: Path, entries: Sequence[BlobEntry]) -> None:
 
 
 def _are_one(target: Path, twins: Sequence[str]) -> bool:
+    # What differs is tried alone, in a folder of its own: whole paths would be too long, and could be there.
+    parts = [twin.rstrip("/").split("/") for twin in twins]
+    names = next(set(alike) for alike in zip(*parts, strict=False) if len(set(alike)) > 1)
+    probe = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.probe"
+    written: list[str] = []
     with Target(target) as place:
-        place.go_to("", make=False)
-        probe = [f".artstore-probe-{twin.replace('/', '-')[-100:]}" for twin in twins[:2]]
-        place.write(probe[0], b"", replaces=False)
+        place.go_to(probe, make=True)
         try:
-            return place.status(probe[1]) is not None
+            for name in sorted(names):
+                if place.status(name) is not None:
+                    return True
+                place.write(name, b"", replaces=False)
+                written.append(name)
         finally:
-            place.remove(probe[0])
+            for name in written:
+                place.remove(name)
+            os.rmdir(target / probe)
+    return False
 
 
 def _write_all(
@@ -258,17 +325,23 @@ class _Writer:
     def _write_from(self, name: str, place: Place, *, replaces: bool) -> Literal["reflink", "hardlink", "copy"]:
         if place.is_whole:
             return self._write_whole(name, place)
-        data = read_exactly(self._pack(place.path), place.size, place.offset)
+        with reading(place):
+            data = read_exactly(self._pack(place.path), place.size, place.offset)
         if len(data) != place.size or blake3(data).digest() != place.digest:
             raise damaged(place, 0)
         self._target.write(name, data, replaces=replaces)
         return "copy"
 
     def _write_whole(self, name: str, place: Place) -> Literal["reflink", "hardlink", "copy"]:
-        source = os.open(place.path, _OPEN_FLAGS)
+        with reading(place):
+            source = os.open(place.path, _OPEN_FLAGS)
         try:
+            if not stat.S_ISREG(os.fstat(source).st_mode):
+                raise damaged(place, 0)
             if self._mode == "hardlink":
-                self._check(place, whole.measure(source))
+                with reading(place):
+                    found = whole.measure(source)
+                self._check(place, found)
                 self._link(name, place)
                 return "hardlink"
             with self._target.replacing(name) as (fd, _temporary):
@@ -278,7 +351,13 @@ class _Writer:
                 if self._mode == "reflink":
                     message = f"this file system cannot share the bytes of {name!r}: use the mode auto or copy"
                     raise Refused(message, code="no-reflink")
-                self._check(place, whole.copy_file(source, fd, limit=place.size))
+                try:
+                    found = whole.copy_file(source, fd, limit=place.size)
+                except Refused as error:
+                    if error.code != "unreadable":
+                        raise
+                    raise damaged(place, 0) from error
+                self._check(place, found)
             return "copy"
         finally:
             os.close(source)

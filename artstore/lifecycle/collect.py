@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +19,8 @@ import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
-from artstore.errors import Invalid
-from artstore.lifecycle.compact import compact, remove_covered
+from artstore.errors import Conflict, Invalid
+from artstore.lifecycle.compact import compact
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
@@ -87,8 +87,9 @@ def collect(
         tally = _Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
-        _flatten(root, marking, limit)
         marking.acquit()
+        # A session of the new epoch may have found the old form of what is flattened now, so it is freed another time.
+        _flatten(root, marking, current_epoch(root.path / "locks"))
         marking.free_manifests(limit)
         _tick(progress, "free")
         bin_ = _Bin(root, session, grace_s, tally)
@@ -103,8 +104,9 @@ def collect(
         _tick(progress, "compact")
         compacted = 0
         for project in root.catalog.projects():
-            compacted += compact(root, session, project, least=2)
-            remove_covered(root, project.name)
+            with contextlib.suppress(Conflict):
+                # A commit that is one of every so many is at it.
+                compacted += compact(root, session, project, least=2)
         return _report(
             root,
             began,
@@ -206,7 +208,7 @@ def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> Non
 
 def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     """Free packs that nothing needs, and write those anew that are mostly dead, or small and many."""
-    uses = marking.packs()
+    uses = _settled(root, marking, session)
     for use in uses:
         if use.live_blobs == 0:
             marking.forget_pack(use.id)
@@ -221,18 +223,36 @@ def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     for use in chosen:
         group.append(use)
         if sum(each.live_bytes for each in group) >= PACK_SIZE:
-            _write_anew(root, marking, session, bin_, group)
+            _replace(root, marking, session, bin_, group)
             group = []
     if group:
-        _write_anew(root, marking, session, bin_, group)
+        _replace(root, marking, session, bin_, group)
+
+
+def _settled(root: Root, marking: Marking, session: Session) -> list[PackUse]:
+    """The packs whose rows are all there: a live session may have noted a pack and not yet its blobs."""
+    noted = marking.pack_names()
+    alive = {about.get("id") for _epoch, about in live_sessions(root.path, but=session)}
+    return [use for use in marking.packs() if use.name in noted and use.name.partition("-")[0] not in alive]
 
 
 def _headers(use: PackUse) -> int:
     return packs.BLOCK * (use.live_blobs + 2)
 
 
-def _write_anew(root: Root, marking: Marking, session: Session, bin_: _Bin, group: list[PackUse]) -> None:
-    """Put what is needed of some packs into a new one. A pack with a damaged blob stays as it is, for `repair`."""
+def _replace(root: Root, marking: Marking, session: Session, bin_: _Bin, group: list[PackUse]) -> None:
+    for use in write_anew(root, session, group):
+        marking.forget_pack(use.id)
+        bin_.take(root.path / "packs" / use.name, f"packs/{use.name}")
+        bin_.count_repacked()
+
+
+def write_anew(root: Root, session: Session, group: Sequence[PackUse]) -> list[PackUse]:
+    """Put what is needed of some packs into a new one; answers which of them nothing needs now.
+
+    A pack with a damaged blob stays as it is, for `repair`.
+    """
+    marking = Marking(root.catalog)
     directory = root.path / "packs"
     pack = PackWriter(session.scratch() / f"{session.id}-{secrets.token_hex(4)}{packs.SUFFIX}")
     emptied: list[PackUse] = []
@@ -249,21 +269,18 @@ def _write_anew(root: Root, marking: Marking, session: Session, bin_: _Bin, grou
             sync_file(pack.fd)
         finally:
             pack.close()
-        if not emptied:
+        if not pack.members:
             os.unlink(pack.path)
-            return
+            return emptied
         publish(str(pack.path), str(directory / pack.path.name))
         sync_directory(directory)
     root.blobs.add_pack(pack.path.name, pack.size, pack.members, acquit=False)
-    for use in emptied:
-        marking.forget_pack(use.id)
-        bin_.take(directory / use.name, f"packs/{use.name}")
-        bin_.count_repacked()
+    return emptied
 
 
 def _verified_members(path: Path, members: list[tuple[Digest, int, int]]) -> Iterator[tuple[Digest, bytes | None]]:
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         yield from ((digest, None) for digest, _size, _offset in members)
         return

@@ -39,12 +39,15 @@ def compact_if_due(root: Root, session: Session, name: str, seq: int) -> None:
     if project is not None:
         with contextlib.suppress(Conflict):
             compact(root, session, project, least=EVERY // 2)
-            remove_covered(root, name)
 
 
 def compact(root: Root, session: Session, project: Project, *, least: int) -> int:
-    """Put the newest files of a log into one segment, if they are so many at least; answers how many there were."""
-    with Exclusive(root.path, "compact"):
+    """Put the newest files of a log into one segment, if they are so many at least; answers how many there were.
+
+    Raises Conflict (locked) if another process is at it.
+    """
+    with Exclusive(root.path, "compact"), storage_errors("compacting the log"):
+        _remove_covered(root, project.name)
         files = _newest(root.log.files(project.name))
         if len(files) < least:
             return 0
@@ -57,20 +60,19 @@ def compact(root: Root, session: Session, project: Project, *, least: int) -> in
             root.log.publish(project.name, files[0].first, files[-1].last, prepared)
         finally:
             prepared.close()
+        _remove_covered(root, project.name)
         return len(files)
 
 
-def remove_covered(root: Root, project: str) -> int:
-    """Unlink the files of a log whose transactions a segment holds too; answers how many."""
+def _remove_covered(root: Root, project: str) -> None:
+    """Unlink the files of a log whose transactions a segment holds too."""
     kept = {file.path for file in root.log.files(project)}
     covered = [file for file in root.log.all_files(project) if file.path not in kept]
-    with storage_errors("compacting the log"):
-        for file in covered:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(file.path)
-        if covered:
-            sync_directory(covered[0].path.parent)
-    return len(covered)
+    for file in covered:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file.path)
+    if covered:
+        sync_directory(covered[0].path.parent)
 
 
 def _newest(files: list[LogFile]) -> list[LogFile]:
@@ -90,7 +92,8 @@ def _newest(files: list[LogFile]) -> list[LogFile]:
 
 def _merge(root: Root, project: Project, files: list[LogFile]) -> tuple[Attachments, list[bytes]]:
     marking = Marking(root.catalog)
-    live = marking.live_manifests(project.id)
+    # Also what no version names any more, while it has rows: a session may be about to commit a difference to it.
+    live = marking.manifests_here()
     whole = marking.whole_digests()
     packs = marking.pack_names()
     transactions: list[bytes] = []

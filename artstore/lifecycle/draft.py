@@ -26,7 +26,8 @@ from artstore.storage.blobs import SMALL
 from artstore.storage.files import read_into, read_some
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
-from artstore.storage.stat_cache import Known, StatCache, stamp_of
+from artstore.storage.stat_cache import Findings, Known, StatCache, stamp_of
+from artstore.storage.whole import Stored
 
 TRIES: Final = 3
 """Reads of a file that changes meanwhile, before it is an error."""
@@ -40,13 +41,10 @@ _OPEN_FLAGS: Final = (
 
 
 class _Scanned(NamedTuple):
-    """A folder that was added, for the stat cache."""
+    """A folder that was added, with what the stat cache has not of it."""
 
-    folder: str
     prefix: str
-    files: dict[str, Known]
-    began_ns: int
-    is_news: bool
+    findings: Findings
 
 
 class Draft:
@@ -91,10 +89,10 @@ class Draft:
         """
         name = entry_path(source.name if path is None else path)
         try:
-            known = self._read(str(source))
+            known = self._read(str(source), name)
         except _Unreadable as problem:
             raise problem.typed(source) from problem
-        entry = BlobEntry(name, known.digest, known.stamp.size)
+        entry = BlobEntry(name, known.digest, known.size)
         self._add(entry, overwrite=overwrite)
         return entry
 
@@ -109,34 +107,37 @@ class Draft:
     def add_directory(self, folder: Path, prefix: str = "", *, skip_unreadable: bool = False) -> None:
         """Add every file below a folder.
 
-        Raises Invalid (not-a-folder), and Refused (unreadable) with all that could not be read, unless skip_unreadable:
-        then `skipped` has it.
+        Raises Invalid (not-a-folder, own-store), and Refused (unreadable) with all that could not be read, unless
+        skip_unreadable: then `skipped` has it.
         """
         if not folder.is_dir():
             message = f"{str(folder)!r} is not a folder"
             raise Invalid(message, code="not-a-folder")
+        if self.root.path.resolve() in (folder.resolve(), *folder.resolve().parents):
+            message = f"{str(folder)!r} is the store's own folder, or in it: `artstore backup` copies a store"
+            raise Invalid(message, code="own-store")
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
-        began_ns = time.time_ns()
         cache = self._usable_cache(where)
         scan = Scan(folder, store=self.root.path)
-        files: dict[str, Known] = {}
+        findings = Findings(where, time.time_ns())
         hits = 0
         for found in scan.files():
-            known = self._from_cache(found, cache)
+            known = _from_cache(found, cache)
             try:
                 if known is None:
-                    known = self._read(found.source)
+                    known = self._read(found.source, found.path)
                 else:
                     hits += 1
             except _Unreadable as problem:
                 scan.problem(found.source, problem.reason)
                 continue
-            files[found.path] = known
-            self._add(BlobEntry(start + found.path, known.digest, known.stamp.size), overwrite=False)
+            # The cache's own string: the new one of the same path is not kept.
+            findings.add(known.path, known.stamp, known.digest)
+            self._add(BlobEntry(start + known.path, known.digest, known.size), overwrite=False)
         self.empty_directories += scan.empty_directories
-        is_news = hits < len(files) or len(files) != len(cache.files)
-        self._scanned.append(_Scanned(where, start, files, began_ns, is_news))
+        if hits < len(findings.paths) or hits != len(cache.files):
+            self._scanned.append(_Scanned(start, findings))
         self.settle_problems(scan.problems, skip=skip_unreadable)
 
     def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:
@@ -189,16 +190,13 @@ class Draft:
 
     def save_stat_caches(self, manifest: Digest) -> None:
         """Let the next scan of the same folders skip what was hashed now, which the committed manifest holds."""
-        for scanned in self._scanned:
-            if not scanned.is_news:
-                continue
-            held = {
-                path: known
-                for path, known in scanned.files.items()
-                if isinstance(entry := self.entries.get(scanned.prefix + path), BlobEntry)
-                and entry.digest == known.digest
-            }
-            stat_cache.save(self.root.path, scanned.folder, manifest, held, hashed_from_ns=scanned.began_ns)
+        for prefix, findings in self._scanned:
+
+            def holds(path: str, digest: Digest, prefix: str = prefix) -> bool:
+                entry = self.entries.get(prefix + path)
+                return isinstance(entry, BlobEntry) and entry.digest == digest
+
+            stat_cache.save(self.root.path, manifest, findings, holds)
 
     def _add(self, entry: Entry, *, overwrite: bool) -> Entry:
         before = self.entries.get(entry.path)
@@ -222,22 +220,15 @@ class Draft:
             return StatCache(None, {})
         return cache
 
-    def _from_cache(self, found: Found, cache: StatCache) -> Known | None:
-        known = cache.files.get(found.path)
-        if known is None:
-            return None
-        try:
-            status = found.entry.stat()
-        except OSError:
-            return None
-        return known if known.stamp == stamp_of(status) else None
-
-    def _read(self, source: str) -> Known:
+    def _read(self, source: str, path: str) -> Known:
         """Store what a file holds, having made sure that it stood still meanwhile."""
         for _ in range(TRIES):
             try:
                 fd = os.open(source, _OPEN_FLAGS)
             except OSError as error:
+                if error.errno == errno.ENXIO:
+                    # So the system refuses a socket, and a device that nothing drives.
+                    raise _Unreadable(describe_kind(os.stat(source).st_mode), errno.EINVAL) from error
                 raise _Unreadable(error.strerror or str(error), error.errno) from error
             try:
                 before = os.fstat(fd)
@@ -245,14 +236,23 @@ class Draft:
                     raise _Unreadable(describe_kind(before.st_mode), errno.EINVAL)
                 size = before.st_size
                 if size > SMALL:
-                    stored = self.intake.take_file(fd, limit=size)
+                    stored = self._take_file(fd, size)
                     if stored.size == size and _stood_still(fd, before):
-                        return Known(stamp_of(before), stored.digest)
+                        return Known(path, stamp_of(before), stored.digest)
                 elif _read(fd, self.intake.slot(size + 1), size) == size and _stood_still(fd, before):
-                    return Known(stamp_of(before), self.intake.take_slot(size))
+                    return Known(path, stamp_of(before), self.intake.take_slot(size))
             finally:
                 os.close(fd)
         raise _Unreadable(f"it changed during each of {TRIES} tries to read it", errno.EAGAIN)
+
+    def _take_file(self, fd: int, size: int) -> Stored:
+        try:
+            return self.intake.take_file(fd, limit=size)
+        except Refused as error:
+            # Of the source, or of the store? Only the source's own failure may be left out.
+            if error.code != "unreadable":
+                raise
+            raise _Unreadable(error.message, errno.EIO) from error
 
     def _tick(self) -> None:
         if self._progress is not None and time.monotonic() - self._ticked > _TICK_S:
@@ -278,6 +278,17 @@ class _Unreadable(Exception):
         if self.number == errno.EAGAIN:
             return Conflict(message, code="file-changed")
         return Refused(message, code="unreadable")
+
+
+def _from_cache(found: Found, cache: StatCache) -> Known | None:
+    known = cache.files.get(found.path)
+    if known is None:
+        return None
+    try:
+        status = found.entry.stat()
+    except OSError:
+        return None
+    return known if known.stamp == stamp_of(status) else None
 
 
 def _read(fd: int, buffer: memoryview, size: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from artstore.errors import Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.draft import Draft
-from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, commit_draft
+from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import find_collection, resolve
 from artstore.model.names import LATEST, Reference, alias_name, collection_name, tag_name
@@ -75,7 +75,7 @@ def describe_version(root: Root, reference: Reference, text: str | None) -> Vers
     """Give a version another description."""
 
     def plan(_view: ProjectView, version: Version) -> list[Op]:
-        return [Describe(at_us=now_us(), nonce=nonce(), kind="version", target=version.id, text=text)]
+        return [Describe(at_us=now_us(), nonce=nonce(), kind="version", target=version.id, text=checked_text(text))]
 
     return _edit(root, reference, "describe", plan)
 
@@ -85,7 +85,7 @@ def describe_collection(root: Root, project: str, name: str, text: str | None) -
     _, _, found = find_collection(root, project, name)
 
     def plan(_view: ProjectView) -> list[Op]:
-        return [Describe(at_us=now_us(), nonce=nonce(), kind="collection", target=found.id, text=text)]
+        return [Describe(at_us=now_us(), nonce=nonce(), kind="collection", target=found.id, text=checked_text(text))]
 
     with root.session("describe") as session:
         commit(root, session, project, plan)

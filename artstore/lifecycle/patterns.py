@@ -6,9 +6,13 @@ paths out again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from artstore.errors import Invalid
+
+_SPECIAL: Final = re.compile(r"[*?\[\]\\]|^[!#]| $")
 
 
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
@@ -24,3 +28,8 @@ def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
         message = f"{', '.join(map(repr, patterns))} is not a pattern: {error}"
         raise Invalid(message, code="bad-pattern") from error
     return spec.match_file
+
+
+def is_plain_path(pattern: str) -> bool:
+    """Whether a pattern can mean one path alone: a slash inside anchors it, and nothing in it is a wildcard."""
+    return "/" in pattern.strip("/") and not pattern.endswith("/") and not _SPECIAL.search(pattern)

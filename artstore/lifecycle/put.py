@@ -63,14 +63,14 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         ttl_s: float | None = None,
         run: str | None = None,
     ) -> Label:
-        """Parse at the border. Raises Invalid (bad-name, bad-type, bad-alias, bad-metadata, bad-ttl)."""
+        """Parse at the border. Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl)."""
         check_ttl(ttl_s)
         return cls(
             project=project_name(project),
             name=collection_name(name),
             type=type_name(type),
             aliases=[alias for alias in dict.fromkeys(map(alias_name, aliases)) if alias != LATEST],
-            description=description,
+            description=checked_text(description),
             metadata=checked_metadata(metadata or {}),
             ttl_s=ttl_s,
             run=run,
@@ -92,12 +92,23 @@ class _Overtaken(Exception):
 def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """A deep copy through JSON. Raises Invalid (bad-metadata) for what JSON cannot say."""
     try:
-        copied = json.loads(json.dumps(dict(metadata), allow_nan=False))
+        # Through bytes, since a log has no place for text that is not Unicode.
+        copied = json.loads(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the metadata is not JSON: {error}"
         raise Invalid(message, code="bad-metadata") from error
     assert isinstance(copied, dict)
     return copied
+
+
+def checked_text(text: str | None) -> str | None:
+    """The text of a description, if it can be written. Raises Invalid (bad-description)."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        message = f"the description is not valid UTF-8: {error.object[error.start : error.end]!a}"
+        raise Invalid(message, code="bad-description") from error
+    return text
 
 
 def check_ttl(ttl_s: float | None) -> None:
@@ -168,9 +179,12 @@ def _add_sources(
         own = source.absolute().name
         inside = f"{folder}/{own}" if folder else own
         if source.is_dir():
-            draft.add_directory(source, folder if len(sources) == 1 else inside, skip_unreadable=skip_unreadable)
+            # Problems are settled below, so that those of all sources are named.
+            draft.add_directory(source, folder if len(sources) == 1 else inside, skip_unreadable=True)
         else:
             draft.add_file(source, inside)
+    problems, draft.skipped = draft.skipped, []
+    draft.settle_problems(problems, skip=skip_unreadable)
 
 
 def _foresee(draft: Draft, label: Label) -> tuple[VersionInfo | None, list[str]]:

@@ -17,6 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Corrupt, NotFound
+from artstore.lifecycle.collect import write_anew
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import RepairReport
 from artstore.model.digest import Digest
@@ -52,6 +53,7 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
         if not broken:
             catch_up(root, thorough=True)
         marking = Marking(root.catalog)
+        mended += _mend_packs(root, session)
         missing = dict(marking.missing())
         with Intake(root, session) as intake:
             for data_of in (_from_trash(root), _from_packs(root), *map(_from_path, sources)):
@@ -61,6 +63,24 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
                         del missing[candidate.digest]
             intake.settle()
         return RepairReport(mended=mended, still_damaged=[*broken, *(str(digest) for digest, _ in marking.missing())])
+
+
+def _mend_packs(root: Root, session: Session) -> list[str]:
+    """Write packs anew whose headers are damaged, and forget those that are gone; answers which."""
+    marking = Marking(root.catalog)
+    mended: list[str] = []
+    for use in marking.packs():
+        path = root.path / "packs" / use.name
+        is_file = path.is_file() and not path.is_symlink()
+        if (is_file and packs.is_intact(path)) or (is_file and not write_anew(root, session, [use])):
+            continue
+        marking.forget_pack(use.id)
+        if os.path.lexists(path):
+            with storage_errors("putting a damaged pack aside"):
+                os.replace(path, root.path / "quarantine" / f"{time.time_ns()}-{use.name}")
+                sync_directory(path.parent)
+        mended.append(f"packs/{use.name}")
+    return mended
 
 
 class _Candidate(msgspec.Struct, frozen=True):

@@ -94,8 +94,14 @@ class Scan:
         if not entries:
             self.empty_directories += 1
         ignores = folder.ignores
-        if any(entry.name == IGNORE_FILE for entry in entries):
-            ignores = (*ignores, (folder.prefix, _read_patterns(folder.source)))
+        ignoring = next((entry for entry in entries if entry.name == IGNORE_FILE), None)
+        if ignoring is not None:
+            try:
+                ignores = (*ignores, (folder.prefix, _read_patterns(ignoring)))
+            except (OSError, ValueError) as error:
+                # What it would have left out is not known, so nothing of this folder is taken.
+                self.problem(ignoring.path, getattr(error, "strerror", None) or str(error))
+                return
         for entry in entries:
             try:
                 found = self._visit(entry, folder, ignores, below)
@@ -108,7 +114,7 @@ class Scan:
                     yield found
 
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
-        if entry.name == STORE_FOLDER:
+        if entry.name == STORE_FOLDER and entry.is_dir():
             return None
         path = entry_path(folder.prefix + entry.name)
         is_directory = entry.is_dir()
@@ -149,11 +155,14 @@ def describe_kind(mode: int) -> str:
     return next((f"it is {words}, not a file" for test, words in kinds if test(mode)), "it is not a file")
 
 
-def _read_patterns(folder: str) -> GitIgnoreSpec:
+def _read_patterns(entry: os.DirEntry[str]) -> GitIgnoreSpec:
     # Loaded only where there is such a file: it takes 30 ms.
     import pathspec  # noqa: PLC0415
 
-    lines: Any = Path(folder, IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    if not entry.is_file():
+        # Opening a pipe would wait for somebody who writes to it.
+        raise ValueError(_kind(entry))
+    lines: Any = Path(entry.path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     return pathspec.GitIgnoreSpec.from_lines(lines)
 
 

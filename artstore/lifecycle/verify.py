@@ -43,6 +43,7 @@ from artstore.storage.root import Root
 THREADS: Final = 2
 _BATCH: Final = 2_000
 _MMAP_FROM: Final = 16 << 20
+_OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class _Checked(NamedTuple):
@@ -241,7 +242,7 @@ def _check_batch(batch: Sequence[Place], *, fast: bool) -> _Checked:
     size = 0
     for path, places in groupby(batch, key=lambda place: place.path):
         try:
-            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+            fd = os.open(path, _OPEN_FLAGS)
         except OSError:
             damaged += places
             continue
@@ -293,11 +294,11 @@ def _quarantine(root: Root, damaged: Sequence[Place]) -> list[Problem]:
             continue
         with storage_errors("putting damaged bytes aside"):
             target = root.path / "quarantine" / f"{time.time_ns()}-{place.digest.hex()}"
-            with contextlib.suppress(FileNotFoundError):
-                if place.is_whole:
+            if place.is_whole:
+                with contextlib.suppress(FileNotFoundError):
                     os.replace(place.path, target)
-                else:
-                    _copy_out(place, target)
+            else:
+                _copy_out(place, target)
             sync_directory(target.parent)
         marking.forget_place(place.digest, root.blobs.pack_number(place))
     if damaged and not root.read_only:
@@ -307,8 +308,13 @@ def _quarantine(root: Root, damaged: Sequence[Place]) -> list[Problem]:
 
 
 def _copy_out(place: Place, target: Path) -> None:
-    fd = os.open(place.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        target.write_bytes(read_exactly(fd, place.size, place.offset))
-    finally:
-        os.close(fd)
+        fd = os.open(place.path, _OPEN_FLAGS)
+        try:
+            data = read_exactly(fd, place.size, place.offset)
+        finally:
+            os.close(fd)
+    except OSError:
+        # It is gone, no file, or the disk gives nothing back: there is nothing to put aside.
+        return
+    target.write_bytes(data)

@@ -25,6 +25,8 @@ from artstore.storage.sessions import Session
 PACK_SIZE: Final = 64 << 20
 """Bytes after which the next pack is begun."""
 BUFFER: Final = 4 << 20
+REMEMBERED: Final = 200_000
+"""Row numbers that are kept in memory, where a look-up would cost more."""
 _ZEROS: Final = bytes(BLOCK)
 
 
@@ -61,7 +63,7 @@ class Gatherer:
         self.packs: list[str] = []
         """Names of the packs made."""
         self.ids: Ids = {}
-        """Row numbers of the blobs in them."""
+        """Row numbers of the blobs in them, of the first REMEMBERED."""
         self._directory = root.path / "packs"
         self._blobs: Blobs = root.blobs
         self._session = session
@@ -139,7 +141,9 @@ class Gatherer:
         while self._unnoted and (wait or self._unnoted[0][1].done()):
             pack, published = self._unnoted.pop(0)
             published.result()
-            self.ids.update(self._blobs.add_pack(pack.path.name, pack.size, pack.members))
+            ids = self._blobs.add_pack(pack.path.name, pack.size, pack.members)
+            if len(self.ids) < REMEMBERED:
+                self.ids.update(ids)
 
     def _write(self, batch: _Batch, news: list[_Small]) -> None:
         if self._pack is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from artstore.errors import Refused
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.blobs import SMALL, Ids
@@ -103,7 +104,10 @@ class Intake:
         Raises Refused (unreadable) where the source, not the store, fails.
         """
         if not self._keep:
-            stored = whole.measure(source)
+            try:
+                stored = whole.measure(source)
+            except OSError as error:
+                raise Refused(error.strerror or str(error), code="unreadable") from error
             self._is_new(stored)
             return stored
         return self._take_large(lambda target: whole.store(source, target, limit=limit))

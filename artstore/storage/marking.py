@@ -111,8 +111,13 @@ class Marking:
     def free_manifests(self, epoch: int) -> None:
         """Forget the manifests that were condemned up to an epoch, whose sessions have all ended."""
         with self._catalog.write():
-            # Nobody may find one that has lost some of its rows.
-            self._catalog.execute("UPDATE manifest SET digest = NULL WHERE condemned <= ?", (epoch,))
+            # Nobody may find one that has lost some of its rows, and what stays keeps what it is built on.
+            self._catalog.execute(
+                "WITH RECURSIVE kept (id) AS (SELECT id FROM manifest WHERE condemned IS NULL OR condemned > ?1 "
+                "UNION SELECT base FROM manifest JOIN kept USING (id) WHERE base IS NOT NULL) "
+                "UPDATE manifest SET digest = NULL WHERE condemned <= ?1 AND id NOT IN kept",
+                (epoch,),
+            )
         gone = self._catalog.rows(
             "SELECT id FROM manifest WHERE digest IS NULL AND condemned <= ? ORDER BY id", (epoch,)
         )
@@ -217,6 +222,10 @@ class Marking:
                 "AND id NOT IN (SELECT blob FROM stored) ORDER BY digest",
             )
         return [(Digest(digest), size) for digest, size in rows]
+
+    def manifests_here(self) -> set[Digest]:
+        """The manifests that have rows, whether a version names them or not."""
+        return {Digest(digest) for (digest,) in self._catalog.rows("SELECT digest FROM manifest WHERE digest IS NOT NULL")}
 
     def live_manifests(self, project: int | None = None) -> set[Digest]:
         """The manifests that live versions name, of one project or all."""

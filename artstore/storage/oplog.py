@@ -132,10 +132,14 @@ class OpLog:
     def all_files(self, project: str) -> list[LogFile]:
         """Every file of a log, in no order."""
         directory = self._ops / project
+        names: set[str] = set()
         with contextlib.suppress(FileNotFoundError):
-            names = ((name, _NAME.match(name)) for name in os.listdir(directory))
-            return [LogFile(int(m[1]), int(m[2] or m[1]), directory / name) for name, m in names if m]
-        return []
+            # A folder is read piece by piece: beside a compaction one reading may have missed the new segment and what
+            # it took the place of as well. Two that agree have not.
+            while (again := set(os.listdir(directory))) != names:
+                names = again
+        matches = ((name, _NAME.match(name)) for name in names)
+        return [LogFile(int(m[1]), int(m[2] or m[1]), directory / name) for name, m in matches if m]
 
     def last(self, project: str) -> int:
         """The seq of the newest transaction; 0 if there is none."""
@@ -147,8 +151,11 @@ class OpLog:
         Raises Corrupt (log-gap) where one is missing and later ones are there.
         """
         expected = after + 1
+        last = after
         files = iter(self.files(project))
         while (file := next(files, None)) is not None:
+            # What is committed after the files were listed is for whoever asks next.
+            last = max(last, file.last)
             if file.last < expected:
                 continue
             if file.first > expected:
@@ -165,7 +172,7 @@ class OpLog:
                     yield seq, transaction, attachments
                     attachments = Attachments()
                     expected += 1
-        if self.last(project) >= expected:
+        if last >= expected:
             message = (
                 f"transaction {expected} of the log of project {project!r} is missing, and later ones are there. "
                 "Run `artstore repair`"

@@ -127,7 +127,7 @@ def members(path: Path) -> Iterator[Member]:
         at = 0
         while True:
             head = read_exactly(fd, BLOCK, at)
-            if head == bytes(BLOCK):
+            if head == bytes(BLOCK) and at + len(_END) == end:
                 return
             member = _parse(head, at, path)
             if member.offset + member.size > end:
@@ -137,6 +137,16 @@ def members(path: Path) -> Iterator[Member]:
             at = member.offset + member.size + (-member.size % BLOCK)
     finally:
         os.close(fd)
+
+
+def is_intact(path: Path) -> bool:
+    """Whether the headers of a pack lead from its first blob to its end; the blobs themselves are not read."""
+    try:
+        for _member in members(path):
+            pass
+    except (Corrupt, OSError):
+        return False
+    return True
 
 
 def _parse(head: bytes, at: int, path: Path) -> Member:

@@ -30,11 +30,13 @@ from artstore.storage.database import file_system, is_network
 from artstore.storage.files import make_directory, storage_errors, sync_directory, write_file
 from artstore.storage.manifests import Manifests
 from artstore.storage.oplog import OpLog
-from artstore.storage.sessions import Session
+from artstore.storage.sessions import Exclusive, Session
 
 FORMAT: Final = 1
 _FORMAT_FILE: Final = "format.json"
 _FOLDERS: Final = ("ops", "blobs", "packs", "stat_cache", "locks", "tmp", "trash", "quarantine")
+_UNFINISHED: Final = (FILE_NAME, *(f"{FILE_NAME}-{end}" for end in ("wal", "shm", "journal")))
+"""What a killed `create` may leave besides: a folder that has only this can still be made a store."""
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,8 @@ class Root:
     def create(cls, path: Path, *, single_host: bool = False) -> Root:
         """Make a store in a folder that is empty or not there yet.
 
-        Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused (network-file-system) unless single_host.
+        Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused (network-file-system) unless
+        single_host.
         """
         with storage_errors(f"making a store in {str(path)!r}"):
             there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
@@ -80,7 +83,7 @@ class Root:
             if (path / _FORMAT_FILE).exists():
                 message = f"{str(path)!r} is a store already: use it as it is"
                 raise Conflict(message, code="already-a-store")
-            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"})
+            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, *_UNFINISHED})
             if strangers:
                 message = f"{str(path)!r} is not empty (it has {strangers[0]!r}): name a folder of the store's own"
                 raise Conflict(message, code="not-empty")
@@ -93,6 +96,10 @@ class Root:
                 raise Refused(message, code="network-file-system")
             for name in _FOLDERS:
                 make_directory(path / name)
+        with Exclusive(path, "init"), storage_errors(f"making a store in {str(path)!r}"):
+            if (path / _FORMAT_FILE).exists():
+                message = f"{str(path)!r} was made a store just now: use it as it is"
+                raise Conflict(message, code="already-a-store")
             catalog = Catalog(path, read_only=False)
             catalog.create()
             catalog.close()

@@ -10,42 +10,45 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from array import array
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from itertools import compress, islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, TypeVar
 
 import msgspec
+from xxhash import xxh3_64, xxh3_64_digest
 
 from artstore.model.digest import SIZE, Digest
 
+T = TypeVar("T")
+
 MARGIN_NS: Final = 2_000_000_000
-_FORMAT: Final = 1
+_MAGIC: Final = b"artstore-stat 1\n"
+# The magic, the manifest's digest, how many files; then their stamps, digests and paths, and the XXH3-64 of all of it.
+_HEAD: Final = struct.Struct(f"={len(_MAGIC)}s{SIZE}sQ")
+_SUM_SIZE: Final = 8
+_BETWEEN: Final = "\n"
+"""Between paths, which have no control characters."""
+_AT_ONCE: Final = 20_000
+# Device and inode without a sign: overlay, CephFS and FUSE use the upper bits. Dates before 1970 have one.
+_STAMP: Final = struct.Struct("=QQqqq")
+
+Stamp = bytes
+"""What tells a file from a changed one: device, inode, size, mtime and ctime in nanoseconds, packed: a million fit."""
 
 
-class Stamp(NamedTuple):
-    """What tells a file from a changed one."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A file that was hashed."""
 
+    path: str
     stamp: Stamp
     digest: Digest
 
-
-class _Saved(msgspec.Struct, array_like=True):
-    format: int
-    manifest: bytes
-    paths: list[str]
-    digests: bytes
-    numbers: bytes
-    """Five signed 64 bit numbers for each path, in this machine's order of bytes."""
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(_STAMP.unpack(self.stamp)[2])
 
 
 class StatCache:
@@ -57,45 +60,86 @@ class StatCache:
         self.files = files
 
 
+class Findings:
+    """What a scan found below a folder, to be kept for the next one."""
+
+    def __init__(self, folder: str, began_ns: int) -> None:
+        self.folder = folder
+        self.began_ns = began_ns
+        """When the scan began, in nanoseconds since 1970: no file was hashed before."""
+        self.paths: list[str] = []
+        self.digests: list[Digest] = []
+        self.stamps = bytearray()
+
+    def add(self, path: str, stamp: Stamp, digest: Digest) -> None:
+        """Note a file."""
+        self.paths.append(path)
+        self.digests.append(digest)
+        self.stamps += stamp
+
+
 def stamp_of(status: os.stat_result) -> Stamp:
     """The stamp of a file."""
-    return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _STAMP.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def load(root: Path, folder: str) -> StatCache:
     """What is known below a folder; nothing, if the cache is lost or cannot be read."""
     try:
-        saved = msgspec.msgpack.decode(_file(root, folder).read_bytes(), type=_Saved)
-        numbers = array("q")
-        numbers.frombytes(saved.numbers)
-    except (OSError, msgspec.MsgspecError, ValueError):
+        data = _file(root, folder).read_bytes()
+    except OSError:
         return StatCache(None, {})
-    if saved.format != _FORMAT or len(numbers) != 5 * len(saved.paths) or len(saved.digests) != SIZE * len(saved.paths):
+    if len(data) < _HEAD.size + _SUM_SIZE or xxh3_64_digest(memoryview(data)[:-_SUM_SIZE]) != data[-_SUM_SIZE:]:
         return StatCache(None, {})
-    stamps = map(Stamp._make, zip(*(numbers[i::5] for i in range(5)), strict=True))
-    digests = (Digest(saved.digests[at : at + SIZE]) for at in range(0, len(saved.digests), SIZE))
-    return StatCache(Digest(saved.manifest), dict(zip(saved.paths, map(Known, stamps, digests), strict=True)))
-
-
-def save(root: Path, folder: str, manifest: Digest, files: dict[str, Known], *, hashed_from_ns: int) -> None:
-    """Keep what was found below a folder by a scan that began at this time. Never fails: it is only a cache."""
-    newest = hashed_from_ns - MARGIN_NS
-    # Overlay, CephFS and FUSE have inodes beyond what `numbers` can hold: these files are hashed each time.
-    settled = {
-        path: known for path, known in files.items() if max(known.stamp[3:]) < newest and max(known.stamp) < 1 << 63
+    magic, manifest, count = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        return StatCache(None, {})
+    width = _STAMP.size
+    stamps = _HEAD.size
+    digests = stamps + width * count
+    paths = data[digests + SIZE * count : -_SUM_SIZE].decode().split(_BETWEEN) if count else []
+    files = {
+        path: Known(
+            path,
+            data[stamps + at * width : stamps + at * width + width],
+            Digest(data[digests + at * SIZE : digests + at * SIZE + SIZE]),
+        )
+        for at, path in enumerate(paths)
     }
-    numbers = array("q", [number for known in settled.values() for number in known.stamp])
-    saved: Any = _Saved(
-        format=_FORMAT,
-        manifest=manifest,
-        paths=list(settled),
-        digests=b"".join(known.digest for known in settled.values()),
-        numbers=numbers.tobytes(),
+    return StatCache(Digest(manifest), files)
+
+
+def save(root: Path, manifest: Digest, findings: Findings, holds: Callable[[str, Digest], bool]) -> None:
+    """Keep what was found, as far as the manifest holds it. Never fails: it is only a cache."""
+    newest = findings.began_ns - MARGIN_NS
+    width = _STAMP.size
+    stamps = memoryview(findings.stamps)
+    chosen = bytearray(
+        stamp[3] < newest and stamp[4] < newest and holds(path, digest)
+        for stamp, path, digest in zip(_STAMP.iter_unpack(stamps), findings.paths, findings.digests, strict=True)
     )
-    target = _file(root, folder)
+    target = _file(root, findings.folder)
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
     with contextlib.suppress(OSError):
-        temporary.write_bytes(msgspec.msgpack.encode(saved, enc_hook=bytes))
+        with temporary.open("wb") as file:
+            hasher = xxh3_64()
+
+            def write(data: bytes) -> None:
+                hasher.update(data)
+                file.write(data)
+
+            write(_HEAD.pack(_MAGIC, manifest, sum(chosen)))
+            # In pieces: a second copy of a million paths is more than the memory that there is for it.
+            each = (stamps[at : at + width] for at in range(0, len(stamps), width))
+            for some in _batches(compress(each, chosen)):
+                write(b"".join(some))
+            for digests in _batches(compress(findings.digests, chosen)):
+                write(b"".join(digests))
+            separator = ""
+            for paths in _batches(compress(findings.paths, chosen)):
+                write(f"{separator}{_BETWEEN.join(paths)}".encode())
+                separator = _BETWEEN
+            file.write(hasher.digest())
         os.replace(temporary, target)
 
 
@@ -104,6 +148,12 @@ def forget(root: Path) -> None:
     for path in (root / "stat_cache").iterdir():
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _AT_ONCE)):
+        yield batch
 
 
 def _file(root: Path, folder: str) -> Path:

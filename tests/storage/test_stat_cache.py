@@ -1,0 +1,152 @@
+"""The stat cache: it may only skip hashing, and only where nothing can have changed."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artstore.model.digest import Digest
+from artstore.storage import stat_cache
+from artstore.storage.stat_cache import MARGIN_NS, Findings, Known, Stamp, forget, load, stamp_of
+
+NOW = 10**18
+OLD = NOW - MARGIN_NS - 1
+MANIFEST = Digest.of(b"manifest")
+
+
+def stamp(*, mtime_ns: int = OLD, ctime_ns: int = OLD, inode: int = 2) -> Stamp:
+    return struct.pack("=QQqqq", 1, inode, 3, mtime_ns, ctime_ns)
+
+
+def save(place: Path, folder: str, stamps: dict[str, Stamp]) -> None:
+    findings = Findings(folder, NOW)
+    for path, each in stamps.items():
+        findings.add(path, each, Digest.of(path.encode()))
+    stat_cache.save(place, MANIFEST, findings, lambda _path, _digest: True)
+
+
+def known(stamps: dict[str, Stamp]) -> dict[str, Known]:
+    return {path: Known(path, each, Digest.of(path.encode())) for path, each in stamps.items()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "stat_cache").mkdir()
+    return tmp_path
+
+
+def kept(place: Path, stamps: dict[str, Stamp]) -> dict[str, Known]:
+    save(place, "/data", stamps)
+    return load(place, "/data").files
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+        st.tuples(*[st.integers(0, 2**63 - 1)] * 3, *[st.integers(-(2**62), OLD)] * 2),
+    ),
+)
+def test_what_was_hashed_is_known_again(
+    tmp_path_factory: pytest.TempPathFactory, stamps: dict[str, tuple[int, int, int, int, int]]
+) -> None:
+    """Dates before 1970 included: unpacked archives have them."""
+    place = tmp_path_factory.mktemp("cache")
+    (place / "stat_cache").mkdir()
+    packed = {path: struct.pack("=QQqqq", *numbers) for path, numbers in stamps.items()}
+
+    assert known(packed) == kept(place, packed)
+    assert load(place, "/data").manifest == MANIFEST
+
+
+@pytest.mark.parametrize("young", ["mtime_ns", "ctime_ns"])
+@pytest.mark.parametrize("age_ns", [0, MARGIN_NS, -(10**18)])
+def test_a_file_that_was_just_written_is_hashed_again(place: Path, young: str, age_ns: int) -> None:
+    """It could change once more within the same tick of its time stamps, and no stat would show it."""
+    assert kept(place, {"young": stamp(**{young: NOW - age_ns}), "old": stamp()}) == known({"old": stamp()})
+
+
+def test_an_inode_number_beyond_63_bits_is_like_any_other(place: Path) -> None:
+    """Overlay, CephFS and FUSE use the upper bits. The put is committed by then: it must not fail."""
+    assert kept(place, {"large": stamp(inode=2**64 - 5)}) == known({"large": stamp(inode=2**64 - 5)})
+
+
+def test_what_the_manifest_does_not_hold_is_not_kept(place: Path) -> None:
+    """It was removed from the draft: nothing keeps its bytes, and the next put would take them for stored."""
+    findings = Findings("/data", NOW)
+    findings.add("held", stamp(), Digest.of(b"held"))
+    findings.add("removed", stamp(), Digest.of(b"removed"))
+    stat_cache.save(place, MANIFEST, findings, lambda path, _digest: path == "held")
+
+    assert known({"held": stamp()}) == load(place, "/data").files
+
+
+@pytest.mark.parametrize("change", ["content", "time restored", "replaced", "longer"])
+def test_every_way_to_change_a_file_changes_its_stamp(tmp_path: Path, change: str) -> None:
+    """`touch -r` and `rsync -t` restore the mtime; the ctime cannot be set back."""
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    before = file.stat()
+    first = stamp_of(before)
+    if change == "replaced":
+        (tmp_path / "new").write_bytes(b"new")
+        os.utime(tmp_path / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (tmp_path / "new").rename(file)
+    else:
+        file.write_bytes(b"longer" if change == "longer" else b"new")
+        if change == "time restored":
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert first != stamp_of(file.stat())
+
+
+@pytest.mark.parametrize("size", [0, 1, 50, -1, -9])
+def test_a_damaged_cache_is_an_empty_one(place: Path, size: int) -> None:
+    """It is never a reason to fail, nor to believe half of it."""
+    kept(place, {"a": stamp(), "b": stamp()})
+    (file,) = (place / "stat_cache").iterdir()
+    file.write_bytes(file.read_bytes()[:size])
+
+    assert ({}, None) == (load(place, "/data").files, load(place, "/data").manifest)
+
+
+def test_a_flipped_bit_makes_an_empty_cache(place: Path) -> None:
+    """A wrong digest from here would be committed as a file's, and name bytes that are nowhere."""
+    kept(place, {"a": stamp(), "b": stamp()})
+    (file,) = (place / "stat_cache").iterdir()
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        assert load(place, "/data").files == {}
+
+
+def test_folders_do_not_share_what_they_know(place: Path) -> None:
+    kept(place, {"a": stamp()})
+
+    assert load(place, "/data/").files == {}
+    assert load(place, "/other").files == {}
+
+
+def test_a_name_that_is_not_utf8_can_be_a_folder_s(place: Path) -> None:
+    folder = os.fsdecode(b"/caf\xe9")
+    save(place, folder, {"a": stamp()})
+
+    assert load(place, folder).files == known({"a": stamp()})
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    save(tmp_path / "missing", "/data", {"a": stamp()})
+
+    assert load(tmp_path / "missing", "/data").files == {}
+
+
+def test_all_of_it_can_be_forgotten(place: Path) -> None:
+    """`repair` and `rebuild` find that bytes are gone: to skip hashing would skip storing them again."""
+    kept(place, {"a": stamp()})
+    forget(place)
+
+    assert (load(place, "/data").files, list((place / "stat_cache").iterdir())) == ({}, [])
