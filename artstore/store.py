@@ -91,7 +91,7 @@ class Store:
         """Make the catalog of a store anew from its log and its blobs, whatever became of the old one."""
         root = Root(path.absolute())
         try:
-            return rebuild(root)
+            return root.with_reserve(lambda: rebuild(root))
         finally:
             root.close()
 
@@ -358,7 +358,7 @@ class Store:
         if _is_name_alone(reference):
             message = f"{reference!r} does not say which version to delete: write {reference}:latest or {reference}:vN"
             raise Invalid(message, code="bad-reference")
-        return labels.delete(self._current(), parsed, force=force)
+        return self._root.with_reserve(lambda: labels.delete(self._current(), parsed, force=force))
 
     # Runs.
 
@@ -435,7 +435,9 @@ class Store:
         progress: Progress | None = None,
     ) -> GcReport:
         """Free what nothing needs, by way of the trash, or at once where the grace is 0. Raises Conflict (locked)."""
-        return collect(self._root, dry_run=dry_run, grace_s=grace_s, progress=progress)
+        return self._root.with_reserve(
+            lambda: collect(self._root, dry_run=dry_run, grace_s=grace_s, progress=progress),
+        )
 
     def prune(
         self,
@@ -455,10 +457,12 @@ class Store:
         """
         rules = policy(keep_last=keep_last, keep_best=keep_best, keep_within_s=keep_within_s)
         references = [Reference.parse(name, project=project) for name in names]
-        return prune(self._current(), [(each.project, each.collection) for each in references], rules, dry_run=dry_run)
+        collections = [(each.project, each.collection) for each in references]
+        return self._root.with_reserve(lambda: prune(self._current(), collections, rules, dry_run=dry_run))
 
     def _current(self) -> Root:
         """The root, with a catalog that follows the log."""
+        self._root.reconsider()
         catch_up(self._root)
         return self._root
 

@@ -21,12 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from artstore.errors import Conflict, Refused
+from artstore.errors import Conflict, Corrupt, Refused
 from artstore.lifecycle.backup_target import check_not_diverged, check_target, finish, lay_out
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import BackupReport
 from artstore.model.digest import Digest
-from artstore.storage import whole
+from artstore.storage import packs, whole
+from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import Catalog
 from artstore.storage.files import (
     READ_ONLY_MODE,
@@ -38,7 +39,7 @@ from artstore.storage.files import (
     sync_file,
 )
 from artstore.storage.marking import Marking
-from artstore.storage.oplog import LogFile
+from artstore.storage.oplog import LogFile, read
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_epoch, live_sessions
 
@@ -118,6 +119,8 @@ class _Copy:
         self._logs: list[tuple[Path, Path]] = []
         self._epoch = 0
         self._done: dict[str, _Done] = {}
+        self._newer_packs: set[str] = set()
+        """Those that the log names behind what the catalog has folded."""
         self.missing: list[str] = []
         """What the store itself has lost."""
 
@@ -137,12 +140,14 @@ class _Copy:
             # Not before the catalog: no row of it was condemned in a later epoch.
             self._epoch = current_epoch(self._root.path / "locks")
             self.missing = []
+            self._newer_packs = set()
             self._logs = [pair for project in self._root.log.projects() for pair in self._stage_log(project)]
             self._copy_bytes()
             named = _named(self._catalog)
             absent = [name for name in named if not os.path.exists(self._target / name)]
             if not absent or self._is_lost(absent):
                 self.missing += [named[name] for name in absent]
+                self._complete_catalog()
                 return
         message = (
             "the store was collected all the while, so that no moment of it could be kept: repeat when `gc` is done"
@@ -166,6 +171,21 @@ class _Copy:
         if self._epoch > current_epoch(self._target / "locks"):
             begin_epoch(self._target / "locks", self._epoch)
 
+    def _complete_catalog(self) -> None:
+        """Make the packs known that became known while the catalog was copied, or after it.
+
+        The log may not say all of it: a pack that was written anew since is in no transaction.
+        """
+        blobs = Blobs(self._target, self._catalog)
+        named = Marking(self._catalog).pack_names()
+        for name in sorted(done.name for done in self._done.values() if done.name.startswith("packs/")):
+            path = self._target / name
+            # One whose name is known may still lack rows: they come in several steps, before an op names the pack.
+            if path.exists() and (path.name not in named or path.name in self._newer_packs):
+                # What of it cannot be read is found by `verify`, as it would be in the store.
+                with contextlib.suppress(Corrupt):
+                    blobs.add_pack(path.name, path.stat().st_size, list(packs.members(path)), acquit=False)
+
     def _stage_log(self, project: str) -> Iterator[tuple[Path, Path]]:
         """Copy the files of a log as they stand together at one time; answers each with the place it is to have."""
         known = self._catalog.project(project)
@@ -183,10 +203,15 @@ class _Copy:
                 self.missing.append(f"ops/{project}/{gap:012d}")
             for file, (done, path) in staged.items():
                 self._note(done)
+                place = self._target / done.name
                 if done.how in {"gone", "unreadable"}:
                     self.missing.append(done.name)
-                elif done.how != "kept":
-                    yield path, self._target / "ops" / project / file.path.name
+                    continue
+                if file.last > last:
+                    with contextlib.suppress(Corrupt):
+                        self._newer_packs.update(read(place if done.how == "kept" else path).attachments.packs)
+                if done.how != "kept":
+                    yield path, place
             return
 
     def _stage(self, file: LogFile, place: Path) -> tuple[_Done, Path]:

@@ -80,8 +80,7 @@ def checkout(
     _check_target(root, target)
     with contextlib.ExitStack() as ending:
         ending.enter_context(_target_errors(target))
-        if not root.read_only:
-            ending.enter_context(root.session("get"))
+        ending.enter_context(root.reading("get"))
         entries = [_with_bytes(entry) for entry in _wanted(root, resolved, patterns, matches)]
         if not target.is_dir():
             _make_target(target)
@@ -170,9 +169,6 @@ def _make_target(target: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         message = f"{str(target)!r} is not a folder: choose another place"
         raise PathCollision(message, code="not-a-folder") from error
-    except OSError as error:
-        message = f"the folder {str(target)!r} cannot be made: {error.strerror}"
-        raise Refused(message, code="no-permission") from error
 
 
 def _preflight(top: Path, entries: Iterable[BlobEntry]) -> None:
@@ -186,7 +182,7 @@ def _preflight(top: Path, entries: Iterable[BlobEntry]) -> None:
                 in_the_way.append(collision.message)
                 continue
             if status is not None and stat.S_ISDIR(status.st_mode):
-                in_the_way.append(f"{quoted(str(top / folder / name))} is a folder, and a file in the version")
+                in_the_way.append(f"{str(top / folder / name)!r} is a folder, and a file in the version")
     if in_the_way:
         found = list(dict.fromkeys(in_the_way))
         more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

@@ -19,14 +19,14 @@ import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
-from artstore.errors import Conflict, Invalid
+from artstore.errors import Conflict, Invalid, StorageFull
 from artstore.lifecycle.compact import compact
 from artstore.lifecycle.progress import Progress, Tick
-from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
-from artstore.storage import packs, whole
+from artstore.storage import packs, reserve, whole
 from artstore.storage.files import (
     make_directory,
     publish,
@@ -87,6 +87,8 @@ def collect(
         tally = _Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
+        # Who was killed meanwhile may have committed, and not noted it in the catalog.
+        catch_up(root, thorough=True)
         marking.acquit()
         # A session of the new epoch may have found the old form of what is flattened now, so it is freed another time.
         _flatten(root, marking, current_epoch(root.path / "locks"))
@@ -98,7 +100,9 @@ def collect(
             if blob.was_whole:
                 _free_whole(root, marking, bin_, blob.digest)
         _tick(progress, "repack")
-        _repack(root, marking, session, bin_)
+        with contextlib.suppress(StorageFull):
+            # What is freed below may make room for it the next time.
+            _repack(root, marking, session, bin_)
         _free_orphans(root, marking, session, bin_)
         bin_.empty_old()
         _tick(progress, "compact")
@@ -107,6 +111,7 @@ def collect(
             with contextlib.suppress(Conflict):
                 # A commit that is one of every so many is at it.
                 compacted += compact(root, session, project, least=2)
+        reserve.fill(root.path)
         return _report(
             root,
             began,
@@ -295,6 +300,7 @@ def _verified_members(path: Path, members: list[tuple[Digest, int, int]]) -> Ite
 def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     """Free files that have a name and no row: their session was killed in between."""
     directory = root.path / "packs"
+    adopt_packs(root)
     named = sorted(os.listdir(directory))
     blobs = [
         (path, digest) for path in _files_below(root.path / "blobs") if (digest := whole.digest_of(path)) is not None

@@ -47,13 +47,14 @@ def commit(
     `plan` is asked under the write lock, with the state that the ops will meet, and may raise to stop; nothing is
     written then. What it answers must apply.
     """
+    root.catalog.check_writable()
     prepared = Prepared(session.scratch() / f"log-{secrets.token_hex(4)}", attachments or Attachments())
     try:
         committed = _commit(root, project, plan, prepared)
     finally:
         prepared.close()
     if committed.seq is not None:
-        with contextlib.suppress(ArtstoreError):
+        with contextlib.suppress(ArtstoreError, OSError):
             # Committed is committed: what goes wrong here is tried again by the next compaction.
             compact_if_due(root, session, project, committed.seq)
     return committed

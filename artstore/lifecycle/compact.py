@@ -12,7 +12,7 @@ import os
 import secrets
 from typing import Final
 
-from artstore.errors import Conflict
+from artstore.errors import Conflict, Corrupt
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
@@ -48,12 +48,15 @@ def compact(root: Root, session: Session, project: Project, *, least: int) -> in
     """
     with Exclusive(root.path, "compact"), storage_errors("compacting the log"):
         _remove_covered(root, project.name)
-        files = _newest(root.log.files(project.name))
-        if len(files) < least:
-            return 0
         with root.catalog.write():
             replay_project(root, project.name)
-        attachments, transactions = _merge(root, project, files)
+            files = _newest(root.log.files(project.name))
+            # Also what no version names any more, while it has rows: a session may be about to commit a difference to
+            # it. Under the same lock, so that no commit comes in between.
+            manifests = Marking(root.catalog).manifests_here()
+        if len(files) < least:
+            return 0
+        attachments, transactions = _merge(root, project, files, manifests)
         prepared = Prepared(session.scratch() / f"segment-{secrets.token_hex(4)}", attachments)
         try:
             prepared.seal(transactions)
@@ -66,8 +69,7 @@ def compact(root: Root, session: Session, project: Project, *, least: int) -> in
 
 def _remove_covered(root: Root, project: str) -> None:
     """Unlink the files of a log whose transactions a segment holds too."""
-    kept = {file.path for file in root.log.files(project)}
-    covered = [file for file in root.log.all_files(project) if file.path not in kept]
+    covered = root.log.covered(project)
     for file in covered:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(file.path)
@@ -90,10 +92,13 @@ def _newest(files: list[LogFile]) -> list[LogFile]:
     return chosen[::-1]
 
 
-def _merge(root: Root, project: Project, files: list[LogFile]) -> tuple[Attachments, list[bytes]]:
+def _merge(
+    root: Root,
+    project: Project,
+    files: list[LogFile],
+    needed: set[Digest],
+) -> tuple[Attachments, list[bytes]]:
     marking = Marking(root.catalog)
-    # Also what no version names any more, while it has rows: a session may be about to commit a difference to it.
-    live = marking.manifests_here()
     whole = marking.whole_digests()
     packs = marking.pack_names()
     transactions: list[bytes] = []
@@ -108,8 +113,14 @@ def _merge(root: Root, project: Project, files: list[LogFile]) -> tuple[Attachme
         names += [name for name in contents.attachments.packs if name in packs]
         sums.update({each.digest: each for each in contents.attachments.sums if each.digest in whole})
         for encoding in contents.attachments.manifests:
-            if encoding.digest in live and encoding.digest not in held and encoding.digest not in manifests:
+            if encoding.digest in needed and encoding.digest not in held and encoding.digest not in manifests:
                 manifests[encoding.digest] = _standing(root, encoding, held.union(manifests))
+    if len(transactions) != files[-1].last - files[0].first + 1:
+        message = (
+            f"the log of project {project.name!r} has a gap between {files[0].first} and {files[-1].last}: it is left "
+            "as it is. Run `artstore repair`"
+        )
+        raise Corrupt(message, code="log-gap")
     return Attachments(manifests=list(manifests.values()), sums=list(sums.values()), packs=names), transactions
 
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from artstore.errors import Invalid, Refused
 from artstore.lifecycle.reports import DiffEntry, DiffReport, Renamed, Skipped
 from artstore.lifecycle.resolve import Resolved
-from artstore.lifecycle.scan import Scan, describe_kind, describe_source
+from artstore.lifecycle.scan import Scan, describe_kind
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Entry
 from artstore.storage import stat_cache, whole
@@ -201,7 +201,7 @@ def _hash(source: str, path: str, cache: StatCache) -> Digest:
 def _raise_problems(folder: Path, problems: Sequence[Skipped]) -> None:
     if not problems:
         return
-    named = "; ".join(f"{describe_source(problem.path)}: {problem.reason}" for problem in problems[:_NAMED])
+    named = "; ".join(f"{problem.path!r}: {problem.reason}" for problem in problems[:_NAMED])
     more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
     message = (
         f"{str(folder)!r} cannot be compared, since parts of it cannot be kept: {named}{more}. Mend or ignore them"

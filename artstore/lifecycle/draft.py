@@ -162,7 +162,7 @@ class Draft:
         if skip:
             self.skipped += problems
             return
-        named = "; ".join(f"{quoted(problem.path)}: {problem.reason}" for problem in problems[:NAMED])
+        named = "; ".join(f"{problem.path!r}: {problem.reason}" for problem in problems[:NAMED])
         more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         message = (
             f"{len(problems)} of the sources cannot be kept, so nothing was committed: {named}{more}. Mend them, or "
@@ -270,7 +270,7 @@ class _Unreadable(Exception):
 
     def typed(self, source: Path) -> ArtstoreError:
         """The error for the one file that was asked for."""
-        message = f"{quoted(str(source))} cannot be kept: {self.reason}"
+        message = f"{str(source)!r} cannot be kept: {self.reason}"
         if self.number == errno.ENOENT:
             return NotFound(message, code="source-not-found")
         if self.number == errno.EINVAL:

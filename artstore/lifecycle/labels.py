@@ -169,21 +169,20 @@ def delete(root: Root, reference: Reference, *, force: bool) -> VersionInfo:
 
 
 def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionInfo:
-    resolved = resolve(root, reference)
-    id_ = resolved.version.id
-
     def plan(view: ProjectView) -> list[Op]:
-        version = view.version(id_)
+        version = view.version(resolved.version.id)
         if version is None or version.deleted:
             message = f"{resolved.name} was deleted just now"
             raise NotFound(message, code="version-deleted")
         return make(view, version)
 
     with root.session(verb) as session:
+        # Inside: a row number of before could mean something else after a `rebuild`.
+        resolved = resolve(root, reference)
         commit(root, session, resolved.project.name, plan)
-    after = resolved.view.version(id_)
-    assert after is not None
-    return resolved._replace(version=after).info()
+        after = resolved.view.version(resolved.version.id)
+        assert after is not None
+        return resolved._replace(version=after).info()
 
 
 def _alias(version: Version, name: str, before: str | None, after: str | None) -> MoveAlias:

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from artstore.errors import ArtstoreError, UpgradeNeeded
+from artstore.errors import Corrupt
 from artstore.lifecycle.replay import index_new_packs, replay_project
 from artstore.lifecycle.reports import RebuildReport
 from artstore.storage import whole
@@ -15,28 +15,33 @@ from artstore.storage.catalog import FILE_NAME, clear
 from artstore.storage.files import storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive
+from artstore.storage.sessions import Exclusive, alone
 
 
 def rebuild(root: Root) -> RebuildReport:
     """Make the catalog anew; every acknowledged version, number, alias, tag, edit, run and deletion is in it.
 
     Happens in one transaction, so a killed one leaves the catalog as it was. A file that is no catalog is put into the
-    quarantine first. No data is read: `verify` does that. Raises Corrupt where the log itself is damaged.
+    quarantine first. No data is read: `verify` does that. Other sessions are waited for, since what they hold of the
+    old catalog means nothing in the new one.
+
+    Raises Corrupt where the log itself is damaged, Conflict (locked, busy) where others do not let it.
     """
     began = time.monotonic()
-    with Exclusive(root.path, "gc"), root.session("rebuild"):
+    with Exclusive(root.path, "gc"), root.session("rebuild") as session, alone(root.path, session):
         if not _is_usable(root):
             _put_aside(root)
-        root.catalog.create()
         with root.catalog.write() as db:
+            # Inside, since tables without rows would be taken for the catalog of an empty store.
+            root.catalog.create()
             clear(db)
             _index_whole(root)
             damaged = index_new_packs(root)
             for name in root.log.projects():
                 replay_project(root, name)
         marking = Marking(root.catalog)
-        lost = [*damaged, *(str(digest) for digest, _size in marking.missing())]
+        lost = [*damaged, *map(str, sorted(marking.live_manifests() - marking.manifests_here()))]
+        lost += [str(digest) for digest, _size in marking.missing()]
         ops, versions, blobs = root.catalog.counts()
         return RebuildReport(
             projects=len(root.catalog.projects()),
@@ -53,9 +58,7 @@ def _is_usable(root: Root) -> bool:
         return False
     try:
         root.catalog.check()
-    except UpgradeNeeded:
-        raise
-    except ArtstoreError:
+    except Corrupt:
         return False
     return True
 

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Corrupt, NotFound
 from artstore.lifecycle.collect import write_anew
-from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import RepairReport
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
@@ -28,7 +28,7 @@ from artstore.storage.blobs import SMALL
 from artstore.storage.catalog import Project
 from artstore.storage.files import storage_errors, sync_directory
 from artstore.storage.intake import Intake
-from artstore.storage.marking import Marking
+from artstore.storage.marking import Marking, PackUse
 from artstore.storage.oplog import Attachments, LogFile, Prepared, read
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session
@@ -53,6 +53,7 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
         if not broken:
             catch_up(root, thorough=True)
         marking = Marking(root.catalog)
+        mended += [f"packs/{name}" for name in adopt_packs(root)]
         mended += _mend_packs(root, session)
         missing = dict(marking.missing())
         with Intake(root, session) as intake:
@@ -66,13 +67,16 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
 
 
 def _mend_packs(root: Root, session: Session) -> list[str]:
-    """Write packs anew whose headers are damaged, and forget those that are gone; answers which."""
+    """Write packs anew that hold damage, and forget those that are gone; answers which.
+
+    What `verify` found damaged in a pack no longer counts as stored there, but a rebuild would take it for good again.
+    """
     marking = Marking(root.catalog)
     mended: list[str] = []
     for use in marking.packs():
         path = root.path / "packs" / use.name
         is_file = path.is_file() and not path.is_symlink()
-        if (is_file and packs.is_intact(path)) or (is_file and not write_anew(root, session, [use])):
+        if is_file and (_is_as_noted(marking, use, path) or not write_anew(root, session, [use])):
             continue
         marking.forget_pack(use.id)
         if os.path.lexists(path):
@@ -81,6 +85,14 @@ def _mend_packs(root: Root, session: Session) -> list[str]:
                 sync_directory(path.parent)
         mended.append(f"packs/{use.name}")
     return mended
+
+
+def _is_as_noted(marking: Marking, use: PackUse, path: Path) -> bool:
+    noted = {digest for digest, _size, _offset in marking.pack_members(use.id)}
+    try:
+        return all(member.digest in noted or not marking.is_known(member.digest) for member in packs.members(path))
+    except (Corrupt, OSError):
+        return False
 
 
 class _Candidate(msgspec.Struct, frozen=True):

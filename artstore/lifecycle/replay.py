@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
-from artstore.errors import Corrupt, ReadOnlyStore, Refused
+from artstore.errors import Corrupt, Refused
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, decode_difference, decode_full
 from artstore.model.records import decode_transaction
 from artstore.storage import packs, whole
 from artstore.storage.catalog import Project
+from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 
@@ -25,14 +27,19 @@ def catch_up(root: Root, *, thorough: bool = False) -> None:
         return
     try:
         with root.catalog.write():
-            for name in behind:
-                replay_project(root, name)
-    except (ReadOnlyStore, Refused):
-        # Nowhere to write: the answer is the same, and only this process has it.
-        root.catalog.load_into_memory()
+            _replay(root, behind)
+    except Refused as refusal:
+        # Nowhere to write: the answer is the same, and only this process has it, so it must not write from here on.
+        root.read_only = True
+        root.catalog.load_into_memory(refusal)
         with root.catalog.write():
-            for name in behind:
-                replay_project(root, name)
+            _replay(root, behind)
+
+
+def _replay(root: Root, behind: list[str]) -> None:
+    if sum([replay_project(root, name) for name in behind]) > 1:
+        # More than a killed process leaves: the catalog is an older copy, and knows the packs of its own time.
+        adopt_packs(root)
 
 
 def replay_project(root: Root, name: str) -> int:
@@ -90,9 +97,42 @@ def index_new_packs(root: Root) -> list[str]:
         if not root.blobs.has_pack(name):
             try:
                 index_pack(root, name)
-            except Corrupt:
+            except Corrupt as error:
+                if error.code != "pack-damaged":
+                    raise
                 damaged.append(f"packs/{name}")
     return damaged
+
+
+def adopt_packs(root: Root) -> list[str]:
+    """Make packs known that hold what is missing elsewhere; answers which.
+
+    Where the catalog is an older copy, packs were written and others freed since, of which no log tells.
+    """
+    marking = Marking(root.catalog)
+    directory = root.path / "packs"
+    there = {name for name in os.listdir(directory) if name.endswith(packs.SUFFIX)}
+    strangers = sorted(there - marking.pack_names())
+    if not strangers:
+        return []
+    for use in marking.packs():
+        if use.name not in there and not (directory / use.name).exists():
+            marking.forget_pack(use.id)
+    adopted: list[str] = []
+    missing = {digest for digest, _size in marking.missing()}
+    for name in strangers:
+        if not missing:
+            break
+        members: set[Digest] = set()
+        with contextlib.suppress(Corrupt, OSError):
+            # What comes before the damage is good.
+            members.update(member.digest for member in packs.members(directory / name))
+        if members & missing:
+            with contextlib.suppress(Corrupt):
+                index_pack(root, name)
+            adopted.append(name)
+            missing -= members
+    return adopted
 
 
 def index_pack(root: Root, name: str) -> bool:
@@ -120,7 +160,11 @@ def _take_manifest(root: Root, encoding: Encoding) -> None:
         root.manifests.add_full(encoding.digest, entries)
         return
     difference = decode_difference(encoding)
-    base = root.manifests.get(encoding.base)
+    try:
+        base = root.manifests.get(encoding.base)
+    except Corrupt:
+        # A file of the log was lost with it. What no version names is not missed, and `verify` names what is.
+        return
     root.blobs.expect([(entry.digest, entry.size) for entry in difference.come if isinstance(entry, BlobEntry)])
     root.manifests.add_difference(encoding.digest, base, difference, encoding.entries)
 

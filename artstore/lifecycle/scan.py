@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from artstore.errors import Invalid
 from artstore.lifecycle.reports import Skipped
-from artstore.model.paths import entry_path, quoted
+from artstore.model.paths import entry_path
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -172,8 +172,3 @@ def _is_ignored(path: str, ignores: _Ignores, *, is_directory: bool) -> bool:
         if verdict is not None:
             return verdict
     return False
-
-
-def describe_source(source: str) -> str:
-    """A path of the system as it may be shown, its control characters escaped."""
-    return quoted(source)

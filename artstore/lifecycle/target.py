@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from artstore.errors import PathCollision
-from artstore.model.paths import quoted
 from artstore.storage.files import write_all
 
 _RELATIVE: Final = os.open in os.supports_dir_fd
@@ -128,7 +127,7 @@ class Target:
             return False
         if not stat.S_ISDIR(status.st_mode):
             kind = "a link" if stat.S_ISLNK(status.st_mode) else "a file"
-            where = quoted(str(self._top.joinpath(*self._parts, part)))
+            where = repr(str(self._top.joinpath(*self._parts, part)))
             message = f"{where} is {kind} where a folder has to be: move it away, or choose another folder"
             raise PathCollision(message, code="not-a-folder")
         if _RELATIVE:

@@ -14,17 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Final, NamedTuple
-
-from blake3 import blake3
-from xxhash import xxh3_64_digest
+from typing import Final
 
 from artstore.errors import ArtstoreError, Corrupt
-from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.examine import examine
+from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
@@ -33,32 +30,21 @@ from artstore.model.fold import fold_into
 from artstore.model.manifest import BlobEntry, digest_of_lines
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
-from artstore.storage import packs, stat_cache, whole
+from artstore.storage import packs, stat_cache
 from artstore.storage.blobs import Place
 from artstore.storage.catalog import Project
 from artstore.storage.files import read_exactly, storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 
-THREADS: Final = 2
-_BATCH: Final = 2_000
-_MMAP_FROM: Final = 16 << 20
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-
-
-class _Checked(NamedTuple):
-    blobs: int
-    bytes: int
-    damaged: list[Place]
 
 
 def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) -> VerifyReport:
     """Check the whole store."""
     began = time.monotonic()
     problems: list[Problem] = []
-    with contextlib.ExitStack() as ending:
-        if not root.read_only:
-            ending.enter_context(root.session("verify"))
+    with root.reading("verify"):
         problems += _check_catalog(root)
         # A log that is not whole has to be mended before anything can be compared with it.
         log_problems = [problem for name in root.log.projects() for problem in _check_log(root, name)]
@@ -69,7 +55,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
                 problems += _check_state(root, project)
         for manifest in sorted(Marking(root.catalog).live_manifests()):
             problems += _check_manifest(root, manifest)
-        blobs, size, damaged = _check_blobs(root.blobs.all_places(), fast=fast, progress=progress)
+        blobs, size, damaged = examine(root.blobs.all_places(), fast=fast, progress=progress)
         problems += _check_packs(root)
         problems += _quarantine(root, damaged)
         problems += [
@@ -95,9 +81,7 @@ def verify_version(
 ) -> VerifyReport:
     """Check one version: its manifest, and the bytes of each of its files."""
     began = time.monotonic()
-    with contextlib.ExitStack() as ending:
-        if not root.read_only:
-            ending.enter_context(root.session("verify"))
+    with root.reading("verify"):
         problems = _check_manifest(root, resolved.manifest)
         places: list[Place] = []
         entries = [entry for entry in root.manifests.entries(resolved.manifest) if isinstance(entry, BlobEntry)]
@@ -112,7 +96,7 @@ def verify_version(
             else:
                 places.append(place)
         places.sort(key=lambda place: (place.path, place.offset))
-        blobs, size, damaged = _check_blobs(places, fast=fast, progress=progress)
+        blobs, size, damaged = examine(places, fast=fast, progress=progress)
         problems += _quarantine(root, damaged)
     return VerifyReport(
         ok=not problems,
@@ -205,78 +189,6 @@ def _check_packs(root: Root) -> list[Problem]:
         except (Corrupt, OSError) as error:
             problems.append(Problem(kind="pack-damaged", subject=f"packs/{use.name}", message=str(error)))
     return problems
-
-
-def _check_blobs(places: Iterable[Place], *, fast: bool, progress: Progress | None) -> _Checked:
-    blobs = size = 0
-    damaged: list[Place] = []
-
-    def check(batch: Sequence[Place]) -> _Checked:
-        return _check_batch(batch, fast=fast)
-
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-verify") as pool:
-        for checked in pool.map(check, _batches(places)):
-            blobs += checked.blobs
-            size += checked.bytes
-            damaged += checked.damaged
-            if progress is not None:
-                progress(Tick("verify", blobs, size))
-    return _Checked(blobs, size, damaged)
-
-
-def _batches(places: Iterable[Place]) -> Iterator[list[Place]]:
-    batch: list[Place] = []
-    total = 0
-    for place in places:
-        batch.append(place)
-        total += place.size
-        if len(batch) >= _BATCH or total >= _MMAP_FROM:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch
-
-
-def _check_batch(batch: Sequence[Place], *, fast: bool) -> _Checked:
-    damaged: list[Place] = []
-    size = 0
-    for path, places in groupby(batch, key=lambda place: place.path):
-        try:
-            fd = os.open(path, _OPEN_FLAGS)
-        except OSError:
-            damaged += places
-            continue
-        try:
-            for place in places:
-                size += place.size
-                if not _is_whole(fd, place, fast=fast):
-                    damaged.append(place)
-        finally:
-            os.close(fd)
-    return _Checked(len(batch), size, damaged)
-
-
-def _is_whole(fd: int, place: Place, *, fast: bool) -> bool:
-    try:
-        if place.is_whole and os.fstat(fd).st_size != place.size:
-            return False
-        if fast and place.sums is not None:
-            return _sums(fd, place) == place.sums
-        if place.size >= _MMAP_FROM:
-            hasher = blake3(max_threads=blake3.AUTO)
-            hasher.update_mmap(place.path)
-            return hasher.digest() == place.digest
-        data = read_exactly(fd, place.size, place.offset)
-    except OSError:
-        return False
-    return len(data) == place.size and blake3(data).digest() == place.digest
-
-
-def _sums(fd: int, place: Place) -> bytes:
-    starts = range(0, place.size, whole.BLOCK) if place.size else (0,)
-    return b"".join(
-        xxh3_64_digest(read_exactly(fd, min(whole.BLOCK, place.size - start), place.offset + start)) for start in starts
-    )
 
 
 def _quarantine(root: Root, damaged: Sequence[Place]) -> list[Problem]:

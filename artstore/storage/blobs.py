@@ -93,6 +93,8 @@ class Blobs:
                 rows = [(ids[m.digest], pack, m.offset) for m in some]
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
             found.update(ids)
+        with self._catalog.write():
+            self._catalog.execute("UPDATE pack SET members = ? WHERE id = ?", (len(ordered), pack))
         return found
 
     def add_whole(self, blobs: Sequence[whole.Stored]) -> None:
@@ -117,8 +119,8 @@ class Blobs:
                 self._catalog.executemany("UPDATE blob SET size = ? WHERE id = ? AND size <> ?", sizes)
 
     def has_pack(self, name: str) -> bool:
-        """Whether a pack is in the catalog."""
-        return self._catalog.one("SELECT 1 FROM pack WHERE name = ?", (name,)) is not None
+        """Whether a pack is in the catalog, with all that it holds."""
+        return self._catalog.one("SELECT 1 FROM pack WHERE name = ? AND members IS NOT NULL", (name,)) is not None
 
     def places(self, digest: Digest) -> list[Place]:
         """Every place that holds a blob, a file of its own first. Raises Corrupt (blob-missing) if there is none."""
@@ -186,12 +188,12 @@ class Blobs:
             yield from reader.blocks()
 
     def open(self, digest: Digest) -> BlobReader:
-        """A seekable file over a blob, in whichever place opens."""
+        """A seekable file over a blob, in whichever place opens; where that is damaged it goes on in another."""
         places = self.places(digest)
         for attempt in range(2):
-            for place in places:
+            for index, place in enumerate(places):
                 with contextlib.suppress(FileNotFoundError):
-                    return BlobReader(place)
+                    return BlobReader(place, others=places[index + 1 :])
             if attempt == 0:
                 # Its pack was repacked since it was looked up: the catalog knows the new one.
                 places = self.places(digest)
@@ -230,18 +232,20 @@ class Blobs:
 class BlobReader(io.RawIOBase):
     """A blob as a read-only, seekable file. Reads verify the blocks that they touch."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, others: Sequence[Place] = ()) -> None:
         super().__init__()
         self._fd = -1
-        with reading(place):
-            self._fd = os.open(place.path, _O_FLAGS)
         self._place = place
+        self._others = list(others)
         self._at = 0
         self._block_number = -1
         self._block = b""
         self._sums = place.sums
-        if self._sums is None:
-            self._sums = self._verified_sums()
+        try:
+            self._open(place)
+        except Corrupt:
+            if not self._go_on_elsewhere():
+                raise
 
     @property
     def size(self) -> int:
@@ -295,6 +299,16 @@ class BlobReader(io.RawIOBase):
     def _verified_block(self, number: int) -> bytes:
         if number == self._block_number:
             return self._block
+        try:
+            block = self._read_block(number)
+        except Corrupt:
+            if not self._go_on_elsewhere():
+                raise
+            return self._verified_block(number)
+        self._block_number, self._block = number, block
+        return block
+
+    def _read_block(self, number: int) -> bytes:
         start = number * whole.BLOCK
         wanted = min(whole.BLOCK, self._place.size - start)
         with reading(self._place):
@@ -307,8 +321,24 @@ class BlobReader(io.RawIOBase):
             is_whole = len(block) == wanted and xxh3_64_digest(block) == self._sums[number * 8 : number * 8 + 8]
         if not is_whole:
             raise damaged(self._place, start)
-        self._block_number, self._block = number, block
         return block
+
+    def _open(self, place: Place) -> None:
+        with reading(place):
+            fd = os.open(place.path, _O_FLAGS)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._place = fd, place
+        if self._sums is None:
+            self._sums = self._verified_sums()
+
+    def _go_on_elsewhere(self) -> bool:
+        """Take the next place that opens, if there is one: the one so far is damaged."""
+        while self._others:
+            with contextlib.suppress(FileNotFoundError, Corrupt):
+                self._open(self._others.pop(0))
+                return True
+        return False
 
     def _verified_sums(self) -> bytes | None:
         if self._place.size <= whole.BLOCK:

@@ -31,7 +31,7 @@ from artstore.model.state import (
     hash_of_rows,
 )
 from artstore.storage import schema
-from artstore.storage.database import Connections, is_network, is_wal_safe, sqlite_version
+from artstore.storage.database import Connections, has_small_blocks, is_network, is_wal_safe, sqlite_version
 
 FILE_NAME: Final = "catalog.db"
 
@@ -80,15 +80,16 @@ class Catalog(Connections):
     """The catalog file of a store."""
 
     def __init__(self, root: Path, *, read_only: bool) -> None:
-        wal = is_wal_safe(sqlite_version()) and not is_network(root)
+        wal = is_wal_safe(sqlite_version()) and not is_network(root) and not has_small_blocks(root)
         super().__init__(root / FILE_NAME, read_only=read_only, wal=wal)
 
     def create(self) -> None:
         """Make the tables, or bring them up to date."""
-        if schema.version_of(self.db.conn) == schema.VERSION:
-            return
-        with self.write() as db:
-            schema.migrate(db)
+        with self.checked():
+            if schema.version_of(self.db.conn) == schema.VERSION:
+                return
+            with self.write() as db:
+                schema.migrate(db)
 
     def check(self) -> None:
         """Raise Corrupt or UpgradeNeeded where the file is not a catalog that this artstore can write."""

@@ -9,6 +9,7 @@ BEGIN IMMEDIATE: a deferred one that turns into a write fails at once, whatever 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import secrets
 import sys
@@ -23,6 +24,7 @@ import sqlite_utils.utils
 from sqlite_utils import Database
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
+from artstore.storage.reserve import is_tight, release
 
 # The module that sqlite-utils works with: pysqlite3 where there is a wheel of it, else the standard library's.
 sqlite3: Any = vars(sqlite_utils.utils)["sqlite3"]
@@ -32,6 +34,7 @@ PATIENCE_S: Final = 120.0
 """How long a write waits for others before it gives up."""
 CACHE_KIB: Final = 64_000
 _ROWS_AT_ONCE: Final = 500
+_NOWHERE_TO_WRITE: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR")
 _PARAMETERS: Final = 32_766
 """SQLite's own limit for one statement."""
 
@@ -93,6 +96,15 @@ def is_network(path: Path) -> bool:
     return file_system(path) in NETWORK_FILE_SYSTEMS
 
 
+def has_small_blocks(path: Path) -> bool:
+    """Whether a memory page takes several blocks of the file system, as on ext4 below 512 MB.
+
+    WAL's shared memory is set aside a byte for each page; what else of a page lacks a block kills the process (SIGBUS)
+    when the disk is full.
+    """
+    return hasattr(os, "statvfs") and os.statvfs(path).f_bsize < mmap.PAGESIZE
+
+
 class Connections:
     """One connection for each thread and process to one database file."""
 
@@ -103,6 +115,7 @@ class Connections:
         self._local = threading.local()
         self._all: list[tuple[int, threading.Thread, Any]] = []
         self._memory: Database | None = None
+        self._refusal: ArtstoreError | None = None
 
     @property
     def db(self) -> Database:
@@ -173,7 +186,8 @@ class Connections:
         with sqlite_errors(self.path):
             self._begin_immediate(db)
         try:
-            yield db
+            with sqlite_errors(self.path):
+                yield db
         except BaseException:
             # Some errors of SQLite have rolled back already.
             with contextlib.suppress(sqlite3.Error):
@@ -188,7 +202,9 @@ class Connections:
                 raise
 
     def check_writable(self) -> None:
-        """Raise ReadOnlyStore (read-only-store) where nothing can be written."""
+        """Raise ReadOnlyStore (read-only-store), or what else kept the file from being written."""
+        if self._refusal is not None:
+            raise self._refusal
         if self.read_only:
             message = f"the store at {str(self.path.parent)!r} is read-only: open it where it can be written"
             raise ReadOnlyStore(message, code="read-only-store")
@@ -208,8 +224,9 @@ class Connections:
             with contextlib.suppress(sqlite3.Error):
                 db.rollback()
 
-    def load_into_memory(self) -> None:
-        """Go on with a copy in memory, which may be written although the file may not."""
+    def load_into_memory(self, refusal: ArtstoreError) -> None:
+        """Go on with a copy in memory, which may be written although the file may not, for the reason given."""
+        self._refusal = refusal
         memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         with sqlite_errors(self.path):
             self.db.conn.backup(memory)
@@ -230,12 +247,29 @@ class Connections:
                 with contextlib.suppress(ValueError):
                     self._all.remove(kept)
 
+    def reconsider(self) -> bool:
+        """Where the disk was full and is no longer, go on with the file itself; answers whether that is so."""
+        if not isinstance(self._refusal, StorageFull) or is_tight(self.path.parent):
+            return False
+        self._refusal = self._memory = None
+        self._local = threading.local()
+        return True
+
     def _open(self) -> Database:
+        try:
+            return self._connect()
+        except StorageFull as full:
+            if release(self.path.parent):
+                with contextlib.suppress(StorageFull):
+                    return self._connect()
+            # What is stored can be read all the same.
+            self._refusal = full
+            return self._connect()
+
+    def _connect(self) -> Database:
         with sqlite_errors(self.path):
-            if self.read_only:
-                # immutable: a read-only folder has no place for the shared memory that WAL would need.
-                uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
-                connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            if self.read_only or self._refusal is not None:
+                connection = self._connect_to_read()
             else:
                 connection = sqlite3.connect(
                     str(self.path),
@@ -250,13 +284,31 @@ class Connections:
                 raise
             return Database(connection, execute_plugins=False)
 
+    def _connect_to_read(self) -> Any:
+        # With locks, since whoever may write the folder may be writing now: without them 4 of 10 opens beside a busy
+        # writer found a torn file. Where nobody writes, a read-only folder has no place for the shared memory that WAL
+        # needs, and `immutable` does without.
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if not getattr(error, "sqlite_errorname", "").startswith(_NOWHERE_TO_WRITE):
+                raise
+            uri += "&immutable=1"
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        return connection
+
     def _configure(self, connection: Any) -> None:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
         connection.execute("PRAGMA mmap_size=0")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.execute("PRAGMA temp_store=MEMORY")
-        if self.read_only:
+        if self.read_only or self._refusal is not None:
             return
         mode, synchronous = ("wal", "FULL") if self.wal else ("delete", "EXTRA")
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
@@ -284,7 +336,8 @@ def _typed(error: Any, path: Path) -> ArtstoreError | None:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         message = f"{str(path)!r} was locked by others for over {PATIENCE_S:.0f} s ({name}): repeat later"
         return Conflict(message, code="store-locked")
-    if name.startswith("SQLITE_FULL"):
+    # SQLite calls it by other names where it lacks the space, or the inode, for its shared memory.
+    if name.startswith("SQLITE_FULL") or (name.startswith(_NOWHERE_TO_WRITE) and is_tight(path.parent)):
         message = f"no space left while writing {str(path)!r}: free some (`artstore gc --grace 0`) and repeat"
         return StorageFull(message, code="storage-full")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):

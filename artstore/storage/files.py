@@ -215,6 +215,22 @@ def size_on_disk(status: os.stat_result) -> int:
     return status.st_size if blocks is None else int(blocks) * 512
 
 
+def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
+    """Fill a buffer from `offset` on; less than all of it only at the file's end."""
+    got = 0
+    while got < len(buffer):
+        if hasattr(os, "preadv"):
+            some = os.preadv(fd, [buffer[got:]], offset + got)
+        else:
+            data = _read_at(fd, len(buffer) - got, offset + got)
+            some = len(data)
+            buffer[got : got + some] = data
+        if not some:
+            break
+        got += some
+    return got
+
+
 def _read_at(fd: int, size: int, offset: int) -> bytes:
     if sys.platform == "win32":
         os.lseek(fd, offset, os.SEEK_SET)

@@ -225,7 +225,8 @@ class Marking:
 
     def manifests_here(self) -> set[Digest]:
         """The manifests that have rows, whether a version names them or not."""
-        return {Digest(digest) for (digest,) in self._catalog.rows("SELECT digest FROM manifest WHERE digest IS NOT NULL")}
+        rows = self._catalog.rows("SELECT DISTINCT digest FROM manifest WHERE digest IS NOT NULL")
+        return {Digest(digest) for (digest,) in rows}
 
     def live_manifests(self, project: int | None = None) -> set[Digest]:
         """The manifests that live versions name, of one project or all."""

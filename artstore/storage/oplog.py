@@ -16,7 +16,7 @@ import contextlib
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -123,11 +123,13 @@ class OpLog:
 
     def files(self, project: str) -> list[LogFile]:
         """The files of a log in order, without those that a segment holds too."""
-        found: list[LogFile] = []
-        for file in sorted(self.all_files(project), key=lambda file: (file.first, -file.last)):
-            if not found or file.last > found[-1].last:
-                found.append(file)
-        return found
+        return _standing(self.all_files(project))
+
+    def covered(self, project: str) -> list[LogFile]:
+        """The files of a log whose transactions a segment holds too."""
+        # Of one listing: what is committed between two would seem to be covered.
+        every = self.all_files(project)
+        return sorted(set(every) - set(_standing(every)))
 
     def all_files(self, project: str) -> list[LogFile]:
         """Every file of a log, in no order."""
@@ -227,6 +229,14 @@ def read(path: Path) -> Contents:
         )
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from error
+
+
+def _standing(files: Iterable[LogFile]) -> list[LogFile]:
+    found: list[LogFile] = []
+    for file in sorted(files, key=lambda file: (file.first, -file.last)):
+        if not found or file.last > found[-1].last:
+            found.append(file)
+    return found
 
 
 def _name(first: int, last: int) -> str:

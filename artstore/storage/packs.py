@@ -21,6 +21,9 @@ from artstore.storage.files import READ_ONLY_MODE, read_exactly, write_at
 
 BLOCK: Final = 512
 SUFFIX: Final = ".tar"
+WINDOW: Final = 256 << 10
+"""Bytes read at once when headers are walked: of small blobs, many."""
+
 _END: Final = bytes(2 * BLOCK)
 _NAME_BYTES: Final = 100
 _PREFIX: Final = f"{ALGORITHM}/".encode()
@@ -125,8 +128,12 @@ def members(path: Path) -> Iterator[Member]:
     try:
         end = os.fstat(fd).st_size
         at = 0
+        window = b""
+        window_at = 0
         while True:
-            head = read_exactly(fd, BLOCK, at)
+            if not window_at <= at <= window_at + len(window) - BLOCK:
+                window, window_at = read_exactly(fd, WINDOW, at), at
+            head = window[at - window_at : at - window_at + BLOCK]
             if head == bytes(BLOCK) and at + len(_END) == end:
                 return
             member = _parse(head, at, path)
@@ -137,16 +144,6 @@ def members(path: Path) -> Iterator[Member]:
             at = member.offset + member.size + (-member.size % BLOCK)
     finally:
         os.close(fd)
-
-
-def is_intact(path: Path) -> bool:
-    """Whether the headers of a pack lead from its first blob to its end; the blobs themselves are not read."""
-    try:
-        for _member in members(path):
-            pass
-    except (Corrupt, OSError):
-        return False
-    return True
 
 
 def _parse(head: bytes, at: int, path: Path) -> Member:

@@ -8,6 +8,7 @@ stat_cache/      which files were hashed already; may be deleted
 locks/  tmp/     live sessions and what they have not finished
 trash/           what `gc` took out, for a while
 quarantine/      what `verify` found damaged
+reserve/         space that is given up where there is none left to free some
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Refused, UpgradeNeeded
-from artstore.storage import schema
+from artstore.errors import (
+    Conflict,
+    Corrupt,
+    Invalid,
+    NotFound,
+    ReadOnlyStore,
+    Refused,
+    StorageFull,
+    UpgradeNeeded,
+)
+from artstore.storage import reserve, schema
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.database import file_system, is_network
@@ -32,9 +43,11 @@ from artstore.storage.manifests import Manifests
 from artstore.storage.oplog import OpLog
 from artstore.storage.sessions import Exclusive, Session
 
+T = TypeVar("T")
+
 FORMAT: Final = 1
 _FORMAT_FILE: Final = "format.json"
-_FOLDERS: Final = ("ops", "blobs", "packs", "stat_cache", "locks", "tmp", "trash", "quarantine")
+_FOLDERS: Final = ("ops", "blobs", "packs", "stat_cache", "locks", "tmp", "trash", "quarantine", reserve.FOLDER)
 _UNFINISHED: Final = (FILE_NAME, *(f"{FILE_NAME}-{end}" for end in ("wal", "shm", "journal")))
 """What a killed `create` may leave besides: a folder that has only this can still be made a store."""
 
@@ -113,6 +126,7 @@ class Root:
             # Last: a folder without it is not a store yet, and may be made one again.
             write_file(path / "tmp", path / _FORMAT_FILE, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
             sync_directory(path)
+        reserve.fill(path)
         return cls(path)
 
     def check_catalog(self) -> None:
@@ -141,6 +155,33 @@ class Root:
     def session(self, verb: str) -> Session:
         """Begin a piece of work; what it relies on stays until it ends."""
         return Session(self.path, verb)
+
+    @contextlib.contextmanager
+    def reading(self, verb: str) -> Iterator[None]:
+        """As `session`, for who only reads; does without where there is no place for one.
+
+        What a live version needs is never freed; a session is for the version that is deleted meanwhile.
+        """
+        with contextlib.ExitStack() as ending:
+            if not self.read_only:
+                with contextlib.suppress(StorageFull, ReadOnlyStore):
+                    ending.enter_context(self.session(verb))
+            yield
+
+    def with_reserve(self, work: Callable[[], T]) -> T:
+        """Do what frees space, with the reserve where there is none left to do it in."""
+        try:
+            return work()
+        except StorageFull:
+            if not reserve.release(self.path):
+                raise
+        self.reconsider()
+        return work()
+
+    def reconsider(self) -> None:
+        """Write again where only a full disk prevented it, and does no longer."""
+        if self.catalog.reconsider():
+            self.read_only = False
 
     def close(self) -> None:
         """Let go of the files."""

@@ -70,7 +70,8 @@ CREATE TABLE entry (manifest INTEGER NOT NULL, path INTEGER NOT NULL, blob INTEG
 -- Where bytes are: pack 0 is a file of the blob's own.
 CREATE TABLE blob (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, sums BLOB,
     condemned INTEGER);
-CREATE TABLE pack (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, condemned INTEGER);
+-- `members` stays NULL until all of a pack's rows are there.
+CREATE TABLE pack (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, members INTEGER);
 CREATE TABLE stored (blob INTEGER NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
     PRIMARY KEY (blob, pack)) WITHOUT ROWID;
 """

@@ -19,6 +19,7 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,6 +32,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+PATIENCE_S: Final = 10.0
+"""How long who wants to be alone waits for sessions at work."""
+_POLL_S: Final = 0.005
+_ALONE: Final = "alone"
 _EPOCH_PREFIX: Final = "epoch-"
 _O_BINARY: Final = getattr(os, "O_BINARY", 0)
 
@@ -73,7 +78,7 @@ class Session:
 
     def scratch(self) -> Path:
         """The folder for this session's unfinished files; gone with the session."""
-        with contextlib.suppress(FileExistsError):
+        with storage_errors("beginning to write"), contextlib.suppress(FileExistsError):
             os.mkdir(self._scratch)
         return self._scratch
 
@@ -82,31 +87,78 @@ class Session:
         if self._fd is None or self._pid != os.getpid():
             # On the other side of a fork it is the parent's: its files and its lock stay.
             return
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        # Left behind at worst, and then collected: the lock is gone with the descriptor.
         with contextlib.suppress(OSError):
-            # Left behind at worst, and then collected: the lock is gone with the descriptor.
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):
             os.unlink(self._path)
         os.close(self._fd)
         self._fd = None
 
     def _begin(self, verb: str) -> None:
+        while _is_held(self._locks / _ALONE):
+            time.sleep(_POLL_S)
         epoch = current_epoch(self._locks)
         path = self._locks / f"{epoch:08d}-{self.id}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o644)
         about = {"pid": os.getpid(), "host": socket.gethostname(), "verb": verb, "since": time.time()}
-        # Written from the second byte on, since Windows locks the first one against reading as well.
-        os.write(fd, b" " + json.dumps(about).encode())
-        os.lseek(fd, 0, os.SEEK_SET)
-        if try_lock(fd) and _is_file(path, fd) and current_epoch(self._locks) == epoch:
-            self._path = path
-            self._fd = fd
-            return
-        # A collector took the file for a dead one's, or began a new epoch in between: this one counts for nothing.
+        with contextlib.suppress(OSError):
+            # Only people read it, and on a full disk `gc` has to begin. Written from the second byte on, since Windows
+            # locks the first one against reading as well.
+            os.write(fd, b" " + json.dumps(about).encode())
+            os.lseek(fd, 0, os.SEEK_SET)
+        try:
+            if try_lock(fd) and self._counts(path, fd, epoch):
+                self._path = path
+                self._fd = fd
+                return
+        except OSError:
+            os.close(fd)
+            raise
+        # It counts for nothing, so a new one is tried.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         os.close(fd)
         self.id = secrets.token_hex(8)
         self._scratch = self._scratch.parent / self.id
+
+    def _counts(self, path: Path, fd: int, epoch: int) -> bool:
+        """Whether others have seen the lock.
+
+        A collector may have taken the file for a dead one's, or begun a new epoch in between, and who wants to be alone
+        may have looked before it was there.
+        """
+        return _is_file(path, fd) and current_epoch(self._locks) == epoch and not _is_held(self._locks / _ALONE)
+
+
+@contextlib.contextmanager
+def alone(root: Path, session: Session) -> Iterator[None]:
+    """Work while no other session does: those at work are waited for, new ones wait. For who holds the lock of `gc`.
+
+    Raises Conflict (busy) where the others take longer than PATIENCE_S.
+    """
+    path = root / "locks" / _ALONE
+    with storage_errors("waiting for other sessions"):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
+        while not (try_lock(fd) and _is_file(path, fd)):
+            # Somebody looks whether it is held.
+            os.close(fd)
+            time.sleep(_POLL_S)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
+        try:
+            until = time.monotonic() + PATIENCE_S
+            while others := live_sessions(root, but=session):
+                if time.monotonic() > until:
+                    about = others[0][1]
+                    who = f"{about.get('verb', 'a session')!r} of process {about.get('pid', 'unknown')}"
+                    message = f"{who} is at work in this store: wait for it, then repeat"
+                    raise Conflict(message, code="busy")
+                time.sleep(_POLL_S)
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(fd)
 
 
 class Exclusive:
@@ -141,7 +193,8 @@ def current_epoch(locks: Path) -> int:
 
 def begin_epoch(locks: Path, epoch: int) -> None:
     """From now on new sessions belong to this epoch, which is higher than any before."""
-    os.close(os.open(locks / f"{_EPOCH_PREFIX}{epoch}", os.O_WRONLY | os.O_CREAT, 0o644))
+    with storage_errors("beginning an epoch"):
+        os.close(os.open(locks / f"{_EPOCH_PREFIX}{epoch}", os.O_WRONLY | os.O_CREAT, 0o644))
     for name in os.listdir(locks):
         if name.startswith(_EPOCH_PREFIX) and int(name[len(_EPOCH_PREFIX) :]) < epoch:
             with contextlib.suppress(FileNotFoundError):
@@ -189,6 +242,22 @@ def _describe_if_alive(path: Path) -> dict[str, Any] | None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         return None
+    finally:
+        os.close(fd)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds the lock of a file; one that nobody holds is cleared away."""
+    try:
+        fd = os.open(path, os.O_RDWR | _O_BINARY)
+    except FileNotFoundError:
+        return False
+    try:
+        if not try_lock(fd):
+            return True
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return False
     finally:
         os.close(fd)
 

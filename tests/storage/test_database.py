@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,15 +193,44 @@ def test_a_reader_may_not_write(numbers: Connections) -> None:
     reader.close()
 
 
+def test_a_reader_beside_a_busy_writer_sees_whole_states(numbers: Connections, children: Children) -> None:
+    """S6. A colleague who reads a live store must not be told that it is damaged, nor see half of a commit."""
+    code = """
+import sys
+from pathlib import Path
+from artstore.storage.database import Connections
+seen = set()
+for _ in range(100):
+    reader = Connections(Path(sys.argv[1]), read_only=True, wal=sys.argv[2] == "True")
+    seen.add(reader.one("SELECT count(*) = 2 * count(DISTINCT value) FROM number")[0])
+    reader.close()
+print(seen)
+"""
+    child = children.start(code, numbers.path, numbers.wal)
+    number = 0
+    while child.poll() is None:
+        number += 1
+        with numbers.write():
+            numbers.execute("DELETE FROM number")
+            numbers.executemany("INSERT INTO number VALUES (?)", [(f"{number} {k // 2}" * 50,) for k in range(40)])
+        numbers.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        time.sleep(0 if numbers.wal else 0.005)  # With a rollback journal readers wait for the writer.
+    said, complaints = child.communicate()
+
+    assert ("{1}\n", "") == (said, complaints)
+
+
 def test_a_copy_in_memory_may_be_written_and_the_file_stays(numbers: Connections) -> None:
     """A read-only store folds what its catalog lacks; nothing of that may reach the disk."""
     insert(numbers, 1)
     numbers.close()
     before = numbers.path.read_bytes()
     reader = Connections(numbers.path, read_only=True, wal=numbers.wal)
-    reader.load_into_memory()
+    reader.load_into_memory(ReadOnlyStore("a disc", code="read-only-store"))
     insert(reader, 2)
     reader_count = count(reader)
+    with pytest.raises(ReadOnlyStore, match="a disc"):
+        reader.check_writable()
     reader.close()
 
     assert (3, before) == (reader_count, numbers.path.read_bytes())

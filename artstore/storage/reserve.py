@@ -1,0 +1,67 @@
+"""The reserve: space that is kept for making space.
+
+On a full disk nothing could be deleted any more: a deletion is an op in the log, SQLite cannot even open its file
+without 32 KiB of shared memory, and a session needs an inode. So a store keeps some files that say nothing, gives them
+up where freeing space (or opening) fails for want of it, and makes them again when `gc` has found room.
+
+Chose several files over one, since inodes run out too; look again when a file system cannot set space aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = "reserve"
+SIZE: Final = 8 << 20
+FILES: Final = 16
+_SHARE: Final = 8
+"""The reserve is at most one part in so many of the space that is free."""
+_TIGHT_BYTES: Final = 1 << 18
+_TIGHT_INODES: Final = 8
+
+
+def fill(root: Path) -> None:
+    """Set the space aside, if it is not and there is room. Never fails: it is only a precaution."""
+    folder = root / FOLDER
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        size = min(SIZE, shutil.disk_usage(root).free // _SHARE) // FILES
+        if not size or _free_inodes(root) < FILES * _SHARE:
+            return
+        for path in (folder / str(number) for number in range(FILES)):
+            if path.exists() and path.stat().st_size >= size // 2:
+                continue
+            with path.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.write(bytes(size))
+
+
+def release(root: Path) -> bool:
+    """Give the space up; False if there was none."""
+    released = False
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(root / FOLDER):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(root / FOLDER / name)
+                released = True
+    return released
+
+
+def is_tight(path: Path) -> bool:
+    """Whether a file system has so little left that what fails there fails for that."""
+    return shutil.disk_usage(path).free < _TIGHT_BYTES or _free_inodes(path) < _TIGHT_INODES
+
+
+def _free_inodes(path: Path) -> float:
+    if not hasattr(os, "statvfs"):
+        return math.inf
+    status = os.statvfs(path)
+    # Where none are counted (btrfs) there are as many as one likes.
+    return status.f_favail if status.f_files else math.inf

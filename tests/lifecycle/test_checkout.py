@@ -1,0 +1,634 @@
+"""Checkout: the files of a version, verified, inside the target and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
+from artstore.lifecycle import checkout as checking_out
+from artstore.lifecycle.target import Target
+from artstore.model.digest import Digest
+from artstore.model.manifest import reference
+from artstore.store import Store
+from tests.conftest import Children
+
+MIB = 1 << 20
+LARGE = os.urandom(2 * MIB + 5)
+FILES = {
+    "empty": b"",
+    "a": b"alpha",
+    "fitting": os.urandom(MIB),
+    "large": LARGE,
+    "d/b": b"beta",
+    "d/e/c": b"gamma",
+    "d/e/twin": b"alpha",
+    "é 数": b"unicode",
+    "n" * 255: b"long",
+}
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """All files below a folder; a link is what it leads to, if that is a file."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def commit(store: Store, files: Mapping[str, bytes], name: str = "cats") -> None:
+    """A version of these files, without a folder to hold them."""
+    with store.draft() as draft:
+        for path, data in files.items():
+            draft.add_stream(io.BytesIO(data), path)
+        store.commit(draft, name=name, type="dataset")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds FILES as `cats`."""
+    path = tmp_path_factory.mktemp("original") / "store"
+    with Store.init(path) as store:
+        commit(store, FILES)
+    return path
+
+
+@pytest.fixture
+def cats(original: Path, tmp_path: Path) -> Iterator[Store]:
+    """A copy of it, to try things with."""
+    shutil.copytree(original, tmp_path / "store")
+    with Store.open(tmp_path / "store") as store:
+        yield store
+
+
+def damage(path: Path, at: int) -> None:
+    """Flip one bit of a file."""
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def test_every_byte_comes_back(cats: Store, tmp_path: Path) -> None:
+    report = cats.get("cats", tmp_path / "new" / "out")
+
+    assert FILES == read(tmp_path / "new" / "out")
+    assert (len(FILES), 0, 0) == (report.written, report.unchanged, report.deleted)
+    assert sum(map(len, FILES.values())) == report.bytes_written
+
+
+def test_only_what_differs_is_written(cats: Store, tmp_path: Path) -> None:
+    """A training run that maps the files in memory, or a build that looks at times, must not see them move."""
+    out = write(tmp_path / "out", {**FILES, "a": b"other", "d/b": b"BETA", "large": LARGE[:-1] + b"x", "mine": b"m"})
+    (out / "d/e/c").unlink()
+    before = {path: (out / path).stat() for path in FILES if (out / path).exists()}
+    report = cats.get("cats", out)
+
+    written = {
+        path for path in FILES
+        if path not in before or (before[path].st_ino, before[path].st_mtime_ns)
+        != ((out / path).stat().st_ino, (out / path).stat().st_mtime_ns)
+    }  # fmt: skip
+    assert written == {"a", "d/b", "large", "d/e/c"}
+    assert (4, len(FILES) - 4) == (report.written, report.unchanged)
+    assert {**FILES, "mine": b"m"} == read(out)
+
+
+def test_a_checked_out_file_is_its_owner_s(cats: Store, tmp_path: Path) -> None:
+    """S7. It can be edited at once, and the store does not feel it."""
+    out = tmp_path / "out"
+    cats.get("cats", out)
+    for path in FILES:
+        assert (out / path).stat().st_mode & 0o600 == 0o600
+        (out / path).write_bytes(b"edited")
+    cats.get("cats", tmp_path / "again")
+
+    assert FILES == read(tmp_path / "again")
+
+
+def test_the_store_s_own_files_cannot_be_reached_from_outside(cats: Store, tmp_path: Path) -> None:
+    cats.get("cats", tmp_path / "out")
+
+    assert {1} == {(tmp_path / "out" / path).stat().st_nlink for path in FILES}
+
+
+def test_patterns_choose_files(cats: Store, tmp_path: Path) -> None:
+    cases = {("d/",): {"d/b", "d/e/c", "d/e/twin"}, ("/a", "*c"): {"a", "d/e/c"}, ("d/", "!*win"): {"d/b", "d/e/c"}}
+    for number, (patterns, expected) in enumerate(cases.items()):
+        cats.get("cats", tmp_path / str(number), patterns=patterns)
+        assert expected == set(read(tmp_path / str(number)))
+
+
+def test_a_pattern_that_is_none_is_refused(cats: Store, tmp_path: Path) -> None:
+    with pytest.raises(Invalid) as caught:
+        cats.get("cats", tmp_path / "out", patterns=["!"])
+
+    assert (caught.value.code, (tmp_path / "out").exists()) == ("bad-pattern", False)
+
+
+# What lies in the target already.
+
+
+def test_a_link_to_a_folder_is_not_followed(cats: Store, tmp_path: Path) -> None:
+    """I14. A link that a hostile artifact, or a careless hand, left there would let the checkout write anywhere."""
+    out, outside = tmp_path / "out", write(tmp_path / "outside", {"b": b"precious", "e/c": b"precious"})
+    out.mkdir()
+    (out / "d").symlink_to(outside)
+    with pytest.raises(PathCollision) as caught:
+        cats.get("cats", out)
+
+    assert (caught.value.code, "is a link where a folder has to be" in caught.value.message) == ("in-the-way", True)
+    assert read(outside) == {"b": b"precious", "e/c": b"precious"}
+    assert os.listdir(out) == ["d"]
+
+
+def test_a_link_to_a_file_is_replaced_and_its_target_stays(cats: Store, tmp_path: Path) -> None:
+    """I14. `model.bin -> /etc/passwd`."""
+    out, outside = write(tmp_path / "out", {"d/x": b""}), write(tmp_path / "outside", {"a": b"alpha", "c": b"precious"})
+    for path, target in {"a": outside / "a", "large": outside / "c", "d/b": outside / "new", "empty": out}.items():
+        (out / path).symlink_to(target)
+    cats.get("cats", out)
+
+    assert {**FILES, "d/x": b""} == read(out)
+    assert not any((out / path).is_symlink() for path in FILES)
+    assert read(outside) == {"a": b"alpha", "c": b"precious"}
+
+
+def test_a_hard_link_to_a_file_is_replaced_and_its_twin_stays(cats: Store, tmp_path: Path) -> None:
+    """I14. Written in place, the bytes would change under the other name too."""
+    out, outside = tmp_path / "out", write(tmp_path / "outside", {"a": b"precious", "large": b"precious"})
+    out.mkdir()
+    for path in ("a", "large"):
+        os.link(outside / path, out / path)
+    cats.get("cats", out)
+
+    assert FILES == read(out)
+    assert read(outside) == {"a": b"precious", "large": b"precious"}
+
+
+def test_the_target_itself_may_be_a_link(cats: Store, tmp_path: Path) -> None:
+    """It is what the user named: `latest -> run-7`."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    cats.get("cats", tmp_path / "out")
+
+    assert FILES == read(tmp_path / "real")
+
+
+def test_folders_in_the_way_are_all_named_and_nothing_is_written(cats: Store, tmp_path: Path) -> None:
+    """A file never replaces a folder: what is in it may be all there is of it."""
+    out = write(tmp_path / "out", {"a/mine": b"1", "d/b/mine": b"2", "empty/mine": b"3", "d/e/c": b"old"})
+    before = read(out)
+    with pytest.raises(PathCollision) as caught:
+        cats.get("cats", out, delete=True)
+
+    assert caught.value.code == "in-the-way"
+    for path in ("a", "d/b", "empty"):
+        assert f"{str(out / path)!r} is a folder, and a file in the version" in caught.value.message
+    assert before == read(out)
+
+
+def test_a_file_in_place_of_a_folder_is_named_and_stays(cats: Store, tmp_path: Path) -> None:
+    out = write(tmp_path / "out", {"d": b"mine", "a": b"old"})
+    with pytest.raises(PathCollision) as caught:
+        cats.get("cats", out)
+
+    assert "is a file where a folder has to be" in caught.value.message
+    assert read(out) == {"d": b"mine", "a": b"old"}
+
+
+def test_a_pipe_in_place_of_a_file_is_replaced_and_never_opened(cats: Store, tmp_path: Path) -> None:
+    """Reading it to compare would wait for a writer."""
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "a")
+    cats.get("cats", tmp_path / "out")
+
+    assert FILES == read(tmp_path / "out")
+
+
+def test_a_file_as_target_is_refused(cats: Store, tmp_path: Path) -> None:
+    write(tmp_path, {"file": b"mine"})
+    for target in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(PathCollision) as caught:
+            cats.get("cats", target)
+        assert caught.value.code == "not-a-folder"
+
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("below", ["", "blobs", "new/folder"])
+@pytest.mark.parametrize("delete", [True, False])
+def test_the_store_is_no_place_to_check_out_to(cats: Store, tmp_path: Path, below: str, delete: bool) -> None:
+    """`artstore get cats .artstore --delete` would delete the log, the blobs, and every version."""
+    (tmp_path / "link").symlink_to(cats.path)
+    for top in (cats.path, tmp_path / "link"):
+        with pytest.raises(Invalid) as caught:
+            cats.get("cats", top / below, delete=delete)
+        assert caught.value.code == "own-store"
+
+    cats.get("cats", tmp_path / "out")
+    assert FILES == read(tmp_path / "out")
+
+
+# Deleting what the version has not.
+
+
+def test_what_the_version_has_not_is_deleted_when_asked(cats: Store, tmp_path: Path) -> None:
+    out = write(tmp_path / "out", {"old": b"", "d/old": b"", "gone/deep/old": b"", "A": b""})
+    report = cats.get("cats", out, delete=True)
+
+    assert (FILES, 4) == (read(out), report.deleted)
+    assert not (out / "gone").exists()
+
+
+def test_a_store_in_the_target_is_not_deleted(store: Store, tmp_path: Path) -> None:
+    """`./.artstore` beside the data is where most stores are."""
+    commit(store, FILES)
+    out = write(tmp_path / "out", {"old": b"", "sub/old": b""})
+    for place in (out / ".artstore", out / "sub" / ".artstore", out / "elsewhere"):
+        Store.init(place).close()
+    commit(inside := Store.open(out / "elsewhere"), FILES)
+    inside.get("cats", out, delete=True)
+    inside.close()
+
+    assert all((out / place / "format.json").exists() for place in (".artstore", "sub/.artstore", "elsewhere"))
+    assert {*FILES} == {path for path in read(out) if not path.startswith((".artstore", "sub/.artstore", "elsewhere"))}
+
+
+def test_links_are_deleted_and_what_they_lead_to_stays(cats: Store, tmp_path: Path) -> None:
+    """I14. `--delete` through a link to the home folder."""
+    out, outside = write(tmp_path / "out", {"x": b""}), write(tmp_path / "outside", {"precious": b"p"})
+    (out / "folder").symlink_to(outside)
+    (out / "file").symlink_to(outside / "precious")
+    (out / "dangling").symlink_to("missing")
+    report = cats.get("cats", out, delete=True)
+
+    assert (FILES, 4) == (read(out), report.deleted)
+    assert read(outside) == {"precious": b"p"}
+
+
+def test_only_what_the_patterns_mean_is_deleted(cats: Store, tmp_path: Path) -> None:
+    out = write(tmp_path / "out", {"d/old": b"", "old": b"mine"})
+    cats.get("cats", out, patterns=["d/"], delete=True)
+
+    assert set(read(out)) == {"old", "d/b", "d/e/c", "d/e/twin"}
+
+
+def test_a_name_that_is_not_utf8_can_be_deleted(cats: Store, tmp_path: Path) -> None:
+    out = write(tmp_path / "out", {os.fsdecode(b"caf\xe9"): b""})
+    cats.get("cats", out, delete=True)
+
+    assert FILES == read(out)
+
+
+# Modes.
+
+
+def test_a_copy_is_a_copy(cats: Store, tmp_path: Path) -> None:
+    report = cats.get("cats", tmp_path / "out", mode="copy")
+
+    assert (FILES, len(FILES), 0, 0) == (*(read(tmp_path / "out"), report.copied, report.reflinked, report.hardlinked),)
+
+
+def test_a_hardlink_is_read_only_and_small_files_are_copied(cats: Store, tmp_path: Path) -> None:
+    """S7. The one mode that gives out a file of the store; what lies in a pack has no file to link."""
+    out = tmp_path / "out"
+    report = cats.get("cats", out, mode="hardlink")
+
+    assert (FILES, 1, len(FILES) - 1) == (read(out), report.hardlinked, report.copied)
+    assert (2, 0o444) == ((out / "large").stat().st_nlink, (out / "large").stat().st_mode & 0o777)
+    assert (0, len(FILES)) == (cats.get("cats", out, mode="hardlink").written, cats.get("cats", out).unchanged)
+
+
+def test_a_hardlink_is_replaced_and_never_written_through(store: Store, tmp_path: Path) -> None:
+    """I14. The next version into the same folder would otherwise be written into the store's blob."""
+    out = tmp_path / "out"
+    commit(store, {"large": LARGE})
+    store.get("cats:v0", out, mode="hardlink")
+    commit(store, {"large": LARGE[::-1]})
+    store.get("cats:v1", out, mode="copy")
+
+    assert read(out) == {"large": LARGE[::-1]}
+    assert b"".join(store.read("cats:v0", "large")) == LARGE
+
+
+@pytest.mark.root
+def test_a_reflink_shares_the_blocks_and_not_the_writes(xfs: Path) -> None:
+    with Store.init(xfs / "store") as store:
+        commit(store, FILES)
+        report = store.get("cats", xfs / "out")
+        forced = store.get("cats", xfs / "forced", mode="reflink")
+        with (xfs / "out" / "large").open("r+b") as file:
+            file.write(b"edited")
+
+        assert (1, len(FILES) - 1, 1) == (report.reflinked, report.copied, forced.reflinked)
+        assert b"".join(store.read("cats", "large")) == LARGE
+        assert read(xfs / "forced") == FILES
+
+
+@pytest.mark.root
+def test_a_reflink_that_cannot_be_had_is_refused(cats: Store, volume: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        cats.get("cats", volume / "out", mode="reflink")
+
+    assert caught.value.code == "no-reflink"
+    assert cats.get("cats", volume / "auto").copied == len(FILES)
+
+
+@pytest.mark.root
+def test_a_hardlink_to_another_file_system_is_refused(cats: Store, volume: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        cats.get("cats", volume / "out", mode="hardlink")
+
+    assert caught.value.code == "no-hardlink"
+
+
+# Damage.
+
+
+def place_of(store: Store, data: bytes) -> Any:
+    return store._root.blobs.places(Digest.of(data))[0]
+
+
+@pytest.mark.parametrize("mode", ["auto", "copy", "hardlink"])
+@pytest.mark.parametrize("path", ["d/b", "fitting", "large"])
+def test_a_flipped_bit_is_found_and_never_written_out(cats: Store, tmp_path: Path, path: str, mode: Any) -> None:
+    """I1. In a pack and in a file of its own; a checkout that is wrong is a model that is wrong."""
+    place = place_of(cats, FILES[path])
+    damage(Path(place.path), place.offset + len(FILES[path]) // 2)
+    out = tmp_path / "out"
+    with pytest.raises(Corrupt) as caught:
+        cats.get("cats", out, mode=mode)
+
+    assert (caught.value.code, str(Digest.of(FILES[path])) in caught.value.message) == ("digest-mismatch", True)
+    assert not (out / path).exists()
+    assert all(FILES[name] == data for name, data in read(out).items())
+
+
+def test_a_damaged_blob_does_not_replace_a_good_file(cats: Store, tmp_path: Path) -> None:
+    """The old bytes in the target may be the last good ones."""
+    damage(Path(place_of(cats, LARGE).path), 5)
+    out = write(tmp_path / "out", {"large": b"old"})
+    with pytest.raises(Corrupt):
+        cats.get("cats", out)
+
+    assert ((out / "large").read_bytes(), [p for p in os.listdir(out) if p.endswith(".tmp")]) == (b"old", [])
+
+
+@pytest.mark.parametrize("how", ["truncated", "missing", "link", "folder"])
+@pytest.mark.parametrize("path", ["d/b", "large"])
+def test_what_is_left_of_a_blob_is_not_written_out(cats: Store, tmp_path: Path, path: str, how: str) -> None:
+    """S8, S9."""
+    blob = Path(place_of(cats, FILES[path]).path)
+    blob.chmod(0o644)
+    if how == "truncated":
+        os.truncate(blob, blob.stat().st_size // 2 if path == "large" else 100)
+    else:
+        blob.rename(tmp_path / "elsewhere")
+        if how == "link":
+            blob.symlink_to(tmp_path / "elsewhere")
+        elif how == "folder":
+            blob.mkdir()
+    with pytest.raises(Corrupt) as caught:
+        cats.get("cats", tmp_path / "out")
+
+    assert ("blob blake3:" in caught.value.message, (tmp_path / "out" / path).exists()) == (True, False)
+
+
+def test_a_second_copy_saves_the_checkout(store: Store, tmp_path: Path) -> None:
+    """Two puts at once may have stored the same bytes twice: the good one will do."""
+    with store.draft() as one, store.draft() as other:
+        for draft in (one, other):
+            draft.add_stream(io.BytesIO(b"twice"), "a")
+        for draft in (one, other):
+            store.commit(draft, name="cats", type="t")
+    first, second = store._root.blobs.places(Digest.of(b"twice"))
+    damage(Path(first.path), first.offset)
+    store.get("cats", tmp_path / "out")
+    damage(Path(second.path), second.offset)
+
+    assert read(tmp_path / "out") == {"a": b"twice"}
+    with pytest.raises(Corrupt):
+        store.get("cats", tmp_path / "other")
+
+
+# What stands against it.
+
+
+def test_a_checkout_that_was_killed_is_done_again(cats: Store, tmp_path: Path, children: Children) -> None:
+    """P1. A half-written file has the wrong size or the wrong bytes: the next run finds and replaces it."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from artstore.lifecycle import target
+from artstore.store import Store
+real, seen = target.write_all, []
+
+def write_some(fd, data):
+    if len(data) > 1 << 19:
+        real(fd, data[:1000])
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(fd, data)
+
+target.write_all = write_some
+with Store.open(Path(sys.argv[1])) as store:
+    store.get("cats", Path(sys.argv[2]))
+"""
+    out = tmp_path / "out"
+    assert children.start(code, cats.path, out).wait() == -9
+    left = read(out)
+    cats.get("cats", out, delete=True)
+
+    assert len(left["fitting"]) == 1000
+    assert FILES == read(out)
+
+
+@pytest.mark.root
+def test_a_full_disk_is_said_to_be_full(store: Store, volume: Path, tmp_path: Path) -> None:
+    """P3. The target's, not the store's: nothing here is damaged, and `gc` would not help."""
+    commit(store, {"a": b"1", "huge": os.urandom(20 * MIB)})
+    with pytest.raises(StorageFull) as caught:
+        store.get("cats", volume / "out")
+
+    assert str(volume / "out") in caught.value.message
+    assert not (volume / "out" / "huge").exists()
+    store.get("cats", tmp_path / "out")
+
+
+FORBIDDEN = """
+import sys
+from pathlib import Path
+import artstore.storage.gather
+from artstore.errors import ArtstoreError
+from artstore.store import Store
+store, closed, readable = map(Path, sys.argv[1:])
+drop_rights()
+with Store.open(store) as opened:
+    for target in (closed, closed / "new"):
+        try:
+            opened.get("cats", target)
+        except ArtstoreError as error:
+            print(type(error).__name__, error.code, str(closed) in error.message)
+    print(opened.get("cats", readable).written)
+"""
+
+
+def test_a_target_without_permission_is_refused_and_a_read_only_store_is_read(
+    open_folder: Path, children: Children
+) -> None:
+    """S6. A colleague's store is readable; what cannot be written is said by name, and is no damage."""
+    with Store.init(open_folder / "store") as store:
+        commit(store, FILES)
+    closed, mine = open_folder / "closed", open_folder / "mine"
+    for folder, mode in ((closed, 0o555), (mine, 0o777)):
+        folder.mkdir()
+        folder.chmod(mode)
+    said = children.run(FORBIDDEN, store.path, closed, mine / "out", as_nobody=True)
+
+    assert said.splitlines() == ["Refused no-permission True"] * 2 + [str(len(FILES))]
+    assert FILES == read(mine / "out")
+
+
+def test_a_reference_is_no_file(store: Store, tmp_path: Path) -> None:
+    with store.draft() as draft:
+        draft.add_entry(reference("far", "s3://b/k", checksum="c", size=None, extra={}))
+        store.commit(draft, name="cats", type="t")
+    with pytest.raises(Invalid) as caught:
+        store.get("cats", tmp_path / "out")
+
+    assert (caught.value.code, (tmp_path / "out").exists()) == ("is-a-reference", False)
+
+
+def test_a_version_that_is_not_there_makes_no_folder(cats: Store, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        cats.get("cats:v9", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+# Names that differ here, and perhaps not there.
+
+TWINS = {"Data/x": b"1", "data/y": b"2", "a": b"3", "A": b"4", "é": b"5", "e\u0301": b"6"}
+
+
+def test_case_twins_live_side_by_side_where_they_can(store: Store, tmp_path: Path) -> None:
+    commit(store, TWINS)
+    store.get("cats", tmp_path / "out")
+
+    assert read(tmp_path / "out") == TWINS
+
+
+def test_twins_far_below_a_long_folder_are_told_apart(store: Store, tmp_path: Path) -> None:
+    """The probe must look at the part of the names that differs, or a good version could not be checked out."""
+    long = "l" * 200
+    twins = {
+        f"A/{long}/{long}": b"1",
+        f"a/{long}/{long}": b"2",
+        f"{long}B": b"3",
+        f"{long}b": b"4",
+        "d/x": b"",
+        "D": b"",
+    }
+    commit(store, twins)
+    store.get("cats", tmp_path / "out")
+
+    assert read(tmp_path / "out") == twins
+
+
+@pytest.mark.parametrize(
+    "twins",
+    [
+        {"a": b"1", "A": b"2"},
+        {"d/a": b"1", "D/A": b"2"},
+        {"a": b"1", "A/b": b"2"},
+        {"long/" + "x" * 200 + "/a": b"1", "Long/" + "x" * 200 + "/a": b"2"},
+        {"x" * 254 + "a": b"1", "x" * 254 + "A": b"2"},
+    ],
+)
+def test_twins_are_refused_where_case_does_not_count(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twins: dict[str, bytes]
+) -> None:
+    """N6. One would be written over the other. The kernel here has no such file system: its answers are played."""
+    real = Target.status
+
+    def status(self: Target, name: str) -> os.stat_result | None:
+        folded = {other.casefold(): other for other in os.listdir(self._fds[-1])}
+        return real(self, folded.get(name.casefold(), name))
+
+    commit(store, {**twins, "other": b"3"})
+    monkeypatch.setattr(Target, "status", status)
+    with pytest.raises(PathCollision) as caught:
+        store.get("cats", tmp_path / "out")
+
+    assert caught.value.code == "one-path-here"
+    assert all(path.split("/")[0][:20] in caught.value.message for path in twins)
+    assert os.listdir(tmp_path / "out") == []
+
+
+# Paths that should never have come so far.
+
+
+@pytest.mark.parametrize("path", ["../escaped", "/escaped", "a/../../escaped", "d/./b", ".", "a//b"])
+def test_a_hostile_manifest_does_not_lead_out_of_the_target(store: Store, tmp_path: Path, path: str) -> None:
+    """A1. A second gate behind the first: a manifest that somebody else made is checked again where it is written."""
+    commit(store, {"harmless": b"x"})
+    catalog = store._root.catalog
+    with catalog.write() as db:
+        db.conn.execute("UPDATE path SET path = ?", (path,))
+    with pytest.raises(ArtstoreError):
+        store.get("cats", tmp_path / "target" / "out")
+
+    assert not list(tmp_path.rglob("escaped"))
+    assert read(tmp_path / "target") == {}
+
+
+def test_nothing_is_left_of_the_probe(store: Store, tmp_path: Path) -> None:
+    commit(store, TWINS)
+    store.get("cats", tmp_path / "out")
+
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"Data", "data", "a", "A", "é", "e\u0301"}
+
+
+def test_a_link_put_there_meanwhile_is_not_followed(
+    cats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F8, I14. Between the look and the write a folder may become a link; the write must still stay inside."""
+    out, outside = write(tmp_path / "out", {"d/old": b""}), write(tmp_path / "outside", {"b": b"precious"})
+    real = checking_out._check_paths
+
+    def swap(*arguments: Any) -> None:
+        real(*arguments)
+        (out / "d" / "old").unlink()
+        (out / "d").rmdir()
+        (out / "d").symlink_to(outside)
+
+    monkeypatch.setattr(checking_out, "_check_paths", swap)
+    with pytest.raises(PathCollision):
+        cats.get("cats", out)
+
+    assert read(outside) == {"b": b"precious"}
+
+
+@pytest.mark.root
+def test_a_store_on_a_read_only_mount_is_checked_out(volume: Path, tmp_path: Path) -> None:
+    """S6."""
+    with Store.init(volume / "store") as store:
+        commit(store, {"a": b"1"})
+    subprocess.run(["mount", "-o", "remount,ro", str(volume)], check=True)
+    with Store.open(volume / "store") as store:
+        store.get("cats", tmp_path / "out")
+
+        assert (store.read_only, read(tmp_path / "out")) == (True, {"a": b"1"})
