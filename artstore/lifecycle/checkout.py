@@ -25,8 +25,8 @@ from artstore.lifecycle.patterns import is_plain_path, matcher
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import GetReport
 from artstore.lifecycle.resolve import Resolved
-from artstore.lifecycle.scan import STORE_FOLDER
-from artstore.lifecycle.target import TEMPORARY_PREFIX, Target
+from artstore.lifecycle.scan import STORE_FOLDER, UNFINISHED
+from artstore.lifecycle.target import Target
 from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
@@ -206,7 +206,7 @@ def _are_one(target: Path, twins: Sequence[str]) -> bool:
     # What differs is tried alone, in a folder of its own: whole paths would be too long, and could be there.
     parts = [twin.rstrip("/").split("/") for twin in twins]
     names = next(set(alike) for alike in zip(*parts, strict=False) if len(set(alike)) > 1)
-    probe = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.probe"
+    probe = f"{UNFINISHED}{secrets.token_hex(8)}.probe"
     written: list[str] = []
     with Target(target) as place:
         place.go_to(probe, make=True)

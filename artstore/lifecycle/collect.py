@@ -75,11 +75,14 @@ def collect(
         raise Invalid(message, code="bad-grace")
     began = time.monotonic()
     root.catalog.check_writable()
-    with Exclusive(root.path, "gc"), root.session("gc") as session:
+    with storage_errors("collecting"), Exclusive(root.path, "gc"), root.session("gc") as session:
         leftovers = len(os.listdir(root.path / "tmp"))
         sessions = live_sessions(root.path, but=session)
         leftovers -= len(os.listdir(root.path / "tmp"))
         catch_up(root, thorough=True)
+        for damage in root.damaged.values():
+            # What its log would have kept must not be freed.
+            raise damage
         marking = Marking(root.catalog)
         if dry_run:
             blobs, size = marking.dead()
@@ -89,6 +92,8 @@ def collect(
         limit = _condemn(root, marking, session)
         # Who was killed meanwhile may have committed, and not noted it in the catalog.
         catch_up(root, thorough=True)
+        for damage in root.damaged.values():
+            raise damage
         marking.acquit()
         # A session of the new epoch may have found the old form of what is flattened now, so it is freed another time.
         _flatten(root, marking, current_epoch(root.path / "locks"))
@@ -136,23 +141,27 @@ def _condemn(root: Root, marking: Marking, session: Session) -> int:
 
 
 def _flatten(root: Root, marking: Marking, epoch: int) -> None:
-    """Make live manifests independent of bases that nothing else needs."""
-    done: dict[int, Digest] = {}
+    """Make live manifests independent of bases that nothing else needs.
+
+    One stands on the next live manifest below it, or on the first other that stood on the same dead base, or is full.
+    """
+    stands_on: dict[int, Digest] = {}
     while orphans := marking.orphans():
-        orphan = orphans[0]
-        sibling = done.get(orphan.base)
-        base = None if sibling is None else root.manifests.find(sibling)
-        if sibling is not None and base is not None:
-            # Two versions on one dead base: the second is a difference to the first.
-            difference = difference_between(root.manifests.entries(sibling), root.manifests.entries(orphan.digest))
-            entries = root.manifests.get(orphan.digest).entries
-            if root.manifests.can_build_on(base, difference.weight, entries):
-                new = root.manifests.add_difference(orphan.digest, base, difference, entries)
-                marking.replace_manifest(orphan.id, new, epoch)
-                continue
-        new = root.manifests.add_full(orphan.digest, root.manifests.entries(orphan.digest))
-        marking.replace_manifest(orphan.id, new, epoch)
-        done[orphan.base] = orphan.digest
+        for orphan in orphans:
+            below = marking.live_ancestor(orphan.base) or stands_on.get(orphan.base)
+            marking.replace_manifest(orphan.id, _write_manifest(root, orphan.digest, below), epoch)
+            stands_on.setdefault(orphan.base, orphan.digest)
+
+
+def _write_manifest(root: Root, digest: Digest, below: Digest | None) -> int:
+    base = None if below is None else root.manifests.find(below)
+    # Not while they are read: a query that is open keeps its connection from writing.
+    entries = list(root.manifests.entries(digest))
+    if below is not None and base is not None:
+        difference = difference_between(root.manifests.entries(below), entries)
+        if root.manifests.can_build_on(base, difference.weight, len(entries)):
+            return root.manifests.add_difference(digest, base, difference, len(entries), stored_only=False)
+    return root.manifests.add_full(digest, entries, stored_only=False)
 
 
 class _Bin:
@@ -213,7 +222,7 @@ def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> Non
 
 def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     """Free packs that nothing needs, and write those anew that are mostly dead, or small and many."""
-    uses = _settled(root, marking, session)
+    uses = settled(root, marking, session)
     for use in uses:
         if use.live_blobs == 0:
             marking.forget_pack(use.id)
@@ -221,9 +230,7 @@ def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     alive = [use for use in uses if use.live_blobs > 0]
     small = [use for use in alive if use.size < SMALL_PACK]
     chosen = small if len(small) >= MANY_SMALL_PACKS else []
-    chosen += [
-        use for use in alive if use not in chosen and use.live_bytes < MIN_LIVE_SHARE * (use.size - _headers(use))
-    ]
+    chosen += [use for use in alive if use not in chosen and use.live_bytes < MIN_LIVE_SHARE * use.size]
     group: list[PackUse] = []
     for use in chosen:
         group.append(use)
@@ -234,15 +241,11 @@ def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
         _replace(root, marking, session, bin_, group)
 
 
-def _settled(root: Root, marking: Marking, session: Session) -> list[PackUse]:
+def settled(root: Root, marking: Marking, session: Session) -> list[PackUse]:
     """The packs whose rows are all there: a live session may have noted a pack and not yet its blobs."""
     noted = marking.pack_names()
     alive = {about.get("id") for _epoch, about in live_sessions(root.path, but=session)}
     return [use for use in marking.packs() if use.name in noted and use.name.partition("-")[0] not in alive]
-
-
-def _headers(use: PackUse) -> int:
-    return packs.BLOCK * (use.live_blobs + 2)
 
 
 def _replace(root: Root, marking: Marking, session: Session, bin_: _Bin, group: list[PackUse]) -> None:

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Conflict
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid
 from artstore.lifecycle.compact import compact_if_due
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
-from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_transaction
+from artstore.model.records import FORMAT, Op, Transaction, decode_op, encode_op, encode_transaction
 from artstore.storage.catalog import ProjectView
 from artstore.storage.oplog import Attachments, Prepared
 from artstore.storage.root import Root
@@ -81,7 +81,7 @@ def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], 
             if project is None:
                 _refuse_twin(root, name)
                 project = root.catalog.add_project(name, secrets.token_hex(16))
-            ops = [encode_op(op) for op in plan(ProjectView(root.catalog, project.id))]
+            ops = [_checked(op) for op in plan(ProjectView(root.catalog, project.id))]
             if not ops:
                 return Committed(seq=None, behind=None)
             transaction = Transaction(
@@ -104,6 +104,17 @@ def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], 
             raise
         return Committed(seq=linked, behind=error.message)
     return Committed(seq=linked, behind=None)
+
+
+def _checked(op: Op) -> bytes:
+    """The bytes of an op that can be read back: one that cannot would lock everybody out of the log."""
+    try:
+        data = encode_op(op)
+        decode_op(data)
+    except (Corrupt, TypeError, ValueError, RecursionError) as error:
+        message = f"that cannot be recorded: {error.__cause__ or error}"
+        raise Invalid(message, code="bad-value") from error
+    return data
 
 
 def _refuse_twin(root: Root, name: str) -> None:

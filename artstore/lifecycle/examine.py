@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 from xxhash import xxh3_64_digest
 
+from artstore.errors import Refused
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.storage import whole
 from artstore.storage.blobs import Place
-from artstore.storage.files import read_into_at
+from artstore.storage.files import read_into_at, storage_error
 
 THREADS: Final = 2
 STRETCH: Final = 4 << 20
@@ -85,7 +86,8 @@ def _examine_batch(batch: Sequence[Place], *, fast: bool) -> Examined:
     for path, places in groupby(batch, key=lambda place: place.path):
         try:
             fd = os.open(path, _OPEN_FLAGS)
-        except OSError:
+        except OSError as error:
+            _check_blame(error)
             damaged += places
             continue
         try:
@@ -115,7 +117,8 @@ def _examine_stretch(fd: int, stretch: Sequence[Place], buffer: memoryview, *, f
     length = stretch[-1].offset + stretch[-1].size - start
     try:
         got = read_into_at(fd, buffer[:length], start)
-    except OSError:
+    except OSError as error:
+        _check_blame(error)
         got = 0
     damaged: list[Place] = []
     for place in stretch:
@@ -143,9 +146,17 @@ def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool) -> 
             hasher = blake3()
             for start in range(0, place.size, len(buffer)):
                 hasher.update(buffer[: read_into_at(fd, buffer[: place.size - start], start)])
-    except OSError:
+    except OSError as error:
+        _check_blame(error)
         return False
     return hasher.digest() == place.digest
+
+
+def _check_blame(error: OSError) -> None:
+    """Raise Refused where reading failed for want of rights or resources: that says nothing about the bytes."""
+    typed = storage_error(error, "reading what is stored")
+    if isinstance(typed, Refused):
+        raise typed from error
 
 
 def _sums(fd: int, size: int, buffer: memoryview) -> bytes:

@@ -33,6 +33,8 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.oplog import Attachments, Sums
 from artstore.storage.root import Root
 
+DEEPEST: Final = 64
+"""Levels of metadata."""
 LONGEST_TTL_S: Final = 1e11
 STREAM_NAME: Final = "stdin"
 """What a stream is called if no name is given."""
@@ -90,13 +92,24 @@ class _Overtaken(Exception):
 
 
 def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A deep copy through JSON. Raises Invalid (bad-metadata) for what JSON cannot say."""
+    """A deep copy through JSON.
+
+    Raises Invalid (bad-metadata) for what JSON cannot say, and for more than DEEPEST levels: what this process can
+    write another one, with less stack left, could not read, and the log with it.
+    """
     try:
         # Through bytes, since a log has no place for text that is not Unicode.
         copied = json.loads(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the metadata is not JSON: {error}"
         raise Invalid(message, code="bad-metadata") from error
+    level: list[Any] = [copied]
+    for _ in range(DEEPEST):
+        level = [value for each in level for value in (each.values() if isinstance(each, dict) else each)]
+        level = [value for value in level if isinstance(value, dict | list)]
+    if level:
+        message = f"the metadata are nested deeper than {DEEPEST} levels: flatten them"
+        raise Invalid(message, code="bad-metadata")
     assert isinstance(copied, dict)
     return copied
 

@@ -28,7 +28,10 @@ def rebuild(root: Root) -> RebuildReport:
     Raises Corrupt where the log itself is damaged, Conflict (locked, busy) where others do not let it.
     """
     began = time.monotonic()
-    with Exclusive(root.path, "gc"), root.session("rebuild") as session, alone(root.path, session):
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(storage_errors("rebuilding the catalog"))
+        ending.enter_context(Exclusive(root.path, "gc"))
+        ending.enter_context(alone(root.path, ending.enter_context(root.session("rebuild"))))
         if not _is_usable(root):
             _put_aside(root)
         with root.catalog.write() as db:

@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Corrupt, NotFound
-from artstore.lifecycle.collect import write_anew
+from artstore.lifecycle.collect import settled, write_anew
 from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import RepairReport
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
-from artstore.model.records import FORMAT, Transaction, encode_transaction
+from artstore.model.records import FORMAT, Transaction, decode_transaction, encode_transaction
 from artstore.storage import packs
 from artstore.storage.blobs import SMALL
 from artstore.storage.catalog import Project
@@ -44,7 +44,7 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
             message = f"there is no {str(source)!r} to repair from"
             raise NotFound(message, code="source-not-found")
     mended: list[str] = []
-    with Exclusive(root.path, "gc"), root.session("repair") as session:
+    with storage_errors("repairing"), Exclusive(root.path, "gc"), root.session("repair") as session:
         broken: list[str] = []
         for project in root.catalog.projects():
             done, left = _mend_log(root, session, project)
@@ -57,7 +57,8 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
         mended += _mend_packs(root, session)
         missing = dict(marking.missing())
         with Intake(root, session) as intake:
-            for data_of in (_from_trash(root), _from_packs(root), *map(_from_path, sources)):
+            quarantine = _from_path(root.path / "quarantine")
+            for data_of in (_from_trash(root), _from_packs(root), quarantine, *map(_from_path, sources)):
                 for candidate in data_of:
                     if missing.get(candidate.digest) == candidate.size and candidate.give(intake):
                         mended.append(str(candidate.digest))
@@ -73,7 +74,7 @@ def _mend_packs(root: Root, session: Session) -> list[str]:
     """
     marking = Marking(root.catalog)
     mended: list[str] = []
-    for use in marking.packs():
+    for use in settled(root, marking, session):
         path = root.path / "packs" / use.name
         is_file = path.is_file() and not path.is_symlink()
         if is_file and (_is_as_noted(marking, use, path) or not write_anew(root, session, [use])):
@@ -168,10 +169,10 @@ def _mend_log(root: Root, session: Session, project: Project) -> tuple[list[str]
     """Write the files of a log again that are missing or damaged; answers which, and which cannot be."""
     mended: list[str] = []
     left: list[str] = []
+    # A log that is a chain is the truth, whatever the catalog says; one that is not holds a file of another place.
+    noted = {} if _is_chain(root, project.name) else root.catalog.log_digests(project)
     for file in root.log.all_files(project.name):
-        try:
-            read(file.path)
-        except ArtstoreError:
+        if not _is_good(file, noted):
             if file.last > project.seq:
                 left.append(f"ops/{project.name}/{file.path.name}")
                 continue
@@ -182,6 +183,30 @@ def _mend_log(root: Root, session: Session, project: Project) -> tuple[list[str]
         _write_again(root, session, project, first, last)
         mended.append(f"ops/{project.name}/{first}" if first == last else f"ops/{project.name}/{first}-{last}")
     return mended, left
+
+
+def _is_chain(root: Root, project: str) -> bool:
+    before: str | None = None
+    try:
+        for seq, data, _attachments in root.log.transactions(project, 0):
+            transaction = decode_transaction(data)
+            if (transaction.seq, transaction.before) != (seq, before):
+                return False
+            before = str(Digest.of(data))
+    except Corrupt:
+        return False
+    return True
+
+
+def _is_good(file: LogFile, noted: Mapping[int, str]) -> bool:
+    try:
+        transactions = read(file.path).transactions
+    except ArtstoreError:
+        return False
+    digests = [str(Digest.of(data)) for data in transactions]
+    return len(digests) == file.last - file.first + 1 and all(
+        noted.get(seq, digest) == digest for seq, digest in enumerate(digests, start=file.first)
+    )
 
 
 def _gaps(files: Sequence[LogFile], end: int) -> Iterator[tuple[int, int]]:

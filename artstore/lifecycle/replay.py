@@ -11,6 +11,7 @@ from artstore.model.manifest import BlobEntry, Encoding, decode_difference, deco
 from artstore.model.records import decode_transaction
 from artstore.storage import packs, whole
 from artstore.storage.catalog import Project
+from artstore.storage.files import storage_errors
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
@@ -20,26 +21,32 @@ def catch_up(root: Root, *, thorough: bool = False) -> None:
     """Fold what the log has and the catalog has not: a killed process linked it, or the catalog is an old copy.
 
     A store that cannot be written is brought up to date in memory. `thorough` lists the log's folders instead of asking
-    for each project's next file, and so finds projects that the catalog has never heard of.
+    for each project's next file, and so finds projects that the catalog has never heard of. Where a log is damaged,
+    `root.damaged` has the error for the verbs of its project.
     """
-    behind = _behind(root, thorough=thorough)
-    if not behind:
-        return
+    with storage_errors("reading the log"):
+        behind = _behind(root, thorough=thorough)
     try:
-        with root.catalog.write():
-            _replay(root, behind)
+        _replay_each(root, behind)
     except Refused as refusal:
         # Nowhere to write: the answer is the same, and only this process has it, so it must not write from here on.
         root.read_only = True
         root.catalog.load_into_memory(refusal)
-        with root.catalog.write():
-            _replay(root, behind)
+        _replay_each(root, behind)
 
 
-def _replay(root: Root, behind: list[str]) -> None:
-    if sum([replay_project(root, name) for name in behind]) > 1:
-        # More than a killed process leaves: the catalog is an older copy, and knows the packs of its own time.
-        adopt_packs(root)
+def _replay_each(root: Root, behind: list[str]) -> None:
+    for name in behind:
+        try:
+            with root.catalog.write():
+                if replay_project(root, name) > 1:
+                    # More than a killed process leaves: the catalog is an older copy, with the packs of its own time.
+                    adopt_packs(root)
+        except Corrupt as error:
+            # Of this project alone: what is whole can be used, and `repair` can be run.
+            root.damaged[name] = error
+        else:
+            root.damaged.pop(name, None)
 
 
 def replay_project(root: Root, name: str) -> int:
@@ -157,16 +164,18 @@ def _take_manifest(root: Root, encoding: Encoding) -> None:
     if encoding.base is None:
         entries = list(decode_full(encoding))
         root.blobs.expect([(entry.digest, entry.size) for entry in entries if isinstance(entry, BlobEntry)])
-        root.manifests.add_full(encoding.digest, entries)
+        root.manifests.add_full(encoding.digest, entries, stored_only=False)
         return
     difference = decode_difference(encoding)
     try:
         base = root.manifests.get(encoding.base)
-    except Corrupt:
+    except Corrupt as error:
+        if error.code != "manifest-missing":
+            raise
         # A file of the log was lost with it. What no version names is not missed, and `verify` names what is.
         return
     root.blobs.expect([(entry.digest, entry.size) for entry in difference.come if isinstance(entry, BlobEntry)])
-    root.manifests.add_difference(encoding.digest, base, difference, encoding.entries)
+    root.manifests.add_difference(encoding.digest, base, difference, encoding.entries, stored_only=False)
 
 
 def _behind(root: Root, *, thorough: bool) -> list[str]:

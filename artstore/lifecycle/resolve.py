@@ -42,6 +42,8 @@ class Resolved(NamedTuple):
 
 def find_project(root: Root, name: str) -> tuple[Project, ProjectView]:
     """A project by name. Raises NotFound (project-not-found)."""
+    if name in root.damaged:
+        raise root.damaged[name]
     project = root.catalog.project(name)
     if project is None:
         known = [other.name for other in root.catalog.projects()]

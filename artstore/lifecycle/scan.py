@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from artstore.errors import Invalid
 from artstore.lifecycle.reports import Skipped
 from artstore.model.paths import entry_path
+from artstore.storage.files import storage_errors
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 IGNORE_FILE: Final = ".artstoreignore"
 STORE_FOLDER: Final = ".artstore"
+UNFINISHED: Final = ".artstore-"
+"""How a checkout calls a file, with `.tmp` at its end, until it is whole."""
 
 
 _Ignores = tuple[tuple[str, "GitIgnoreSpec"], ...]
@@ -53,7 +56,8 @@ class Scan:
         self.problems: list[Skipped] = []
         """What cannot be kept, by its place in the system, and why."""
         self.empty_directories = 0
-        self._store = os.stat(store)
+        with storage_errors("looking for the store in the sources"):
+            self._store = os.stat(store)
 
     def files(self) -> Iterator[Found]:
         """Every file, each folder's in the order of their names."""
@@ -114,7 +118,11 @@ class Scan:
                     yield found
 
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
-        if entry.name == STORE_FOLDER and entry.is_dir():
+        if entry.name == STORE_FOLDER and os.path.isfile(os.path.join(entry.path, "format.json")):
+            # A store of its own. Any other file or folder of that name is refused by `entry_path`.
+            return None
+        if entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp"):
+            # What a killed checkout left.
             return None
         path = entry_path(folder.prefix + entry.name)
         is_directory = entry.is_dir()

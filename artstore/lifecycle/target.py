@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from artstore.errors import PathCollision
+from artstore.lifecycle.scan import UNFINISHED
 from artstore.storage.files import write_all
 
 _RELATIVE: Final = os.open in os.supports_dir_fd
@@ -24,7 +25,6 @@ _EXTRA: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | get
 _FOLDER_FLAGS: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _EXTRA
 _CREATE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _EXTRA
 _READ_FLAGS: Final = os.O_RDONLY | _EXTRA
-TEMPORARY_PREFIX: Final = ".artstore-"
 
 
 class Target:
@@ -91,7 +91,7 @@ class Target:
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[tuple[int, str]]:
         """An unfinished file, that gets its name at the end; nothing is left of it after an error."""
-        temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
+        temporary = f"{UNFINISHED}{secrets.token_hex(8)}.tmp"
         fd = os.open(self._at(temporary), _CREATE_FLAGS, 0o666, dir_fd=self._fd)
         try:
             yield fd, temporary
@@ -104,7 +104,7 @@ class Target:
 
     def link(self, source: str, name: str) -> None:
         """Give a file of the store a second name here, in place of what has that name."""
-        temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
+        temporary = f"{UNFINISHED}{secrets.token_hex(8)}.tmp"
         os.link(source, self._at(temporary), dst_dir_fd=self._fd)
         self._rename(temporary, name)
         with contextlib.suppress(FileNotFoundError):

@@ -44,7 +44,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
     """Check the whole store."""
     began = time.monotonic()
     problems: list[Problem] = []
-    with root.reading("verify"):
+    with storage_errors("verifying"), root.reading("verify"):
         problems += _check_catalog(root)
         # A log that is not whole has to be mended before anything can be compared with it.
         log_problems = [problem for name in root.log.projects() for problem in _check_log(root, name)]

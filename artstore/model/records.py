@@ -240,7 +240,7 @@ def decode_op(data: bytes) -> AnyOp:
             )
             raise UpgradeNeeded(message, code="unknown-op")
         op: AnyOp = _op_decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"the log holds an op that cannot be read: {error}. Run `artstore verify`"
         raise Corrupt(message, code="op-damaged") from error
     return op

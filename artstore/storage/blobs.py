@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from blake3 import blake3
 from xxhash import xxh3_64_digest
 
-from artstore.errors import Corrupt
+from artstore.errors import Conflict, Corrupt
 from artstore.model.digest import Digest
 from artstore.storage import packs, whole
 from artstore.storage.database import Connections
@@ -89,6 +89,9 @@ class Blobs:
         for start in range(0, len(ordered), _LOOKUP):
             some = ordered[start : start + _LOOKUP]
             with self._catalog.write():
+                if self._catalog.one("SELECT 1 FROM pack WHERE id = ? AND name = ?", (pack, name)) is None:
+                    message = f"the pack {name!r} was taken away while it was noted: repeat"
+                    raise Conflict(message, code="pack-gone")
                 ids = self._intern([(m.digest, m.size, m.checksum.to_bytes(8, "big")) for m in some], acquit=acquit)
                 rows = [(ids[m.digest], pack, m.offset) for m in some]
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)

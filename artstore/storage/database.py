@@ -33,6 +33,8 @@ BUSY_TIMEOUT_S: Final = 30.0
 PATIENCE_S: Final = 120.0
 """How long a write waits for others before it gives up."""
 CACHE_KIB: Final = 64_000
+STREAMED: Final = 5_000
+"""Rows that a query which may have a million answers at a time."""
 _ROWS_AT_ONCE: Final = 500
 _NOWHERE_TO_WRITE: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR")
 _PARAMETERS: Final = 32_766
@@ -173,6 +175,30 @@ class Connections:
         with sqlite_errors(self.path):
             found: list[Row] = self.db.conn.execute(sql, parameters).fetchall()
             return found
+
+    def stream(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[Row]]:
+        """The rows of a query, some at a time.
+
+        What fits into one answer is fetched at once. A longer one has a connection of its own: a query that is still
+        open keeps its state of the file, and nothing could be written on the same connection until it ends.
+        """
+        with sqlite_errors(self.path):
+            cursor = self.db.conn.execute(sql, parameters)
+            rows: list[Row] = cursor.fetchmany(STREAMED + 1)
+        if len(rows) <= STREAMED or self._memory is not None or self.db.conn.in_transaction:
+            while rows:
+                yield rows
+                rows = cursor.fetchmany(STREAMED)
+            return
+        cursor.close()
+        database = self._open()
+        try:
+            with sqlite_errors(self.path):
+                cursor = database.conn.execute(sql, parameters)
+                while rows := cursor.fetchmany(STREAMED):
+                    yield rows
+        finally:
+            database.close()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:

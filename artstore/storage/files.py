@@ -29,6 +29,7 @@ _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _NO_REFLINK: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 _IOV_MAX: Final = 1024
 _position: Final = threading.Lock()
+_synced_folders: Final[set[Path]] = set()
 _NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -88,11 +89,16 @@ def sync_directory(directory: str | os.PathLike[str]) -> None:
 def make_directory(directory: Path) -> bool:
     """Make a folder and its parents so that they survive a power cut; answers whether it was made now."""
     if directory.is_dir():
+        # Whoever made it may have been killed before it was synced, so that is done once by each process.
+        if directory not in _synced_folders:
+            sync_directory(directory.parent)
+            _synced_folders.add(directory)
         return False
     make_directory(directory.parent)
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory)
     sync_directory(directory.parent)
+    _synced_folders.add(directory)
     return True
 
 

@@ -58,6 +58,8 @@ class Gatherer:
     """Packs small blobs for one session. Not for several threads at once."""
 
     def __init__(self, root: Root, session: Session, pool: ThreadPoolExecutor, *, keep: bool) -> None:
+        self.has_failed = False
+        """Whether something that was taken is not, and never will be, stored."""
         self.new_blobs = 0
         self.new_bytes = 0
         self.packs: list[str] = []
@@ -119,6 +121,8 @@ class Gatherer:
 
     def _flush(self) -> None:
         """Write what is new of a full buffer, in the background, and go on with the other."""
+        # Until all of it is done: a pack in which one place was not written must not be finished.
+        self.has_failed = True
         batch = self._batch
         known = set() if self._store_is_empty else self._blobs.known([small.digest for small in batch.blobs])
         news = [small for small in batch.blobs if small.digest not in known]
@@ -132,6 +136,7 @@ class Gatherer:
         self._batch, self._other = self._other, batch
         self._batch.wait()
         self._note(wait=False)
+        self.has_failed = False
 
     def _note(self, *, wait: bool) -> None:
         """Put the blobs of published packs into the catalog.

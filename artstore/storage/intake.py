@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from artstore.errors import Refused
+from artstore.errors import Conflict, Refused
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.blobs import SMALL, Ids
@@ -53,6 +54,7 @@ class Intake:
         self._syncs: list[tuple[Future[None], int]] = []
         self._fresh: dict[whole.Stored, Path] = {}
         self._taken: set[Digest] = set()
+        self._has_failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +128,15 @@ class Intake:
         return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target))
 
     def settle(self) -> None:
-        """Return when all that was taken in is durable and can be found."""
+        """Return when all that was taken in is durable and can be found.
+
+        Once that has failed, or anything before it, it fails for good: what did not reach the disk then may never, and
+        the system does not say so twice. Raises Conflict (draft-failed).
+        """
+        if self._has_failed or self._small.has_failed:
+            message = "this draft could not be stored: begin a new one"
+            raise Conflict(message, code="draft-failed")
+        self._has_failed = True
         self._small.settle()
         syncs, self._syncs = self._syncs, []
         for future, _fd in syncs:
@@ -134,6 +144,7 @@ class Intake:
         fresh, self._fresh = self._fresh, {}
         if fresh:
             self._name_whole(fresh)
+        self._has_failed = False
 
     def close(self) -> None:
         """Stop. What was not settled is left to the session's end."""
@@ -187,25 +198,31 @@ class Intake:
         targets = {stored: whole.path_of(self._root.path, stored.digest) for stored in fresh}
         with storage_errors("naming large files"):
             for stored, path in fresh.items():
-                self._name(path, targets[stored])
+                self._name(path, stored.digest)
             for directory in {target.parent for target in targets.values()}:
                 sync_directory(directory)
             with self._root.catalog.write():
                 for stored, path in fresh.items():
                     if not targets[stored].exists():
                         # It was another's, and `gc` took it away; under the write lock it cannot.
-                        self._name(path, targets[stored])
+                        self._name(path, stored.digest)
                         sync_directory(targets[stored].parent)
                 self._root.blobs.add_whole(list(fresh))
             for path in fresh.values():
                 path.unlink(missing_ok=True)
 
-    def _name(self, path: Path, target: Path) -> None:
+    def _name(self, path: Path, digest: Digest) -> None:
+        target = whole.path_of(self._root.path, digest)
         make_directory(target.parent)
-        if not give_name(str(path), str(target)):
-            # Another session was faster with the same bytes, or it is a leftover: either way it has to be on the disk.
-            fd = os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            try:
-                sync_file(fd)
-            finally:
-                os.close(fd)
+        if give_name(str(path), str(target)):
+            return
+        # Another session was faster with the same bytes, or it is a leftover: it has to be whole, and on the disk.
+        fd = os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            is_same = whole.measure(fd).digest == digest
+            sync_file(fd)
+        finally:
+            os.close(fd)
+        if not is_same:
+            os.replace(target, self._root.path / "quarantine" / f"{time.time_ns()}-{digest.hex()}")
+            give_name(str(path), str(target))

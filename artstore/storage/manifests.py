@@ -110,8 +110,7 @@ class Manifests:
         """The entries of a manifest, sorted by path."""
         row = self.get(digest)
         sql = _ENTRIES_OF_FULL if row.base is None else _ENTRIES
-        cursor = self._catalog.execute(sql + " ORDER BY path.path", (row.id,))
-        while rows := cursor.fetchmany(BATCH):
+        for rows in self._catalog.stream(sql + " ORDER BY path.path", (row.id,)):
             for path, blob, size, reference, uri, checksum, reference_size, extra in rows:
                 if reference is None:
                     yield BlobEntry(path, Digest(blob), size)
@@ -133,13 +132,21 @@ class Manifests:
         """Whether a difference of so many rows to a base is better than a full manifest."""
         return base.depth < MAX_DEPTH and base.weight + weight <= MAX_WEIGHT_SHARE * entries
 
-    def add_full(self, digest: Digest, entries: Iterable[Entry], ids: Ids | None = None) -> int:
+    def add_full(
+        self,
+        digest: Digest,
+        entries: Iterable[Entry],
+        ids: Ids | None = None,
+        *,
+        stored_only: bool = True,
+    ) -> int:
         """Keep a manifest as all of its entries, whose blobs must be in the catalog; answers its row's number.
 
-        `ids` are row numbers of blobs that a live session knows already.
+        `ids` are row numbers of blobs that a live session knows already. Raises Corrupt (blob-missing) for a blob that
+        is nowhere, unless stored_only is False: a log is followed whatever was lost.
         """
         id_ = self._begin(base=None)
-        count = self._insert(id_, entries, (), ids or {})
+        count = self._insert(id_, entries, (), ids or {}, stored_only=stored_only)
         self._finish(id_, digest, depth=0, weight=0, entries=count)
         return id_
 
@@ -150,10 +157,12 @@ class Manifests:
         difference: Difference,
         entries: int,
         ids: Ids | None = None,
+        *,
+        stored_only: bool = True,
     ) -> int:
         """Keep a manifest as what it differs in from a base; see add_full."""
         id_ = self._begin(base=base.id)
-        self._insert(id_, difference.come, difference.gone, ids or {})
+        self._insert(id_, difference.come, difference.gone, ids or {}, stored_only=stored_only)
         self._finish(id_, digest, depth=base.depth + 1, weight=base.weight + difference.weight, entries=entries)
         return id_
 
@@ -176,12 +185,21 @@ class Manifests:
                 (digest, depth, weight, entries, id_),
             )
 
-    def _insert(self, id_: int, entries: Iterable[Entry], gone: Iterable[str], ids: Ids) -> int:
+    def _insert(
+        self,
+        id_: int,
+        entries: Iterable[Entry],
+        gone: Iterable[str],
+        ids: Ids,
+        *,
+        stored_only: bool,
+    ) -> int:
         count = 0
         for batch in _batches(entries):
             with self._catalog.write():
                 paths = self._intern_paths([entry.path for entry in batch])
-                blobs = self._blob_ids([entry.digest for entry in batch if isinstance(entry, BlobEntry)], ids)
+                digests = [entry.digest for entry in batch if isinstance(entry, BlobEntry)]
+                blobs = self._blob_ids(digests, ids, stored_only=stored_only)
                 rows: list[tuple[int, int, int | None, int | None]] = [
                     (id_, paths[entry.path], blobs[entry.digest], None)
                     if isinstance(entry, BlobEntry)
@@ -197,7 +215,7 @@ class Manifests:
         return count
 
     def _intern_paths(self, paths: list[str]) -> dict[str, int]:
-        row = self._catalog.one("SELECT max(path), coalesce(max(id), 0) FROM path")
+        row = self._catalog.one("SELECT (SELECT max(path) FROM path), (SELECT coalesce(max(id), 0) FROM path)")
         assert row is not None
         last, number = row
         known: dict[str, int] = {}
@@ -211,16 +229,17 @@ class Manifests:
         known.update(numbered)
         return known
 
-    def _blob_ids(self, digests: list[Digest], ids: Ids) -> Ids:
+    def _blob_ids(self, digests: list[Digest], ids: Ids, *, stored_only: bool) -> Ids:
         if all(digest in ids for digest in digests):
             return ids
         marks = ",".join("?" * len(digests))
+        where = "AND EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)" if stored_only else ""
         known: Ids = dict(
-            self._catalog.rows(f"SELECT digest, id FROM blob WHERE digest IN ({marks})", (*digests,)),
+            self._catalog.rows(f"SELECT digest, id FROM blob WHERE digest IN ({marks}) {where}", (*digests,)),
         )
         missing = next((digest for digest in digests if digest not in known), None)
         if missing is not None:
-            message = f"blob {missing} is not in the catalog. Run `artstore rebuild`"
+            message = f"blob {missing} is nowhere in this store, so nothing was committed. Put the same bytes again"
             raise Corrupt(message, code="blob-missing")
         return known
 

@@ -71,6 +71,16 @@ class Marking:
         )
         return [Orphan(id_, Digest(digest), base) for id_, digest, base in self._catalog.rows(sql)]
 
+    def live_ancestor(self, id_: int) -> Digest | None:
+        """The nearest live manifest from this one downward, along the bases."""
+        row = self._catalog.one(
+            "WITH RECURSIVE chain (id, base, rank) AS (SELECT id, base, 0 FROM manifest WHERE id = ? UNION ALL "
+            "SELECT manifest.id, manifest.base, rank + 1 FROM manifest JOIN chain ON manifest.id = chain.base) "
+            f"SELECT digest FROM chain JOIN manifest USING (id) WHERE id IN ({_LIVE_MANIFESTS}) ORDER BY rank LIMIT 1",
+            (id_,),
+        )
+        return None if row is None else Digest(row[0])
+
     def replace_manifest(self, old: int, new: int, epoch: int) -> None:
         """Let one form of a manifest take the place of another with the same entries."""
         with self._catalog.write():
@@ -177,7 +187,8 @@ class Marking:
     def packs(self) -> list[PackUse]:
         """Every pack, with what of it is still in the catalog."""
         sql = (
-            "SELECT pack.id, name, pack.size, count(stored.blob), coalesce(sum(blob.size), 0) FROM pack "
+            "SELECT pack.id, name, pack.size, count(stored.blob), "
+            "coalesce(sum(512 + blob.size + (512 - blob.size % 512) % 512), 0) FROM pack "
             "LEFT JOIN stored ON stored.pack = pack.id LEFT JOIN blob ON blob.id = stored.blob GROUP BY pack.id"
         )
         return [PackUse(*row) for row in self._catalog.rows(sql)]

@@ -85,9 +85,13 @@ class Prepared:
         self._hasher.update(self._attachments)
         with storage_errors("writing the log"):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o644)
-            write_all(self._fd, MAGIC + self._attachments)
-            if len(self._attachments) > 1 << 16:
-                sync_file(self._fd)
+            try:
+                write_all(self._fd, MAGIC + self._attachments)
+                if len(self._attachments) > 1 << 16:
+                    sync_file(self._fd)
+            except BaseException:
+                os.close(self._fd)
+                raise
 
     def seal(self, transactions: list[bytes]) -> None:
         """Add the transactions and sync. May be called again, with others, while the file has no name."""

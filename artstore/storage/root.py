@@ -25,6 +25,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from artstore.errors import (
+    ArtstoreError,
     Conflict,
     Corrupt,
     Invalid,
@@ -70,15 +71,18 @@ class Root:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.format = _read_format(path)
-        self.read_only = not os.access(path / "locks", os.W_OK)
-        if self.format.format > FORMAT:
-            # Newer formats may be read where they say so, and never written.
-            self.read_only = True
-        self.catalog = Catalog(path, read_only=self.read_only)
+        with storage_errors("opening the store"):
+            self.format = _read_format(path)
+            self.read_only = not os.access(path / "locks", os.W_OK)
+            if self.format.format > FORMAT:
+                # Newer formats may be read where they say so, and never written.
+                self.read_only = True
+            self.catalog = Catalog(path, read_only=self.read_only)
         self.manifests = Manifests(self.catalog)
         self.blobs = Blobs(path, self.catalog)
         self.log = OpLog(path)
+        self.damaged: dict[str, ArtstoreError] = {}
+        """What keeps the catalog from following the log of a project."""
 
     @classmethod
     def create(cls, path: Path, *, single_host: bool = False) -> Root:
@@ -134,7 +138,9 @@ class Root:
 
         Raises Corrupt (catalog-damaged, catalog-missing), UpgradeNeeded.
         """
-        if not (self.path / FILE_NAME).exists():
+        with storage_errors("opening the store"):
+            is_there = (self.path / FILE_NAME).exists()
+        if not is_there:
             message = (
                 f"the catalog of {str(self.path)!r} is missing. Run `artstore rebuild`: the log has all that it held"
             )

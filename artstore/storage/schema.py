@@ -27,6 +27,7 @@ CREATE TABLE log_entry (project INTEGER NOT NULL, seq INTEGER NOT NULL, digest T
     PRIMARY KEY (project, seq)) WITHOUT ROWID;
 CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL,
     kind TEXT NOT NULL, body BLOB NOT NULL, void TEXT, PRIMARY KEY (project, position));
+CREATE INDEX op_seq ON op (project, seq);
 
 -- What the log folds to.
 CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
@@ -60,6 +61,7 @@ CREATE INDEX logged_version ON logged (version);
 CREATE TABLE manifest (id INTEGER PRIMARY KEY, digest BLOB, base INTEGER, depth INTEGER NOT NULL DEFAULT 0,
     weight INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0, condemned INTEGER);
 CREATE INDEX manifest_digest ON manifest (digest);
+CREATE INDEX manifest_base ON manifest (base);
 CREATE TABLE path (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
 CREATE TABLE reference (id INTEGER PRIMARY KEY, uri TEXT NOT NULL, checksum TEXT NOT NULL, size INTEGER,
     extra TEXT NOT NULL);

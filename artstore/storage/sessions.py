@@ -139,12 +139,9 @@ def alone(root: Path, session: Session) -> Iterator[None]:
     """
     path = root / "locks" / _ALONE
     with storage_errors("waiting for other sessions"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
-        while not (try_lock(fd) and _is_file(path, fd)):
+        while (fd := _try_to_hold(path)) is None:
             # Somebody looks whether it is held.
-            os.close(fd)
             time.sleep(_POLL_S)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
         try:
             until = time.monotonic() + PATIENCE_S
             while others := live_sessions(root, but=session):
@@ -156,7 +153,8 @@ def alone(root: Path, session: Session) -> Iterator[None]:
                 time.sleep(_POLL_S)
             yield
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
+                # Cleared away by the next session otherwise.
                 os.unlink(path)
             os.close(fd)
 
@@ -246,6 +244,19 @@ def _describe_if_alive(path: Path) -> dict[str, Any] | None:
         os.close(fd)
 
 
+def _try_to_hold(path: Path) -> int | None:
+    """The locked file of this name, made if it is not there; None where another was faster."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
+    try:
+        if try_lock(fd) and _is_file(path, fd):
+            return fd
+    except OSError:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
 def _is_held(path: Path) -> bool:
     """Whether a process holds the lock of a file; one that nobody holds is cleared away."""
     try:
@@ -255,8 +266,9 @@ def _is_held(path: Path) -> bool:
     try:
         if not try_lock(fd):
             return True
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        if _is_file(path, fd):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         return False
     finally:
         os.close(fd)

@@ -8,11 +8,11 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Refused
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, NotFound, PathCollision, Refused
 from artstore.lifecycle.progress import Tick
 from artstore.model.digest import Digest
 from artstore.storage import stat_cache
@@ -588,3 +588,67 @@ with open(sys.argv[1], "ab", buffering=0) as file:
     child.wait()
 
     assert (repr(str(folder / "log")) in caught.value.message, store.collections()) == (True, [])
+
+
+def test_metadata_too_deep_to_be_read_back_are_refused(store: Store, tree: Tree) -> None:
+    """A log that one process could write and another cannot decode would lock everybody out of the store."""
+    metadata: dict[str, object] = {}
+    for _ in range(70):
+        metadata = {"deeper": metadata}
+    with pytest.raises(Invalid) as caught:
+        store.put([tree({"a": b"1"})], name="cats", type="dataset", metadata=metadata)
+
+    assert (caught.value.code, store.collections()) == ("bad-metadata", [])
+
+
+def test_reading_on_does_not_keep_from_writing(store: Store, tree: Tree) -> None:
+    """A listing that is still open must not make the next alias wait until it gives up."""
+    store.put([tree({f"{number:05}": b"1" for number in range(6_000)})], name="cats", type="dataset")
+    with Store.open(store.path) as other:
+        for number, _entry in enumerate(store.entries("cats")):
+            if number == 5_500:
+                other.alias("cats", ["theirs"])
+                store.alias("cats", ["mine"])
+
+    assert ["latest", "mine", "theirs"] == store.version("cats").aliases
+
+
+def test_a_damaged_log_of_one_project_leaves_the_others_usable(store: Store, tree: Tree) -> None:
+    """One flipped byte must not lock the whole store."""
+    store.put([tree({"a": b"1"})], name="cats", type="dataset")
+    folder = store.path / "ops" / "broken"
+    folder.mkdir()
+    (folder / "000000000001").write_bytes(b"garbage")
+    with Store.open(store.path) as again:
+        assert again.version("cats").number == 0
+        with pytest.raises(Corrupt):
+            again.version("broken/cats")
+        with pytest.raises(Corrupt):
+            again.gc()
+
+
+@pytest.mark.parametrize("state", ["weird", None, 1])
+def test_what_could_not_be_read_back_is_not_recorded(store: Store, state: Any) -> None:
+    """One wrong argument must not make every later command fail at the same op."""
+    run = store.start_run(name="first")
+    with pytest.raises(Invalid) as caught:
+        store.finish_run(run.id, state=state)
+    with pytest.raises(Invalid):
+        store.start_run(name=cast("str", 1))
+
+    assert caught.value.code == "bad-value"
+    assert store.verify().ok
+
+
+def test_what_a_killed_checkout_left_is_no_data(store: Store, tree: Tree) -> None:
+    """An unfinished file that nobody named must not come back as a part of the next version."""
+    folder = tree({"a": b"1", ".artstore-0123456789abcdef.tmp": b"half"})
+
+    assert store.put([folder], name="cats", type="dataset").files == 1
+
+
+def test_a_folder_of_the_name_of_a_store_is_named_and_not_dropped(store: Store, tree: Tree) -> None:
+    with pytest.raises(Refused) as caught:
+        store.put([tree({"a": b"1", "sub/.artstore/data": b"2"})], name="cats", type="dataset")
+
+    assert ".artstore" in caught.value.message

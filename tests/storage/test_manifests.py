@@ -39,14 +39,14 @@ def expect_blobs(root: Root, model: Model) -> None:
 
 def add_full(root: Root, model: Model) -> Digest:
     expect_blobs(root, model)
-    root.manifests.add_full(digest_of(model), listed(model))
+    root.manifests.add_full(digest_of(model), listed(model), stored_only=False)
     return digest_of(model)
 
 
 def add_difference(root: Root, base: Digest, model: Model) -> Digest:
     expect_blobs(root, model)
     difference = difference_between(root.manifests.entries(base), listed(model))
-    root.manifests.add_difference(digest_of(model), root.manifests.get(base), difference, len(model))
+    root.manifests.add_difference(digest_of(model), root.manifests.get(base), difference, len(model), stored_only=False)
     return digest_of(model)
 
 
@@ -192,6 +192,6 @@ def test_a_difference_against_what_gc_condemned_still_reads(root: Root) -> None:
     with root.catalog.write() as db:
         db.conn.execute("UPDATE manifest SET condemned = 1")
     after: Model = {"a": blob("a", 1), "b": blob("b", 1)}
-    root.manifests.add_difference(digest_of(after), row, Difference(gone=[], come=[blob("b", 1)]), 2)
+    root.manifests.add_difference(digest_of(after), row, Difference(gone=[], come=[blob("b", 1)]), 2, stored_only=False)
 
     assert listed(after) == list(root.manifests.entries(digest_of(after)))
