@@ -21,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from blake3 import blake3
+
 from artstore.errors import Conflict, Corrupt, Refused
 from artstore.lifecycle.backup_target import check_not_diverged, check_target, finish, lay_out
 from artstore.lifecycle.replay import catch_up
@@ -52,7 +54,7 @@ _TAIL: Final = 64
 _READ_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _WRITE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
-_How = Literal["copied", "reflinked", "kept", "gone", "unreadable"]
+_How = Literal["copied", "reflinked", "kept", "gone", "unreadable", "damaged"]
 
 
 class _Done(NamedTuple):
@@ -68,8 +70,9 @@ def backup(root: Root, target: Path) -> BackupReport:
     """Make a folder hold all that this store holds at a moment of the run: a store, complete in itself, and synced.
 
     The folder is empty, not there yet, or an earlier backup of this store, of which only what is new is written. Bytes
-    are shared where the file system can, which saves space and no disk; nothing is checked on the way, `verify` on the
-    copy does that. Trash and quarantine stay behind. A file that the store itself has lost is named in the report.
+    are shared where the file system can, which saves space and no disk. Little is checked on the way, `verify` on the
+    copy does that; but damage takes the place of nothing that an earlier backup has. Trash and quarantine stay behind.
+    A file that the store itself has lost, or has only damaged, is named in the report.
 
     The copy has the store's id, and takes over where the store is lost, on whatever machine. As long as both live,
     commit to one of them only: a log that was continued twice cannot be joined again.
@@ -204,7 +207,7 @@ class _Copy:
             for file, (done, path) in staged.items():
                 self._note(done)
                 place = self._target / done.name
-                if done.how in {"gone", "unreadable"}:
+                if done.how in {"gone", "unreadable", "damaged"}:
                     self.missing.append(done.name)
                     continue
                 if file.last > last:
@@ -220,6 +223,13 @@ class _Copy:
         with contextlib.suppress(FileNotFoundError):
             if _tail(file.path) == _tail(place):
                 return _Done(name, "kept", 0), staged
+        try:
+            # Under whatever name: a segment counts instead of the files of which the target has whole ones.
+            read(file.path)
+        except FileNotFoundError:
+            return _Done(name, "gone", 0), staged
+        except Corrupt:
+            return _Done(name, "damaged", 0), staged
         return self._copy_file(file.path, staged, name), staged
 
     def _copy_bytes(self) -> None:
@@ -229,6 +239,8 @@ class _Copy:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-backup") as pool:
             for done in pool.map(self._copy_one, names):
                 self._note(done)
+                if done.how == "damaged":
+                    self.missing.append(_word(done.name))
                 if done.how in {"copied", "reflinked"}:
                     folders.add((self._target / done.name).parent)
         for folder in folders:
@@ -240,6 +252,8 @@ class _Copy:
             # What has a name here got it whole and never changes; another size is damage, which is mended so.
             if os.lstat(place).st_size == os.lstat(source).st_size:
                 return _Done(name, "kept", 0)
+            if not _is_intact(source):
+                return _Done(name, "damaged", 0)
         temporary = self._scratch / f"blob-{secrets.token_hex(8)}"
         done = self._copy_file(source, temporary, name)
         if done.how in {"copied", "reflinked"}:
@@ -283,6 +297,29 @@ class _Copy:
         now = _named(self._root.catalog)
         unreadable = {done.name for done in self._done.values() if done.how == "unreadable"}
         return all(name in now and (name in unreadable or not (self._root.path / name).exists()) for name in absent)
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a file of bytes holds what its name or its headers say."""
+    try:
+        fd = os.open(path, _READ_FLAGS)
+        try:
+            if not path.name.endswith(packs.SUFFIX):
+                return whole.measure(fd).digest == whole.digest_of(path)
+            return all(
+                blake3(read_exactly(fd, member.size, member.offset)).digest() == member.digest
+                for member in packs.members(path)
+            )
+        finally:
+            os.close(fd)
+    except (Corrupt, OSError):
+        return False
+
+
+def _word(name: str) -> str:
+    """What a report calls a file of bytes."""
+    digest = whole.digest_of(Path(name))
+    return name if digest is None else str(digest)
 
 
 def _named(catalog: Catalog) -> dict[str, str]:

@@ -39,6 +39,8 @@ Mode = Literal["auto", "reflink", "hardlink", "copy"]
 THREADS: Final = 4
 BATCH: Final = 500
 """Files that one thread writes before it is given others."""
+OPEN_PACKS: Final = 16
+"""Packs that one thread keeps open: descriptors are few, and packs may be many."""
 _NAMED: Final = 10
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -370,9 +372,13 @@ class _Writer:
             raise Refused(message, code="no-hardlink") from error
 
     def _pack(self, path: str) -> int:
-        fd = self._packs.get(path)
+        fd = self._packs.pop(path, None)
         if fd is None:
-            fd = self._packs[path] = os.open(path, _OPEN_FLAGS)
+            while len(self._packs) >= OPEN_PACKS:
+                # The one that was used longest ago: each use puts a pack at the end.
+                os.close(self._packs.pop(next(iter(self._packs))))
+            fd = os.open(path, _OPEN_FLAGS)
+        self._packs[path] = fd
         return fd
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -177,10 +178,12 @@ class _Bin:
         """Free a file, which is found in the trash under this name while it is there."""
         with storage_errors("freeing space"):
             try:
-                size = size_on_disk(os.lstat(path))
+                status = os.lstat(path)
             except FileNotFoundError:
                 return
-            if self._grace_s == 0:
+            size = size_on_disk(status)
+            # A folder in a file's place goes by way of the trash, which is emptied of whatever is in it.
+            if self._grace_s == 0 and not stat.S_ISDIR(status.st_mode):
                 os.unlink(path)
                 self._tally.freed_bytes += size
                 return
@@ -287,11 +290,10 @@ def write_anew(root: Root, session: Session, group: Sequence[PackUse]) -> list[P
 
 
 def _verified_members(path: Path, members: list[tuple[Digest, int, int]]) -> Iterator[tuple[Digest, bytes | None]]:
-    try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
+    if path.is_symlink() or not path.is_file():
         yield from ((digest, None) for digest, _size, _offset in members)
         return
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
     try:
         for digest, size, offset in members:
             data = read_exactly(fd, size, offset)

@@ -65,8 +65,10 @@ def policy(
 def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_run: bool) -> PruneReport:
     """Delete versions of some collections, each a project and a name, by policy; `gc` frees their bytes."""
     deleted: list[PrunedVersion] = []
+    judged: list[str] = []
+    """The ids of those that are to be deleted, in the same order."""
     kept: list[KeptVersion] = []
-    condemned: dict[str, list[str]] = {}
+    condemned: dict[str, list[Version]] = {}
     for project, name in dict.fromkeys(names):
         _, view, collection = find_collection(root, project, name)
         for version, reason, stays in _judge(root, view, collection, rules):
@@ -75,26 +77,28 @@ def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_ru
                 kept.append(KeptVersion(ref=ref, reason=reason))
             else:
                 deleted.append(PrunedVersion(ref=ref, reason=reason, bytes=version.bytes))
-                condemned.setdefault(project, []).append(version.id)
-    freeable = Marking(root.catalog).freeable_by([id_ for ids in condemned.values() for id_ in ids])
+                condemned.setdefault(project, []).append(version)
+                judged.append(version.id)
+    freeable = Marking(root.catalog).freeable_by(judged)
     if not dry_run:
-        for project, ids in condemned.items():
-            _delete(root, project, ids)
+        gone = {id_ for project, versions in condemned.items() for id_ in _delete(root, project, versions)}
+        deleted = [each for each, id_ in zip(deleted, judged, strict=True) if id_ in gone]
     return PruneReport(dry_run=dry_run, deleted=deleted, kept=kept, freeable_bytes=freeable)
 
 
-def _delete(root: Root, project: str, ids: Sequence[str]) -> None:
+def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
+    """Delete versions, but for those of which anything changed since they were judged; answers which."""
+    gone: list[str] = []
+
     def plan(view: ProjectView) -> list[Op]:
-        ops: list[Op] = []
-        for id_ in ids:
-            version = view.version(id_)
-            # An alias or a use that came meanwhile saves it.
-            if version is not None and not version.deleted and _held(view, version) is None:
-                ops.append(Delete(at_us=now_us(), nonce=nonce(), version=id_))
-        return ops
+        # An edit that came meanwhile saves one, as do an alias, a use, and a commit of the same content, which makes it
+        # the latest: the rules were asked about another state of it.
+        gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(view, each) is None]
+        return [Delete(at_us=now_us(), nonce=nonce(), version=id_) for id_ in gone]
 
     with root.session("prune") as session:
         commit(root, session, project, plan)
+    return gone
 
 
 def _judge(

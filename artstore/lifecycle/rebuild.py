@@ -10,8 +10,8 @@ from pathlib import Path
 from artstore.errors import Corrupt
 from artstore.lifecycle.replay import index_new_packs, replay_project
 from artstore.lifecycle.reports import RebuildReport
-from artstore.storage import whole
-from artstore.storage.catalog import FILE_NAME, clear
+from artstore.storage import stat_cache, whole
+from artstore.storage.catalog import FILE_NAME, Catalog, clear
 from artstore.storage.files import storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
@@ -25,15 +25,25 @@ def rebuild(root: Root) -> RebuildReport:
     quarantine first. No data is read: `verify` does that. Other sessions are waited for, since what they hold of the
     old catalog means nothing in the new one.
 
-    Raises Corrupt where the log itself is damaged, Conflict (locked, busy) where others do not let it.
+    Where the log is damaged, each project is what its log says up to the damage, and the rest is named in `lost`. A
+    catalog that may know more than such a log is copied into the quarantine; `repair` instead would have written the
+    log again from it.
+
+    Raises Conflict (locked, busy) where others do not let it, UpgradeNeeded where the log is a newer artstore's.
     """
     began = time.monotonic()
     with contextlib.ExitStack() as ending:
         ending.enter_context(storage_errors("rebuilding the catalog"))
         ending.enter_context(Exclusive(root.path, "gc"))
-        ending.enter_context(alone(root.path, ending.enter_context(root.session("rebuild"))))
+        session = ending.enter_context(root.session("rebuild"))
+        ending.enter_context(alone(root.path, session))
         if not _is_usable(root):
             _put_aside(root)
+        elif any(_has_damage(root, name) for name in root.log.projects()):
+            _keep_copy(root, session.scratch())
+        # It takes blobs for stored as long as a manifest names them, live or not.
+        stat_cache.forget(root.path)
+        lost: list[str] = []
         with root.catalog.write() as db:
             # Inside, since tables without rows would be taken for the catalog of an empty store.
             root.catalog.create()
@@ -41,9 +51,9 @@ def rebuild(root: Root) -> RebuildReport:
             _index_whole(root)
             damaged = index_new_packs(root)
             for name in root.log.projects():
-                replay_project(root, name)
+                lost += _replay_intact(root, name)
         marking = Marking(root.catalog)
-        lost = [*damaged, *map(str, sorted(marking.live_manifests() - marking.manifests_here()))]
+        lost += [*damaged, *map(str, sorted(marking.live_manifests() - marking.manifests_here()))]
         lost += [str(digest) for digest, _size in marking.missing()]
         ops, versions, blobs = root.catalog.counts()
         return RebuildReport(
@@ -54,6 +64,42 @@ def rebuild(root: Root) -> RebuildReport:
             lost=lost,
             seconds=time.monotonic() - began,
         )
+
+
+def _replay_intact(root: Root, name: str) -> list[str]:
+    """Fold the log of a project up to the first damage, inside a write transaction; answers what is behind it."""
+    try:
+        replay_project(root, name)
+    except Corrupt:
+        project = root.catalog.project(name)
+        first = 1 if project is None else project.seq + 1
+        last = root.log.last(name)
+        return [f"ops/{name}/{first}" if first >= last else f"ops/{name}/{first}-{last}"]
+    return []
+
+
+def _has_damage(root: Root, name: str) -> bool:
+    last = 0
+    try:
+        known = root.catalog.project(name)
+        for seq, _data, _attachments in root.log.transactions(name, 0):
+            last = seq
+    except Corrupt:
+        return True
+    return known is not None and known.seq > last
+
+
+def _keep_copy(root: Root, scratch: Path) -> None:
+    """Copy the catalog into the quarantine."""
+    copy = Catalog(scratch, read_only=False)
+    try:
+        with root.catalog.checked():
+            root.catalog.db.conn.backup(copy.db.conn)
+    finally:
+        copy.close()
+    with storage_errors("keeping a copy of the catalog"):
+        os.replace(scratch / FILE_NAME, root.path / "quarantine" / f"{time.time_ns()}-{FILE_NAME}")
+        sync_directory(root.path / "quarantine")
 
 
 def _is_usable(root: Root) -> bool:

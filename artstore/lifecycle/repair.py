@@ -7,6 +7,7 @@ for byte where the chain counts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -18,15 +19,16 @@ from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Corrupt, NotFound
 from artstore.lifecycle.collect import settled, write_anew
+from artstore.lifecycle.examine import NO_FILE
 from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import RepairReport
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
-from artstore.model.records import FORMAT, Transaction, decode_transaction, encode_transaction
-from artstore.storage import packs
+from artstore.model.records import FORMAT, Commit, Relog, Transaction, decode_op, decode_transaction, encode_transaction
+from artstore.storage import packs, stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.catalog import Project
-from artstore.storage.files import storage_errors, sync_directory
+from artstore.storage.files import read_exactly, storage_errors, sync_directory
 from artstore.storage.intake import Intake
 from artstore.storage.marking import Marking, PackUse
 from artstore.storage.oplog import Attachments, LogFile, Prepared, read
@@ -37,25 +39,37 @@ from artstore.storage.sessions import Exclusive, Session
 def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
     """Mend what can be mended. Run `verify` first: it says what is damaged, and this looks for what is missing.
 
-    Raises NotFound (source-not-found) for a source that is not there.
+    Raises NotFound (source-not-found) for a source that is not there, Conflict (locked) beside `gc` or a compaction.
     """
     for source in sources:
         if not source.exists():
             message = f"there is no {str(source)!r} to repair from"
             raise NotFound(message, code="source-not-found")
     mended: list[str] = []
-    with storage_errors("repairing"), Exclusive(root.path, "gc"), root.session("repair") as session:
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(storage_errors("repairing"))
+        ending.enter_context(Exclusive(root.path, "gc"))
+        # It would unlink files of the log between their listing and their reading.
+        ending.enter_context(Exclusive(root.path, "compact"))
+        session = ending.enter_context(root.session("repair"))
         broken: list[str] = []
         for project in root.catalog.projects():
             done, left = _mend_log(root, session, project)
             mended += done
             broken += left
-        if not broken:
-            catch_up(root, thorough=True)
+        # What was wrong may be mended; what still is, is found again.
+        root.damaged.clear()
+        catch_up(root, thorough=True)
+        broken += [
+            f"ops/{name}" for name in root.damaged if not any(left.startswith(f"ops/{name}/") for left in broken)
+        ]
         marking = Marking(root.catalog)
         mended += [f"packs/{name}" for name in adopt_packs(root)]
-        mended += _mend_packs(root, session)
+        gone = _forget_gone_packs(root, session)
         missing = dict(marking.missing())
+        if gone or missing:
+            # The cache takes blobs for stored as long as a manifest names them.
+            stat_cache.forget(root.path)
         with Intake(root, session) as intake:
             quarantine = _from_path(root.path / "quarantine")
             for data_of in (_from_trash(root), _from_packs(root), quarantine, *map(_from_path, sources)):
@@ -64,36 +78,62 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
                         mended.append(str(candidate.digest))
                         del missing[candidate.digest]
             intake.settle()
+        # Not before: what they hold beside the damage may be what was looked for.
+        mended += [*gone, *_mend_packs(root, session)]
         return RepairReport(mended=mended, still_damaged=[*broken, *(str(digest) for digest, _ in marking.missing())])
 
 
+def _forget_gone_packs(root: Root, session: Session) -> list[str]:
+    """Forget packs in whose place there is no file; answers which."""
+    marking = Marking(root.catalog)
+    gone: list[str] = []
+    for use in _complete(root, marking, session):
+        path = root.path / "packs" / use.name
+        if not path.is_file() or path.is_symlink():
+            _forget_pack(root, marking, use)
+            gone.append(f"packs/{use.name}")
+    return gone
+
+
 def _mend_packs(root: Root, session: Session) -> list[str]:
-    """Write packs anew that hold damage, and forget those that are gone; answers which.
+    """Write packs anew that hold damage; answers which.
 
     What `verify` found damaged in a pack no longer counts as stored there, but a rebuild would take it for good again.
     """
     marking = Marking(root.catalog)
     mended: list[str] = []
-    for use in settled(root, marking, session):
-        path = root.path / "packs" / use.name
-        is_file = path.is_file() and not path.is_symlink()
-        if is_file and (_is_as_noted(marking, use, path) or not write_anew(root, session, [use])):
-            continue
-        marking.forget_pack(use.id)
-        if os.path.lexists(path):
-            with storage_errors("putting a damaged pack aside"):
-                os.replace(path, root.path / "quarantine" / f"{time.time_ns()}-{use.name}")
-                sync_directory(path.parent)
-        mended.append(f"packs/{use.name}")
+    for use in _complete(root, marking, session):
+        if not _is_as_noted(marking, use, root.path / "packs" / use.name) and write_anew(root, session, [use]):
+            _forget_pack(root, marking, use)
+            mended.append(f"packs/{use.name}")
+    if mended:
+        stat_cache.forget(root.path)
     return mended
+
+
+def _complete(root: Root, marking: Marking, session: Session) -> list[PackUse]:
+    """The packs of no live session whose blobs are all noted: of others it is not known what they should hold."""
+    return [use for use in settled(root, marking, session) if root.blobs.has_pack(use.name)]
+
+
+def _forget_pack(root: Root, marking: Marking, use: PackUse) -> None:
+    path = root.path / "packs" / use.name
+    marking.forget_pack(use.id)
+    if os.path.lexists(path):
+        with storage_errors("putting a damaged pack aside"):
+            os.replace(path, root.path / "quarantine" / f"{time.time_ns()}-{use.name}")
+            sync_directory(path.parent)
 
 
 def _is_as_noted(marking: Marking, use: PackUse, path: Path) -> bool:
     noted = {digest for digest, _size, _offset in marking.pack_members(use.id)}
     try:
         return all(member.digest in noted or not marking.is_known(member.digest) for member in packs.members(path))
-    except (Corrupt, OSError):
+    except Corrupt:
         return False
+    except OSError as error:
+        # What cannot be read now is not known to be damaged.
+        return error.errno not in NO_FILE
 
 
 class _Candidate(msgspec.Struct, frozen=True):
@@ -106,11 +146,18 @@ class _Candidate(msgspec.Struct, frozen=True):
 
     def give(self, intake: Intake) -> bool:
         """Take the bytes in if they are what they should be."""
-        fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError:
+            # Not readable: it mends nothing.
+            return False
         try:
             os.lseek(fd, self.offset, os.SEEK_SET)
             if self.size <= SMALL:
-                data = os.read(fd, self.size)
+                try:
+                    data = read_exactly(fd, self.size, self.offset)
+                except OSError:
+                    return False
                 return blake3(data).digest() == self.digest and intake.take(data) == self.digest
             return intake.take_file(fd, limit=self.size).digest == self.digest
         finally:
@@ -179,9 +226,15 @@ def _mend_log(root: Root, session: Session, project: Project) -> tuple[list[str]
             with storage_errors("putting a damaged file of the log aside"):
                 os.replace(file.path, root.path / "quarantine" / f"{time.time_ns()}-{file.path.name}")
                 sync_directory(file.path.parent)
-    for first, last in _gaps(root.log.files(project.name), project.seq):
-        _write_again(root, session, project, first, last)
-        mended.append(f"ops/{project.name}/{first}" if first == last else f"ops/{project.name}/{first}-{last}")
+    gaps = list(_gaps(root.log.files(project.name), project.seq))
+    for first, last in gaps:
+        name = f"ops/{project.name}/{first}" if first == last else f"ops/{project.name}/{first}-{last}"
+        try:
+            _write_again(root, session, project, first, last, others=[gap for gap in gaps if gap[0] > last])
+        except Corrupt:
+            left.append(name)
+        else:
+            mended.append(name)
     return mended, left
 
 
@@ -219,8 +272,19 @@ def _gaps(files: Sequence[LogFile], end: int) -> Iterator[tuple[int, int]]:
         yield expected, end
 
 
-def _write_again(root: Root, session: Session, project: Project, first: int, last: int) -> None:
+def _write_again(
+    root: Root,
+    session: Session,
+    project: Project,
+    first: int,
+    last: int,
+    *,
+    others: Sequence[tuple[int, int]],
+) -> None:
+    """Write a file of these transactions; `others` are later gaps, whose manifests come with them."""
     transactions: list[bytes] = []
+    named: set[Digest] = set()
+    named_later: set[Digest] = set()
     before: str | None = None
     for seq, digest, ops in root.catalog.log_entries(project):
         if first <= seq <= last:
@@ -238,16 +302,56 @@ def _write_again(root: Root, session: Session, project: Project, first: int, las
                 message = f"the catalog does not hold transaction {seq} of project {project.name!r} as it was written"
                 raise Corrupt(message, code="log-damaged")
             transactions.append(data)
+            named |= _manifests_of(ops)
+        elif any(start <= seq <= end for start, end in others):
+            named_later |= _manifests_of(ops)
         before = digest
-    # Full encodings of all that lives: which of them the lost files held is not known.
-    live = Marking(root.catalog).live_manifests(project.id)
-    attachments = Attachments(manifests=[_encode(root, manifest) for manifest in sorted(live)])
+    lost = _unencoded(root, project, first, named, named_later)
+    attachments = Attachments(manifests=[_encode(root, manifest) for manifest in sorted(lost)])
     prepared = Prepared(session.scratch() / f"log-{secrets.token_hex(4)}", attachments)
     try:
         prepared.seal(transactions)
         root.log.publish(project.name, first, last, prepared)
     finally:
         prepared.close()
+
+
+def _manifests_of(ops: Sequence[bytes]) -> set[Digest]:
+    records = [op.record for op in map(decode_op, ops) if isinstance(op, Commit | Relog)]
+    return {Digest.parse(record.manifest) for record in records}
+
+
+def _unencoded(root: Root, project: Project, first: int, named: set[Digest], later: set[Digest]) -> set[Digest]:
+    """The manifests that a rebuild would lack without the file that begins at `first`, as far as they are here.
+
+    Those that its commits name, those that other files encode as differences to what only it had, and whatever else
+    lives and is encoded nowhere, but for the `later`, which another file will bring.
+    """
+    marking = Marking(root.catalog)
+    here = marking.manifests_here()
+    files = root.log.files(project.name)
+    written: set[Digest] = set()
+    standing: set[Digest] = set()
+    """Those that a rebuild would have."""
+    older = [file for file in files if file.first < first]
+    newer = [file for file in files if file.first > first]
+    for come, group in ((set[Digest](), older), (named, newer)):
+        written |= (come & here) - standing
+        standing |= written
+        for encoding in _encodings(group):
+            if encoding.base is None or encoding.base in standing or encoding.digest in standing:
+                standing.add(encoding.digest)
+            elif encoding.digest in here:
+                written.add(encoding.digest)
+                standing.add(encoding.digest)
+    return written | ((marking.live_manifests(project.id) & here) - standing - later)
+
+
+def _encodings(files: Sequence[LogFile]) -> Iterator[Encoding]:
+    for file in files:
+        # One that is damaged and still there cannot be mended.
+        with contextlib.suppress(ArtstoreError):
+            yield from read(file.path).attachments.manifests
 
 
 def _encode(root: Root, manifest: Digest) -> Encoding:

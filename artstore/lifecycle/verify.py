@@ -6,7 +6,8 @@ each blob's bytes are what its digest says. With `fast` bytes are compared with 
 which finds damage and not forgery.
 
 Reports, and deletes nothing: what is damaged is copied or moved into the quarantine and no longer counts as stored, so
-that the next `put` of the same bytes, or `repair`, mends it.
+that the next `put` of the same bytes, or `repair`, mends it. What could not be read stays where it is: the bytes may be
+good.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from artstore.errors import ArtstoreError, Corrupt
-from artstore.lifecycle.examine import examine
+from artstore.lifecycle.examine import NO_FILE, examine, judge
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
@@ -47,21 +48,22 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
     with storage_errors("verifying"), root.reading("verify"):
         problems += _check_catalog(root)
         # A log that is not whole has to be mended before anything can be compared with it.
-        log_problems = [problem for name in root.log.projects() for problem in _check_log(root, name)]
-        problems += log_problems
-        if not log_problems:
-            catch_up(root, thorough=True)
-            for project in root.catalog.projects():
+        damaged_logs = {name: found for name in root.log.projects() if (found := _check_log(root, name))}
+        problems += [problem for found in damaged_logs.values() for problem in found]
+        catch_up(root, thorough=True)
+        for project in root.catalog.projects():
+            if project.name not in damaged_logs:
                 problems += _check_state(root, project)
         for manifest in sorted(Marking(root.catalog).live_manifests()):
             problems += _check_manifest(root, manifest)
-        blobs, size, damaged = examine(root.blobs.all_places(), fast=fast, progress=progress)
+        blobs, size, suspects = examine(root.blobs.all_places(), fast=fast, progress=progress)
         problems += _check_packs(root)
-        problems += _quarantine(root, damaged)
+        problems += _quarantine(root, suspects)
         problems += [
             Problem(kind="blob-missing", subject=str(digest), message=f"{size} bytes that a version needs are nowhere")
             for digest, size in Marking(root.catalog).missing()
         ]
+        _forget_hashed(root, problems)
     return VerifyReport(
         ok=not problems,
         checked_blobs=blobs,
@@ -96,8 +98,9 @@ def verify_version(
             else:
                 places.append(place)
         places.sort(key=lambda place: (place.path, place.offset))
-        blobs, size, damaged = examine(places, fast=fast, progress=progress)
-        problems += _quarantine(root, damaged)
+        blobs, size, suspects = examine(places, fast=fast, progress=progress)
+        problems += _quarantine(root, suspects)
+        _forget_hashed(root, problems)
     return VerifyReport(
         ok=not problems,
         checked_blobs=blobs,
@@ -187,36 +190,53 @@ def _check_packs(root: Root) -> list[Problem]:
                 continue
             problems.append(Problem(kind="pack-missing", subject=f"packs/{use.name}", message="its file is gone"))
         except (Corrupt, OSError) as error:
-            problems.append(Problem(kind="pack-damaged", subject=f"packs/{use.name}", message=str(error)))
+            is_damage = isinstance(error, Corrupt) or error.errno in NO_FILE
+            kind = "pack-damaged" if is_damage else "unreadable"
+            problems.append(Problem(kind=kind, subject=f"packs/{use.name}", message=str(error)))
     return problems
 
 
-def _quarantine(root: Root, damaged: Sequence[Place]) -> list[Problem]:
+def _quarantine(root: Root, suspects: Sequence[Place]) -> list[Problem]:
     """Put damaged bytes aside; they no longer count as stored."""
     problems = []
-    marking = Marking(root.catalog)
-    for place in damaged:
-        if place not in root.blobs.places_of(place.digest):
-            # Freed or repacked while this was looking.
-            continue
-        name = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
-        message = f"{place.size} bytes in {name} are not what their digest says, or are gone. Run `artstore repair`"
-        problems.append(Problem(kind="blob-damaged", subject=str(place.digest), message=message))
-        if root.read_only:
-            continue
-        with storage_errors("putting damaged bytes aside"):
-            target = root.path / "quarantine" / f"{time.time_ns()}-{place.digest.hex()}"
-            if place.is_whole:
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(place.path, target)
-            else:
-                _copy_out(place, target)
-            sync_directory(target.parent)
-        marking.forget_place(place.digest, root.blobs.pack_number(place))
-    if damaged and not root.read_only:
-        # It takes blobs for stored as long as a manifest names them.
-        stat_cache.forget(root.path)
+    for place in suspects:
+        # With the lock, for what is moved: what was damaged may have been put aside and stored again at the same place
+        # since it was read.
+        with contextlib.nullcontext() if root.read_only else root.catalog.write():
+            if place not in root.blobs.places_of(place.digest):
+                # Freed or repacked while this was looking.
+                continue
+            verdict = judge(place)
+            if verdict == "whole":
+                continue
+            name = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
+            if isinstance(verdict, OSError):
+                message = f"{place.size} bytes in {name} cannot be read now: {verdict.strerror}. They stay as they are"
+                problems.append(Problem(kind="unreadable", subject=str(place.digest), message=message))
+                continue
+            message = f"{place.size} bytes in {name} are not what their digest says, or are gone. Run `artstore repair`"
+            problems.append(Problem(kind="blob-damaged", subject=str(place.digest), message=message))
+            if not root.read_only:
+                _put_aside(root, place)
     return problems
+
+
+def _put_aside(root: Root, place: Place) -> None:
+    with storage_errors("putting damaged bytes aside"):
+        target = root.path / "quarantine" / f"{time.time_ns()}-{place.digest.hex()}"
+        if place.is_whole:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.replace(place.path, target)
+        else:
+            _copy_out(place, target)
+        sync_directory(target.parent)
+    Marking(root.catalog).forget_place(place.digest, root.blobs.pack_number(place))
+
+
+def _forget_hashed(root: Root, problems: Sequence[Problem]) -> None:
+    if not root.read_only and any(problem.kind in {"blob-damaged", "blob-missing"} for problem in problems):
+        # The cache takes blobs for stored as long as a manifest names them.
+        stat_cache.forget(root.path)
 
 
 def _copy_out(place: Place, target: Path) -> None:

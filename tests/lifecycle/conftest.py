@@ -53,3 +53,11 @@ def put(store: Store, tree: Callable[[Mapping[str, bytes]], Path]) -> Callable[.
 def version(store: Store) -> Callable[[str], Resolved]:
     """The version that a reference means, as verbs take it."""
     return lambda reference: resolve(store._root, Reference.parse(reference))
+
+
+def flip(file: Path) -> None:
+    """Change one byte in the middle of a file."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(data)

@@ -139,6 +139,32 @@ def test_a_damaged_file_of_the_copy_is_mended_by_the_next(full: Store, tmp_path:
     assert_is_copy(tmp_path / "copy", contents(full))
 
 
+def test_damage_replaces_nothing_whole(full: Store, tmp_path: Path) -> None:
+    """The backup is the last good copy of what the store has lost since."""
+    backup(full._root, tmp_path / "copy")
+    expected = contents(full)
+    large = whole_file(full.path)
+    pack = min((full.path / "packs").iterdir())
+    logs = sorted((full.path / "ops" / "uncategorized").iterdir())[:2]
+    for file in (large, pack):
+        file.chmod(0o644)
+        os.truncate(file, file.stat().st_size // 2)
+    logs[0].write_bytes(logs[0].read_bytes() + b"more")
+    # A segment would count instead of the files that the target has.
+    segment = logs[0].with_name("000000000001-000000000002")
+    segment.write_bytes(logs[1].read_bytes()[:-1])
+    report = backup(full._root, tmp_path / "copy")
+
+    assert set(report.missing) == {
+        str(whole.digest_of(large)),
+        f"packs/{pack.name}",
+        f"ops/uncategorized/{segment.name}",
+    }
+    segment.unlink()
+    assert f"ops/uncategorized/{logs[0].name}" in backup(full._root, tmp_path / "copy").missing
+    assert_is_copy(tmp_path / "copy", expected)
+
+
 def whole_file(store: Path) -> Path:
     return min(path for path in (store / "blobs").rglob("*") if path.is_file())
 

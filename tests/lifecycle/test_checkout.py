@@ -632,3 +632,25 @@ def test_a_store_on_a_read_only_mount_is_checked_out(volume: Path, tmp_path: Pat
         store.get("cats", tmp_path / "out")
 
         assert (store.read_only, read(tmp_path / "out")) == (True, {"a": b"1"})
+
+
+def test_few_packs_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors are few; each put brings a pack."""
+    held: list[int] = []
+    real = checking_out._Writer._pack
+
+    def pack(self: checking_out._Writer, path: str) -> int:
+        fd = real(self, path)
+        held.append(len(self._packs))
+        return fd
+
+    files = {f"{number:03d}": b"%d" % number for number in range(40)}
+    with Store.init(tmp_path / "store") as store:
+        for path, data in files.items():
+            commit(store, {path: data}, name="one")
+        commit(store, files)
+        monkeypatch.setattr(checking_out._Writer, "_pack", pack)
+        store.get("cats", tmp_path / "out")
+
+    assert read(tmp_path / "out") == files
+    assert max(held) == checking_out.OPEN_PACKS

@@ -1,0 +1,142 @@
+"""Verify: what is damaged is put aside, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artstore.lifecycle import examine as examining
+from artstore.lifecycle import verify as verb
+from artstore.lifecycle.reports import VersionInfo
+from artstore.lifecycle.verify import verify
+from artstore.storage import whole
+from artstore.storage.files import read_into_at
+from artstore.storage.marking import Marking
+from artstore.store import Store
+from tests.lifecycle.conftest import flip
+
+Put = Callable[..., VersionInfo]
+
+LARGE = bytes(range(256)) * 5_000
+
+
+def only_file(folder: Path) -> Path:
+    (found,) = [path for path in folder.rglob("*") if path.is_file()]
+    return found
+
+
+def kinds(store: Store) -> list[str]:
+    return [problem.kind for problem in verify(store._root).problems]
+
+
+def test_what_was_stored_again_during_the_scan_stays(store: Store, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another verify put it aside, and a put stored it again, at the very same place."""
+    put({"large": LARGE})
+    file = only_file(store.path / "blobs")
+    flip(file)
+    real = examining.examine
+
+    def examine(*arguments: Any, **options: Any) -> Any:
+        found = real(*arguments, **options)
+        monkeypatch.undo()
+        assert not verify(store._root).ok
+        put({"large": LARGE, "new": b"new"})
+        return found
+
+    monkeypatch.setattr(verb, "examine", examine)
+
+    assert kinds(store) == []
+    assert file.read_bytes() == LARGE
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOMEM])
+def test_what_cannot_be_read_is_not_damaged(
+    number: int, fast: bool, store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of the shell would empty the store."""
+    put({"large": LARGE, "small": b"small"})
+    real = os.open
+
+    def failing(path: Any, *arguments: Any, **options: Any) -> int:
+        if "/blobs/" in str(path) or "/packs/" in str(path):
+            raise OSError(number, os.strerror(number))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    problems = verify(store._root, fast=fast).problems
+    monkeypatch.undo()
+
+    assert {problem.kind for problem in problems} == {"unreadable"}
+    assert list((store.path / "quarantine").iterdir()) == []
+    assert kinds(store) == []
+
+
+@pytest.mark.parametrize("size", [1 << 20, 17 << 20])
+def test_a_disk_that_fails_for_a_moment_is_asked_again(
+    size: int, store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put({"file": bytes(size)})
+    failed: list[int] = []
+    real = read_into_at
+
+    def failing(fd: int, buffer: memoryview, offset: int) -> int:
+        if not failed:
+            failed.append(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, buffer, offset)
+
+    monkeypatch.setattr(examining, "read_into_at", failing)
+    assert kinds(store) == []
+
+
+@pytest.mark.parametrize("way", ["flip", "cut", "gone", "link", "folder"])
+def test_what_is_damaged_no_longer_counts_as_stored(way: str, store: Store, put: Put, tmp_path: Path) -> None:
+    put({"large": LARGE})
+    file = only_file(store.path / "blobs")
+    if way == "flip":
+        flip(file)
+    elif way == "cut":
+        os.truncate(file, 1000)
+    else:
+        file.unlink()
+    if way == "link":
+        (tmp_path / "outside").write_bytes(LARGE)
+        file.symlink_to(tmp_path / "outside")
+    if way == "folder":
+        file.mkdir()
+
+    assert kinds(store) == ["blob-damaged", "blob-missing"]
+    assert kinds(store) == ["blob-missing"]
+    put({"large": LARGE, "new": b"new"})
+    assert kinds(store) == []
+
+
+def test_what_is_missing_is_hashed_again_by_the_next_put(store: Store, put: Put) -> None:
+    put({"large": LARGE})
+    digest = whole.digest_of(only_file(store.path / "blobs"))
+    assert digest is not None
+    with store._root.catalog.write():
+        Marking(store._root.catalog).forget_place(digest, 0)
+    (store.path / "stat_cache" / "cache").write_bytes(b"")
+
+    assert kinds(store) == ["blob-missing"]
+    assert list((store.path / "stat_cache").iterdir()) == []
+
+
+def test_a_damaged_log_that_was_not_folded_is_named_and_the_rest_is_checked(store: Store, put: Put) -> None:
+    put({"a": b"a"})
+    put({"large": LARGE}, project="zoo")
+    log = only_file(store.path / "ops" / "zoo")
+    (store.path / "ops" / "zoo" / "000000000002").write_bytes(log.read_bytes()[:-1])
+    flip(only_file(store.path / "blobs"))
+    with Store.open(store.path) as again:
+        problems = [(problem.kind, problem.subject) for problem in again.verify().problems]
+
+    assert problems[0] == ("log-damaged", "ops/zoo/2")
+    assert "blob-damaged" in [kind for kind, _subject in problems]

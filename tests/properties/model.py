@@ -1,0 +1,273 @@
+"""What a store should be: the same verbs on plain dictionaries, and the comparison of the two."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from artstore import Store
+from artstore.errors import NotFound
+from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
+from artstore.model.records import decode_op, decode_transaction
+from artstore.model.state import MemoryState
+from artstore.storage.marking import Marking
+from artstore.storage.queries import Queries
+
+Files = dict[str, int]
+"""Path to the number of its content."""
+
+LARGE = 1000
+"""Contents from this number on are files of their own."""
+_SIZES = {1000: (1 << 20) + 1, 1001: (2 << 20) + 512, 1002: 1 << 20, 1003: (1 << 20) + 1}
+
+
+@functools.cache
+def content(number: int) -> bytes:
+    """Some bytes, the same for the same number; some of the first ones are empty."""
+    if number >= LARGE:
+        block = hashlib.sha256(b"%d" % number).digest()
+        size = _SIZES[number]
+        return (block * (size // len(block) + 1))[:size]
+    parts = number % 7 if number < 30 else number % 7 + 1
+    return b"".join(hashlib.sha256(b"%d %d" % (number, part)).digest() for part in range(parts))[: number * 5]
+
+
+@functools.cache
+def digest_of(number: int) -> str:
+    return str(Digest.of(content(number)))
+
+
+@dataclasses.dataclass(eq=False)
+class Version:
+    """A version as a dictionary would have it."""
+
+    number: int
+    files: Files
+    logged: int
+    metadata: dict[str, Any]
+    description: str | None
+    ttl_s: float | None = None
+    tags: set[str] = dataclasses.field(default_factory=set)
+    used: bool = False
+    deleted: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(content(number)) for number in self.files.values())
+
+
+@dataclasses.dataclass(eq=False)
+class Collection:
+    """A collection as a dictionary would have it."""
+
+    type: str
+    description: str | None = None
+    versions: list[Version] = dataclasses.field(default_factory=list)
+    aliases: dict[str, Version] = dataclasses.field(default_factory=dict)
+
+    @property
+    def live(self) -> list[Version]:
+        return [version for version in self.versions if not version.deleted]
+
+    @property
+    def latest(self) -> Version | None:
+        return max(self.live, key=lambda version: version.logged, default=None)
+
+    def aliases_of(self, version: Version) -> list[str]:
+        return sorted(name for name, target in self.aliases.items() if target is version)
+
+
+class Model:
+    """The store as dictionaries: project, then name, then collection."""
+
+    def __init__(self) -> None:
+        self.projects: dict[str, dict[str, Collection]] = {}
+        self._clock = 0
+
+    def collection(self, project: str, name: str) -> Collection | None:
+        return self.projects.get(project, {}).get(name)
+
+    def collections(self) -> list[tuple[str, str, Collection]]:
+        return [(project, name, each) for project, named in self.projects.items() for name, each in named.items()]
+
+    def live(self) -> list[tuple[str, str, Version]]:
+        return [(project, name, version) for project, name, each in self.collections() for version in each.live]
+
+    def put(
+        self,
+        project: str,
+        name: str,
+        kind: str,
+        files: Files,
+        *,
+        aliases: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        ttl_s: float | None = None,
+    ) -> tuple[Version, bool]:
+        """The version that has this content now, and whether it is new."""
+        self._clock += 1
+        collection = self.projects.setdefault(project, {}).setdefault(name, Collection(kind))
+        bytes_of = {path: content(number) for path, number in files.items()}
+        version = next(
+            (each for each in collection.live if {path: content(n) for path, n in each.files.items()} == bytes_of),
+            None,
+        )
+        made = version is None
+        if version is None:
+            version = Version(len(collection.versions), dict(files), 0, dict(metadata or {}), description)
+            collection.versions.append(version)
+        version.logged = self._clock
+        if ttl_s is not None:
+            version.ttl_s = ttl_s
+        for alias in aliases:
+            collection.aliases[alias] = version
+        return version, made
+
+    def delete(self, collection: Collection, version: Version) -> None:
+        version.deleted = True
+        version.tags.clear()
+        for alias in collection.aliases_of(version):
+            del collection.aliases[alias]
+
+    def prune(
+        self,
+        collection: Collection,
+        *,
+        keep_last: int | None,
+        keep_best: Sequence[tuple[str, str, int]],
+        keep_within_s: float | None,
+    ) -> set[int]:
+        """Delete by policy; answers the numbers. A time to live under a second counts as over."""
+        kept: set[int] = set()
+        by_log = sorted(collection.live, key=lambda version: -version.logged)
+        kept.update(version.number for version in by_log[: keep_last or 0])
+        for key, order, count in keep_best:
+            scored = [version for version in collection.live if key in version.metadata]
+            sign = -1 if order == "max" else 1
+            scored.sort(key=lambda version: (sign * version.metadata[key], -version.number))
+            kept.update(version.number for version in scored[:count])
+        if keep_within_s is not None and keep_within_s > 1:
+            kept.update(version.number for version in collection.live)
+        has_rules = keep_last is not None or bool(keep_best) or keep_within_s is not None
+        gone = set()
+        for version in collection.live:
+            is_over = version.ttl_s is not None and version.ttl_s < 1
+            is_held = bool(collection.aliases_of(version)) or version.used
+            if not is_held and (is_over or (has_rules and version.number not in kept)):
+                gone.add(version.number)
+        for version in collection.live:
+            if version.number in gone:
+                self.delete(collection, version)
+        return gone
+
+
+def check_state(store: Store, model: Model) -> None:
+    """Everything that is said about versions and collections is what the model says."""
+    expected = {(project, name) for project, name, _ in model.collections()}
+    found = {(each.project, each.name): each for each in store.collections()}
+    assert expected == set(found)
+    for project, name, collection in model.collections():
+        info = found[project, name]
+        latest = collection.latest
+        wanted = None if latest is None else f"v{latest.number}"
+        assert (collection.type, collection.description, len(collection.live), wanted) == (
+            info.type,
+            info.description,
+            info.versions,
+            info.latest,
+        )
+        versions = {version.number: version for version in store.versions(name, project=project)}
+        assert {version.number for version in collection.live} == set(versions)
+        for version in collection.live:
+            shown = versions[version.number]
+            aliases = [*collection.aliases_of(version), *(["latest"] if version is latest else [])]
+            assert sorted(aliases) == shown.aliases
+            assert sorted(version.tags) == shown.tags
+            assert json.dumps(version.metadata, sort_keys=True) == json.dumps(shown.metadata, sort_keys=True)
+            assert (version.description, version.ttl_s, len(version.files), version.bytes) == (
+                shown.description,
+                shown.ttl_s,
+                shown.files,
+                shown.bytes,
+            )
+        for version in collection.versions:
+            if version.deleted:
+                check_gone(store, f"{project}/{name}:v{version.number}")
+
+
+def check_gone(store: Store, reference: str) -> None:
+    try:
+        store.version(reference)
+    except NotFound as error:
+        assert error.code == "version-deleted"  # noqa: PT017  # cheaper than pytest.raises, and there are thousands
+    else:
+        message = f"{reference} was deleted, and is there"
+        raise AssertionError(message)
+
+
+def check_entries(store: Store, model: Model) -> None:
+    """Each live version has its paths, sizes and digests."""
+    for project, name, version in model.live():
+        expected = [(path, len(content(number)), digest_of(number)) for path, number in sorted(version.files.items())]
+        found = store.entries(f"{project}/{name}:v{version.number}")
+        assert expected == [(entry.path, entry.size, entry.digest) for entry in found]
+
+
+def check_bytes(store: Store, model: Model, *, each_once: bool = False) -> None:
+    """Each file of each live version is handed out byte for byte; or each content once, to save time."""
+    seen: set[int] = set()
+    for project, name, version in model.live():
+        for path, number in version.files.items():
+            if each_once and number in seen:
+                continue
+            seen.add(number)
+            data = b"".join(store.read(f"{project}/{name}:v{version.number}", path))
+            assert content(number) == data
+
+
+def check_fold(store: Store) -> None:
+    """The catalog's state is what the log folds to in memory."""
+    root = store._root
+    for project in root.catalog.projects():
+        state = MemoryState()
+        position = 0
+        for _seq, data, _attachments in root.log.transactions(project.name, 0):
+            for op in decode_transaction(data).ops:
+                position += 1
+                fold_into(state, str(Digest.of(bytes(op))), decode_op(bytes(op)), position)
+        assert state.hash() == root.catalog.state_hash(project)
+
+
+def check_everything(store: Store, model: Model, *, each_once: bool = False) -> None:
+    """All of the above."""
+    check_state(store, model)
+    check_entries(store, model)
+    check_bytes(store, model, each_once=each_once)
+    check_fold(store)
+
+
+def unique_live_bytes(model: Model) -> int:
+    """What one copy of each content takes that a live version has."""
+    contents = {content(number) for _, _, version in model.live() for number in version.files.values()}
+    return sum(map(len, contents))
+
+
+def stored_bytes(store: Store) -> int:
+    """What the catalog says is stored, each blob once."""
+    return Queries(store._root.catalog).totals().stored_bytes
+
+
+def nothing_is_left_over(store: Store) -> None:
+    """No file of the store is without a row, and no row without a file."""
+    root = store._root
+    marking = Marking(root.catalog)
+    assert marking.pack_names() == {path.name for path in (root.path / "packs").iterdir()}
+    files = {path for path in (root.path / "blobs").rglob("*") if path.is_file()}
+    assert len(marking.whole_digests()) == len(files)
+    assert [] == list((root.path / "tmp").iterdir())
