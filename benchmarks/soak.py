@@ -26,7 +26,33 @@ def kill_loop(effort: Effort) -> Sequence[str]:
     return ["tests.faults.kill_loop", "--kills", str(effort.kills), "--seed", str(effort.seed)]
 
 
-SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {"kill-loop": kill_loop}
+def beside(effort: Effort) -> Sequence[str]:
+    """Writers, readers, collectors and rebuilders at once, and nobody disturbs anybody."""
+    return ["tests.faults.beside", "--seconds", str(effort.kills // 100), "--seed", str(effort.seed)]
+
+
+def failing_calls(effort: Effort) -> Sequence[str]:
+    """Let every call into the file system and the database fail once, in each way."""
+    return ["tests.faults.failing_calls", "--seed", str(effort.seed)]
+
+
+def injected_errors(effort: Effort) -> Sequence[str]:
+    """Let real system calls fail, SQLite's own among them."""
+    return ["tests.faults.injected", "--every", str(max(1, 50_000 // max(1, effort.kills)))]
+
+
+def power_cuts(effort: Effort) -> Sequence[str]:
+    """Cut the power on each file system, once for every fifty kills."""
+    return ["tests.faults.power_cut", "--cuts", str(max(8, effort.kills // 50)), "--seed", str(effort.seed)]
+
+
+SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
+    "kill-loop": kill_loop,
+    "beside": beside,
+    "failing-calls": failing_calls,
+    "injected-errors": injected_errors,
+    "power-cuts": power_cuts,
+}
 """By name: the module to run, and its arguments. Exit 0 is a pass."""
 
 

@@ -1,0 +1,435 @@
+"""Failing calls: each call of a verb into the file system or the database fails once, and nothing is lost.
+
+    python -m tests.faults.failing_calls --errors EIO,ENOSPC
+
+A scenario is a store in some state and a verb on it. It runs once to count its calls, then once for each call and
+error, in a fork on a fresh copy of the store. Afterwards, with the fault gone: the error was a typed one, or the verb
+kept its promise; the store verifies, and holds all that was acknowledged and nothing by halves; and the same verb
+succeeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from artstore.errors import ArtstoreError, Conflict
+from artstore.lifecycle import collect
+from artstore.storage.database import sqlite3
+from artstore.store import Store
+from tests.faults.kill_loop import fork, memory, wait_for
+from tests.faults.layer import MOVES, Call, Layer
+from tests.faults.ledger import Ledger, Tree, content, digest_of
+from tests.faults.oracle import check
+from tests.faults.planted import PLANTED
+
+SHORT: Final = "short"
+"""A read or a write that moves only a part, which is no error."""
+ERRORS: Final = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", SHORT)
+LIMIT_S: Final = 60.0
+NAME: Final = "own"
+SMALL: Final = {"k": 3, "a/l": 5, "a/m": 9, "b/c/k": 11}
+CHANGED: Final = {"k": 3, "a/l": 6, "a/m": 9, "b/c/k": 12}
+LARGE: Final = {"k": 7, "l": 38, "m": 3}
+
+_SQLITE_NAMES: Final = {
+    "EIO": "SQLITE_IOERR_WRITE",
+    "EROFS": "SQLITE_READONLY",
+    "EACCES": "SQLITE_CANTOPEN",
+    "EMFILE": "SQLITE_CANTOPEN",
+}
+
+
+class Place(NamedTuple):
+    """What a scenario works on."""
+
+    folder: Path
+    ledger: Ledger
+
+    @property
+    def store(self) -> Path:
+        """The store's folder."""
+        return self.folder / "store"
+
+    def tree(self, tree: Tree) -> Path:
+        """A folder with such files."""
+        source = self.folder / "source"
+        shutil.rmtree(source, ignore_errors=True)
+        for path, key in tree.items():
+            target = source / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content(key))
+        return source
+
+
+class Scenario(NamedTuple):
+    """A state, and a verb on it."""
+
+    prepare: Callable[[Place], None]
+    act: Callable[[Place], None]
+    """The verb, noted in the ledger; may be repeated."""
+    is_damaged: bool = False
+    """Whether the store is whole only after the verb."""
+
+
+class Outcome(NamedTuple):
+    """What became of one scenario with one call failing."""
+
+    scenario: str
+    error: str
+    nth: int
+    call: str
+    wrong: list[str]
+    names: list[str]
+    """What calls there were."""
+
+
+def put(place: Place, tree: Tree, aliases: Sequence[str] = ()) -> None:
+    """Put a tree from a folder."""
+    source = place.tree(tree)
+    with Store.open(place.store) as store:
+        key = place.ledger.attempt("put", collection=f"uncategorized/{NAME}", tree=tree, aliases=aliases)
+        report = store.put([source], name=NAME, type="data", aliases=aliases)
+        assert report.version is not None
+        place.ledger.answer(key, ref=report.version.ref, id=report.version.id, digest=report.version.digest)
+
+
+def _init(place: Place) -> None:
+    try:
+        Store.init(place.store).close()
+    except Conflict as conflict:
+        if conflict.code != "already-a-store":
+            raise
+
+
+def _alias(place: Place) -> None:
+    with Store.open(place.store) as store:
+        ref = store.version(f"{NAME}:v0").ref
+        key = place.ledger.attempt("alias", collection=f"uncategorized/{NAME}", alias="best", ref=ref)
+        store.alias(ref, ["best"])
+        place.ledger.answer(key)
+
+
+def _delete(place: Place) -> None:
+    with Store.open(place.store) as store:
+        versions = store.versions(NAME)
+        if any(version.number == 0 for version in versions):
+            key = place.ledger.attempt("delete", refs=[f"uncategorized/{NAME}:v0"])
+            store.delete(f"{NAME}:v0")
+            place.ledger.answer(key)
+
+
+def _get(place: Place) -> None:
+    target = place.folder / "got"
+    shutil.rmtree(target, ignore_errors=True)
+    with Store.open(place.store) as store:
+        wanted = {entry.path: entry.digest for entry in store.entries(NAME)}
+        store.get(NAME, target)
+        for path, digest in wanted.items():
+            data = (target / path).read_bytes()
+            if not any(digest_of(key) == digest and content(key) == data for key in range(96)):
+                place.ledger.complain(f"get wrote other bytes to {path}")
+
+
+def _gc(place: Place) -> None:
+    with Store.open(place.store) as store:
+        store.gc(grace_s=0)
+
+
+def _gc_to_trash(place: Place) -> None:
+    with Store.open(place.store) as store:
+        store.gc(grace_s=3600)
+
+
+def _rebuild(place: Place) -> None:
+    report = Store.rebuild(place.store)
+    # A file of the log that could not be read is named, and folded as soon as it can.
+    if any(not lost.startswith("ops/") for lost in report.lost):
+        place.ledger.complain(f"rebuild lost {report.lost}")
+
+
+def _verify(place: Place) -> None:
+    with Store.open(place.store) as store:
+        report = store.verify()
+        # A read that failed is reported as damage, or as what the catalog or the log said.
+        if not {problem.kind for problem in report.problems} <= HONEST:
+            place.ledger.complain(f"verify: {report.problems}")
+
+
+def _repair(place: Place) -> None:
+    with Store.open(place.store) as store:
+        store.repair([place.tree(LARGE)])
+
+
+def _backup(place: Place) -> None:
+    with Store.open(place.store) as store:
+        target = place.folder / "backup"
+        shutil.rmtree(target, ignore_errors=True)
+        report = store.backup(target)
+    with Store.open(target) as copy:
+        problems = copy.verify().problems
+        if problems and not report.missing:
+            place.ledger.complain(f"a backup that was acknowledged does not verify: {problems}")
+
+
+def _empty(_place: Place) -> None:
+    return
+
+
+def _one(place: Place) -> None:
+    _init(place)
+    put(place, SMALL)
+
+
+def _two(place: Place) -> None:
+    _one(place)
+    put(place, CHANGED)
+
+
+def _many(place: Place) -> None:
+    """Versions on versions, large blobs, a deletion: something for `gc` to do in each of its parts."""
+    _init(place)
+    put(place, SMALL)
+    put(place, CHANGED, ["good"])
+    for number in range(3):
+        put(place, {**LARGE, "n": 20 + number, "o": 30 + number})
+    with Store.open(place.store) as store:
+        for number in (2, 3):
+            key = place.ledger.attempt("delete", refs=[f"uncategorized/{NAME}:v{number}"])
+            store.delete(f"{NAME}:v{number}")
+            place.ledger.answer(key)
+
+
+def _damaged(place: Place) -> None:
+    """A large blob that `verify` has put aside, so that `repair` has something to mend."""
+    _init(place)
+    put(place, LARGE)
+    blob = next(path for path in (place.store / "blobs").rglob("*") if path.is_file())
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" * blob.stat().st_size)
+    with Store.open(place.store) as store:
+        store.verify()
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "init": Scenario(_empty, _init),
+    "put small": Scenario(_init, lambda place: put(place, SMALL)),
+    "put large": Scenario(_init, lambda place: put(place, LARGE)),
+    "put changed": Scenario(_one, lambda place: put(place, CHANGED, ["best"])),
+    "put equal": Scenario(_one, lambda place: put(place, SMALL)),
+    "alias": Scenario(_one, _alias),
+    "delete": Scenario(_two, _delete),
+    "get": Scenario(_many, _get),
+    "gc": Scenario(_many, _gc),
+    "gc to trash": Scenario(_many, _gc_to_trash),
+    "rebuild": Scenario(_many, _rebuild),
+    "verify": Scenario(_many, _verify),
+    "repair": Scenario(_damaged, _repair, is_damaged=True),
+    "backup": Scenario(_many, _backup),
+}
+
+
+HONEST: Final = frozenset(
+    {
+        *("blob-damaged", "blob-missing", "pack-damaged", "pack-missing", "io-error", "catalog-damaged"),
+        *("storage-full", "read-only-store", "no-permission", "out-of-resources"),
+    },
+)
+"""What `verify` may say of a store in which one call fails."""
+DURABLE: Final = frozenset({"put small", "put large", "put changed", "put equal", "alias", "delete", "repair"})
+"""Scenarios in which every sync is needed for what is answered."""
+
+
+class Failing:
+    """Lets the nth call fail, once."""
+
+    def __init__(self, nth: int, error: str) -> None:
+        self.calls: list[Call] = []
+        self.failed: Call | None = None
+        self._nth = nth
+        self._error = error
+
+    def __call__(self, call: Call) -> bool:
+        """Count a call, and fail it if it is the one."""
+        self.calls.append(call)
+        if len(self.calls) != self._nth:
+            return False
+        self.failed = call
+        if self._error == SHORT:
+            return call.name in MOVES
+        if call.name in {"query", "statement", "commit"}:
+            name = _SQLITE_NAMES.get(self._error, "SQLITE_FULL")
+            failure: Any = sqlite3.OperationalError(f"{name} (let fail)")
+            failure.sqlite_errorname = name
+            raise failure
+        number = getattr(errno, self._error)
+        raise OSError(number, os.strerror(number), call.path)
+
+
+def run_one(name: str, state: Path, folder: Path, nth: int, error: str, *, plant: str | None = None) -> Outcome:
+    """Run a scenario on a copy of its state, with one call failing. In this process, so call it in a fork."""
+    shutil.copytree(state, folder)
+    place = Place(folder, Ledger(folder / "ledger"))
+    failing = Failing(nth, error)
+    collect.MANY_SMALL_PACKS = 3  # type: ignore[misc]
+    layer = Layer(place.store, failing, lambda _call: None)
+    if plant is not None:
+        PLANTED[plant]()
+    wrong: list[str] = []
+    layer.install()
+    has_failed = True
+    try:
+        SCENARIOS[name].act(place)
+        has_failed = False
+    except ArtstoreError:
+        pass
+    except BaseException as raw:  # noqa: BLE001 - which errors come out is the question
+        frames = [frame for frame in traceback.extract_tb(raw.__traceback__) if "/artstore/" in frame.filename]
+        where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[:-5:-1])
+        wrong.append(f"it raised {type(raw).__name__}: {raw}, at {where}")
+    finally:
+        layer.remove()
+    failed = failing.failed
+    if failed is not None and failed.name == "fsync" and error != SHORT and name in DURABLE and not has_failed:
+        wrong.append(f"the sync of {failed.path} failed, and the answer was that all is well")
+    call = f"{len(failing.calls)} calls" if failed is None else f"{failed.name} {failed.path} {failed.sql[:60]}".strip()
+    if name == "verify":
+        # A read that failed was taken for damage, and what is damaged is put aside: no longer, if it can be read again.
+        with _as_wrong("repair", wrong), Store.open(place.store) as store:
+            store.repair()
+    if (place.store / "format.json").exists() and not SCENARIOS[name].is_damaged:
+        wrong += check(place.store, place.ledger.expected(), seed=nth)
+    with _as_wrong("the same verb again", wrong):
+        SCENARIOS[name].act(place)
+    if not wrong:
+        wrong += check(place.store, place.ledger.expected(), seed=nth)
+    shutil.rmtree(folder)
+    return Outcome(name, error, nth, call, wrong, [each.name for each in failing.calls])
+
+
+@contextlib.contextmanager
+def _as_wrong(what: str, wrong: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - any is wrong
+        wrong.append(f"{what} raised {error!r}")
+
+
+def prepare(name: str, folder: Path) -> Path:
+    """Bring about the state of a scenario, in a fork."""
+    state = folder / "state"
+    state.mkdir(parents=True)
+
+    def work() -> None:
+        SCENARIOS[name].prepare(Place(state, Ledger(state / "ledger")))
+
+    assert not wait_for({fork(work): time.monotonic() + LIMIT_S}, must_end=True)
+    return state
+
+
+def run(
+    names: Sequence[str],
+    errors: Sequence[str],
+    folder: Path,
+    *,
+    share: float = 1.0,
+    seed: int = 0,
+    plant: str | None = None,
+    workers: int = 2,
+) -> list[Outcome]:
+    """Fail every call of some scenarios, or a share of them chosen by chance; the first and last are among them."""
+    chance = random.Random(seed)
+    outcomes: list[Outcome] = []
+    for name in names:
+        place = folder / name.replace(" ", "-")
+        state = prepare(name, place)
+        counted = _in_forks(name, state, place, [(0, "EIO")], plant, workers=1)[0]
+        count = int(counted.call.split()[0]) if counted.call.endswith("calls") else 0
+        if counted.wrong:
+            return [counted]
+        jobs = [
+            (nth, error)
+            for nth in range(1, count + 1)
+            for error in errors
+            if error != SHORT or counted.names[nth - 1] in MOVES
+            if chance.random() < share or nth in {1, count}
+        ]
+        outcomes += _in_forks(name, state, place, jobs, plant, workers=workers)
+        shutil.rmtree(place)
+    return outcomes
+
+
+def _in_forks(
+    name: str,
+    state: Path,
+    folder: Path,
+    jobs: Sequence[tuple[int, str]],
+    plant: str | None,
+    *,
+    workers: int,
+) -> list[Outcome]:
+    def share_of(worker: int) -> None:
+        with Path(folder, f"outcomes{worker}").open("w") as answers:
+            for nth, error in jobs[worker::workers]:
+                one = Path(folder, f"one{worker}")
+                inner = fork(lambda: _answer(one, name, state, (nth, error), plant=plant))  # noqa: B023 - called at once
+                late = wait_for({inner: time.monotonic() + LIMIT_S}, must_end=True)
+                silence = Outcome(name, error, nth, "?", ["it gave no answer"], [])
+                found = Outcome(*json.loads(one.read_text())) if one.exists() else silence
+                one.unlink(missing_ok=True)
+                answers.write(json.dumps(found._replace(wrong=[*found.wrong, *late])) + "\n")
+
+    count = min(workers, max(len(jobs), 1))
+    wait_for({fork(lambda: share_of(worker)): time.monotonic() + 36_000 for worker in range(count)})  # noqa: B023
+    lines = [line for worker in range(count) for line in Path(folder, f"outcomes{worker}").read_text().splitlines()]
+    return [Outcome(*json.loads(line)) for line in lines]
+
+
+def _answer(target: Path, name: str, state: Path, job: tuple[int, str], *, plant: str | None) -> None:
+    nth, error = job
+    folder = target.with_name(f"{target.name}-{nth}-{error}")
+    target.write_text(json.dumps(list(run_one(name, state, folder, nth, error, plant=plant))))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.failing_calls", description="Let every call fail once."
+    )
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--errors", default=",".join(ERRORS))
+    parser.add_argument("--share", type=float, default=1.0, help="of the calls; default: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plant", choices=sorted(PLANTED))
+    options = parser.parse_args(words)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="artstore-failing-", dir=memory(), ignore_cleanup_errors=True) as folder:
+        outcomes = run(
+            options.scenarios.split(","),
+            options.errors.split(","),
+            Path(folder),
+            share=options.share,
+            seed=options.seed,
+            plant=options.plant,
+        )
+    bad = [outcome for outcome in outcomes if outcome.wrong]
+    for outcome in bad:
+        sys.stdout.write(f"VIOLATION {outcome._replace(names=[])}\n")
+    sys.stdout.write(f"{len(outcomes)} failed calls, {time.monotonic() - began:.0f} s, {len(bad)} violations\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Each call of a verb fails once: the error can be acted on, and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import failing_calls, injected
+from tests.faults.equipment import require
+from tests.faults.failing_calls import SCENARIOS, SHORT
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
+
+SHARE = 0.15
+"""Of the calls that fail here; `python -m benchmarks soak failing-calls` lets each of them fail."""
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_a_failing_call_loses_nothing(tmp_path: Path, scenario: str) -> None:
+    outcomes = failing_calls.run([scenario], ["EIO", "ENOSPC", SHORT], tmp_path, share=SHARE)
+
+    assert [] == [outcome for outcome in outcomes if outcome.wrong]
+    assert 10 < len(outcomes)
+
+
+@pytest.mark.parametrize(("plant", "scenario"), [("eaten_sync_errors", "alias"), ("raw_errors", "put small")])
+def test_planted_bugs_are_caught(tmp_path: Path, plant: str, scenario: str) -> None:
+    outcomes = failing_calls.run([scenario], ["EIO"], tmp_path, plant=plant)
+
+    assert [] != [outcome for outcome in outcomes if outcome.wrong]
+
+
+def test_a_failing_system_call_of_the_command_loses_nothing(tmp_path: Path) -> None:
+    """As above for real: strace lets the calls of the whole process fail, those of SQLite among them."""
+    require("strace")
+
+    outcomes = injected.run(tmp_path, every=60)
+
+    sys.stdout.write(f"{len(outcomes)} injected errors\n")
+    assert [] == [outcome for outcome in outcomes if outcome.wrong]
+    assert 40 < len(outcomes)
