@@ -7,6 +7,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     storage/     where they are kept: this machine's disk and nothing else; all SQL
     lifecycle/   what happens to them: one verb a module
     store        the hall: one object that joins storage and the verbs
+    discovery    which store and which project are meant, for every door alike
     cli/         a door: one command is parse, one verb, render
 
 `import artstore` loads this file alone; each name below brings its module along when it is first used.

@@ -29,16 +29,19 @@ FLOORS: Final = (
     {"lifecycle"},
     {"store"},
     {"sync", "references"},
+    {"discovery"},
     {"api", "cli", "server", "filesystem", "watch"},
 )
 """From the ground up."""
 DOORS: Final = FLOORS[-1]
+MAY_LOOK_AROUND: Final = DOORS | {"discovery"}
+"""Where it is read for whom and from where artstore runs."""
 FLOOR_OF: Final = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 ONLY_IN: Final = {
     "click": {"cli"},
     "rich": {"cli"},
-    "platformdirs": DOORS,
+    "platformdirs": {"discovery"},
     "sqlite3": {"storage"},
     "sqlite_utils": {"storage"},
     "pysqlite3": {"storage"},
@@ -228,7 +231,7 @@ def sql_stays_in_storage(module: Module) -> Iterator[str]:
 
 def surroundings_are_read_at_the_doors(module: Module) -> Iterator[str]:
     """The same call does the same in a terminal, a service and a test."""
-    if module.room in DOORS:
+    if module.room in MAY_LOOK_AROUND:
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute):
@@ -418,11 +421,11 @@ INNOCENT: Final = [
     (front_door_is_lazy, "artstore", "if TYPE_CHECKING:\n    from artstore.store import Store"),
     (model_is_pure, "artstore.model.digest", "import re\nfrom blake3 import blake3"),
     (model_is_pure, "artstore.storage.files", "import os"),
-    (libraries_stay_in_their_room, "artstore.cli.output", "import rich.console, click, platformdirs"),
+    (libraries_stay_in_their_room, "artstore.cli.output", "import rich.console, click"),
     (libraries_stay_in_their_room, "artstore.storage.catalog", "import sqlite_utils"),
     (sql_stays_in_storage, "artstore.storage.catalog", "q = 'SELECT 1'"),
     (sql_stays_in_storage, "artstore.cli.arrange", "help = 'Delete a version. SELECTED ones first.'"),
-    (surroundings_are_read_at_the_doors, "artstore.cli.discovery", "import os\nos.environ"),
+    (surroundings_are_read_at_the_doors, "artstore.discovery", "import os\nos.environ"),
     (surroundings_are_read_at_the_doors, "artstore.store", "self.home = environment"),
 ]
 

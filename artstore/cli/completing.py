@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artstore.cli.discovery import find_place, project_of
+from artstore.cli.discovery import find_store, project_of
 from artstore.cli.options import Call
 from artstore.errors import ArtstoreError
 from artstore.store import Store
@@ -24,7 +22,7 @@ def collections(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     del param
     call = ctx.find_object(Call) or Call()
     try:
-        with Store.open(find_place(call.store, os.environ, Path.cwd()).root) as store:
+        with Store.open(find_store(call)) as store:
             home = project_of(call)
             known = [f"{c.project}/{c.name}" if c.project != home else c.name for c in store.collections()]
     except (ArtstoreError, OSError):

@@ -8,9 +8,9 @@ from typing import Any, Final
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from artstore.cli.discovery import FOLDER, names_another_store
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, say
+from artstore.discovery import FOLDER, names_another_store
 from artstore.store import Store
 
 SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}

@@ -9,8 +9,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from artstore.cli.discovery import FOLDER, Place, chosen_project, find_place, project_of
+from artstore.cli.discovery import chosen_project, project_of
 from artstore.cli.options import Call
+from artstore.discovery import FOLDER, Place, find_place
 
 Run = Callable[..., CompletedProcess[str]]
 

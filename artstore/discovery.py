@@ -1,0 +1,90 @@
+"""Discovery: which store and which project are meant, for every door alike.
+
+A store is, in this order, what the caller names, what ARTSTORE_DIR names, the nearest `.artstore` from the working
+directory upward, or the user's own. One that ARTSTORE_DIR or the default names is made when it is first used; a name
+that was given and an upward search name something that is there, and a typing error must not make another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import platformdirs
+
+from artstore.errors import Conflict, NotFound
+from artstore.store import Store
+
+FOLDER: Final = ".artstore"
+
+
+class Place(NamedTuple):
+    """Where a store is, or should be."""
+
+    root: Path
+    made_on_use: bool
+
+
+class Opened(NamedTuple):
+    """A store, and whether it was made just now."""
+
+    store: Store
+    made: bool
+
+
+def find_place(named: Path | None, environment: Mapping[str, str], directory: Path | None) -> Place:
+    """Decide which store is meant, seen from a directory; None where the working directory is gone."""
+    if named is not None:
+        return Place(named, made_on_use=False)
+    if chosen := environment.get("ARTSTORE_DIR"):
+        return Place(Path(chosen).expanduser(), made_on_use=True)
+    if directory is not None:
+        for parent in (directory, *directory.parents):
+            # os.path answers False where a parent may not be looked into; Path.is_dir raises.
+            if os.path.isdir(parent / FOLDER):  # noqa: PTH112
+                return Place(parent / FOLDER, made_on_use=False)
+    # A folder of its own in the user's data: on some systems that is also where configuration lies.
+    return Place(platformdirs.user_data_path("artstore", appauthor=False) / "store", made_on_use=True)
+
+
+def here(named: Path | None = None) -> Place:
+    """Which store is meant by this process, here and now."""
+    return find_place(named, os.environ, _working_directory())
+
+
+def open_place(place: Place) -> Opened:
+    """Open the store at a place. Raises NotFound (store-not-found) where there is none and none may be made.
+
+    Raises Conflict (not-empty) where one may be made, and something else lies.
+    """
+    try:
+        return Opened(Store.open(place.root), made=False)
+    except NotFound:
+        if not place.made_on_use:
+            raise
+    try:
+        return Opened(Store.init(place.root), made=True)
+    except Conflict as error:
+        if error.code != "already-a-store":
+            raise
+        # Another first user was faster; theirs is as good.
+        return Opened(Store.open(place.root), made=False)
+
+
+def project_here() -> str | None:
+    """The project that the environment chooses for references that do not say theirs."""
+    return os.environ.get("ARTSTORE_PROJECT") or None
+
+
+def names_another_store() -> bool:
+    """Whether ARTSTORE_DIR stands in front of a store in the working directory."""
+    return bool(os.environ.get("ARTSTORE_DIR"))
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
