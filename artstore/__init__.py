@@ -20,10 +20,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from artstore.errors import (
+        AliasedArtifact,
+        ArtifactFinalizedError,
+        ArtifactNotLoggedError,
+        ArtifactStatusError,
         ArtstoreError,
+        CommError,
         Conflict,
         Corrupt,
+        Error,
         Invalid,
+        MissingArtifact,
+        MissingEntry,
+        MissingFile,
         NotFound,
         PathCollision,
         ReadOnlyStore,
@@ -31,16 +40,28 @@ if TYPE_CHECKING:
         StorageFull,
         Unreachable,
         UpgradeNeeded,
+        UsageError,
+        WaitTimeoutError,
+        WrongType,
     )
     from artstore.store import Store
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AliasedArtifact",
+    "ArtifactFinalizedError",
+    "ArtifactNotLoggedError",
+    "ArtifactStatusError",
     "ArtstoreError",
+    "CommError",
     "Conflict",
     "Corrupt",
+    "Error",
     "Invalid",
+    "MissingArtifact",
+    "MissingEntry",
+    "MissingFile",
     "NotFound",
     "PathCollision",
     "ReadOnlyStore",
@@ -49,6 +70,9 @@ __all__ = [
     "Store",
     "Unreachable",
     "UpgradeNeeded",
+    "UsageError",
+    "WaitTimeoutError",
+    "WrongType",
     "__version__",
 ]
 

@@ -1,19 +1,29 @@
 """Errors: one class for each thing that a caller can do next.
 
     ArtstoreError
-    ├── NotFound        (LookupError)      ask for something else          exit 3
-    ├── Invalid         (ValueError)       change the input                exit 2
-    │   └── PathCollision                  two paths cannot live together
-    ├── Conflict                           look again, then retry          exit 4
-    ├── Corrupt                            run `artstore verify`           exit 5
-    ├── Unreachable     (ConnectionError)  wait; nothing is lost           exit 6
-    ├── Refused         (PermissionError)  change rights, space or quota   exit 7
-    │   ├── StorageFull                    free space, then repeat
-    │   └── ReadOnlyStore                  open it where it can be written
-    └── UpgradeNeeded                      install a newer artstore        exit 8
+    ├── NotFound                 (LookupError)      ask for something else          exit 3
+    │   ├── MissingArtifact      (CommError)        no such version, collection, project or run
+    │   ├── MissingEntry         (KeyError)         no such path in an artifact
+    │   └── MissingFile          (FileNotFoundError)
+    ├── Invalid                  (ValueError)       change the input                exit 2
+    │   ├── PathCollision                           two paths cannot live together
+    │   └── WrongType            (TypeError)        a value of a kind that has no place there
+    ├── Conflict                                    look again, then retry          exit 4
+    │   ├── AliasedArtifact      (CommError)        take the alias off first
+    │   ├── ArtifactStatusError  (AttributeError)
+    │   │   ├── ArtifactNotLoggedError              log it, and `wait()`
+    │   │   └── ArtifactFinalizedError              make a `new_draft()`
+    │   └── WaitTimeoutError     (TimeoutError)     wait again; the work goes on
+    ├── Corrupt                                     run `artstore verify`           exit 5
+    ├── Unreachable              (ConnectionError)  wait; nothing is lost           exit 6
+    ├── Refused                  (PermissionError)  change rights, space or quota   exit 7
+    │   ├── StorageFull                             free space, then repeat
+    │   └── ReadOnlyStore                           open it where it can be written
+    └── UpgradeNeeded                               install a newer artstore        exit 8
 
 The class says what to do; `code` is a stable word for the exact case. A message is one line: what is wrong, which one,
-what now.
+what now. What a script written for W&B catches stands in the second column too: CommError is no error by itself, but a
+name for what a server would have refused; Error and UsageError are other names of ArtstoreError and Invalid.
 """
 
 from __future__ import annotations
@@ -47,6 +57,22 @@ class NotFound(ArtstoreError, LookupError):
     exit_code = 3
 
 
+class CommError(Exception):
+    """What W&B's server would have refused; always one of the classes of the tree as well."""
+
+
+class MissingArtifact(NotFound, CommError):
+    """No such version, collection, project or run is here."""
+
+
+class MissingEntry(NotFound, KeyError):
+    """An artifact has no such path."""
+
+
+class MissingFile(NotFound, FileNotFoundError):
+    """A file or folder is not there, on the disk or in what is being put together."""
+
+
 class Invalid(ArtstoreError, ValueError):
     """The input cannot mean anything; nothing was written."""
 
@@ -57,10 +83,38 @@ class PathCollision(Invalid):
     """Two paths that cannot both exist: a file and a folder of one name, or one path with two contents."""
 
 
+class WrongType(Invalid, TypeError):
+    """A value of a kind that has no place there."""
+
+
 class Conflict(ArtstoreError):
     """Somebody else was there first, or is there now."""
 
     exit_code = 4
+
+
+class AliasedArtifact(Conflict, CommError):
+    """An alias stands on the version."""
+
+
+class ArtifactStatusError(Conflict, AttributeError):
+    """An artifact has no such attribute in its present state; `name` and `obj` say which of what."""
+
+    def __init__(self, message: str, *, code: str, name: str | None = None, obj: object = None) -> None:
+        super().__init__(message, code=code)
+        self.name, self.obj = name, obj
+
+
+class ArtifactNotLoggedError(ArtifactStatusError):
+    """Only a version has it, and this is none yet."""
+
+
+class ArtifactFinalizedError(ArtifactStatusError):
+    """Only a draft can be added to, and this is none any more."""
+
+
+class WaitTimeoutError(Conflict, TimeoutError):
+    """It takes longer than the caller wanted to wait; the work goes on."""
 
 
 class Corrupt(ArtstoreError):
@@ -93,3 +147,7 @@ class UpgradeNeeded(ArtstoreError):
     """The store was written by a newer artstore than this one."""
 
     exit_code = 8
+
+
+Error = ArtstoreError
+UsageError = Invalid

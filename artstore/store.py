@@ -177,6 +177,17 @@ class Store:
         """Begin a version by hand: add to it, then `commit` it. Use it as a context manager."""
         return Draft(self._current())
 
+    def build_on(self, draft: Draft, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Give a draft the entries of a version where it has none of its own; no bytes move.
+
+        Raises NotFound (…-not-found).
+        """
+        resolved = self._resolve(reference, project)
+        for entry in self._root.manifests.entries(resolved.manifest):
+            if entry.path not in draft.entries:
+                draft.add_entry(entry)
+        return resolved.info()
+
     def commit(
         self,
         draft: Draft,
@@ -189,8 +200,12 @@ class Store:
         metadata: Mapping[str, Any] | None = None,
         ttl_s: float | None = None,
         run: str | None = None,
+        tags: Sequence[str] = (),
     ) -> VersionInfo:
-        """Make a version of a draft; durable when this returns. See put for what it raises."""
+        """Make a version of a draft; durable when this returns. See put for what it raises; `draft.warnings` has more.
+
+        Raises Invalid (bad-tag) as well.
+        """
         label = Label.checked(
             project=project,
             name=name,
@@ -200,6 +215,7 @@ class Store:
             metadata=metadata,
             ttl_s=ttl_s,
             run=run,
+            tags=tags,
         )
         return commit_draft(draft, label).version
 

@@ -9,15 +9,24 @@ import pickle
 import pytest
 
 from artstore import errors
-from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound
+from artstore.errors import ArtifactFinalizedError, ArtstoreError, CommError, Corrupt, Invalid, NotFound
 
-# class: (what it is a kind of here, what Python's own handlers catch it as, exit code)
+# class: (what it is a kind of here, what other handlers catch it as, exit code)
 TREE: dict[str, tuple[str, type[Exception], int]] = {
     "ArtstoreError": ("Exception", Exception, 1),
     "NotFound": ("ArtstoreError", LookupError, 3),
+    "MissingArtifact": ("NotFound", CommError, 3),
+    "MissingEntry": ("NotFound", KeyError, 3),
+    "MissingFile": ("NotFound", FileNotFoundError, 3),
     "Invalid": ("ArtstoreError", ValueError, 2),
     "PathCollision": ("Invalid", ValueError, 2),
+    "WrongType": ("Invalid", TypeError, 2),
     "Conflict": ("ArtstoreError", Exception, 4),
+    "AliasedArtifact": ("Conflict", CommError, 4),
+    "ArtifactStatusError": ("Conflict", AttributeError, 4),
+    "ArtifactNotLoggedError": ("ArtifactStatusError", AttributeError, 4),
+    "ArtifactFinalizedError": ("ArtifactStatusError", AttributeError, 4),
+    "WaitTimeoutError": ("Conflict", TimeoutError, 4),
     "Corrupt": ("ArtstoreError", Exception, 5),
     "Unreachable": ("ArtstoreError", ConnectionError, 6),
     "Refused": ("ArtstoreError", PermissionError, 7),
@@ -25,9 +34,12 @@ TREE: dict[str, tuple[str, type[Exception], int]] = {
     "ReadOnlyStore": ("Refused", PermissionError, 7),
     "UpgradeNeeded": ("ArtstoreError", Exception, 8),
 }
+OTHER_NAMES = {"Error": ArtstoreError, "UsageError": Invalid}
+"""What a script written for W&B calls them."""
 CLASSES: dict[str, type[ArtstoreError]] = {
     name: kind
     for name, kind in vars(errors).items()
+    if name not in OTHER_NAMES
     if inspect.isclass(kind) and issubclass(kind, ArtstoreError) and kind.__module__ == errors.__name__
 }
 
@@ -49,10 +61,14 @@ def test_handlers_for_the_builtin_errors_catch_ours(name: str) -> None:
 @pytest.mark.parametrize("name", TREE)
 def test_the_class_alone_decides_the_builtin_parents(name: str) -> None:
     """Nothing is a LookupError, say, that is not listed as one: a broad handler must not swallow it by accident."""
-    watched = (LookupError, ValueError, OSError, AttributeError, TypeError, RuntimeError)
-    _, builtin, _ = TREE[name]
+    watched = (LookupError, ValueError, OSError, AttributeError, TypeError, RuntimeError, CommError)
+    builtins = []
+    above = name
+    while above != "Exception":
+        above, builtin, _ = TREE[above]
+        builtins.append(builtin)
 
-    expected = [kind for kind in watched if issubclass(builtin, kind)]
+    expected = [kind for kind in watched if any(issubclass(builtin, kind) for builtin in builtins)]
 
     assert expected == [kind for kind in watched if issubclass(CLASSES[name], kind)]
 
@@ -93,3 +109,15 @@ def test_exit_codes_tell_the_kinds_apart() -> None:
     assert all(1 < code < 64 for code in codes)
     assert Invalid.exit_code == 2, "click's own usage errors exit 2, and mean the same"
     assert Corrupt.exit_code == 5
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_script_written_for_another_library_finds_the_names_it_catches(name: str) -> None:
+    assert getattr(errors, name) is OTHER_NAMES[name]
+
+
+def test_a_status_error_says_what_was_asked_of_whom() -> None:
+    """As every AttributeError does: an interpreter and an editor make suggestions from it."""
+    error = ArtifactFinalizedError("cats is a version: make a new_draft()", code="finalized", name="add_file", obj=TREE)
+
+    assert ("add_file", TREE) == (error.name, error.obj)

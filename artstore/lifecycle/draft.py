@@ -19,7 +19,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.scan import Found, Scan, describe_kind
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry
+from artstore.model.manifest import BlobEntry, Entry, digest_of_lines
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
@@ -58,6 +58,8 @@ class Draft:
         self.intake = Intake(root, self.session, keep=keep)
         self.entries: dict[str, Entry] = {}
         self.skipped: list[Skipped] = []
+        self.warnings: list[str] = []
+        """What the commit had to say, once it is done."""
         self.empty_directories = 0
         self.bytes = 0
         self._problems: list[Skipped] = []
@@ -96,19 +98,27 @@ class Draft:
         self._add(entry, overwrite=overwrite)
         return entry
 
-    def add_stream(self, stream: BinaryIO, path: str) -> BlobEntry:
+    def add_stream(self, stream: BinaryIO, path: str, *, overwrite: bool = False) -> BlobEntry:
         """Add what a stream gives until it ends."""
         name = entry_path(path)
         stored = self.intake.take_stream(stream)
         entry = BlobEntry(name, stored.digest, stored.size)
-        self._add(entry, overwrite=False)
+        self._add(entry, overwrite=overwrite)
         return entry
 
-    def add_directory(self, folder: Path, prefix: str = "", *, skip_unreadable: bool = False) -> None:
-        """Add every file below a folder.
+    def add_directory(
+        self,
+        folder: Path,
+        prefix: str = "",
+        *,
+        skip_unreadable: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Add every file below a folder, or none where it raises.
 
-        Raises Invalid (not-a-folder, own-store), and Refused (unreadable) with all that could not be read, unless
-        skip_unreadable: then `skipped` has it.
+        Raises Invalid (not-a-folder, own-store), Refused (unreadable) with all that could not be read, unless
+        skip_unreadable: then `skipped` has it, and PathCollision where a path has other bytes already, unless
+        overwrite.
         """
         if not folder.is_dir():
             message = f"{str(folder)!r} is not a folder"
@@ -121,7 +131,8 @@ class Draft:
         cache = self._usable_cache(where)
         scan = Scan(folder, store=self.root.path)
         findings = Findings(where, time.time_ns())
-        hits = 0
+        new: dict[str, Entry] = {}
+        size = hits = 0
         for found in scan.files():
             known = _from_cache(found, cache)
             try:
@@ -134,11 +145,20 @@ class Draft:
                 continue
             # The cache's own string: the new one of the same path is not kept.
             findings.add(known.path, known.stamp, known.digest)
-            self._add(BlobEntry(start + known.path, known.digest, known.size), overwrite=False)
+            path = start + known.path
+            new[path] = BlobEntry(path, known.digest, known.size)
+            size += known.size
+            self._tick(len(new), size)
+        self.settle_problems(scan.problems, skip=skip_unreadable)
+        there = self.entries.keys() & new.keys()
+        if not overwrite:
+            for path in sorted(there):
+                self._check_free(new[path])
+        self.bytes += size - sum(self.entries[path].size or 0 for path in there)
+        self.entries.update(new)
         self.empty_directories += scan.empty_directories
         if hits < len(findings.paths) or hits != len(cache.files):
             self._scanned.append(_Scanned(start, findings))
-        self.settle_problems(scan.problems, skip=skip_unreadable)
 
     def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:
         """Add an entry of a version that is here, or a reference to bytes that stay elsewhere; no bytes move."""
@@ -174,6 +194,15 @@ class Draft:
         """The entries in the order of a manifest."""
         return [self.entries[path] for path in sorted(self.entries)]
 
+    @property
+    def digest(self) -> Digest:
+        """The digest of the manifest that a commit would make now."""
+        return digest_of_lines(entry.line() for entry in self.sorted_entries())
+
+    def scratch(self) -> Path:
+        """A folder on the store's disk for what is being written; gone with the draft."""
+        return self.session.scratch()
+
     def check_paths(self, paths: list[str]) -> list[str]:
         """Warnings about sorted paths that not every system can hold. Raises PathCollision for what none can."""
         warnings = [
@@ -199,20 +228,21 @@ class Draft:
             stat_cache.save(self.root.path, manifest, findings, holds)
 
     def _add(self, entry: Entry, *, overwrite: bool) -> Entry:
-        before = self.entries.get(entry.path)
+        before = self.entries.get(entry.path) if overwrite else self._check_free(entry)
         if before is not None:
-            if before == entry:
-                return before
-            if not overwrite:
-                message = (
-                    f"{entry.path!r} was added already with other bytes: remove it first, or add under another name"
-                )
-                raise PathCollision(message, code="path-taken")
             self.bytes -= before.size or 0
         self.entries[entry.path] = entry
         self.bytes += entry.size or 0
         self._tick()
         return entry
+
+    def _check_free(self, entry: Entry) -> Entry | None:
+        """What stands at the path already. Raises PathCollision (path-taken) where that is something else."""
+        before = self.entries.get(entry.path)
+        if before is not None and before != entry:
+            message = f"{entry.path!r} was added already with other bytes: remove it first, or add under another name"
+            raise PathCollision(message, code="path-taken")
+        return before
 
     def _usable_cache(self, folder: str) -> StatCache:
         cache = stat_cache.load(self.root.path, folder)
@@ -254,10 +284,10 @@ class Draft:
                 raise
             raise _Unreadable(error.message, errno.EIO) from error
 
-    def _tick(self) -> None:
+    def _tick(self, more_files: int = 0, more_bytes: int = 0) -> None:
         if self._progress is not None and time.monotonic() - self._ticked > _TICK_S:
             self._ticked = time.monotonic()
-            self._progress(Tick("store", files=len(self.entries), bytes=self.bytes))
+            self._progress(Tick("store", files=len(self.entries) + more_files, bytes=self.bytes + more_bytes))
 
 
 class _Unreadable(Exception):

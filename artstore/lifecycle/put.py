@@ -25,8 +25,8 @@ from artstore.model.manifest import (
     encode_difference,
     encode_full,
 )
-from artstore.model.names import LATEST, alias_name, collection_name, project_name, type_name
-from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTtl, VersionRecord, encode_op
+from artstore.model.names import LATEST, alias_name, collection_name, project_name, tag_name, type_name
+from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, Version
 from artstore.storage.blobs import Ids
 from artstore.storage.catalog import ProjectView
@@ -51,6 +51,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     ttl_s: float | None
     run: str | None
+    tags: list[str]
 
     @classmethod
     def checked(
@@ -64,8 +65,9 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         metadata: Mapping[str, Any] | None = None,
         ttl_s: float | None = None,
         run: str | None = None,
+        tags: Sequence[str] = (),
     ) -> Label:
-        """Parse at the border. Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl)."""
+        """Parse at the border. Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl, -tag)."""
         check_ttl(ttl_s)
         return cls(
             project=project_name(project),
@@ -76,6 +78,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
             metadata=checked_metadata(metadata or {}),
             ttl_s=ttl_s,
             run=run,
+            tags=list(dict.fromkeys(map(tag_name, tags))),
         )
 
 
@@ -238,7 +241,8 @@ def commit_draft(draft: Draft, label: Label) -> Outcome:
             # The version with this content was deleted a moment ago, so its rows have to be made after all.
             continue
     draft.save_stat_caches(digest)
-    return outcome._replace(warnings=warnings + outcome.warnings)
+    draft.warnings = warnings + outcome.warnings
+    return outcome._replace(warnings=draft.warnings)
 
 
 def _attachments(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]) -> Attachments:
@@ -328,6 +332,7 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
         ops.extend(_aliases(view, collection, target, label.aliases, at_us))
         if label.ttl_s is not None:
             ops.append(SetTtl(at_us=at_us, nonce=nonce(), version=target, ttl_s=label.ttl_s))
+        ops.extend(SetTag(at_us=at_us, nonce=nonce(), version=target, tag=tag, present=True) for tag in label.tags)
         return ops
 
     committed = commit(draft.root, draft.session, label.project, plan, attachments)
@@ -401,7 +406,7 @@ def _planned(label: Label, collection: Collection, record: VersionRecord, id_: s
         description=record.description,
         metadata=record.metadata,
         aliases=[*label.aliases, LATEST],
-        tags=[],
+        tags=sorted(label.tags),
         files=record.entries,
         bytes=record.bytes,
         run=record.run,

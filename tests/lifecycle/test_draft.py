@@ -14,6 +14,7 @@ import pytest
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Refused
 from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, reference
 from artstore.store import Store
@@ -330,3 +331,71 @@ def test_two_drafts_of_one_collection_are_two_versions(store: Store) -> None:
 
     assert names == ["cats:v0", "cats:v1"]
     assert (contents(store, "cats:v0"), contents(store)) == ({"a": b"2"}, {"a": b"1"})
+
+
+def test_a_folder_is_added_whole_or_not_at_all(draft: Draft, tree: Tree) -> None:
+    """Whoever catches the error and commits the rest must not commit half of a folder."""
+    folder = tree({"a": b"1", "b": b"2"})
+    (folder / "gone").symlink_to("nowhere")
+
+    with pytest.raises(Refused, match="link to nothing"):
+        draft.add_directory(folder)
+    assert {} == draft.entries
+
+    (folder / "gone").unlink()
+    draft.add_stream(io.BytesIO(b"other"), "b")
+    with pytest.raises(PathCollision, match="'b' was added already"):
+        draft.add_directory(folder)
+    assert ["b"] == list(draft.entries)
+
+
+def test_a_folder_may_write_over_what_was_added(draft: Draft, tree: Tree) -> None:
+    draft.add_stream(io.BytesIO(b"other"), "b")
+    draft.add_stream(io.BytesIO(b"stays"), "c")
+    draft.add_directory(tree({"a": b"1", "b": b"22"}), overwrite=True)
+
+    assert {"a": 1, "b": 2, "c": 5} == {path: entry.size for path, entry in draft.entries.items()}
+    assert 8 == draft.bytes
+
+
+def test_a_draft_knows_the_digest_that_its_version_will_have(store: Store, draft: Draft, tree: Tree) -> None:
+    draft.add_directory(tree({"b": b"1", "a": b"2"}))
+    foreseen = draft.digest
+
+    assert str(foreseen) == store.commit(draft, name="cats", type="dataset").digest
+
+
+def test_a_draft_builds_on_a_version_without_reading_its_files(
+    store: Store, draft: Draft, put: Callable[..., VersionInfo], tree: Tree
+) -> None:
+    """A large dataset that grows by one file does not cost its size again."""
+    put({"a": b"1", "b": b"2"})
+    tree({})
+    draft.add_stream(io.BytesIO(b"mine"), "b")
+    base = store.build_on(draft, "cats:v0")
+    store.commit(draft, name="cats", type="dataset")
+
+    assert "cats:v0" == base.name
+    assert {"a": b"1", "b": b"mine"} == contents(store)
+
+
+def test_tags_come_with_the_version(store: Store, draft: Draft) -> None:
+    """In one transaction: a version that somebody selects by its tags is never seen without them."""
+    draft.add_stream(io.BytesIO(b"1"), "a")
+    with pytest.raises(Invalid, match="tag"):
+        store.commit(draft, name="cats", type="dataset", tags=["a/b"])
+    assert [] == store.collections()
+
+    assert ["new", "raw"] == store.commit(draft, name="cats", type="dataset", tags=["raw", "new", "raw"]).tags
+    assert ["new", "raw"] == store.version("cats").tags
+
+
+def test_what_a_commit_has_to_say_stands_in_the_draft(
+    store: Store, draft: Draft, put: Callable[..., VersionInfo]
+) -> None:
+    put({"a": b"1"})
+    draft.add_stream(io.BytesIO(b"1"), "a")
+    store.commit(draft, name="cats", type="dataset", metadata={"new": 1})
+
+    (warning,) = draft.warnings
+    assert "other metadata" in warning
