@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
 
 from artstore.errors import Invalid
-from artstore.lifecycle import labels, listing, runs
+from artstore.lifecycle import labels, lineage, listing, runs
 from artstore.lifecycle.backup import backup
 from artstore.lifecycle.checkout import Mode, checkout
 from artstore.lifecycle.collect import GRACE_S, collect
@@ -58,6 +58,7 @@ from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.paths import entry_path
 from artstore.storage.blobs import BlobReader
 from artstore.storage.root import Root
+from artstore.storage.run_locks import RunLock
 
 
 class Store:
@@ -386,9 +387,14 @@ class Store:
         name: str | None = None,
         job_type: str | None = None,
         group: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
     ) -> RunInfo:
-        """Begin a run, or go on with the one that has this id."""
+        """Begin a run, or go on with the one that has this id; what is not given then stays as it was.
+
+        Raises Invalid (bad-run-id, bad-tag, bad-metadata).
+        """
         return runs.start_run(
             self._current(),
             project,
@@ -396,7 +402,45 @@ class Store:
             name=name,
             job_type=job_type,
             group=group,
+            notes=notes,
+            tags=tags,
             config=config,
+        )
+
+    def hold_run(self, run: str, *, project: str = UNCATEGORIZED) -> RunLock:
+        """Show that a run lives: a kernel lock, held until it is released or this process dies.
+
+        A run that was held and is so no more, without having been finished, is marked crashed by the next process that
+        starts a run or looks at runs. A run that was never held stays as it says of itself.
+
+        Raises NotFound (run-not-found), Conflict (run-ended).
+        """
+        return runs.hold_run(self._current(), project, run)
+
+    def edit_run(
+        self,
+        run: str,
+        *,
+        project: str = UNCATEGORIZED,
+        config: Mapping[str, Any] | None = None,
+        remove: Sequence[str] = (),
+        name: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> RunInfo:
+        """Set some keys of a run's config, remove others, and change its words; what is None stays.
+
+        Raises NotFound (run-not-found, no-such-key), Invalid (bad-metadata, bad-tag).
+        """
+        return runs.edit_run(
+            self._current(),
+            project,
+            run,
+            config=config,
+            remove=remove,
+            name=name,
+            notes=notes,
+            tags=tags,
         )
 
     def finish_run(
@@ -409,9 +453,34 @@ class Store:
         """End a run. Raises NotFound (run-not-found)."""
         return runs.finish_run(self._current(), project, run, state)
 
-    def use(self, run: str, reference: str, *, project: str = UNCATEGORIZED) -> None:
+    def use(self, run: str, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Note that a run of `project` reads a version; `prune` keeps it then. Raises NotFound (run-not-found)."""
-        runs.use(self._current(), project, run, Reference.parse(reference, project=project))
+        return runs.use(self._current(), project, run, Reference.parse(reference, project=project))
+
+    def run(self, id: str, *, project: str = UNCATEGORIZED) -> RunInfo:
+        """A run as it stands. Raises NotFound (project-not-found, run-not-found)."""
+        return runs.run_info(self._current(), project, id)
+
+    def runs(self, *, project: str | None = None, group: str | None = None) -> list[RunInfo]:
+        """The runs of a project, or of all, and of a group, or of any; the newest first."""
+        return runs.all_runs(self._current(), project, group)
+
+    def inputs(self, run: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
+        """What a run used, in that order: deleted and absent versions too. Raises NotFound (run-not-found)."""
+        return lineage.inputs(self._current(), project, run)
+
+    def outputs(self, run: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
+        """What a run logged, in that order: also where the content was known. Raises NotFound (run-not-found)."""
+        return lineage.outputs(self._current(), project, run)
+
+    def logged_by(self, reference: str, *, project: str = UNCATEGORIZED) -> RunInfo | None:
+        """The run that made a version, if one did. Raises NotFound (…-not-found)."""
+        return lineage.producer(self._resolve(reference, project))
+
+    def used_by(self, reference: str, *, project: str = UNCATEGORIZED) -> list[RunInfo]:
+        """The runs of this store that used a version, the first first. Raises NotFound (…-not-found)."""
+        resolved = self._resolve(reference, project)
+        return lineage.consumers(self._root, resolved)
 
     # Care.
 

@@ -15,7 +15,7 @@ from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import PutReport, VersionInfo
-from artstore.lifecycle.resolve import describe
+from artstore.lifecycle.resolve import describe, find_version
 from artstore.model.digest import Digest
 from artstore.model.manifest import (
     Encoding,
@@ -340,7 +340,7 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
     if committed.behind is not None:
         warnings.append(f"committed, and the catalog is behind until it is next read: {committed.behind}")
         return Outcome(planned, made, warnings)
-    return Outcome(_read_back(draft.root, label, planned.id) or planned, made, warnings)
+    return Outcome(find_version(draft.root, label.project, planned.id) or planned, made, warnings)
 
 
 def _aliases(view: ProjectView, collection: Collection, target: str, aliases: Sequence[str], at_us: int) -> list[Op]:
@@ -382,16 +382,6 @@ def _differences(there: Version, label: Label) -> list[str]:
             f"{name} has this content already, with another description: `artstore describe {name}` sets it"
         )
     return warnings
-
-
-def _read_back(root: Root, label: Label, id_: str) -> VersionInfo | None:
-    project = root.catalog.project(label.project)
-    view = None if project is None else ProjectView(root.catalog, project.id)
-    version = None if view is None else view.version(id_)
-    collection = None if view is None or version is None else view.collection(version.collection)
-    if project is None or view is None or version is None or collection is None:
-        return None
-    return describe(project, view, collection, version)
 
 
 def _planned(label: Label, collection: Collection, record: VersionRecord, id_: str, number: int) -> VersionInfo:

@@ -35,7 +35,8 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the run that made it."""
     ttl_s: float | None = None
     """Seconds after `created_at` when `prune` may take it; None is never."""
-    state: Literal["committed", "deleted"] = "committed"
+    state: Literal["committed", "deleted", "absent"] = "committed"
+    """Absent is what a run or a link names and this store has not: only project, name, id and digest are known."""
 
     @property
     def name(self) -> str:
@@ -331,6 +332,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     job_type: str | None = None
     group: str | None = None
+    notes: str | None = None
+    tags: list[str]
     config: dict[str, Any]
     state: Literal["running", "finished", "crashed"]
     started_at: float

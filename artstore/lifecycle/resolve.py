@@ -104,6 +104,37 @@ def describe(project: Project, view: ProjectView, collection: Collection, versio
     )
 
 
+def find_version(root: Root, project: str, id_: str) -> VersionInfo | None:
+    """A version by its id, a deleted one too; None where it is not here."""
+    found = root.catalog.project(project)
+    view = None if found is None else ProjectView(root.catalog, found.id)
+    version = None if view is None else view.version(id_)
+    collection = None if view is None or version is None else view.collection(version.collection)
+    if found is None or view is None or version is None or collection is None:
+        return None
+    return describe(found, view, collection, version)
+
+
+def absent_version(project: str, id_: str, name: str, digest: str) -> VersionInfo:
+    """How a version is shown that is named here and not in this store; the name is `cats:v3`."""
+    collection, _, number = name.rpartition(":v")
+    return VersionInfo(
+        project=project,
+        collection=collection,
+        type="",
+        number=int(number),
+        id=id_,
+        digest=digest,
+        created_at=0.0,
+        metadata={},
+        aliases=[],
+        tags=[],
+        files=0,
+        bytes=0,
+        state="absent",
+    )
+
+
 def _by_number(view: ProjectView, collection: Collection, number: int, name: str) -> Version:
     version = view.version_numbered(collection.id, number)
     if version is None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from artstore.errors import Invalid, NotFound
+from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.put import checked_metadata
-from artstore.lifecycle.reports import RunInfo
+from artstore.lifecycle.reports import RunInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
 from artstore.model.names import LONGEST, Reference, project_name
-from artstore.model.records import FinishRun, Op, StartRun, Use
+from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run
+from artstore.storage import run_locks
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
+from artstore.storage.run_locks import Dead, RunLock
 
 
 def start_run(
@@ -26,9 +29,14 @@ def start_run(
     name: str | None = None,
     job_type: str | None = None,
     group: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
 ) -> RunInfo:
-    """Begin a run; one whose id is there already goes on."""
+    """Begin a run; one whose id is there already goes on, and what is not given stays as it was.
+
+    Raises Invalid (bad-run-id, bad-tag, bad-metadata).
+    """
     owner = project_name(project)
     run = id or secrets.token_hex(4)
     if not run.isprintable() or "/" in run or len(run) > LONGEST:
@@ -41,41 +49,142 @@ def start_run(
         name=name,
         job_type=job_type,
         group=group,
+        notes=notes,
+        tags=_checked_tags(tags),
         config=checked_metadata(config or {}),
     )
+    mark_crashed(root)
     with root.session("run") as session:
         commit(root, session, owner, lambda _view: [op])
-    return run_info(root, owner, run)
+    return describe_run(owner, run_row(root, owner, run))
+
+
+def edit_run(
+    root: Root,
+    project: str,
+    run: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    remove: Sequence[str] = (),
+    name: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] | None = None,
+) -> RunInfo:
+    """Change what is said about a run; what is None stays. Config keys are set and removed one by one.
+
+    Raises NotFound (run-not-found, no-such-key), Invalid (bad-metadata, bad-tag).
+    """
+    values = checked_metadata(config or {})
+    wanted = None if tags is None else _checked_tags(tags)
+    run_row(root, project, run)
+
+    def plan(view: ProjectView) -> list[Op]:
+        row = view.run(run)
+        there = {} if row is None else row.config
+        missing = [key for key in remove if key not in there]
+        if missing:
+            message = f"the config of run {run!r} has no key {missing[0]!r} (it has: {', '.join(there) or 'none'})"
+            raise NotFound(message, code="no-such-key")
+        op = EditRun(
+            at_us=now_us(),
+            nonce=nonce(),
+            run=run,
+            set=values,
+            remove=list(remove),
+            name=name,
+            notes=notes,
+            tags=wanted,
+        )
+        says_something = bool(values or remove) or any(each is not None for each in (name, notes, wanted))
+        return [op] if says_something else []
+
+    with root.session("run") as session:
+        commit(root, session, project, plan)
+    return describe_run(project, run_row(root, project, run))
 
 
 def finish_run(root: Root, project: str, run: str, state: Literal["finished", "crashed"]) -> RunInfo:
     """End a run. Raises NotFound (run-not-found)."""
-    run_info(root, project, run)
+    run_row(root, project, run)
     with root.session("run") as session:
         commit(root, session, project, lambda _view: [FinishRun(at_us=now_us(), nonce=nonce(), run=run, state=state)])
-    return run_info(root, project, run)
+    return describe_run(project, run_row(root, project, run))
 
 
-def use(root: Root, project: str, run: str, reference: Reference) -> None:
+def hold_run(root: Root, project: str, run: str) -> RunLock:
+    """Show that a run lives, for as long as this process does or until the hold is released.
+
+    Raises NotFound (run-not-found), Conflict (run-ended).
+    """
+    root.catalog.check_writable()
+    while True:
+        row = run_row(root, project, run)
+        if row.state != "running":
+            message = f"run {run!r} of project {project!r} is {row.state}: start it again, then hold it"
+            raise Conflict(message, code="run-ended")
+        lock = RunLock(root.path, row.begun)
+        after = run_row(root, project, run)
+        if (after.begun, after.state) == (row.begun, row.state):
+            return lock
+        lock.release()
+
+
+def mark_crashed(root: Root) -> None:
+    """Mark the runs crashed whose processes on this machine are all dead.
+
+    Where that cannot be written now it is written the next time.
+    """
+    if root.read_only:
+        return
+    # In this order: a run is in the catalog before there is a file of it.
+    there = run_locks.starts(root.path)
+    running = {run_locks.start_of(begun): (begun, *where) for begun, where in root.catalog.running().items()}
+    for start in there & running.keys():
+        with contextlib.suppress(ArtstoreError, OSError):
+            _mark_if_dead(root, *running[start])
+    if there - running.keys():
+        run_locks.clear(root.path, running)
+
+
+def use(root: Root, project: str, run: str, reference: Reference) -> VersionInfo:
     """Note that a run reads a version; `prune` keeps what was used. Raises NotFound (run-not-found)."""
-    run_info(root, project, run)
+    run_row(root, project, run)
     target = resolve(root, reference)
 
     def plan(_view: ProjectView) -> list[Op]:
-        return [Use(at_us=now_us(), nonce=nonce(), run=run, project=target.project.name, version=target.version.id)]
+        op = Use(
+            at_us=now_us(),
+            nonce=nonce(),
+            run=run,
+            project=target.project.name,
+            version=target.version.id,
+            name=f"{target.collection.name}:v{target.version.number}",
+            digest=target.version.manifest,
+        )
+        return [op]
 
     with root.session("use") as session:
         commit(root, session, project, plan)
+    return target.info()
 
 
 def run_info(root: Root, project: str, run: str) -> RunInfo:
     """A run by its id. Raises NotFound (project-not-found, run-not-found)."""
-    _, view = find_project(root, project)
-    row = view.run(run)
-    if row is None:
-        message = f"there is no run {run!r} in project {project!r}"
-        raise NotFound(message, code="run-not-found")
-    return describe_run(project, row)
+    mark_crashed(root)
+    return describe_run(project, run_row(root, project, run))
+
+
+def all_runs(root: Root, project: str | None, group: str | None) -> list[RunInfo]:
+    """The runs of a project, or of all, and of a group, or of any; the newest first."""
+    mark_crashed(root)
+    found = [
+        describe_run(each.name, run)
+        for each in root.catalog.projects()
+        if project in {None, each.name}
+        for run in ProjectView(root.catalog, each.id).runs()
+        if group in {None, run.group}
+    ]
+    return sorted(found, key=lambda run: run.started_at, reverse=True)
 
 
 def describe_run(project: str, run: Run) -> RunInfo:
@@ -86,8 +195,54 @@ def describe_run(project: str, run: Run) -> RunInfo:
         name=run.name or run.id,
         job_type=run.job_type,
         group=run.group,
+        notes=run.notes,
+        tags=run.tags,
         config=run.config,
         state=run.state,
         started_at=run.started_us / 1e6,
         ended_at=None if run.ended_us is None else run.ended_us / 1e6,
     )
+
+
+def run_row(root: Root, project: str, run: str) -> Run:
+    """A run by its id, as the catalog has it. Raises NotFound (project-not-found, run-not-found)."""
+    _, view = find_project(root, project)
+    row = view.run(run)
+    if row is None:
+        message = f"there is no run {run!r} in project {project!r}"
+        raise NotFound(message, code="run-not-found")
+    return row
+
+
+def _mark_if_dead(root: Root, begun: str, project: str, run: str) -> None:
+    dead = Dead(root.path, begun)
+    is_over = False
+
+    def plan(view: ProjectView) -> list[Op]:
+        nonlocal is_over
+        row = view.run(run)
+        is_over = row is None or (row.state, row.begun) != ("running", begun)
+        if is_over or not dead.is_certain():
+            return []
+        is_over = True
+        return [FinishRun(at_us=now_us(), nonce=nonce(), run=run, state="crashed")]
+
+    try:
+        if dead.is_certain():
+            with root.session("run") as session:
+                commit(root, session, project, plan)
+    except BaseException:
+        is_over = False
+        raise
+    finally:
+        dead.close(forget=is_over)
+
+
+def _checked_tags(tags: Sequence[str]) -> list[str]:
+    """Tags of a run, each once: any words that can be seen, since nothing is ever looked up by them."""
+    found = list(dict.fromkeys(tags))
+    for tag in found:
+        if not tag or not tag.isprintable() or len(tag) > LONGEST:
+            message = f"{tag!r} is not a tag of a run: use 1 to {LONGEST} characters that can be seen"
+            raise Invalid(message, code="bad-tag")
+    return found

@@ -107,7 +107,7 @@ def _new_version(view: View, record: VersionRecord, position: int) -> list[Chang
         Put(msgspec.structs.replace(collection, next_number=collection.next_number + 1)),
     ]
     if record.run is not None:
-        changes.append(Put(Logged(run=record.run, version=id_, relogged=False)))
+        changes.append(Put(Logged(run=record.run, version=id_, relogged=False, position=position)))
     return changes
 
 
@@ -117,7 +117,7 @@ def _relog(view: View, _op_id: str, op: records.Relog, position: int) -> list[Ch
         return _new_version(view, op.record, position)
     changes: list[Change] = [Put(msgspec.structs.replace(target, logged=position))]
     if op.record.run is not None and view.logged(op.record.run, target.id) is None:
-        changes.append(Put(Logged(run=op.record.run, version=target.id, relogged=True)))
+        changes.append(Put(Logged(run=op.record.run, version=target.id, relogged=True, position=position)))
     return changes
 
 
@@ -187,19 +187,48 @@ def _delete(view: View, _op_id: str, op: records.Delete, _position: int) -> list
     return changes
 
 
-def _start_run(view: View, _op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
+def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
     before = view.run(op.run)
     run = Run(
         id=op.run,
         name=op.name,
         job_type=op.job_type,
         group=op.group,
+        notes=op.notes,
+        tags=op.tags,
         config=op.config,
         state="running",
-        started_us=op.at_us if before is None else before.started_us,
+        begun=op_id,
+        started_us=op.at_us,
         ended_us=None,
     )
+    if before is not None:
+        run = msgspec.structs.replace(
+            run,
+            name=_or(op.name, before.name),
+            job_type=_or(op.job_type, before.job_type),
+            group=_or(op.group, before.group),
+            notes=_or(op.notes, before.notes),
+            tags=op.tags or before.tags,
+            config={**before.config, **op.config},
+            started_us=before.started_us,
+        )
     return [Put(run)]
+
+
+def _edit_run(view: View, _op_id: str, op: records.EditRun, _position: int) -> list[Change] | Void:
+    run = view.run(op.run)
+    if run is None:
+        return Void("the run is not known")
+    kept = {key: value for key, value in run.config.items() if key not in op.remove}
+    edited = msgspec.structs.replace(
+        run,
+        name=_or(op.name, run.name),
+        notes=_or(op.notes, run.notes),
+        tags=run.tags if op.tags is None else op.tags,
+        config={**kept, **op.set},
+    )
+    return [Put(edited)]
 
 
 def _finish_run(view: View, _op_id: str, op: records.FinishRun, _position: int) -> list[Change] | Void:
@@ -209,10 +238,22 @@ def _finish_run(view: View, _op_id: str, op: records.FinishRun, _position: int) 
     return [Put(msgspec.structs.replace(run, state=op.state, ended_us=op.at_us))]
 
 
-def _use(view: View, _op_id: str, op: records.Use, _position: int) -> list[Change] | Void:
+def _use(view: View, _op_id: str, op: records.Use, position: int) -> list[Change] | Void:
     if view.run(op.run) is None:
         return Void("the run is not known")
-    return [Put(Used(run=op.run, used_project=op.project, version=op.version))]
+    used = Used(
+        run=op.run,
+        used_project=op.project,
+        version=op.version,
+        name=op.name,
+        digest=op.digest,
+        position=position,
+    )
+    return [Put(used)]
+
+
+def _or(text: str | None, before: str | None) -> str | None:
+    return before if text is None else text
 
 
 def _live(view: View, id_: str) -> Version | Void:
@@ -243,6 +284,7 @@ _RULES: Final[dict[type[records.Op], _Rule]] = {
     records.Rename: _rename,
     records.Delete: _delete,
     records.StartRun: _start_run,
+    records.EditRun: _edit_run,
     records.FinishRun: _finish_run,
     records.Use: _use,
 }

@@ -134,14 +134,28 @@ class Delete(Op, frozen=True, kw_only=True, tag="delete"):
 
 
 class StartRun(Op, frozen=True, kw_only=True, tag="run"):
-    """A run begins."""
+    """A run begins, or one that ended goes on; what is not given then stays as it was."""
 
     run: str
     """Id, unique in its project."""
     name: str | None
     job_type: str | None
     group: str | None
+    notes: str | None
+    tags: list[str]
     config: dict[str, Any]
+
+
+class EditRun(Op, frozen=True, kw_only=True, tag="edit-run"):
+    """What is said about a run changes. Per key of the config the last in the order wins."""
+
+    run: str
+    set: dict[str, Any]
+    remove: list[str]
+    name: str | None
+    """None, here and below: as it was."""
+    notes: str | None
+    tags: list[str] | None
 
 
 class FinishRun(Op, frozen=True, kw_only=True, tag="finish-run"):
@@ -158,6 +172,10 @@ class Use(Op, frozen=True, kw_only=True, tag="use"):
     project: str
     """Where the version lives."""
     version: str
+    name: str
+    """`cats:v3`, as it was then: what the version is called where it is not here."""
+    digest: str
+    """Of its manifest."""
 
 
 AnyOp = (
@@ -172,6 +190,7 @@ AnyOp = (
     | Rename
     | Delete
     | StartRun
+    | EditRun
     | FinishRun
     | Use
 )
@@ -207,6 +226,7 @@ _KINDS: Final = frozenset(
         Rename,
         Delete,
         StartRun,
+        EditRun,
         FinishRun,
         Use,
     )

@@ -99,8 +99,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     job_type: str | None
     group: str | None
+    notes: str | None
+    tags: list[str]
     config: dict[str, Any]
     state: Literal["running", "finished", "crashed"]
+    begun: str
+    """Id of the op that it began with, or last went on with."""
     started_us: int
     ended_us: int | None
 
@@ -117,6 +121,12 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     used_project: str
     """Where the version lives."""
     version: str
+    name: str
+    """What it was called."""
+    digest: str
+    """Of its manifest."""
+    position: int
+    """Place in the log where the run last said so."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -131,6 +141,8 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     relogged: bool
     """The version was there already, with the same content: not an edge of the lineage graph."""
+    position: int
+    """Place in the log where it was logged."""
 
     @property
     def key(self) -> tuple[str, ...]:

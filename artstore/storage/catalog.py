@@ -58,6 +58,7 @@ _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Used: ("run", "used_project", "version"),
     Logged: ("run", "version"),
 }
+_AS_JSON: Final = frozenset({"config", "metadata", "tags"})
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -126,6 +127,19 @@ class Catalog(Connections):
         row = self.one("SELECT id, name, log, seq, head, ops FROM project WHERE id = ?", (id_,))
         assert row is not None
         return Project(*row)
+
+    def running(self) -> dict[str, tuple[str, str]]:
+        """The project and the id of every run that has not ended, by the op that it began with."""
+        sql = "SELECT begun, project.name, run.id FROM run JOIN project ON project.id = run.project WHERE state = ?"
+        return {begun: (project, id_) for begun, project, id_ in self.rows(sql, ("running",))}
+
+    def users_of(self, version: str) -> list[tuple[str, str]]:
+        """Every run that used a version, in whatever project: the project's name and the run's id, the first first."""
+        sql = (
+            "SELECT project.name, used.run FROM used JOIN project ON project.id = used.project "
+            "JOIN run ON run.project = used.project AND run.id = used.run WHERE version = ? ORDER BY started_us, run.id"
+        )
+        return [(project, run) for project, run in self.rows(sql, (version,))]
 
     def add_project(self, name: str, log: str) -> Project:
         """Take up a log, inside a write transaction."""
@@ -257,9 +271,21 @@ class ProjectView:
         """See View."""
         return self._first(Run, "id = ?", id)
 
+    def runs(self) -> list[Run]:
+        """Every run, the newest first."""
+        return self.all(Run, "1 ORDER BY started_us DESC, id")
+
     def logged(self, run: str, version: str) -> Logged | None:
         """See View."""
         return self._first(Logged, "run = ? AND version = ?", run, version)
+
+    def logged_by(self, run: str) -> list[Logged]:
+        """What a run logged, in that order."""
+        return self.all(Logged, "run = ? ORDER BY position", run)
+
+    def used_by(self, run: str) -> list[Used]:
+        """What a run used, in that order."""
+        return self.all(Used, "run = ? ORDER BY position", run)
 
     def is_used(self, version: str) -> bool:
         """Whether a run of any project of this store used a version."""
@@ -326,14 +352,13 @@ def _column(field: str) -> str:
 def _written(field: str, value: Any) -> Any:
     if field == "manifest":
         return Digest.parse(value)
-    return msgspec.json.encode(value).decode() if field in {"metadata", "config"} else value
+    return msgspec.json.encode(value).decode() if field in _AS_JSON else value
 
 
 def _read(kind: type[S], row: tuple[Any, ...]) -> S:
     values = dict(zip(_fields(kind), row, strict=True))
-    for field in ("metadata", "config"):
-        if field in values:
-            values[field] = msgspec.json.decode(values[field])
+    for field in _AS_JSON & values.keys():
+        values[field] = msgspec.json.decode(values[field])
     if kind is Version:
         values["manifest"] = str(Digest(values["manifest"]))
         values["deleted"] = bool(values["deleted"])

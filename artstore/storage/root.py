@@ -6,6 +6,7 @@ ops/             the log, which is the truth
 blobs/  packs/   bytes, in files of their own and together
 stat_cache/      which files were hashed already; may be deleted
 locks/  tmp/     live sessions and what they have not finished
+runs/            which runs live on this machine
 trash/           what `gc` took out, for a while
 quarantine/      what `verify` found damaged
 reserve/         space that is given up where there is none left to free some
@@ -48,7 +49,10 @@ T = TypeVar("T")
 
 FORMAT: Final = 1
 _FORMAT_FILE: Final = "format.json"
-_FOLDERS: Final = ("ops", "blobs", "packs", "stat_cache", "locks", "tmp", "trash", "quarantine", reserve.FOLDER)
+_FOLDERS: Final = (
+    *("ops", "blobs", "packs", "stat_cache", "locks", "runs", "tmp", "trash", "quarantine"),
+    reserve.FOLDER,
+)
 _UNFINISHED: Final = (FILE_NAME, *(f"{FILE_NAME}-{end}" for end in ("wal", "shm", "journal")))
 """What a killed `create` may leave besides: a folder that has only this can still be made a store."""
 

@@ -48,13 +48,15 @@ CREATE INDEX alias_version ON alias (project, version);
 CREATE TABLE tag (project INTEGER NOT NULL, version TEXT NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (project, version, name)) WITHOUT ROWID;
 CREATE TABLE run (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT, job_type TEXT, "group" TEXT,
-    config TEXT NOT NULL, state TEXT NOT NULL, started_us INTEGER NOT NULL, ended_us INTEGER,
-    PRIMARY KEY (project, id)) WITHOUT ROWID;
+    notes TEXT, tags TEXT NOT NULL, config TEXT NOT NULL, state TEXT NOT NULL, begun TEXT NOT NULL,
+    started_us INTEGER NOT NULL, ended_us INTEGER, PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE INDEX run_state ON run (state);
 CREATE TABLE used (project INTEGER NOT NULL, run TEXT NOT NULL, used_project TEXT NOT NULL, version TEXT NOT NULL,
+    name TEXT NOT NULL, digest TEXT NOT NULL, position INTEGER NOT NULL,
     PRIMARY KEY (project, run, used_project, version)) WITHOUT ROWID;
 CREATE INDEX used_version ON used (version);
 CREATE TABLE logged (project INTEGER NOT NULL, run TEXT NOT NULL, version TEXT NOT NULL, relogged INTEGER NOT NULL,
-    PRIMARY KEY (project, run, version)) WITHOUT ROWID;
+    position INTEGER NOT NULL, PRIMARY KEY (project, run, version)) WITHOUT ROWID;
 CREATE INDEX logged_version ON logged (version);
 
 -- Which entries a manifest has: those of its base, less the rows without blob and reference, with the others.

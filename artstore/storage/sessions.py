@@ -52,6 +52,14 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+def is_file(path: Path, fd: int) -> bool:
+    """Whether an open file still has its name, and nobody gave that to another one."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
 class Session:
     """One piece of work in the store. What it relies on is not freed before it ends."""
 
@@ -128,7 +136,7 @@ class Session:
         A collector may have taken the file for a dead one's, or begun a new epoch in between, and who wants to be alone
         may have looked before it was there.
         """
-        return _is_file(path, fd) and current_epoch(self._locks) == epoch and not _is_held(self._locks / _ALONE)
+        return is_file(path, fd) and current_epoch(self._locks) == epoch and not _is_held(self._locks / _ALONE)
 
 
 @contextlib.contextmanager
@@ -248,7 +256,7 @@ def _try_to_hold(path: Path) -> int | None:
     """The locked file of this name, made if it is not there; None where another was faster."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
     try:
-        if try_lock(fd) and _is_file(path, fd):
+        if try_lock(fd) and is_file(path, fd):
             return fd
     except OSError:
         os.close(fd)
@@ -266,16 +274,9 @@ def _is_held(path: Path) -> bool:
     try:
         if not try_lock(fd):
             return True
-        if _is_file(path, fd):
+        if is_file(path, fd):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         return False
     finally:
         os.close(fd)
-
-
-def _is_file(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False

@@ -31,6 +31,8 @@ WRITING: dict[str, Callable[[Store], object]] = {
     "copy": lambda store: store.copy("p/cats:v0", "p/dogs"),
     "delete": lambda store: store.delete("p/cats:v1"),
     "start_run": lambda store: store.start_run(project="p"),
+    "edit_run": lambda store: store.edit_run("run", project="p", notes="n"),
+    "hold_run": lambda store: store.hold_run("run", project="p"),
     "finish_run": lambda store: store.finish_run("run", project="p"),
     "use": lambda store: store.use("run", "p/cats:v0", project="p"),
     "gc": lambda store: store.gc(grace_s=0),

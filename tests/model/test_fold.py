@@ -16,6 +16,7 @@ from artstore.model.records import (
     Delete,
     Describe,
     EditMetadata,
+    EditRun,
     FinishRun,
     MoveAlias,
     Relog,
@@ -87,10 +88,14 @@ class Log:
     def delete(self, version: str) -> None:
         self.add(Delete(at_us=1, nonce=self.nonce(), version=version))
 
-    def start(self, run: str, at_us: int = 1) -> None:
-        self.add(
-            StartRun(at_us=at_us, nonce=self.nonce(), run=run, name=None, job_type=None, group=None, config={"x": 1})
-        )
+    def start(self, run: str, at_us: int = 1, **given: Any) -> str:
+        words: dict[str, Any] = {"name": None, "job_type": None, "group": None, "notes": None, "tags": []}
+        op = StartRun(at_us=at_us, nonce=self.nonce(), run=run, **{**words, "config": {"x": 1}, **given})
+        return self.add(op)
+
+    def edit(self, run: str, **given: Any) -> None:
+        words: dict[str, Any] = {"set": {}, "remove": [], "name": None, "notes": None, "tags": None}
+        self.add(EditRun(at_us=1, nonce=self.nonce(), run=run, **{**words, **given}))
 
     def version(self, id_: str) -> Version:
         found = self.state.version(id_)
@@ -218,7 +223,7 @@ def test_a_commit_keeps_what_its_record_says(log: Log) -> None:
     )
 
     assert [expected] == log.state.all(Version)
-    assert [Logged(run="r", version=str(record.id), relogged=False)] == log.state.all(Logged)
+    assert [Logged(run="r", version=str(record.id), relogged=False, position=2)] == log.state.all(Logged)
 
 
 def test_equal_content_is_no_new_version(log: Log) -> None:
@@ -414,29 +419,79 @@ def test_only_live_versions_change(log: Log, which: Literal["unknown", "deleted"
 
 def test_a_run_starts_ends_and_may_be_resumed(log: Log) -> None:
     """A resumed run keeps when it began, and runs again."""
-    log.start("r", at_us=10)
+    begun = log.start("r", at_us=10)
     log.add(FinishRun(at_us=20, nonce="f", run="r", state="crashed"))
     crashed = log.state.run("r")
-    log.start("r", at_us=30)
+    again = log.start("r", at_us=30)
 
     expected = Run(
-        id="r", name=None, job_type=None, group=None, config={"x": 1}, state="crashed", started_us=10, ended_us=20
+        id="r",
+        name=None,
+        job_type=None,
+        group=None,
+        notes=None,
+        tags=[],
+        config={"x": 1},
+        state="crashed",
+        begun=begun,
+        started_us=10,
+        ended_us=20,
     )
     assert expected == crashed
-    assert msgspec.structs.replace(expected, state="running", ended_us=None) == log.state.run("r")
+    assert msgspec.structs.replace(expected, state="running", begun=again, ended_us=None) == log.state.run("r")
+
+
+def test_a_resumed_run_keeps_what_it_does_not_say_again(log: Log) -> None:
+    """Whoever goes on after a crash knows the id, and need not know what the first start said."""
+    words: dict[str, Any] = {"name": "n", "job_type": "j", "group": "g", "notes": "w", "tags": ["t"]}
+    log.start("r", **words, config={"a": 1, "b": 1})
+    log.start("r", config={"b": 2})
+    run = log.state.run("r")
+    assert run is not None
+    assert ("n", "j", "g", "w", ["t"], {"a": 1, "b": 2}) == (
+        run.name,
+        run.job_type,
+        run.group,
+        run.notes,
+        run.tags,
+        run.config,
+    )
+    log.start("r", name="", job_type="k", group="h", notes="x", tags=["u"])
+    run = log.state.run("r")
+    assert run is not None
+
+    assert ("", "k", "h", "x", ["u"]) == (run.name, run.job_type, run.group, run.notes, run.tags)
+
+
+def test_a_run_is_edited_by_the_key(log: Log) -> None:
+    """Two processes that note two things in one config must both be heard; what is not said stays."""
+    log.start("r", name="n", notes="w", tags=["t"], config={"a": 1, "b": 1, "c": 1})
+    log.edit("r", set={"b": 2}, remove=["a", "missing"])
+    log.edit("r", set={"d": 4}, remove=["d"], name="m")
+    log.edit("r", notes="", tags=[])
+    log.edit("q", name="m")
+    run = log.state.run("r")
+    assert run is not None
+
+    assert ("m", "", [], {"b": 2, "c": 1, "d": 4}) == (run.name, run.notes, run.tags, run.config)
+    assert log.voids == ["the run is not known"]
 
 
 def test_what_a_run_used_is_kept(log: Log) -> None:
     """The version may live in another project, or not be here yet: the edge must not wait for it."""
     log.start("r")
-    for _ in range(2):
-        log.add(Use(at_us=1, nonce=log.nonce(), run="r", project="elsewhere", version="blake3:u"))
+    for name in ("cats:v3", "felines:v3"):
+        use = Use(at_us=1, nonce="n", run="r", project="elsewhere", version="blake3:u", name=name, digest="blake3:m")
+        log.add(use)
 
-    assert [Used(run="r", used_project="elsewhere", version="blake3:u")] == log.state.all(Used)
+    expected = Used(
+        run="r", used_project="elsewhere", version="blake3:u", name="felines:v3", digest="blake3:m", position=3
+    )
+    assert [expected] == log.state.all(Used)
 
 
 def test_a_run_that_never_started_uses_and_ends_nothing(log: Log) -> None:
-    log.add(Use(at_us=1, nonce="u", run="r", project="p", version="v"))
+    log.add(Use(at_us=1, nonce="u", run="r", project="p", version="v", name="cats:v0", digest="blake3:m"))
     log.add(FinishRun(at_us=1, nonce="f", run="r", state="finished"))
 
     assert log.voids == ["the run is not known"] * 2

@@ -15,6 +15,7 @@ from artstore.model.records import (
     Delete,
     Describe,
     EditMetadata,
+    EditRun,
     FinishRun,
     MoveAlias,
     Op,
@@ -91,16 +92,36 @@ GOLDEN: list[tuple[Op, str]] = [
         '{"at_us":1,"nonce":"n","op":"delete","version":"v"}',
     ),
     (
-        StartRun(at_us=1, nonce="n", run="r", name=None, job_type="train", group=None, config={"lr": 0.1}),
-        '{"at_us":1,"config":{"lr":0.1},"group":null,"job_type":"train","name":null,"nonce":"n","op":"run","run":"r"}',
+        StartRun(
+            at_us=1,
+            nonce="n",
+            run="r",
+            name=None,
+            job_type="train",
+            group=None,
+            notes="ü",
+            tags=["b", "a"],
+            config={"lr": 0.1},
+        ),
+        (
+            '{"at_us":1,"config":{"lr":0.1},"group":null,"job_type":"train","name":null,"nonce":"n","notes":"ü",'
+            '"op":"run","run":"r","tags":["b","a"]}'
+        ),
+    ),
+    (
+        EditRun(at_us=1, nonce="n", run="r", set={"b": 1, "a": None}, remove=["c"], name="x", notes=None, tags=None),
+        (
+            '{"at_us":1,"name":"x","nonce":"n","notes":null,"op":"edit-run","remove":["c"],"run":"r",'
+            '"set":{"a":null,"b":1},"tags":null}'
+        ),
     ),
     (
         FinishRun(at_us=1, nonce="n", run="r", state="crashed"),
         '{"at_us":1,"nonce":"n","op":"finish-run","run":"r","state":"crashed"}',
     ),
     (
-        Use(at_us=1, nonce="n", run="r", project="p", version="v"),
-        '{"at_us":1,"nonce":"n","op":"use","project":"p","run":"r","version":"v"}',
+        Use(at_us=1, nonce="n", run="r", project="p", version="v", name="cats:v3", digest="blake3:m"),
+        '{"at_us":1,"digest":"blake3:m","name":"cats:v3","nonce":"n","op":"use","project":"p","run":"r","version":"v"}',
     ),
 ]
 IDS = [kind_of(op) for op, _ in GOLDEN]

@@ -82,11 +82,24 @@ class Collection:
         return sorted(name for name, target in self.aliases.items() if target is version)
 
 
+@dataclasses.dataclass(eq=False)
+class Run:
+    """A run as a dictionary would have it."""
+
+    config: dict[str, Any]
+    notes: str | None = None
+    tags: list[str] = dataclasses.field(default_factory=list)
+    state: str = "running"
+    inputs: list[Version] = dataclasses.field(default_factory=list)
+    outputs: list[Version] = dataclasses.field(default_factory=list)
+
+
 class Model:
-    """The store as dictionaries: project, then name, then collection."""
+    """The store as dictionaries: project, then name, then collection; and the runs of project `p`."""
 
     def __init__(self) -> None:
         self.projects: dict[str, dict[str, Collection]] = {}
+        self.runs: dict[str, Run] = {}
         self._clock = 0
 
     def collection(self, project: str, name: str) -> Collection | None:
@@ -109,6 +122,7 @@ class Model:
         metadata: Mapping[str, Any] | None = None,
         description: str | None = None,
         ttl_s: float | None = None,
+        run: str | None = None,
     ) -> tuple[Version, bool]:
         """The version that has this content now, and whether it is new."""
         self._clock += 1
@@ -127,6 +141,8 @@ class Model:
             version.ttl_s = ttl_s
         for alias in aliases:
             collection.aliases[alias] = version
+        if run is not None and version not in self.runs[run].outputs:
+            self.runs[run].outputs.append(version)
         return version, made
 
     def delete(self, collection: Collection, version: Version) -> None:
@@ -199,6 +215,18 @@ def check_state(store: Store, model: Model) -> None:
         for version in collection.versions:
             if version.deleted:
                 check_gone(store, f"{project}/{name}:v{version.number}")
+    check_runs(store, model)
+
+
+def check_runs(store: Store, model: Model) -> None:
+    """Each run says what it said, and has made and used what it did."""
+    named = {id(v): f"{p}/{n}:v{v.number}" for p, n, each in model.collections() for v in each.versions}
+    assert set(model.runs) == {run.id for run in store.runs(project="p")}
+    for name, run in model.runs.items():
+        shown = store.run(name, project="p")
+        assert (run.config, run.notes, run.tags, run.state) == (shown.config, shown.notes, shown.tags, shown.state)
+        assert [named[id(v)] for v in run.inputs] == [v.ref for v in store.inputs(name, project="p")]
+        assert [named[id(v)] for v in run.outputs] == [v.ref for v in store.outputs(name, project="p")]
 
 
 def check_gone(store: Store, reference: str) -> None:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import settings
@@ -27,6 +27,7 @@ from tests.properties.model import (
     LARGE,
     Files,
     Model,
+    Run,
     Version,
     check_bytes,
     check_entries,
@@ -49,6 +50,7 @@ CHANGES = st.dictionaries(PATHS, st.one_of(CONTENTS, st.none()), max_size=4)
 ALIASES = st.sampled_from(["best", "prod"])
 TAGS = st.sampled_from(["red", "blue"])
 METADATA = st.dictionaries(st.sampled_from(["loss", "epoch"]), st.integers(-3, 3), max_size=2)
+RUNS = st.sampled_from(["r", "s"])
 TEXTS = st.one_of(st.none(), st.sampled_from(["", "one", "zwei ü"]))
 TTLS = st.sampled_from([None, 1e-6, 1e6])
 PICKS = st.integers(0, 1 << 16)
@@ -268,14 +270,50 @@ class StoreMachine(RuleBasedStateMachine):
         )
         assert (copied.number, before) == (info.number, stored_bytes(self.store))
 
-    @rule(pick=PICKS)
-    def use_in_a_run(self, pick: int) -> None:
+    @rule(run=RUNS, config=METADATA, notes=TEXTS, tags=st.lists(TAGS, max_size=2, unique=True))
+    def start_a_run(self, run: str, config: dict[str, Any], notes: str | None, tags: list[str]) -> None:
+        self.store.start_run(project="p", id=run, config=config, notes=notes, tags=tags)
+        there = self.model.runs.setdefault(run, Run({}))
+        there.config.update(config)
+        there.notes = there.notes if notes is None else notes
+        there.tags = tags or there.tags
+        there.state = "running"
+
+    @precondition(lambda self: self.model.runs)
+    @rule(pick=PICKS, config=METADATA, notes=TEXTS, remove=st.sampled_from(["loss", "epoch"]))
+    def edit_a_run(self, pick: int, config: dict[str, Any], notes: str | None, remove: str) -> None:
+        run, there = self._pick_run(pick)
+        gone = [remove] if remove in there.config and remove not in config else []
+        self.store.edit_run(run, project="p", config=config, remove=gone, notes=notes)
+        there.config = {key: value for key, value in there.config.items() if key not in gone} | config
+        there.notes = there.notes if notes is None else notes
+
+    @precondition(lambda self: self.model.runs)
+    @rule(pick=PICKS, state=st.sampled_from(["finished", "crashed"]))
+    def finish_a_run(self, pick: int, state: Literal["finished", "crashed"]) -> None:
+        run, there = self._pick_run(pick)
+        self.store.finish_run(run, project="p", state=state)
+        there.state = state
+
+    @precondition(lambda self: self.model.runs)
+    @rule(pick=PICKS, pick_run=PICKS)
+    def use_in_a_run(self, pick: int, pick_run: int) -> None:
         if (chosen := self._pick(pick)) is not None:
             project, name, version = chosen
-            run = self.store.start_run(project="p")
-            self.store.use(run.id, f"{project}/{name}:v{version.number}", project="p")
-            self.store.finish_run(run.id, project="p")
+            run, there = self._pick_run(pick_run)
+            self.store.use(run, f"{project}/{name}:v{version.number}", project="p")
+            there.inputs = [each for each in there.inputs if each is not version] + [version]
             version.used = True
+
+    @precondition(lambda self: self.model.runs)
+    @rule(pick_run=PICKS, name=NAMES, changes=CHANGES)
+    def put_in_a_run(self, pick_run: int, name: str, changes: dict[str, int | None]) -> None:
+        collection = self.model.collection("p", name)
+        latest = None if collection is None else collection.latest
+        files = _changed({} if latest is None else latest.files, changes)
+        if files:
+            kind = "t" if collection is None else collection.type
+            self._put("p", name, kind, files, run=self._pick_run(pick_run)[0])
 
     @rule(pick=PICKS, force=st.booleans())
     def delete(self, pick: int, force: bool) -> None:
@@ -452,6 +490,10 @@ class StoreMachine(RuleBasedStateMachine):
         if not path.exists():
             path.write_bytes(content(number))
         return path
+
+    def _pick_run(self, pick: int) -> tuple[str, Run]:
+        runs = sorted(self.model.runs.items())
+        return runs[pick % len(runs)]
 
     def _pick(self, pick: int) -> tuple[str, str, Version] | None:
         live = self.model.live()

@@ -20,6 +20,7 @@ from artstore.model.records import (
     Delete,
     Describe,
     EditMetadata,
+    EditRun,
     FinishRun,
     MoveAlias,
     Relog,
@@ -54,6 +55,7 @@ class Guess:
         kinds = [
             self.create, self.commit, self.commit, self.commit, self.relog, self.alias, self.alias, self.tag,
             self.describe, self.metadata, self.ttl, self.rename, self.delete, self.start, self.finish, self.use,
+            self.edit_run,
         ]  # fmt: skip
         for _ in range(count):
             if self.ops and self.random.random() < 0.1:
@@ -161,10 +163,24 @@ class Guess:
             at_us=self.time(),
             nonce=self.nonce(),
             run=self.pick("r", "s"),
-            name=None,
+            name=self.random.choice([None, "n"]),
             job_type="j",
             group="g",
+            notes=self.random.choice([None, "", "ü"]),
+            tags=self.random.choice([[], ["b", "a"]]),
             config={"x": [1, None]},
+        )
+
+    def edit_run(self) -> AnyOp:
+        return EditRun(
+            at_us=self.time(),
+            nonce=self.nonce(),
+            run=self.pick("r", "q"),
+            set={self.pick("x", "y"): {"z": 1}},
+            remove=[self.pick("x", "y")],
+            name=self.random.choice([None, "m"]),
+            notes=None,
+            tags=self.random.choice([None, [], ["c"]]),
         )
 
     def finish(self) -> AnyOp:
@@ -177,6 +193,8 @@ class Guess:
             run=self.pick("r", "q"),
             project=self.pick("p", "o"),
             version=self.version(),
+            name=self.pick("x:v0", "y:v1"),
+            digest="blake3:m",
         )
 
 
@@ -269,8 +287,8 @@ def cats(root: Root) -> tuple[ProjectView, str, list[str]]:
     ids = [str(record.id) for record in records]
     ops: list[AnyOp] = [create, *(Commit(at_us=1, nonce="n", record=record) for record in records)]
     ops += [Delete(at_us=1, nonce="d", version=ids[1]), Relog(at_us=1, nonce="r", target=ids[0], record=records[0])]
-    ops += [StartRun(at_us=1, nonce="s", run="r", name=None, job_type=None, group=None, config={})]
-    ops += [Use(at_us=1, nonce="u", run="r", project="p", version=ids[2])]
+    ops += [StartRun(at_us=1, nonce="s", run="r", name=None, job_type=None, group=None, notes=None, tags=[], config={})]
+    ops += [Use(at_us=1, nonce="u", run="r", project="p", version=ids[2], name="cats:v2", digest="blake3:m")]
     append(root, "p", [encode_op(op) for op in ops], 3)
     project = root.catalog.project("p")
     assert project is not None
