@@ -7,6 +7,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     storage/     where they are kept: this machine's disk and nothing else; all SQL
     lifecycle/   what happens to them: one verb a module
     store        the hall: one object that joins storage and the verbs
+    references/  bytes that stay elsewhere: one module a family of schemes
     discovery    which store and which project are meant, for every door alike
     cli/         a door: one command is parse, one verb, render
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
         NotFound,
         PathCollision,
         ReadOnlyStore,
+        ReferenceChanged,
+        ReferenceMissing,
         Refused,
         StorageFull,
         Unreachable,
@@ -65,6 +68,8 @@ __all__ = [
     "NotFound",
     "PathCollision",
     "ReadOnlyStore",
+    "ReferenceChanged",
+    "ReferenceMissing",
     "Refused",
     "StorageFull",
     "Store",

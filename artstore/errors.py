@@ -5,6 +5,8 @@
     │   ├── MissingArtifact      (CommError)        no such version, collection, project or run
     │   ├── MissingEntry         (KeyError)         no such path in an artifact
     │   └── MissingFile          (FileNotFoundError)
+    │       └── ReferenceMissing (ValueError)       what a reference stood for is gone
+    │           └── ReferenceChanged                other bytes stand there now
     ├── Invalid                  (ValueError)       change the input                exit 2
     │   ├── PathCollision                           two paths cannot live together
     │   └── WrongType            (TypeError)        a value of a kind that has no place there
@@ -71,6 +73,14 @@ class MissingEntry(NotFound, KeyError):
 
 class MissingFile(NotFound, FileNotFoundError):
     """A file or folder is not there, on the disk or in what is being put together."""
+
+
+class ReferenceMissing(MissingFile, ValueError):
+    """The bytes that a reference stands for are not where they were; nothing else was taken for them."""
+
+
+class ReferenceChanged(ReferenceMissing):
+    """Other bytes stand where those of a reference were; they were not taken."""
 
 
 class Invalid(ArtstoreError, ValueError):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self, overload
 
 from artstore.errors import Invalid
 from artstore.lifecycle import labels, lineage, listing, runs
@@ -23,6 +23,7 @@ from artstore.lifecycle.collect import GRACE_S, collect
 from artstore.lifecycle.diff import diff_folder, diff_versions
 from artstore.lifecycle.doctor import doctor
 from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.fetch import Fetch, FetchedFile, not_here
 from artstore.lifecycle.find import find
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.prune import Order, policy, prune
@@ -53,7 +54,7 @@ from artstore.lifecycle.resolve import Resolved, find_collection, resolve
 from artstore.lifecycle.status import status
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
-from artstore.model.manifest import BlobEntry
+from artstore.model.manifest import BlobEntry, ReferenceEntry
 from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.paths import entry_path
 from artstore.storage.blobs import BlobReader
@@ -141,15 +142,16 @@ class Store:
         prefix: str | None = None,
         ttl_s: float | None = None,
         run: str | None = None,
+        references: Sequence[ReferenceEntry] = (),
         skip_unreadable: bool = False,
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> PutReport:
-        """Make a version of files, folders and streams; it is durable when this returns.
+        """Make a version of files, folders, streams and references; it is durable when this returns.
 
         One folder gives its contents, one file its own name, several sources each their own name, as `cp -r` does; all
-        below `prefix`. A stream is the file `prefix`, or `stdin`. Content equal to that of a live version of the
-        collection makes no new version: that one is `latest` again and gets the aliases.
+        below `prefix`. A stream is the file `prefix`, or `stdin`. References have their paths already. Content equal to
+        that of a live version of the collection makes no new version: that one is `latest` again and gets the aliases.
 
         Raises Invalid (bad-name, bad-type, type-clash, bad-alias, bad-path, bad-metadata, empty-draft, not-a-file),
         NotFound (source-not-found), PathCollision, Conflict (file-changed), and Refused (unreadable), which names all
@@ -169,6 +171,7 @@ class Store:
                 run=run,
             ),
             prefix=prefix,
+            references=references,
             skip_unreadable=skip_unreadable,
             dry_run=dry_run,
             progress=progress,
@@ -229,11 +232,16 @@ class Store:
         patterns: Sequence[str] = (),
         mode: Mode = "auto",
         delete: bool = False,
+        fetch: Fetch | None = None,
+        allow_missing: bool = False,
         progress: Progress | None = None,
     ) -> GetReport:
         """Write a version into a folder: what differs, verified. Patterns have gitignore's syntax.
 
-        Raises NotFound (…-not-found), PathCollision (in-the-way, one-path-here), Refused (no-reflink, no-hardlink).
+        What references stand for is brought by `fetch`, which is `artstore.references.fetch.fetch` for those that it
+        knows. Raises NotFound (…-not-found), PathCollision (in-the-way, one-path-here), Refused (no-reflink,
+        no-hardlink), Invalid (is-a-reference) without `fetch`, and what that raises: ReferenceMissing and
+        ReferenceChanged, which allow_missing makes a line in the report, among others.
         """
         return checkout(
             self._root,
@@ -242,24 +250,38 @@ class Store:
             patterns=patterns,
             mode=mode,
             delete=delete,
+            fetch=fetch,
+            allow_missing=allow_missing,
             progress=progress,
         )
 
-    def open_file(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> BlobReader:
+    @overload
+    def open_file(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> BlobReader: ...
+    @overload
+    def open_file(
+        self, reference: str, path: str, *, project: str = UNCATEGORIZED, fetch: Fetch | None
+    ) -> BlobReader | FetchedFile: ...
+    def open_file(
+        self, reference: str, path: str, *, project: str = UNCATEGORIZED, fetch: Fetch | None = None
+    ) -> BlobReader | FetchedFile:
         """A file of a version as a seekable, read-only file, whose reads are verified. Close it.
 
-        Raises NotFound (path-not-found), Invalid (is-a-reference).
+        What a reference stands for is brought by `fetch` into a temporary file, whole, before this returns. Raises
+        NotFound (path-not-found), Invalid (is-a-reference) without `fetch`, and what that raises.
         """
         resolved = self._resolve(reference, project)
         entry = self._root.manifests.entry(resolved.manifest, entry_path(path))
-        if not isinstance(entry, BlobEntry):
-            message = f"{path!r} is a reference: its bytes are at {entry.uri!r}, not in this store"
-            raise Invalid(message, code="is-a-reference")
-        return self._root.blobs.open(entry.digest)
+        if isinstance(entry, BlobEntry):
+            return self._root.blobs.open(entry.digest)
+        if fetch is None:
+            raise not_here(entry)
+        return FetchedFile(entry, fetch)
 
-    def read(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> Iterator[bytes]:
+    def read(
+        self, reference: str, path: str, *, project: str = UNCATEGORIZED, fetch: Fetch | None = None
+    ) -> Iterator[bytes]:
         """The bytes of a file of a version, in blocks of up to 1 MiB, each verified. Raises as open_file."""
-        with self.open_file(reference, path, project=project) as reader:
+        with self.open_file(reference, path, project=project, fetch=fetch) as reader:
             yield from reader.blocks()
 
     # What is here.

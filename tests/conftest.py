@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.servers import Servers
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -144,3 +146,13 @@ def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") is not None and os.geteuid() != 0:
         pytest.skip("needs root: it mounts file systems")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Servers:
+    """Servers that all workers of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return Servers(base, os.getpid())
+    # A worker is a child of the process that lasts as long as the session does.
+    return Servers(base.parent, os.getppid())

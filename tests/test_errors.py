@@ -18,6 +18,8 @@ TREE: dict[str, tuple[str, type[Exception], int]] = {
     "MissingArtifact": ("NotFound", CommError, 3),
     "MissingEntry": ("NotFound", KeyError, 3),
     "MissingFile": ("NotFound", FileNotFoundError, 3),
+    "ReferenceMissing": ("MissingFile", ValueError, 3),
+    "ReferenceChanged": ("ReferenceMissing", ValueError, 3),
     "Invalid": ("ArtstoreError", ValueError, 2),
     "PathCollision": ("Invalid", ValueError, 2),
     "WrongType": ("Invalid", TypeError, 2),

@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
+from artstore.lifecycle.fetch import Fetch, bring, not_here
 from artstore.lifecycle.patterns import is_plain_path, matcher
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import GetReport
@@ -42,6 +43,7 @@ BATCH: Final = 500
 OPEN_PACKS: Final = 16
 """Packs that one thread keeps open: descriptors are few, and packs may be many."""
 _NAMED: Final = 10
+_Any = TypeVar("_Any", bound=Entry)
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -67,9 +69,15 @@ def checkout(
     patterns: Sequence[str] = (),
     mode: Mode = "auto",
     delete: bool = False,
+    fetch: Fetch | None = None,
+    allow_missing: bool = False,
     progress: Progress | None = None,
 ) -> GetReport:
     """Make the files of a version that match the patterns stand in the target, which is made if it is not there.
+
+    What references stand for is fetched, before anything else is written; without `fetch` a reference is an error,
+    Invalid (is-a-reference). Those whose bytes are gone are ReferenceMissing or ReferenceChanged; with `allow_missing`
+    they are left out, and the report says which.
 
     Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Corrupt
     where the store's bytes are not what they should be, Refused (no-reflink, no-hardlink) where the mode that was asked
@@ -83,25 +91,30 @@ def checkout(
     with contextlib.ExitStack() as ending:
         ending.enter_context(_target_errors(target))
         ending.enter_context(root.reading("get"))
-        entries = [_with_bytes(entry) for entry in _wanted(root, resolved, patterns, matches)]
+        entries = list(_wanted(root, resolved, patterns, matches))
+        blobs, references = _sorted_out(entries, fetch)
         if not target.is_dir():
             _make_target(target)
         is_fresh = not any(target.iterdir())
         if not is_fresh:
             _preflight(target, entries)
         _check_paths(target, entries)
-        counts = _write_all(root, target, entries, mode, is_fresh=is_fresh, progress=progress)
+        brought = bring(target, references, fetch, is_fresh=is_fresh, allow_missing=allow_missing, progress=progress)
+        is_fresh = is_fresh and not references
+        counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, progress=progress)
         deleted = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else 0
     return GetReport(
         version=resolved.info(),
         target=str(target),
-        written=counts.reflinked + counts.hardlinked + counts.copied,
-        unchanged=counts.unchanged,
+        written=counts.reflinked + counts.hardlinked + counts.copied + brought.fetched,
+        unchanged=counts.unchanged + brought.unchanged,
         deleted=deleted,
-        bytes_written=counts.bytes_written,
+        bytes_written=counts.bytes_written + brought.bytes_written,
         reflinked=counts.reflinked,
         hardlinked=counts.hardlinked,
         copied=counts.copied,
+        fetched=brought.fetched,
+        missing=brought.missing,
         seconds=time.monotonic() - began,
     )
 
@@ -123,12 +136,19 @@ def _wanted(
             yield entry
 
 
-def _with_bytes(entry: Entry) -> BlobEntry:
-    _check_path(entry.path)
-    if isinstance(entry, ReferenceEntry):
-        message = f"{quoted(entry.path)} is a reference: its bytes are at {entry.uri!r}, not in this store"
-        raise Invalid(message, code="is-a-reference")
-    return entry
+def _sorted_out(entries: Iterable[Entry], fetch: Fetch | None) -> tuple[list[BlobEntry], list[ReferenceEntry]]:
+    """What is here and what has to be fetched. Raises where a path could lead out, and for what nobody can fetch."""
+    blobs: list[BlobEntry] = []
+    references: list[ReferenceEntry] = []
+    for entry in entries:
+        _check_path(entry.path)
+        if isinstance(entry, BlobEntry):
+            blobs.append(entry)
+        elif fetch is None:
+            raise not_here(entry)
+        else:
+            references.append(entry)
+    return blobs, references
 
 
 def _check_path(path: str) -> None:
@@ -173,7 +193,7 @@ def _make_target(target: Path) -> None:
         raise PathCollision(message, code="not-a-folder") from error
 
 
-def _preflight(top: Path, entries: Iterable[BlobEntry]) -> None:
+def _preflight(top: Path, entries: Iterable[Entry]) -> None:
     """Find everything that stands in the way."""
     in_the_way: list[str] = []
     with Target(top) as target:
@@ -192,7 +212,7 @@ def _preflight(top: Path, entries: Iterable[BlobEntry]) -> None:
         raise PathCollision(message, code="in-the-way")
 
 
-def _check_paths(target: Path, entries: Sequence[BlobEntry]) -> None:
+def _check_paths(target: Path, entries: Sequence[Entry]) -> None:
     """Find the paths that this file system cannot hold side by side."""
     paths = [entry.path for entry in entries]
     twins = find_collisions(paths)
@@ -382,7 +402,7 @@ class _Writer:
         return fd
 
 
-def _by_folder(entries: Iterable[BlobEntry]) -> Iterator[tuple[str, str, BlobEntry]]:
+def _by_folder(entries: Iterable[_Any]) -> Iterator[tuple[str, str, _Any]]:
     for entry in entries:
         folder, _, name = entry.path.rpartition("/")
         yield folder, name, entry

@@ -20,6 +20,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import (
     Encoding,
     Entry,
+    ReferenceEntry,
     difference_between,
     digest_of_lines,
     encode_difference,
@@ -147,14 +148,17 @@ def put(
     label: Label,
     *,
     prefix: str | None = None,
+    references: Sequence[ReferenceEntry] = (),
     skip_unreadable: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> PutReport:
-    """Make a version of files, folders and streams; see Store.put."""
+    """Make a version of files, folders, streams and references; see Store.put."""
     began = time.monotonic()
     check_type(root, label)
     with Draft(root, keep=not dry_run, progress=progress) as draft:
+        for reference in references:
+            draft.add_entry(reference)
         _add_sources(draft, sources, prefix, skip_unreadable=skip_unreadable)
         if not draft.entries:
             message = "there is nothing to put: the sources hold no file"

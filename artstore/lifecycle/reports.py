@@ -105,7 +105,7 @@ class PutReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkout wrote. `written` counts reflinked, hardlinked and copied files together."""
+    """What a checkout wrote. `written` counts reflinked, hardlinked, copied and fetched files together."""
 
     version: VersionInfo
     target: str
@@ -116,6 +116,10 @@ class GetReport(msgspec.Struct, frozen=True, kw_only=True):
     reflinked: int
     hardlinked: int
     copied: int
+    fetched: int
+    """Files whose bytes came from where a reference says."""
+    missing: list[Skipped]
+    """References whose bytes are gone, left out because the caller allowed it."""
     seconds: float
 
 

@@ -1,0 +1,19 @@
+"""Each contract is held to every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.references.sites import SITES, Site
+from tests.servers import Servers
+
+
+@pytest.fixture(params=SITES)
+def site(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Site]:
+    """A place of each kind at which a reference can point."""
+    with SITES[request.param](servers, tmp_path / uuid4().hex) as place:
+        yield place
