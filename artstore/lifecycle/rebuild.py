@@ -70,7 +70,10 @@ def _replay_intact(root: Root, name: str) -> list[str]:
     """Fold the log of a project up to the first damage, inside a write transaction; answers what is behind it."""
     try:
         replay_project(root, name)
-    except Corrupt:
+    except Corrupt as error:
+        if error.code == "catalog-damaged":
+            # The log is not to blame, and the catalog stays as it was.
+            raise
         project = root.catalog.project(name)
         first = 1 if project is None else project.seq + 1
         last = root.log.last(name)

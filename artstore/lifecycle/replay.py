@@ -50,13 +50,17 @@ def _replay_each(root: Root, behind: list[str]) -> None:
 
 
 def replay_project(root: Root, name: str) -> int:
-    """Fold all that the log of a project has beyond the catalog, inside a write transaction; answers how much."""
+    """Fold all that the log of a project has beyond the catalog, inside a write transaction; answers how much.
+
+    Where it raises, every transaction is in or out as a whole.
+    """
     project = root.catalog.project(name)
     before = 0 if project is None else project.seq
     done = 0
     for seq, data, attachments in root.log.transactions(name, before):
-        take_attachments(root, attachments)
-        project = take_transaction(root, name, seq, data)
+        with root.catalog.step():
+            take_attachments(root, attachments)
+            project = take_transaction(root, name, seq, data)
         done += 1
     if done and project is not None and not root.read_only:
         # Whoever linked the newest may have been killed before its sync.

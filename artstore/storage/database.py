@@ -227,6 +227,21 @@ class Connections:
                     db.rollback()
                 raise
 
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """A part of a write transaction that is undone by itself where it fails, so that the rest may be kept."""
+        self.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            # Some errors of SQLite have rolled back all of it already.
+            with contextlib.suppress(sqlite3.Error):
+                self.db.conn.execute("ROLLBACK TO step")
+            raise
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self.db.conn.execute("RELEASE step")
+
     def check_writable(self) -> None:
         """Raise ReadOnlyStore (read-only-store), or what else kept the file from being written."""
         if self._refusal is not None:

@@ -22,10 +22,11 @@ from typing import Final, NamedTuple
 from artstore.errors import ArtstoreError, Conflict, NotFound
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
-from tests.faults.kill_loop import Plant, fork, memory, wait_for
+from tests.faults.equipment import memory
 from tests.faults.ledger import KEYS, Ledger, content, digest_of
 from tests.faults.oracle import check_thoroughly
-from tests.faults.planted import PLANTED
+from tests.faults.planted import PLANTED, Plant
+from tests.faults.processes import fork, wait_for
 from tests.faults.worker import SHARED, Worker, lower_thresholds
 
 WRITER_VERBS: Final = (

@@ -5,7 +5,5 @@
 collect_ignore = [
     "test_beside.py",
     "test_failing_calls.py",
-    "test_found.py",
-    "test_order.py",
     "test_power_cut.py",
 ]

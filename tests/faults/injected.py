@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.faults import equipment
+from tests.faults.equipment import memory
 from tests.faults.failing_calls import Place
-from tests.faults.kill_loop import memory
 from tests.faults.ledger import Ledger, Tree
 from tests.faults.oracle import check
 

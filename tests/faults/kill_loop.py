@@ -4,14 +4,19 @@
 
 Children are forked from a parent that has loaded everything and opened no store; one to three work on one store at
 once. Some are killed after a random time, some before or after a random call into the file system or the database, and
-some at a call that leads into the window hit least so far. The last two kill themselves at that call: nothing in
-artstore knows of it, and the process is as dead as any. After some volleys, and for each store at the end, the oracle
-looks.
+some at a call that leads into the window, or the verb, hit least so far. The last two kill themselves at that call:
+nothing in artstore knows of it, and the process is as dead as any. After some volleys, and for each store at the end,
+the oracle looks.
+
+Each store has a seed of its own, made of the loop's seed and the store's number: `--store N` runs that one again. What
+dies at a random time dies elsewhere the next time.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import mmap
 import os
 import random
 import shutil
@@ -19,30 +24,34 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from artstore.store import Store
 from tests.faults import windows
+from tests.faults.equipment import memory
 from tests.faults.layer import CHANGES, Call, Layer
 from tests.faults.ledger import KEYS, Ledger, digest_of
 from tests.faults.oracle import check, check_thoroughly
-from tests.faults.planted import PLANTED
+from tests.faults.planted import PLANTED, Plant
+from tests.faults.processes import ask, fork, spread, wait_for
 from tests.faults.windows import Windows
-from tests.faults.worker import Worker, lower_thresholds
+from tests.faults.worker import VERBS, Worker, lower_thresholds
 
 KILLS_A_STORE: Final = 60
 VOLLEYS_A_CHECK: Final = 8
-PATIENCE_S: Final = 0.3
-"""After which a child that has not come to its call is killed where it is."""
 LONGEST_S: Final = 0.1
 """The random times are below."""
+PATIENCE_CALLS: Final = 500
+"""Changing calls after which a child that has not come to its own is killed where it is."""
 STUCK_S: Final = 150.0
+LEAST: Final = 20
+"""How often each window has to be hit, and a process killed in each of the named verbs."""
+VERBS_NAMED: Final = ("put", "gc", "prune", "rebuild")
 
-Plant = Callable[[], None]
-"""Breaks artstore in a child."""
+_NAMES: Final = (*VERBS, "open")
 
 
 class Aim(NamedTuple):
@@ -64,72 +73,108 @@ class Report(NamedTuple):
     armed: int
     stores: int
     checks: int
-    windows: Windows
+    windows: Counter[str]
+    verbs: Counter[str]
+    """Kills by what was being done; `open` is what comes before the first verb and between two."""
     wrong: list[str]
     seconds: float
 
+    def missed(self, least: int = LEAST) -> list[str]:
+        """The windows and the verbs that were hit too rarely."""
+        named = [(name, self.windows[name]) for name in windows.NAMED]
+        return [name for name, count in (*named, *((each, self.verbs[each]) for each in VERBS_NAMED)) if count < least]
+
     def text(self) -> str:
         """All of it, for a person."""
-        counts = self.windows.counts
-        named = [f"  {counts[name]:6}  {name}" for name in windows.NAMED]
-        others = [f"  {count:6}  {name}" for name, count in sorted(counts.items()) if name not in windows.NAMED]
         head = (
             f"{self.kills} kills ({self.armed} at a chosen call) in {self.stores} stores, {self.checks} checks, "
             f"{self.seconds:.0f} s, {len(self.wrong)} violations"
         )
-        return "\n".join([head, *named, "besides:", *others, *(f"VIOLATION {each}" for each in self.wrong)])
+        hit = [f"  {self.windows[name]:6}  {name}" for name in windows.NAMED]
+        others = [f"  {n:6}  {name}" for name, n in sorted(self.windows.items()) if name not in windows.NAMED]
+        killed = ", ".join(f"{count} {name}" for name, count in self.verbs.most_common())
+        return "\n".join([head, *hit, *others, f"  killed in: {killed}", *(f"VIOLATION {each}" for each in self.wrong)])
 
 
-def run(kills: int, seed: int, folder: Path, *, plant: Plant | None = None, stop_early: bool = True) -> Report:
-    """Kill so many processes. Ends at the first store in which something is wrong, unless stop_early is False."""
+def run(
+    kills: int,
+    seed: int,
+    folder: Path,
+    *,
+    plant: Plant | None = None,
+    workers: int = 2,
+    only: int | None = None,
+) -> Report:
+    """Kill so many processes. No store is begun after one in which something is wrong. `only` one store, if given."""
     for key in range(KEYS):
         # Made once, for every child.
         digest_of(key)
-    chance = random.Random(seed)
     began = time.monotonic()
-    found = Windows()
-    done = armed = stores = checks = 0
-    wrong: list[str] = []
-    while done < kills and not (wrong and stop_early):
-        stores += 1
-        loop = _Loop(folder / f"store{stores}", chance.randrange(1 << 60), found, plant)
-        loop.run(min(KILLS_A_STORE, kills - done))
-        done += loop.kills
-        armed += loop.armed
-        checks += loop.checks
-        wrong += [f"[seed {seed}, store {stores}] {each}" for each in loop.wrong]
+
+    def one(job: tuple[int, int]) -> Report:
+        number, count = job
+        loop = _Loop(folder / f"store{number}", random.Random(f"{seed}/{number}"), plant)
+        loop.run(count)
         if not loop.wrong:
             shutil.rmtree(loop.folder)
-    return Report(done, armed, stores, checks, found, wrong, time.monotonic() - began)
+        return loop.report(f"seed {seed}, store {number}")
+
+    whole, rest = divmod(kills, KILLS_A_STORE)
+    jobs = list(enumerate([KILLS_A_STORE] * whole + [rest] * (rest > 0), start=1))
+    chosen = jobs if only is None else [(only, KILLS_A_STORE)]
+    done = spread(chosen, one, folder, workers=workers, is_last=lambda report: bool(report.wrong))
+    return Report(
+        kills=sum(each.kills for each in done),
+        armed=sum(each.armed for each in done),
+        stores=len(done),
+        checks=sum(each.checks for each in done),
+        windows=sum((each.windows for each in done), Counter()),
+        verbs=sum((each.verbs for each in done), Counter()),
+        wrong=list(itertools.chain.from_iterable(each.wrong for each in done)),
+        seconds=time.monotonic() - began,
+    )
 
 
 class _Loop:
     """The life of one store."""
 
-    def __init__(self, folder: Path, seed: int, found: Windows, plant: Plant | None) -> None:
+    def __init__(self, folder: Path, chance: random.Random, plant: Plant | None) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
-        self.kills = self.armed = self.checks = 0
         self.wrong: list[str] = []
-        self._chance = random.Random(seed)
+        self._kills = self._armed = self._checks = 0
+        self._chance = chance
         self._store = folder / "store"
         self._ledger = Ledger(folder / "ledger")
-        self._windows = found
+        self._windows = Windows(self._store)
+        self._verbs: Counter[str] = Counter()
+        self._doing = mmap.mmap(-1, mmap.PAGESIZE)
+        """A byte for each child, which says what it does even after it was killed."""
         self._plant = plant
+
+    def report(self, where: str) -> Report:
+        """What became of it."""
+        wrong = [f"[{where}] {each}" for each in self.wrong]
+        found = self._windows.counts
+        return Report(self._kills, self._armed, 1, self._checks, found, self._verbs, wrong, 0.0)
 
     def run(self, kills: int) -> None:
         """Kill so many, looking now and then, and thoroughly at the end."""
         volleys = 0
         if self._chance.random() < 0.8:
             # The others begin with the killed makers of a store.
-            wait_for({fork(lambda: Store.init(self._store).close()): time.monotonic() + STUCK_S})
-        while self.kills < kills and not self.wrong:
-            self._volley(min(self._chance.choice((1, 1, 2, 3)), kills - self.kills))
+            wait_for({fork(self._init): time.monotonic() + STUCK_S})
+        while self._kills < kills and not self.wrong:
+            self._volley(min(self._chance.choice((1, 1, 2, 3)), kills - self._kills))
             volleys += 1
             if volleys % VOLLEYS_A_CHECK == 0:
                 self._check(is_last=False)
         if not self.wrong:
             self._check(is_last=True)
+
+    def _init(self) -> None:
+        lower_thresholds()
+        Store.init(self._store).close()
 
     def _volley(self, width: int) -> None:
         notes = [self.folder / f"death{slot}" for slot in range(width)]
@@ -137,66 +182,67 @@ class _Loop:
         for slot in range(width):
             aim = self._aim() if self._chance.random() < 0.65 else None
             seed = self._chance.randrange(1 << 60)
-            if aim is None:
-                until = self._chance.uniform(0.002, LONGEST_S)
-            else:
-                until = PATIENCE_S
-                self.armed += 1
-            pid = fork(lambda: self._child(slot, seed, aim, notes[slot]))  # noqa: B023 - called at once
+            plan = aim.plan if aim else self._chance.choice(((), *((verb,) for verb in VERBS_NAMED)))
+            until = STUCK_S if aim else self._chance.uniform(0.002, LONGEST_S)
+            self._armed += aim is not None
+            self._doing[slot] = _NAMES.index("open")
+            pid = fork(lambda: self._child(slot, seed, plan, aim, notes[slot]))  # noqa: B023 - called at once
             children[pid] = time.monotonic() + until
         if failed := wait_for(children):
             self.wrong += [*failed, *self._ledger.expected().complaints]
-        self.kills += width
+        self._kills += width
+        self._verbs.update(_NAMES[self._doing[slot]].removesuffix("_shared") for slot in range(width))
         deaths = [note.read_text() for note in notes if note.exists()]
         for note in notes:
             note.unlink(missing_ok=True)
-        self._windows.look(self._store, deaths)
+        self._windows.look(deaths)
 
-    def _child(self, slot: int, seed: int, aim: Aim | None, note: Path) -> None:
+    def _child(self, slot: int, seed: int, plan: Sequence[str], aim: Aim | None, note: Path) -> None:
         lower_thresholds()
         if self._plant is not None:
             self._plant()
-        worker = Worker(self._store, self._ledger, slot, seed, self.folder)
+
+        def tell(verb: str) -> None:
+            self._doing[slot] = _NAMES.index(verb or "open")
+
+        worker = Worker(self._store, self._ledger, slot, seed, self.folder, tell=tell)
         if aim is not None:
             arm(self._store, aim, worker, note)
-        worker.work(aim.plan if aim else ())
+        worker.work(plan)
 
     def _aim(self) -> Aim:
-        counts = self._windows.counts
         if self._chance.random() < 0.4:
             return _anywhere(self._chance)
-        least = min(windows.NAMED, key=lambda name: (counts[name], self._chance.random()))
+        counts = {name: self._windows.counts[name] for name in windows.NAMED} | {"prune": self._verbs["prune"]}
+        least = min(counts, key=lambda name: (counts[name], self._chance.random()))
         return AIMS[least](self._chance)
 
     def _check(self, *, is_last: bool) -> None:
-        if not (self._store / "format.json").exists() and not self._ledger.expected().versions:
+        expected = self._ledger.expected()
+        if not (self._store / "format.json").exists() and not expected.versions:
             return
-        self.checks += 1
-        answer = self.folder / "answer"
+        self._checks += 1
         look = check_thoroughly if is_last else check
-
-        def ask() -> None:
-            found = look(self._store, self._ledger.expected(), seed=self.checks)
-            answer.write_text("\n".join(found))
-
-        pid = fork(ask)
-        self.wrong += wait_for({pid: time.monotonic() + STUCK_S}, must_end=True)
-        self.wrong += answer.read_text().splitlines() if answer.exists() else ["the check gave no answer"]
+        found, failed = ask(lambda: look(self._store, expected, seed=self._checks), self.folder / "answer", STUCK_S)
+        self.wrong += [*failed, *(found or ())]
         if self.wrong:
             self.wrong += [f"the last lines of {self.folder / 'ledger'}:", *self._ledger.tail(12)]
-        answer.unlink(missing_ok=True)
 
 
 def arm(store: Path, aim: Aim, worker: Worker, note: Path) -> None:
     """Let this process die at a call."""
     left = aim.nth
+    patience = PATIENCE_CALLS
 
     def die() -> None:
         note.write_text(aim.name)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def before(call: Call) -> None:
-        nonlocal left
+        nonlocal left, patience
+        patience -= call.name in CHANGES
+        if patience == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
         if aim.is_before and (not aim.verbs or worker.verb in aim.verbs) and aim.fits(call):
             left -= 1
             if left == 0:
@@ -295,56 +341,25 @@ def _rebuild(chance: random.Random) -> Aim:
     )
 
 
+def _prune(chance: random.Random) -> Aim:
+    return Aim(
+        ("put", "put", "put", "put", "put", "prune"),
+        frozenset({"prune"}),
+        lambda call: call.name in CHANGES,
+        chance.randrange(1, 25),
+        is_before=chance.random() < 0.5,
+        name="prune",
+    )
+
+
 AIMS: Final[dict[str, Callable[[random.Random], Aim]]] = {
     windows.PACK_WITHOUT_OP: _pack_without_op,
     windows.OP_WITHOUT_COMMIT: _op_without_commit,
     windows.SEGMENT_AND_SINGLES: _segment_and_singles,
     windows.REPACK: _repack,
     windows.REBUILD: _rebuild,
+    "prune": _prune,
 }
-
-
-def fork(work: Callable[[], None]) -> int:
-    """Begin some work in a process of its own, which ends with it; answers its id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 0
-    try:
-        work()
-    except BaseException:  # noqa: BLE001 - whatever it is, a forked child must not go on as its parent
-        traceback.print_exc()
-        code = 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def wait_for(children: dict[int, float], *, must_end: bool = False) -> list[str]:
-    """Kill each child at its time, and wait for all; one that failed by itself is a violation."""
-    wrong: list[str] = []
-    while children:
-        for pid, until in list(children.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                del children[pid]
-                if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-                    wrong.append(f"a process failed with {os.WEXITSTATUS(status)}: see what it printed")
-            elif time.monotonic() >= until:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                del children[pid]
-                if must_end:
-                    wrong.append("a process did not come to its end")
-        time.sleep(0.0005)
-    return wrong
-
-
-def memory() -> Path | None:
-    """A folder in memory, if there is one: a kill takes nothing out of the page cache, so a disk is only slower."""
-    shared = Path("/dev/shm")  # noqa: S108 - only folders of random names
-    return shared if shared.is_dir() and os.access(shared, os.W_OK) else None
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -352,21 +367,31 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_loop", description="Kill, and lose nothing.")
     parser.add_argument("--kills", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", type=int, help="run this store alone, of those that a seed means")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="stores at once; default: %(default)s")
     parser.add_argument("--folder", type=Path, help="where the stores are made; default: a temporary folder")
-    parser.add_argument("--least", type=int, default=20, help="hits that each window needs; default: %(default)s")
+    parser.add_argument("--least", type=int, default=LEAST, help="hits that each window needs; default: %(default)s")
     parser.add_argument("--plant", choices=sorted(PLANTED), help="a bug that is to be caught")
     options = parser.parse_args(words)
+    least = 0 if options.store else options.least
     with tempfile.TemporaryDirectory(
         prefix="artstore-kill-", dir=options.folder or memory(), ignore_cleanup_errors=True
     ) as folder:
-        report = run(options.kills, options.seed, Path(folder), plant=PLANTED.get(options.plant))
+        report = run(
+            options.kills,
+            options.seed,
+            Path(folder),
+            plant=PLANTED.get(options.plant),
+            workers=options.workers,
+            only=options.store,
+        )
         sys.stdout.write(report.text() + "\n")
         if report.wrong and options.folder:
             kept = shutil.copytree(folder, options.folder / f"failed-{options.seed}", dirs_exist_ok=True)
             sys.stdout.write(f"kept: {kept}\n")
-    missed = [name for name in windows.NAMED if report.windows.counts[name] < options.least]
-    if missed:
-        sys.stdout.write(f"hit fewer than {options.least} times: {', '.join(missed)}\n")
+    missed = report.missed(least)
+    if missed and not report.wrong:
+        sys.stdout.write(f"VIOLATION hit fewer than {least} times: {', '.join(missed)}\n")
     return 1 if report.wrong or missed else 0
 
 

@@ -18,6 +18,7 @@ from artstore.storage import whole
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.store import Store
+from tests.faults.equipment import memory
 from tests.faults.ledger import KEYS, Expected, Tree, content, digest_of, has_tree
 
 SAMPLE: Final = 2
@@ -141,7 +142,7 @@ def _may_be_gone(ref: str | None, here: dict[str, VersionInfo], expected: Expect
 def _checked_out(store: Store, ref: str) -> list[str]:
     wanted = _content_of(store, ref)
     keys = _by_digest()
-    target = Path(tempfile.mkdtemp(prefix="artstore-get-"))
+    target = Path(tempfile.mkdtemp(prefix="artstore-get-", dir=memory()))
     try:
         store.get(ref, target)
         found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}

@@ -16,6 +16,9 @@ from artstore.lifecycle import commit as commit_module
 from artstore.storage import database, files, gather, intake, oplog, sessions
 from artstore.storage.oplog import LogFile, OpLog, Prepared
 
+Plant = Callable[[], None]
+"""Breaks artstore in this process."""
+
 
 def ack_before_link() -> None:
     """A commit returns, and the file of the log gets its name when the next one does."""

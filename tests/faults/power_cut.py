@@ -30,10 +30,10 @@ from typing import Final, NamedTuple
 
 from artstore.store import Store
 from tests.faults import equipment
-from tests.faults.kill_loop import Plant, fork, wait_for
 from tests.faults.ledger import KEYS, Ledger, digest_of
 from tests.faults.oracle import check, check_thoroughly
-from tests.faults.planted import PLANTED
+from tests.faults.planted import PLANTED, Plant
+from tests.faults.processes import fork, wait_for
 from tests.faults.worker import Worker, lower_thresholds
 
 CUTS_A_DISK: Final = 8

@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 
-from artstore.errors import Conflict
+from artstore.errors import Conflict, Corrupt
 from artstore.lifecycle import collect, examine
 from artstore.lifecycle import commit as commit_module
 from artstore.lifecycle import put as put_module
 from artstore.storage import sessions
+from artstore.storage.catalog import Catalog, Project
+from artstore.storage.database import Connections
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments, LogFile, OpLog, Prepared
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, alone
 from artstore.store import Store
-from tests.faults.kill_loop import fork
+from tests.faults.processes import fork
 
 
 @pytest.fixture
@@ -275,3 +277,48 @@ def test_of_two_that_make_a_store_one_does(path: Path) -> None:
     (path / "format.json").rename(path.parent / "format.json")
     with Exclusive(path, "init"), pytest.raises(Conflict):
         Store.init(path)
+
+
+def test_a_rebuild_that_the_disk_lets_down_leaves_the_catalog_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the new catalog's failure for damage of the log, and kept what was folded by then: half a transaction."""
+    with Store.open(path) as store:
+        put(store, {"file": b"1"})
+        put(store, {"file": b"2"})
+    execute = Connections.execute
+
+    def failing(self: Connections, sql: str, parameters: Any = ()) -> Any:
+        if sql.startswith("UPDATE project SET seq") and parameters[0] == 2:
+            raise Corrupt("the disk failed", code="catalog-damaged")
+        return execute(self, sql, parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connections, "execute", failing)
+        with pytest.raises(Corrupt):
+            Store.rebuild(path)
+
+    with Store.open(path) as store:
+        assert store.verify().ok
+        assert b"2" == b"".join(store.read("n:v1", "file"))
+
+
+def test_a_transaction_that_cannot_be_folded_leaves_nothing_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its first op had done stayed in the catalog, where the log was folded again from that transaction on."""
+    with Store.open(path) as store:
+        put(store, {"file": b"1"})
+        put(store, {"file": b"2"})
+    append = Catalog.append
+
+    def damaged(self: Catalog, project: Project, seq: int, digest: str, ops: Any) -> Any:
+        append(self, project, seq, digest, ops)
+        if seq == 2:
+            raise Corrupt("an op cannot be read", code="op-damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "append", damaged)
+        assert ["ops/uncategorized/2"] == Store.rebuild(path).lost
+
+    with Store.open(path) as store:
+        assert store.verify().ok
+        assert b"2" == b"".join(store.read("n:v1", "file"))

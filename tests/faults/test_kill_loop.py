@@ -40,4 +40,4 @@ def test_no_acknowledged_version_is_lost_to_kills() -> None:
 @pytest.mark.parametrize("plant", ["ack_before_link", "no_roll_forward", "unlink_before_segment"])
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str) -> None:
     """What cannot fail says nothing."""
-    assert kill_loop.run(300, 5, tmp_path, plant=PLANTED[plant]).wrong
+    assert kill_loop.run(KILLS, 5, tmp_path, plant=PLANTED[plant]).wrong

@@ -9,10 +9,10 @@ import pytest
 
 from artstore.lifecycle import collect
 from tests.faults.failing_calls import LIMIT_S, SCENARIOS, Place, prepare
-from tests.faults.kill_loop import fork, wait_for
 from tests.faults.ledger import Ledger
 from tests.faults.order import broken, noted
 from tests.faults.planted import PLANTED
+from tests.faults.processes import fork, wait_for
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 

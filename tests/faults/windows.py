@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from artstore.storage.database import sqlite3
 from artstore.storage.oplog import LogFile, OpLog, read
+from tests.faults.equipment import memory
 
 PACK_WITHOUT_OP: Final = "pack linked, no op"
 OP_WITHOUT_COMMIT: Final = "op linked, no COMMIT"
@@ -30,20 +31,22 @@ _TWICE: Final = (
 
 
 class Windows:
-    """Counts windows in one store after another; what several looks find is counted once."""
+    """Counts windows in one store; what several looks find is counted once."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Path) -> None:
         self.counts: Counter[str] = Counter()
-        self._seen: set[tuple[str, Path, str]] = set()
+        self._store = store
+        self._seen: set[tuple[str, str]] = set()
         self._named: dict[Path, list[str]] = {}
 
-    def look(self, store: Path, deaths: list[str]) -> None:
+    def look(self, deaths: list[str]) -> None:
         """Count what the kills just now have left; `deaths` is what the killed had to say."""
+        store = self._store
         if not (store / "format.json").exists():
             self.counts["in an init"] += 1
             return
         dead = _dead_sessions(store)
-        with tempfile.TemporaryDirectory(prefix="artstore-look-") as folder:
+        with tempfile.TemporaryDirectory(prefix="artstore-look-", dir=memory()) as folder:
             for name in ("catalog.db", "catalog.db-wal"):
                 if (store / name).exists():
                     shutil.copy(store / name, folder)
@@ -52,13 +55,11 @@ class Windows:
                 self._look(store, connection, dead)
             finally:
                 connection.close()
-        for id_, verb in dead.items():
-            self._count(f"killed in {verb}", store, id_)
         for death in deaths:
             self.counts[REBUILD] += death == "rebuild"
 
-    def _count(self, name: str, store: Path, what: object) -> None:
-        key = (name, store, str(what))
+    def _count(self, name: str, what: object) -> None:
+        key = (name, str(what))
         self.counts[name] += key not in self._seen
         self._seen.add(key)
 
@@ -72,21 +73,21 @@ class Windows:
                 named.update(self._packs_of(file))
             standing = {file.path for file in log.files(project)}
             if len(standing) < len(files):
-                self._count(SEGMENT_AND_SINGLES, store, max(file.last for file in files if file.path not in standing))
+                self._count(SEGMENT_AND_SINGLES, max(file.last for file in files if file.path not in standing))
             if log.last(project) > seqs.get(project, 0):
-                self._count(OP_WITHOUT_COMMIT, store, log.last(project))
+                self._count(OP_WITHOUT_COMMIT, log.last(project))
         rows = {name for (name,) in connection.execute("SELECT name FROM pack")}
         packs = {path.name for path in (store / "packs").iterdir()}
         for id_, verb in dead.items():
             own = {name for name in packs if name.startswith(id_)}
             if verb == "put" and own - named:
-                self._count(PACK_WITHOUT_OP, store, id_)
+                self._count(PACK_WITHOUT_OP, id_)
                 if own - named - rows:
-                    self._count("pack linked, no row", store, id_)
+                    self._count("pack linked, no row", id_)
             elif verb == "gc":
                 began = any((store / "tmp" / id_).glob("*.tar")) or bool(own - rows)
                 if began or connection.execute(_TWICE, (f"{id_}-%",)).fetchone():
-                    self._count(REPACK, store, id_)
+                    self._count(REPACK, id_)
 
     def _packs_of(self, file: LogFile) -> list[str]:
         if file.path not in self._named:

@@ -18,6 +18,7 @@ from typing import Final
 from artstore.errors import ArtstoreError, Conflict, NotFound
 from artstore.lifecycle import collect, compact
 from artstore.lifecycle.reports import PutReport, VersionInfo
+from artstore.storage import reserve
 from artstore.store import Store
 from tests.faults.ledger import KEYS, Ledger, Tree, content, digest_of
 
@@ -44,15 +45,25 @@ KIND: Final = "data"
 
 
 def lower_thresholds() -> None:
-    """Compact and repack every few commits."""
+    """Compact and repack every few commits, and set little space aside."""
     compact.EVERY = 6  # type: ignore[misc]
     collect.MANY_SMALL_PACKS = 5  # type: ignore[misc]
+    reserve.SIZE = 16 << 10  # type: ignore[misc]
 
 
 class Worker:
     """One process at work."""
 
-    def __init__(self, path: Path, ledger: Ledger, slot: int, seed: int, scratch: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        ledger: Ledger,
+        slot: int,
+        seed: int,
+        scratch: Path,
+        *,
+        tell: Callable[[str], None] = lambda _verb: None,
+    ) -> None:
         self._path = path
         self._ledger = ledger
         self._collection = f"own{slot}"
@@ -61,7 +72,8 @@ class Worker:
         self._store: Store | None = None
         self._tree: Tree = {path: self._chance.randrange(KEYS) for path in self._chance.sample(PATHS, 5)}
         self.verb = ""
-        """What is being done now."""
+        """What is being done now, also told to whoever wants to know; empty between two verbs."""
+        self._tell = tell
         self.turns = 0
 
     @property
@@ -80,7 +92,7 @@ class Worker:
         names, weights = list(VERBS), list(VERBS.values())
         chosen = (self._chance.choices(names, weights)[0] for _ in itertools.count())
         for verb in itertools.islice(itertools.chain(plan, chosen), turns):
-            self.verb = verb
+            self._turn(verb)
             self.turns += 1
             act: Callable[[], None] = getattr(self, f"_{verb}")
             try:
@@ -89,6 +101,11 @@ class Worker:
                 if error.code not in EXCUSES:
                     self._ledger.complain(f"{verb} raised {error!r}")
                     raise
+            self._turn("")
+
+    def _turn(self, verb: str) -> None:
+        self.verb = verb
+        self._tell(verb)
 
     def close(self) -> None:
         """Let the store go."""
