@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import platformdirs
-
 from artstore.errors import Conflict, NotFound
 from artstore.store import Store
 
@@ -45,6 +43,9 @@ def find_place(named: Path | None, environment: Mapping[str, str], directory: Pa
             # os.path answers False where a parent may not be looked into; Path.is_dir raises.
             if os.path.isdir(parent / FOLDER):  # noqa: PTH112
                 return Place(parent / FOLDER, made_on_use=False)
+    # Loaded only here: it takes 8 ms, of every start.
+    import platformdirs  # noqa: PLC0415
+
     # A folder of its own in the user's data: on some systems that is also where configuration lies.
     return Place(platformdirs.user_data_path("artstore", appauthor=False) / "store", made_on_use=True)
 

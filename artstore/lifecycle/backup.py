@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from artstore.storage.catalog import Catalog
 from artstore.storage.files import (
     READ_ONLY_MODE,
     make_directory,
+    random_hex,
     read_exactly,
     reflink,
     storage_errors,
@@ -139,7 +139,7 @@ class _Copy:
         """Bring a moment of the store together: bytes in their place, log and catalog in the scratch folder."""
         for _ in range(TRIES):
             with self._root.catalog.checked():
-                self._root.catalog.db.conn.backup(self._catalog.db.conn)
+                self._root.catalog.connection.backup(self._catalog.connection)
             # Not before the catalog: no row of it was condemned in a later epoch.
             self._epoch = current_epoch(self._root.path / "locks")
             self.missing = []
@@ -168,7 +168,7 @@ class _Copy:
         try:
             # Through SQLite, not over its file: whatever journal lies beside that one is heeded.
             with catalog.checked():
-                self._catalog.db.conn.backup(catalog.db.conn)
+                self._catalog.connection.backup(catalog.connection)
         finally:
             catalog.close()
         if self._epoch > current_epoch(self._target / "locks"):
@@ -219,7 +219,7 @@ class _Copy:
 
     def _stage(self, file: LogFile, place: Path) -> tuple[_Done, Path]:
         name = f"ops/{place.parent.name}/{place.name}"
-        staged = self._scratch / f"log-{secrets.token_hex(8)}"
+        staged = self._scratch / f"log-{random_hex(8)}"
         with contextlib.suppress(FileNotFoundError):
             if _tail(file.path) == _tail(place):
                 return _Done(name, "kept", 0), staged
@@ -254,7 +254,7 @@ class _Copy:
                 return _Done(name, "kept", 0)
             if not _is_intact(source):
                 return _Done(name, "damaged", 0)
-        temporary = self._scratch / f"blob-{secrets.token_hex(8)}"
+        temporary = self._scratch / f"blob-{random_hex(8)}"
         done = self._copy_file(source, temporary, name)
         if done.how in {"copied", "reflinked"}:
             make_directory(place.parent)

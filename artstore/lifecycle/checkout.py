@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +31,7 @@ from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
 from artstore.storage.blobs import Place, damaged, reading
-from artstore.storage.files import read_exactly, reflink
+from artstore.storage.files import random_hex, read_exactly, reflink
 from artstore.storage.root import Root
 
 Mode = Literal["auto", "reflink", "hardlink", "copy"]
@@ -228,7 +227,7 @@ def _are_one(target: Path, twins: Sequence[str]) -> bool:
     # What differs is tried alone, in a folder of its own: whole paths would be too long, and could be there.
     parts = [twin.rstrip("/").split("/") for twin in twins]
     names = next(set(alike) for alike in zip(*parts, strict=False) if len(set(alike)) > 1)
-    probe = f"{UNFINISHED}{secrets.token_hex(8)}.probe"
+    probe = f"{UNFINISHED}{random_hex(8)}.probe"
     written: list[str] = []
     with Target(target) as place:
         place.go_to(probe, make=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from artstore.storage import packs, reserve, whole
 from artstore.storage.files import (
     make_directory,
     publish,
+    random_hex,
     read_exactly,
     size_on_disk,
     storage_errors,
@@ -265,7 +265,7 @@ def write_anew(root: Root, session: Session, group: Sequence[PackUse]) -> list[P
     """
     marking = Marking(root.catalog)
     directory = root.path / "packs"
-    pack = PackWriter(session.scratch() / f"{session.id}-{secrets.token_hex(4)}{packs.SUFFIX}")
+    pack = PackWriter(session.scratch() / f"{session.id}-{random_hex(4)}{packs.SUFFIX}")
     emptied: list[PackUse] = []
     with storage_errors("repacking"):
         try:

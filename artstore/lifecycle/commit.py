@@ -8,7 +8,6 @@ up to date.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
 from artstore.model.records import FORMAT, Op, Transaction, decode_op, encode_op, encode_transaction
 from artstore.storage.catalog import ProjectView
+from artstore.storage.files import random_hex
 from artstore.storage.oplog import Attachments, Prepared
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -48,7 +48,7 @@ def commit(
     written then. What it answers must apply.
     """
     root.catalog.check_writable()
-    prepared = Prepared(session.scratch() / f"log-{secrets.token_hex(4)}", attachments or Attachments())
+    prepared = Prepared(session.scratch() / f"log-{random_hex(4)}", attachments or Attachments())
     try:
         committed = _commit(root, project, plan, prepared)
     finally:
@@ -67,7 +67,7 @@ def now_us() -> int:
 
 def nonce() -> str:
     """What makes an op unlike every other: 16 random hex digits."""
-    return secrets.token_hex(8)
+    return random_hex(8)
 
 
 def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], prepared: Prepared) -> Committed:
@@ -80,7 +80,7 @@ def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], 
                 project = root.catalog.project(name)
             if project is None:
                 _refuse_twin(root, name)
-                project = root.catalog.add_project(name, secrets.token_hex(16))
+                project = root.catalog.add_project(name, random_hex(16))
             ops = [_checked(op) for op in plan(ProjectView(root.catalog, project.id))]
             if not ops:
                 return Committed(seq=None, behind=None)

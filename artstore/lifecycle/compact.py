@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from typing import Final
 
 from artstore.errors import Conflict, Corrupt
@@ -17,7 +16,7 @@ from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
 from artstore.storage.catalog import Project
-from artstore.storage.files import storage_errors, sync_directory
+from artstore.storage.files import random_hex, storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments, LogFile, Prepared, Sums, read
 from artstore.storage.root import Root
@@ -57,7 +56,7 @@ def compact(root: Root, session: Session, project: Project, *, least: int) -> in
         if len(files) < least:
             return 0
         attachments, transactions = _merge(root, project, files, manifests)
-        prepared = Prepared(session.scratch() / f"segment-{secrets.token_hex(4)}", attachments)
+        prepared = Prepared(session.scratch() / f"segment-{random_hex(4)}", attachments)
         try:
             prepared.seal(transactions)
             root.log.publish(project.name, files[0].first, files[-1].last, prepared)

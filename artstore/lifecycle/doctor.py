@@ -13,7 +13,6 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -105,6 +104,9 @@ def _found(name: str, value: str, *, ok: bool, advice: str) -> Check:
 
 
 def _own_version() -> str:
+    # Loaded only here: it takes 10 ms, of every start.
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         return metadata.version("artstore")
     except metadata.PackageNotFoundError:

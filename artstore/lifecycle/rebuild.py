@@ -11,7 +11,7 @@ from artstore.errors import Corrupt
 from artstore.lifecycle.replay import index_new_packs, replay_project
 from artstore.lifecycle.reports import RebuildReport
 from artstore.storage import stat_cache, whole
-from artstore.storage.catalog import FILE_NAME, Catalog, clear
+from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.files import storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
@@ -44,10 +44,10 @@ def rebuild(root: Root) -> RebuildReport:
         # It takes blobs for stored as long as a manifest names them, live or not.
         stat_cache.forget(root.path)
         lost: list[str] = []
-        with root.catalog.write() as db:
+        with root.catalog.write():
             # Inside, since tables without rows would be taken for the catalog of an empty store.
             root.catalog.create()
-            clear(db)
+            root.catalog.clear()
             _index_whole(root)
             damaged = index_new_packs(root)
             for name in root.log.projects():
@@ -97,7 +97,7 @@ def _keep_copy(root: Root, scratch: Path) -> None:
     copy = Catalog(scratch, read_only=False)
     try:
         with root.catalog.checked():
-            root.catalog.db.conn.backup(copy.db.conn)
+            root.catalog.connection.backup(copy.connection)
     finally:
         copy.close()
     with storage_errors("keeping a copy of the catalog"):

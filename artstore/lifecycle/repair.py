@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from artstore.model.records import FORMAT, Commit, Relog, Transaction, decode_op
 from artstore.storage import packs, stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.catalog import Project
-from artstore.storage.files import read_exactly, storage_errors, sync_directory
+from artstore.storage.files import random_hex, read_exactly, storage_errors, sync_directory
 from artstore.storage.intake import Intake
 from artstore.storage.marking import Marking, PackUse
 from artstore.storage.oplog import Attachments, LogFile, Prepared, read
@@ -308,7 +307,7 @@ def _write_again(
         before = digest
     lost = _unencoded(root, project, first, named, named_later)
     attachments = Attachments(manifests=[_encode(root, manifest) for manifest in sorted(lost)])
-    prepared = Prepared(session.scratch() / f"log-{secrets.token_hex(4)}", attachments)
+    prepared = Prepared(session.scratch() / f"log-{random_hex(4)}", attachments)
     try:
         prepared.seal(transactions)
         root.log.publish(project.name, first, last, prepared)

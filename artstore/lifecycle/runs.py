@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run
 from artstore.storage import run_locks
 from artstore.storage.catalog import ProjectView
+from artstore.storage.files import random_hex
 from artstore.storage.root import Root
 from artstore.storage.run_locks import Dead, RunLock
 
@@ -38,7 +38,7 @@ def start_run(
     Raises Invalid (bad-run-id, bad-tag, bad-metadata).
     """
     owner = project_name(project)
-    run = id or secrets.token_hex(4)
+    run = id or random_hex(4)
     if not run.isprintable() or "/" in run or len(run) > LONGEST:
         message = f"{run!r} is not a run id: use up to 128 printable characters without a slash"
         raise Invalid(message, code="bad-run-id")

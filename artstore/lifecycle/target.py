@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Final, Self
 
 from artstore.errors import PathCollision
 from artstore.lifecycle.scan import UNFINISHED
-from artstore.storage.files import write_all
+from artstore.storage.files import random_hex, write_all
 
 _RELATIVE: Final = os.open in os.supports_dir_fd
 _EXTRA: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -91,7 +90,7 @@ class Target:
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[tuple[int, str]]:
         """An unfinished file, that gets its name at the end; nothing is left of it after an error."""
-        temporary = f"{UNFINISHED}{secrets.token_hex(8)}.tmp"
+        temporary = f"{UNFINISHED}{random_hex(8)}.tmp"
         fd = os.open(self._at(temporary), _CREATE_FLAGS, 0o666, dir_fd=self._fd)
         try:
             yield fd, temporary
@@ -104,7 +103,7 @@ class Target:
 
     def link(self, source: str, name: str) -> None:
         """Give a file of the store a second name here, in place of what has that name."""
-        temporary = f"{UNFINISHED}{secrets.token_hex(8)}.tmp"
+        temporary = f"{UNFINISHED}{random_hex(8)}.tmp"
         os.link(source, self._at(temporary), dst_dir_fd=self._fd)
         self._rename(temporary, name)
         with contextlib.suppress(FileNotFoundError):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlite_utils import Database
 
 from artstore.errors import Corrupt
 from artstore.model.digest import Digest
@@ -87,15 +86,15 @@ class Catalog(Connections):
     def create(self) -> None:
         """Make the tables, or bring them up to date."""
         with self.checked():
-            if schema.version_of(self.db.conn) == schema.VERSION:
+            if schema.version_of(self.connection) == schema.VERSION:
                 return
-            with self.write() as db:
-                schema.migrate(db)
+            with self.write():
+                schema.migrate(self.database())
 
     def check(self) -> None:
         """Raise Corrupt or UpgradeNeeded where the file is not a catalog that this artstore can write."""
         with self.checked():
-            connection = self.db.conn
+            connection = self.connection
             schema.check_writable(schema.version_of(connection))
             result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if result != "ok":
@@ -103,6 +102,12 @@ class Catalog(Connections):
                 f"{str(self.path)!r} is damaged: {result}. Run `artstore rebuild`: the log has everything that it held"
             )
             raise Corrupt(message, code="catalog-damaged")
+
+    def clear(self) -> None:
+        """Empty every table, inside a write transaction: a rebuild fills them again."""
+        for name in self.database().table_names():
+            if name != "meta":
+                self.execute(f"DELETE FROM {name}")
 
     def counts(self) -> tuple[int, int, int]:
         """How many ops, live versions and stored blobs there are."""
@@ -331,13 +336,6 @@ class ProjectView:
     def _first(self, kind: type[R], where: str, *parameters: object) -> R | None:
         rows = self.all(kind, where, *parameters)
         return rows[0] if rows else None
-
-
-def clear(db: Database) -> None:
-    """Empty every table, inside a write transaction: a rebuild fills them again."""
-    for name in db.table_names():
-        if name != "meta":
-            db.conn.execute(f"DELETE FROM {name}")
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:

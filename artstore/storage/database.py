@@ -9,25 +9,32 @@ BEGIN IMMEDIATE: a deferred one that turns into a write fails at once, whatever 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import mmap
 import os
-import secrets
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
-
-import sqlite_utils.utils
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
 from artstore.storage.reserve import is_tight, release
 
-# The module that sqlite-utils works with: pysqlite3 where there is a wheel of it, else the standard library's.
-sqlite3: Any = vars(sqlite_utils.utils)["sqlite3"]
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def _driver() -> Any:
+    """The module that sqlite-utils works with too: pysqlite3 where there is a wheel of it, else the library's own."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("pysqlite3")
+    return importlib.import_module("sqlite3")
+
+
+sqlite3: Any = _driver()
 
 BUSY_TIMEOUT_S: Final = 30.0
 PATIENCE_S: Final = 120.0
@@ -116,22 +123,30 @@ class Connections:
         self.wal = wal
         self._local = threading.local()
         self._all: list[tuple[int, threading.Thread, Any]] = []
-        self._memory: Database | None = None
+        self._memory: Any = None
         self._refusal: ArtstoreError | None = None
 
     @property
-    def db(self) -> Database:
+    def connection(self) -> Any:
         """This thread's connection, opened when it is first asked for, and again after a fork."""
         if self._memory is not None:
             return self._memory
         if getattr(self._local, "pid", None) != os.getpid():
             # A connection must not be used, nor closed, on the other side of a fork: it is left alone.
-            self._local.db = self._open()
+            self._local.connection = self._open()
             self._local.pid = os.getpid()
             self._close_if(lambda pid, thread: pid == os.getpid() and not thread.is_alive())
-            self._all.append((os.getpid(), threading.current_thread(), self._local.db.conn))
-        database: Database = self._local.db
-        return database
+            self._all.append((os.getpid(), threading.current_thread(), self._local.connection))
+        return self._local.connection
+
+    def database(self) -> Database:
+        """This thread's connection with what sqlite-utils has for making and changing tables.
+
+        Loaded only where that is done: it takes 60 ms, a third of what a small `put` does.
+        """
+        import sqlite_utils  # noqa: PLC0415
+
+        return sqlite_utils.Database(self.connection, execute_plugins=False)
 
     def checked(self) -> contextlib.AbstractContextManager[None]:
         """Run statements on the connection itself, with its errors turned into ours."""
@@ -140,12 +155,12 @@ class Connections:
     def execute(self, sql: str, parameters: tuple[Any, ...] | dict[str, Any] = ()) -> Any:
         """Run one statement on this thread's connection."""
         with sqlite_errors(self.path):
-            return self.db.conn.execute(sql, parameters)
+            return self.connection.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Any) -> None:
         """Run one statement for each row."""
         with sqlite_errors(self.path):
-            self.db.conn.executemany(sql, rows)
+            self.connection.executemany(sql, rows)
 
     def insert(self, into: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
         """Insert rows into `table (columns)`, many with one statement.
@@ -162,18 +177,18 @@ class Connections:
             for start in range(0, len(rows), at_once):
                 some = rows[start : start + at_once]
                 sql = f"{verb} {into} VALUES {','.join([row] * len(some))}"
-                self.db.conn.execute(sql, list(chain.from_iterable(some)))
+                self.connection.execute(sql, list(chain.from_iterable(some)))
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
         """The first row of a query."""
         with sqlite_errors(self.path):
-            row: Row | None = self.db.conn.execute(sql, parameters).fetchone()
+            row: Row | None = self.connection.execute(sql, parameters).fetchone()
             return row
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
         """Every row of a query."""
         with sqlite_errors(self.path):
-            found: list[Row] = self.db.conn.execute(sql, parameters).fetchall()
+            found: list[Row] = self.connection.execute(sql, parameters).fetchall()
             return found
 
     def stream(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[Row]]:
@@ -183,48 +198,48 @@ class Connections:
         open keeps its state of the file, and nothing could be written on the same connection until it ends.
         """
         with sqlite_errors(self.path):
-            cursor = self.db.conn.execute(sql, parameters)
+            cursor = self.connection.execute(sql, parameters)
             rows: list[Row] = cursor.fetchmany(STREAMED + 1)
-        if len(rows) <= STREAMED or self._memory is not None or self.db.conn.in_transaction:
+        if len(rows) <= STREAMED or self._memory is not None or self.connection.in_transaction:
             while rows:
                 yield rows
                 rows = cursor.fetchmany(STREAMED)
             return
         cursor.close()
-        database = self._open()
+        connection = self._open()
         try:
             with sqlite_errors(self.path):
-                cursor = database.conn.execute(sql, parameters)
+                cursor = connection.execute(sql, parameters)
                 while rows := cursor.fetchmany(STREAMED):
                     yield rows
         finally:
-            database.close()
+            connection.close()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Database]:
+    def write(self) -> Iterator[Any]:
         """One short write transaction. Nested ones are part of the outer one."""
         if self._memory is None:
             self.check_writable()
-        db = self.db
-        if db.conn.in_transaction:
-            yield db
+        connection = self.connection
+        if connection.in_transaction:
+            yield connection
             return
         with sqlite_errors(self.path):
-            self._begin_immediate(db)
+            self._begin_immediate(connection)
         try:
             with sqlite_errors(self.path):
-                yield db
+                yield connection
         except BaseException:
             # Some errors of SQLite have rolled back already.
             with contextlib.suppress(sqlite3.Error):
-                db.rollback()
+                connection.rollback()
             raise
         with sqlite_errors(self.path):
             try:
-                db.conn.execute("COMMIT")
+                connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
-                    db.rollback()
+                    connection.rollback()
                 raise
 
     @contextlib.contextmanager
@@ -251,27 +266,27 @@ class Connections:
             raise ReadOnlyStore(message, code="read-only-store")
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[Database]:
+    def snapshot(self) -> Iterator[Any]:
         """Reads that all see the same state."""
-        db = self.db
-        if db.conn.in_transaction:
-            yield db
+        connection = self.connection
+        if connection.in_transaction:
+            yield connection
             return
         with sqlite_errors(self.path):
-            db.conn.execute("BEGIN")
+            connection.execute("BEGIN")
         try:
-            yield db
+            yield connection
         finally:
             with contextlib.suppress(sqlite3.Error):
-                db.rollback()
+                connection.rollback()
 
     def load_into_memory(self, refusal: ArtstoreError) -> None:
         """Go on with a copy in memory, which may be written although the file may not, for the reason given."""
         self._refusal = refusal
         memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         with sqlite_errors(self.path):
-            self.db.conn.backup(memory)
-        self._memory = Database(memory, execute_plugins=False)
+            self.connection.backup(memory)
+        self._memory = memory
 
     def close(self) -> None:
         """Close every connection of this process."""
@@ -296,7 +311,7 @@ class Connections:
         self._local = threading.local()
         return True
 
-    def _open(self) -> Database:
+    def _open(self) -> Any:
         try:
             return self._connect()
         except StorageFull as full:
@@ -307,7 +322,7 @@ class Connections:
             self._refusal = full
             return self._connect()
 
-    def _connect(self) -> Database:
+    def _connect(self) -> Any:
         with sqlite_errors(self.path):
             if self.read_only or self._refusal is not None:
                 connection = self._connect_to_read()
@@ -323,7 +338,7 @@ class Connections:
             except BaseException:
                 connection.close()
                 raise
-            return Database(connection, execute_plugins=False)
+            return connection
 
     def _connect_to_read(self) -> Any:
         # With locks, since whoever may write the folder may be writing now: without them 4 of 10 opens beside a busy
@@ -356,8 +371,8 @@ class Connections:
             _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}"))
         connection.execute(f"PRAGMA synchronous={synchronous}")
 
-    def _begin_immediate(self, db: Database) -> None:
-        _patiently(lambda: db.conn.execute("BEGIN IMMEDIATE"))
+    def _begin_immediate(self, connection: Any) -> None:
+        _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
 
 
 @contextlib.contextmanager
@@ -400,7 +415,7 @@ def _patiently(begin: Any) -> None:
         except sqlite3.OperationalError as error:
             if time.monotonic() > until or not _is_busy(error):
                 raise
-            time.sleep((1 + secrets.randbelow(20)) / 1000)
+            time.sleep((1 + os.urandom(1)[0] % 20) / 1000)
         else:
             return
 

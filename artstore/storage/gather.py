@@ -7,7 +7,6 @@ for a whole buffer at a time.
 
 from __future__ import annotations
 
-import secrets
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -17,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 from artstore.model.digest import Digest
 from artstore.storage import packs
 from artstore.storage.blobs import Blobs, Ids
-from artstore.storage.files import publish, storage_errors, sync_directory, sync_file, write_at
+from artstore.storage.files import publish, random_hex, storage_errors, sync_directory, sync_file, write_at
 from artstore.storage.packs import BLOCK, PackWriter
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -152,7 +151,7 @@ class Gatherer:
 
     def _write(self, batch: _Batch, news: list[_Small]) -> None:
         if self._pack is None:
-            name = f"{self._session.id}-{secrets.token_hex(4)}{packs.SUFFIX}"
+            name = f"{self._session.id}-{random_hex(4)}{packs.SUFFIX}"
             self._pack = PackWriter(self._session.scratch() / name)
         pack = self._pack
         offset = pack.size

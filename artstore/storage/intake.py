@@ -8,7 +8,6 @@ bytes synced, names given, folders synced, rows.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +23,7 @@ from artstore.storage.files import (
     READ_ONLY_MODE,
     give_name,
     make_directory,
+    random_hex,
     read_exactly,
     storage_errors,
     sync_directory,
@@ -157,7 +157,7 @@ class Intake:
 
     def _take_large(self, write: Callable[[int], whole.Stored]) -> whole.Stored:
         with storage_errors("storing a large file"):
-            path = self._session.scratch() / f"blob-{secrets.token_hex(4)}"
+            path = self._session.scratch() / f"blob-{random_hex(4)}"
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
             try:
                 stored = write(fd)

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import socket
+import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ from artstore.storage import reserve, schema
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.database import file_system, is_network
-from artstore.storage.files import make_directory, storage_errors, sync_directory, write_file
+from artstore.storage.files import make_directory, random_hex, storage_errors, sync_directory, write_file
 from artstore.storage.manifests import Manifests
 from artstore.storage.oplog import OpLog
 from artstore.storage.sessions import Exclusive, Session
@@ -127,9 +126,9 @@ class Root:
             about = Format(
                 format=FORMAT,
                 min_reader=FORMAT,
-                store_id=secrets.token_hex(16),
+                store_id=random_hex(16),
                 created_at=time.time(),
-                host=socket.gethostname() if single_host and is_network(path) else None,
+                host=platform.node() if single_host and is_network(path) else None,
             )
             # Last: a folder without it is not a store yet, and may be made one again.
             write_file(path / "tmp", path / _FORMAT_FILE, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
@@ -149,7 +148,7 @@ class Root:
                 f"the catalog of {str(self.path)!r} is missing. Run `artstore rebuild`: the log has all that it held"
             )
             raise Corrupt(message, code="catalog-missing")
-        connection = self.catalog.db.conn
+        connection = self.catalog.connection
         with self.catalog.checked():
             version = schema.version_of(connection)
             schema.check_readable(connection, version)
@@ -222,6 +221,6 @@ def _check_format(path: Path, found: Format) -> None:
     if found.min_reader > FORMAT:
         message = f"the store in {str(path)!r} has the format {found.format}: install a newer artstore"
         raise UpgradeNeeded(message, code="newer-store")
-    if found.host is not None and found.host != socket.gethostname():
+    if found.host is not None and found.host != platform.node():
         message = f"the store in {str(path)!r} belongs to the machine {found.host!r} alone: open it there"
         raise Refused(message, code="other-host")

@@ -8,11 +8,12 @@ The catalog holds nothing that `artstore rebuild` cannot get back from the log a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import Corrupt, UpgradeNeeded
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 APPLICATION_ID: Final = 0x41525453
 """`ARTS`: how file(1) and SQLite tell this file from other databases."""

@@ -14,9 +14,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
+import platform
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from artstore.errors import Conflict
-from artstore.storage.files import storage_errors
+from artstore.storage.files import random_hex, storage_errors
 
 if sys.platform == "win32":
     import msvcrt
@@ -64,7 +63,7 @@ class Session:
     """One piece of work in the store. What it relies on is not freed before it ends."""
 
     def __init__(self, root: Path, verb: str) -> None:
-        self.id = secrets.token_hex(8)
+        self.id = random_hex(8)
         self._pid = os.getpid()
         self._locks = root / "locks"
         self._scratch = root / "tmp" / self.id
@@ -109,7 +108,7 @@ class Session:
         epoch = current_epoch(self._locks)
         path = self._locks / f"{epoch:08d}-{self.id}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o644)
-        about = {"pid": os.getpid(), "host": socket.gethostname(), "verb": verb, "since": time.time()}
+        about = {"pid": os.getpid(), "host": platform.node(), "verb": verb, "since": time.time()}
         with contextlib.suppress(OSError):
             # Only people read it, and on a full disk `gc` has to begin. Written from the second byte on, since Windows
             # locks the first one against reading as well.
@@ -127,7 +126,7 @@ class Session:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         os.close(fd)
-        self.id = secrets.token_hex(8)
+        self.id = random_hex(8)
         self._scratch = self._scratch.parent / self.id
 
     def _counts(self, path: Path, fd: int, epoch: int) -> bool:

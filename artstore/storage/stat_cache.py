@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from itertools import compress, islice
@@ -20,6 +19,7 @@ import msgspec
 from xxhash import xxh3_64, xxh3_64_digest
 
 from artstore.model.digest import SIZE, Digest
+from artstore.storage.files import random_hex
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ def save(root: Path, manifest: Digest, findings: Findings, holds: Callable[[str,
         for stamp, path, digest in zip(_STAMP.iter_unpack(stamps), findings.paths, findings.digests, strict=True)
     )
     target = _file(root, findings.folder)
-    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f"{target.name}.{random_hex(4)}.tmp")
     with contextlib.suppress(OSError):
         with temporary.open("wb") as file:
             hasher = xxh3_64()

@@ -92,8 +92,8 @@ def unlink_before_segment() -> None:
 def deferred_begin() -> None:
     """Write transactions begin as reads, and find out at the first row that another was faster."""
 
-    def begin(_self: object, db: Any) -> None:
-        db.conn.execute("BEGIN")
+    def begin(_self: object, connection: Any) -> None:
+        connection.execute("BEGIN")
 
     _set(database.Connections, "_begin_immediate", begin)
 

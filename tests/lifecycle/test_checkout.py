@@ -586,8 +586,8 @@ def test_a_hostile_manifest_does_not_lead_out_of_the_target(store: Store, tmp_pa
     """A1. A second gate behind the first: a manifest that somebody else made is checked again where it is written."""
     commit(store, {"harmless": b"x"})
     catalog = store._root.catalog
-    with catalog.write() as db:
-        db.conn.execute("UPDATE path SET path = ?", (path,))
+    with catalog.write() as connection:
+        connection.execute("UPDATE path SET path = ?", (path,))
     with pytest.raises(ArtstoreError):
         store.get("cats", tmp_path / "target" / "out")
 

@@ -75,8 +75,8 @@ def test_a_prefix_of_several_is_no_version(store: Store) -> None:
     for number in range(40):
         ids.setdefault(commit(store, b"%d" % number)[7:8], []).append(number)
     # Four digits are the shortest that a reference takes, so the ids are made alike.
-    with store._root.catalog.write() as db:
-        db.conn.execute("UPDATE version SET id = 'blake3:abcd' || substr(id, 12)")
+    with store._root.catalog.write() as connection:
+        connection.execute("UPDATE version SET id = 'blake3:abcd' || substr(id, 12)")
     error = failure(store, "cats@abcd")
 
     assert (Invalid, "ambiguous-digest", True) == (type(error), error.code, "v39, v38" in error.message)

@@ -188,8 +188,8 @@ def test_a_blob_of_zeros_is_not_the_blob(root: Root) -> None:
 def test_a_large_blob_without_checksums_is_hashed_first(root: Root) -> None:
     """After a rebuild the checksums may be gone; nothing may go unverified for that."""
     (digest,) = keep(root, LARGE)
-    with root.catalog.write() as db:
-        db.conn.execute("UPDATE blob SET sums = NULL")
+    with root.catalog.write() as connection:
+        connection.execute("UPDATE blob SET sums = NULL")
     good = root.blobs.read(digest)
     damage(file_of(root, digest), 3 * MIB)
 
@@ -262,8 +262,8 @@ def test_a_second_copy_is_read_where_the_first_is_gone(root: Root) -> None:
 def test_what_gc_has_condemned_is_not_relied_on(root: Root) -> None:
     """I8. A new version that counted on it would lose its bytes a moment later."""
     kept, condemned = keep(root, b"kept", b"condemned")
-    with root.catalog.write() as db:
-        db.conn.execute("UPDATE blob SET condemned = 1 WHERE digest = ?", (condemned,))
+    with root.catalog.write() as connection:
+        connection.execute("UPDATE blob SET condemned = 1 WHERE digest = ?", (condemned,))
 
     assert {kept} == root.blobs.known([kept, condemned, Digest.of(b"never")])
 

@@ -23,8 +23,8 @@ from tests.conftest import Children
 def numbers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connections]:
     """A database with one table of numbers, in either journal mode."""
     opened = Connections(tmp_path / "numbers.db", read_only=False, wal=request.param)
-    with opened.write() as db:
-        db.conn.execute("CREATE TABLE number (value)")
+    with opened.write() as connection:
+        connection.execute("CREATE TABLE number (value)")
     yield opened
     opened.close()
 
@@ -75,12 +75,12 @@ def test_the_journal_is_the_safe_one(numbers: Connections) -> None:
 def test_a_write_takes_the_lock_before_it_reads(numbers: Connections) -> None:
     """D10. A deferred one that turns into a write is refused at once when another wrote meanwhile: 764 of 900 lost."""
     statements: list[str] = []
-    numbers.db.conn.set_trace_callback(statements.append)
+    numbers.connection.set_trace_callback(statements.append)
     with numbers.write(), numbers.write():
         numbers.execute("INSERT INTO number VALUES (1)")
     with pytest.raises(sqlite3.OperationalError), numbers.write():
         insert_and_fail(numbers)
-    numbers.db.conn.set_trace_callback(None)
+    numbers.connection.set_trace_callback(None)
 
     assert statements == [
         "BEGIN IMMEDIATE",

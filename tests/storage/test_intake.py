@@ -108,9 +108,9 @@ def test_a_leftover_of_the_same_blob_is_taken_over(root: Root) -> None:
     with root.session("put") as session, Intake(root, session) as intake:
         (digest,) = take_all(intake, LARGE)
         intake.settle()
-    with root.catalog.write() as db:
-        db.conn.execute("DELETE FROM stored")
-        db.conn.execute("DELETE FROM blob")
+    with root.catalog.write() as connection:
+        connection.execute("DELETE FROM stored")
+        connection.execute("DELETE FROM blob")
     with root.session("put") as session, Intake(root, session) as intake:
         take_all(intake, LARGE)
         intake.settle()

@@ -148,8 +148,8 @@ def test_an_unfinished_manifest_cannot_be_found(root: Root) -> None:
 def test_a_condemned_manifest_is_not_built_on(root: Root) -> None:
     """I8. `gc` will free it; it can still be read by who is at it, and kept by a version that names it."""
     digest = add_full(root, {"a": blob("a", 1)})
-    with root.catalog.write() as db:
-        db.conn.execute("UPDATE manifest SET condemned = 1")
+    with root.catalog.write() as connection:
+        connection.execute("UPDATE manifest SET condemned = 1")
 
     assert root.manifests.find(digest) is None
     assert [blob("a", 1)] == list(root.manifests.entries(digest))
@@ -189,8 +189,8 @@ def test_equal_paths_blobs_and_references_take_one_row(root: Root) -> None:
 def test_a_difference_against_what_gc_condemned_still_reads(root: Root) -> None:
     base = add_full(root, {"a": blob("a", 1)})
     row = root.manifests.get(base)
-    with root.catalog.write() as db:
-        db.conn.execute("UPDATE manifest SET condemned = 1")
+    with root.catalog.write() as connection:
+        connection.execute("UPDATE manifest SET condemned = 1")
     after: Model = {"a": blob("a", 1), "b": blob("b", 1)}
     root.manifests.add_difference(digest_of(after), row, Difference(gone=[], come=[blob("b", 1)]), 2, stored_only=False)
 

@@ -54,8 +54,8 @@ def test_a_newer_catalog_is_not_written(root: Root) -> None:
     with pytest.raises(UpgradeNeeded) as caught:
         Root(root.path).check_catalog()
     assert caught.value.code == "newer-catalog"
-    with pytest.raises(UpgradeNeeded), root.catalog.write() as db:
-        schema.migrate(db)
+    with pytest.raises(UpgradeNeeded), root.catalog.write():
+        schema.migrate(root.catalog.database())
 
 
 def test_a_catalog_that_says_so_is_not_even_read(root: Root) -> None:
@@ -68,14 +68,14 @@ def test_a_catalog_that_says_so_is_not_even_read(root: Root) -> None:
     )
 
     with pytest.raises(UpgradeNeeded) as caught:
-        schema.check_readable(root.catalog.db.conn, newer)
+        schema.check_readable(root.catalog.connection, newer)
     assert caught.value.code == "newer-catalog"
 
 
 def test_a_newer_catalog_may_be_read_where_it_allows_it(root: Root) -> None:
     change(root.path / FILE_NAME, f"PRAGMA user_version = {schema.VERSION + 1}")
 
-    schema.check_readable(root.catalog.db.conn, schema.VERSION + 1)
+    schema.check_readable(root.catalog.connection, schema.VERSION + 1)
 
 
 @pytest.mark.parametrize("version", [0, 1, 99])
