@@ -13,15 +13,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import socket
+import platform
 import time
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from artstore.storage.files import storage_errors
+from artstore.storage.files import random_hex, storage_errors
 from artstore.storage.sessions import is_file, try_lock
 
 FOLDER: Final = "runs"
@@ -39,7 +38,7 @@ class RunLock:
         self._fd: int | None = None
         with storage_errors("holding a run"):
             while self._fd is None:
-                self._path = root / FOLDER / f"{start_of(begun)}-{secrets.token_hex(8)}"
+                self._path = root / FOLDER / f"{start_of(begun)}-{random_hex(8)}"
                 self._fd = _make(self._path)
 
     def __enter__(self) -> Self:
@@ -120,7 +119,7 @@ def _make(path: Path) -> int | None:
     fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         if try_lock(fd) and is_file(path, fd):
-            about = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            about = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
             # From the second byte on, since Windows locks the first one against reading as well.
             os.write(fd, b" " + json.dumps(about).encode())
             return fd
