@@ -251,11 +251,11 @@ class Connections:
         except BaseException:
             # Some errors of SQLite have rolled back all of it already.
             with contextlib.suppress(sqlite3.Error):
-                self.db.conn.execute("ROLLBACK TO step")
+                self.connection.execute("ROLLBACK TO step")
             raise
         finally:
             with contextlib.suppress(sqlite3.Error):
-                self.db.conn.execute("RELEASE step")
+                self.connection.execute("RELEASE step")
 
     def check_writable(self) -> None:
         """Raise ReadOnlyStore (read-only-store), or what else kept the file from being written."""
