@@ -9,7 +9,8 @@
     │           └── ReferenceChanged                other bytes stand there now
     ├── Invalid                  (ValueError)       change the input                exit 2
     │   ├── PathCollision                           two paths cannot live together
-    │   └── WrongType            (TypeError)        a value of a kind that has no place there
+    │   ├── WrongType            (TypeError)        a value of a kind that has no place there
+    │   └── BadTable             (AssertionError)   columns, lengths or keys that no table can have
     ├── Conflict                                    look again, then retry          exit 4
     │   ├── AliasedArtifact      (CommError)        take the alias off first
     │   ├── ArtifactStatusError  (AttributeError)
@@ -95,6 +96,10 @@ class PathCollision(Invalid):
 
 class WrongType(Invalid, TypeError):
     """A value of a kind that has no place there."""
+
+
+class BadTable(Invalid, AssertionError):
+    """Columns, lengths or keys that no table can have."""
 
 
 class Conflict(ArtstoreError):

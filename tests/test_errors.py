@@ -23,6 +23,7 @@ TREE: dict[str, tuple[str, type[Exception], int]] = {
     "Invalid": ("ArtstoreError", ValueError, 2),
     "PathCollision": ("Invalid", ValueError, 2),
     "WrongType": ("Invalid", TypeError, 2),
+    "BadTable": ("Invalid", AssertionError, 2),
     "Conflict": ("ArtstoreError", Exception, 4),
     "AliasedArtifact": ("Conflict", CommError, 4),
     "ArtifactStatusError": ("Conflict", AttributeError, 4),
@@ -63,7 +64,7 @@ def test_handlers_for_the_builtin_errors_catch_ours(name: str) -> None:
 @pytest.mark.parametrize("name", TREE)
 def test_the_class_alone_decides_the_builtin_parents(name: str) -> None:
     """Nothing is a LookupError, say, that is not listed as one: a broad handler must not swallow it by accident."""
-    watched = (LookupError, ValueError, OSError, AttributeError, TypeError, RuntimeError, CommError)
+    watched = (LookupError, ValueError, OSError, AttributeError, TypeError, AssertionError, RuntimeError, CommError)
     builtins = []
     above = name
     while above != "Exception":

@@ -1,0 +1,82 @@
+"""Values: objects that an artifact holds as a JSON file, and what they need of an artifact.
+
+A value of kind `table` that is added as `scores` is the file `scores.table.json`. Its JSON is W&B's, byte for byte:
+sorted keys, W&B's spaces, ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, BinaryIO, ClassVar, Final, Protocol, Self
+
+from artstore.errors import WrongType
+
+HASHED_FOLDER: Final = "media/tables"
+"""Values that are added below it are given a name by the holder: 20 hex digits of their file's digest."""
+
+
+class Placed(Protocol):
+    """Where something went: an entry of an artifact."""
+
+    @property
+    def path(self) -> str:
+        """Its path in the artifact."""
+
+
+class Holder(Protocol):
+    """What a value needs of the artifact that it is put into, or read from."""
+
+    def add(self, obj: Value, name: str) -> Placed:
+        """Put another value in, as the file `file_name(obj.kind, name)`; below HASHED_FOLDER, under a name of its own.
+
+        A value that came from another artifact becomes a reference to it.
+        """
+
+    def add_reference(self, uri: Any, name: str) -> Sequence[Placed]:
+        """Put an entry of another artifact in, which stays there."""
+
+    def add_bytes(self, data: bytes, path: str) -> None:
+        """Put a file in; the same bytes twice are once."""
+
+    def get(self, name: str) -> Value | None:
+        """The value of this name, or path; None if it has none."""
+
+    def paths(self, prefix: str = "") -> list[str]:
+        """The paths that begin so, sorted."""
+
+    def open(self, path: str) -> BinaryIO:
+        """A file of the artifact, to read. Raises NotFound (path-not-found)."""
+
+
+class Value(ABC):
+    """An object that is kept as JSON in an artifact."""
+
+    kind: ClassVar[str]
+    """What W&B calls it: `_type` in the JSON, and in the name of the file."""
+
+    @abstractmethod
+    def to_json(self, holder: Holder) -> dict[str, Any]:
+        """Its JSON; what lies in files beside it is put into the holder. Raises before anything is put there."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, data: dict[str, Any], holder: Holder) -> Self:
+        """Read it back. Raises Corrupt (bad-value) on what is none."""
+
+
+def file_name(kind: str, name: str) -> str:
+    """The path of a value that is added as `name`; a suffix that is there already is not doubled."""
+    suffix = f"{kind}.json"
+    return name if name.endswith(suffix) else f"{name}.{suffix}"
+
+
+def encode(value: Value, holder: Holder) -> bytes:
+    """The bytes of the value's file. Raises as its `to_json`, and WrongType (not-json)."""
+    data = value.to_json(holder)
+    try:
+        return json.dumps(data, sort_keys=True).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"the {value.kind} cannot be written as JSON: {error}"
+        raise WrongType(message, code="not-json") from error
