@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
 
 from artstore.errors import Invalid
-from artstore.lifecycle import labels, lineage, listing, runs
+from artstore.lifecycle import arrange, labels, lineage, listing, runs
 from artstore.lifecycle.backup import backup
 from artstore.lifecycle.checkout import Mode, checkout
 from artstore.lifecycle.collect import GRACE_S, collect
@@ -290,6 +290,20 @@ class Store:
         """The collections of a project, or of all, by name."""
         return listing.collections(self._current(), project)
 
+    def projects(self) -> list[str]:
+        """The projects to which anything was ever committed, by name."""
+        return [project.name for project in self._current().catalog.projects()]
+
+    def types(self, project: str = UNCATEGORIZED) -> list[str]:
+        """The types of the collections of a project, each once."""
+        return sorted({collection.type for collection in self.collections(project)})
+
+    def collection(self, name: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
+        """A collection as it stands. Raises NotFound (project-not-found, collection-not-found)."""
+        reference = Reference.parse(name, project=project)
+        _, view, found = find_collection(self._current(), reference.project, reference.collection)
+        return listing.describe_collection(reference.project, view, found)
+
     def versions(self, name: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
         """The versions of a collection, the newest first. Raises NotFound (collection-not-found)."""
         reference = Reference.parse(name, project=project)
@@ -354,8 +368,7 @@ class Store:
         parsed = Reference.parse(reference, project=project)
         root = self._current()
         if _is_name_alone(reference):
-            labels.describe_collection(root, parsed.project, parsed.collection, text)
-            return self._collection(parsed.project, parsed.collection)
+            return arrange.describe(root, parsed.project, parsed.collection, text)
         return labels.describe_version(root, parsed, text)
 
     def set_metadata(
@@ -379,8 +392,32 @@ class Store:
     def rename(self, name: str, new_name: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Give a collection another name. Raises Conflict (name-taken)."""
         parsed = Reference.parse(name, project=project)
-        labels.rename(self._current(), parsed.project, parsed.collection, new_name)
-        return self._collection(parsed.project, new_name)
+        return arrange.rename(self._current(), parsed.project, parsed.collection, new_name)
+
+    def retype(self, name: str, type: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
+        """Give a collection, and so all its versions, another type. Raises Invalid (bad-type)."""
+        parsed = Reference.parse(name, project=project)
+        return arrange.retype(self._current(), parsed.project, parsed.collection, type)
+
+    def tag_collection(self, name: str, tags: Sequence[str], *, project: str = UNCATEGORIZED) -> CollectionInfo:
+        """Put tags on a collection. Raises Invalid (bad-tag)."""
+        parsed = Reference.parse(name, project=project)
+        return arrange.set_tags(self._current(), parsed.project, parsed.collection, tags, present=True)
+
+    def untag_collection(self, name: str, tags: Sequence[str], *, project: str = UNCATEGORIZED) -> CollectionInfo:
+        """Take tags off a collection. Raises NotFound (tag-not-found)."""
+        parsed = Reference.parse(name, project=project)
+        return arrange.set_tags(self._current(), parsed.project, parsed.collection, tags, present=False)
+
+    def delete_collection(self, name: str, *, force: bool = False, project: str = UNCATEGORIZED) -> CollectionInfo:
+        """Delete a collection with all its versions; answers what it was. Its name is free again.
+
+        Raises Conflict (aliased) while an alias other than latest stands on one of them, unless forced.
+        """
+        parsed = Reference.parse(name, project=project)
+        return self._root.with_reserve(
+            lambda: arrange.delete(self._current(), parsed.project, parsed.collection, force=force),
+        )
 
     def copy(self, reference: str, target: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Make a version with the same content in the collection `[PROJECT/]NAME`. No bytes move."""
@@ -575,10 +612,6 @@ class Store:
 
     def _resolve(self, reference: str, project: str) -> Resolved:
         return resolve(self._current(), Reference.parse(reference, project=project))
-
-    def _collection(self, project: str, name: str) -> CollectionInfo:
-        _, view, collection = find_collection(self._root, project, name)
-        return listing.describe_collection(project, view, collection)
 
 
 def _is_name_alone(reference: str) -> bool:

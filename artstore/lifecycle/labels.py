@@ -1,4 +1,4 @@
-"""Labels: what is said about versions and collections, and can change."""
+"""Labels: what is said about versions, and can change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
 from artstore.lifecycle.reports import VersionInfo
-from artstore.lifecycle.resolve import find_collection, resolve
-from artstore.model.names import LATEST, Reference, alias_name, collection_name, tag_name
-from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, Rename, SetTag, SetTtl
+from artstore.lifecycle.resolve import resolve
+from artstore.model.names import LATEST, Reference, alias_name, tag_name
+from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
@@ -66,29 +66,22 @@ def set_tags(root: Root, reference: Reference, names: Sequence[str], *, present:
             message = f"{reference} has no tag {missing[0]!r} (it has: {', '.join(sorted(there)) or 'none'})"
             raise NotFound(message, code="tag-not-found")
         names = missing if present else wanted
-        return [SetTag(at_us=now_us(), nonce=nonce(), version=version.id, tag=name, present=present) for name in names]
+        return [
+            SetTag(at_us=now_us(), nonce=nonce(), kind="version", target=version.id, tag=name, present=present)
+            for name in names
+        ]
 
     return _edit(root, reference, "tag", plan)
 
 
 def describe_version(root: Root, reference: Reference, text: str | None) -> VersionInfo:
     """Give a version another description."""
+    checked = checked_text(text)
 
     def plan(_view: ProjectView, version: Version) -> list[Op]:
-        return [Describe(at_us=now_us(), nonce=nonce(), kind="version", target=version.id, text=checked_text(text))]
+        return [Describe(at_us=now_us(), nonce=nonce(), kind="version", target=version.id, text=checked)]
 
     return _edit(root, reference, "describe", plan)
-
-
-def describe_collection(root: Root, project: str, name: str, text: str | None) -> None:
-    """Give a collection another description."""
-    _, _, found = find_collection(root, project, name)
-
-    def plan(_view: ProjectView) -> list[Op]:
-        return [Describe(at_us=now_us(), nonce=nonce(), kind="collection", target=found.id, text=checked_text(text))]
-
-    with root.session("describe") as session:
-        commit(root, session, project, plan)
 
 
 def edit_metadata(root: Root, reference: Reference, values: Mapping[str, Any], remove: Sequence[str]) -> VersionInfo:
@@ -114,24 +107,6 @@ def set_ttl(root: Root, reference: Reference, ttl_s: float | None) -> VersionInf
         return [SetTtl(at_us=now_us(), nonce=nonce(), version=version.id, ttl_s=ttl_s)]
 
     return _edit(root, reference, "ttl", plan)
-
-
-def rename(root: Root, project: str, name: str, new_name: str) -> None:
-    """Give a collection another name. Raises Conflict (name-taken)."""
-    wanted = collection_name(new_name)
-    _, _, found = find_collection(root, project, name)
-
-    def plan(view: ProjectView) -> list[Op]:
-        there = view.collection_named(wanted)
-        if there is not None:
-            if there.id == found.id:
-                return []
-            message = f"{project}/{wanted} is another collection: choose another name"
-            raise Conflict(message, code="name-taken")
-        return [Rename(at_us=now_us(), nonce=nonce(), collection=found.id, name=wanted)]
-
-    with root.session("rename") as session:
-        commit(root, session, project, plan)
 
 
 def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from artstore.lifecycle.reports import CollectionInfo, EntryInfo, VersionInfo
 from artstore.lifecycle.resolve import Resolved, describe, find_collection
 from artstore.model.manifest import BlobEntry
+from artstore.model.names import LATEST
 from artstore.model.state import Collection
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
@@ -26,12 +27,17 @@ def collections(root: Root, project: str | None) -> list[CollectionInfo]:
 def describe_collection(project: str, view: ProjectView, collection: Collection) -> CollectionInfo:
     """How a collection is shown."""
     latest = view.latest(collection.id)
+    aliases = [alias.name for alias in view.aliases_in(collection.id)]
+    if latest is not None:
+        aliases.append(LATEST)
     created_at = collection.created_us / 1e6
     return CollectionInfo(
         project=project,
         name=collection.name,
         type=collection.type,
         description=collection.description,
+        aliases=sorted(aliases),
+        tags=sorted(tag.name for tag in view.tags_of(collection.id)),
         versions=view.count_versions(collection.id),
         latest=None if latest is None else f"v{latest.number}",
         bytes=0 if latest is None else latest.bytes,

@@ -306,6 +306,7 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
                 description=None,
                 next_number=0,
                 created_us=at_us,
+                deleted=False,
             )
         record = VersionRecord(
             collection=collection.id,
@@ -336,7 +337,7 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
         ops.extend(_aliases(view, collection, target, label.aliases, at_us))
         if label.ttl_s is not None:
             ops.append(SetTtl(at_us=at_us, nonce=nonce(), version=target, ttl_s=label.ttl_s))
-        ops.extend(SetTag(at_us=at_us, nonce=nonce(), version=target, tag=tag, present=True) for tag in label.tags)
+        ops.extend(_tag(target, tag, at_us) for tag in label.tags)
         return ops
 
     committed = commit(draft.root, draft.session, label.project, plan, attachments)
@@ -363,6 +364,10 @@ def _aliases(view: ProjectView, collection: Collection, target: str, aliases: Se
                 ),
             )
     return ops
+
+
+def _tag(version: str, tag: str, at_us: int) -> SetTag:
+    return SetTag(at_us=at_us, nonce=nonce(), kind="version", target=version, tag=tag, present=True)
 
 
 def _check_type(collection: Collection | None, label: Label) -> None:

@@ -56,6 +56,9 @@ class CollectionInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     type: str
     description: str | None = None
+    aliases: list[str]
+    """Those that stand on one of its versions; `latest` too."""
+    tags: list[str]
     versions: int
     """How many are committed and not deleted."""
     latest: str | None = None

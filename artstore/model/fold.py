@@ -69,6 +69,7 @@ def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[
             description=op.description,
             next_number=0,
             created_us=op.at_us,
+            deleted=False,
         )
         return [Put(row)]
     if there.type != op.type:
@@ -81,9 +82,9 @@ def _commit(view: View, _op_id: str, op: records.Commit, position: int) -> list[
 
 
 def _new_version(view: View, record: VersionRecord, position: int) -> list[Change] | Void:
-    collection = view.collection(record.collection)
-    if collection is None:
-        return Void("its collection was refused or is not known")
+    collection = _standing(view, record.collection)
+    if isinstance(collection, Void):
+        return collection
     id_ = str(record.id)
     if view.version(id_) is not None:
         return Void("it was committed before")
@@ -122,9 +123,9 @@ def _relog(view: View, _op_id: str, op: records.Relog, position: int) -> list[Ch
 
 
 def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) -> list[Change] | Void:
-    collection = view.collection(op.collection)
-    if collection is None:
-        return Void("its collection was refused or is not known")
+    collection = _standing(view, op.collection)
+    if isinstance(collection, Void):
+        return collection
     if op.version is None:
         there = view.alias(collection.id, op.alias)
         return Void("the alias was gone") if there is None else [Drop(there)]
@@ -137,20 +138,20 @@ def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) 
 
 
 def _set_tag(view: View, _op_id: str, op: records.SetTag, _position: int) -> list[Change] | Void:
-    version = _live(view, op.version)
-    if isinstance(version, Void):
-        return version
-    tag = Tag(version=version.id, name=op.tag)
+    target = (_live if op.kind == "version" else _standing)(view, op.target)
+    if isinstance(target, Void):
+        return target
+    tag = Tag(target=target.id, name=op.tag)
     if op.present:
         return [Put(tag)]
-    return [Drop(tag)] if tag in view.tags_of(version.id) else Void("the tag was gone")
+    return [Drop(tag)] if tag in view.tags_of(target.id) else Void("the tag was gone")
 
 
 def _describe(view: View, _op_id: str, op: records.Describe, _position: int) -> list[Change] | Void:
     if op.kind == "collection":
-        collection = view.collection(op.target)
-        if collection is None:
-            return Void("the collection was refused or is not known")
+        collection = _standing(view, op.target)
+        if isinstance(collection, Void):
+            return collection
         return [Put(msgspec.structs.replace(collection, description=op.text))]
     return _edit(view, op.target, description=op.text)
 
@@ -168,23 +169,45 @@ def _set_ttl(view: View, _op_id: str, op: records.SetTtl, _position: int) -> lis
 
 
 def _rename(view: View, _op_id: str, op: records.Rename, _position: int) -> list[Change] | Void:
-    collection = view.collection(op.collection)
-    if collection is None:
-        return Void("the collection was refused or is not known")
+    collection = _standing(view, op.collection)
+    if isinstance(collection, Void):
+        return collection
     there = view.collection_named(op.name)
     if there is not None and there.id != collection.id:
         return Void(f"{op.name!r} is another collection")
     return [Put(msgspec.structs.replace(collection, name=op.name))]
 
 
+def _retype(view: View, _op_id: str, op: records.Retype, _position: int) -> list[Change] | Void:
+    collection = _standing(view, op.collection)
+    if isinstance(collection, Void):
+        return collection
+    return [Put(msgspec.structs.replace(collection, type=op.type))]
+
+
 def _delete(view: View, _op_id: str, op: records.Delete, _position: int) -> list[Change] | Void:
     version = _live(view, op.version)
     if isinstance(version, Void):
         return version
-    changes: list[Change] = [Put(msgspec.structs.replace(version, deleted=True))]
-    changes += [Drop(alias) for alias in view.aliases_of(version.id)]
-    changes += [Drop(tag) for tag in view.tags_of(version.id)]
+    aliases = [Drop(alias) for alias in view.aliases_of(version.id)]
+    return [*_without_version(view, version), *aliases]
+
+
+def _delete_collection(view: View, _op_id: str, op: records.DeleteCollection, _position: int) -> list[Change] | Void:
+    collection = _standing(view, op.collection)
+    if isinstance(collection, Void):
+        return collection
+    changes: list[Change] = [Put(msgspec.structs.replace(collection, deleted=True))]
+    for version in view.versions_of(collection.id):
+        changes += _without_version(view, version)
+    changes += [Drop(alias) for alias in view.aliases_in(collection.id)]
+    changes += [Drop(tag) for tag in view.tags_of(collection.id)]
     return changes
+
+
+def _without_version(view: View, version: Version) -> list[Change]:
+    """What the end of a version changes, but for its aliases."""
+    return [Put(msgspec.structs.replace(version, deleted=True)), *(Drop(tag) for tag in view.tags_of(version.id))]
 
 
 def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
@@ -256,6 +279,13 @@ def _or(text: str | None, before: str | None) -> str | None:
     return before if text is None else text
 
 
+def _standing(view: View, id_: str) -> Collection | Void:
+    collection = view.collection(id_)
+    if collection is None:
+        return Void("the collection was refused or is not known")
+    return Void("the collection was deleted") if collection.deleted else collection
+
+
 def _live(view: View, id_: str) -> Version | Void:
     version = view.version(id_)
     if version is None:
@@ -282,7 +312,9 @@ _RULES: Final[dict[type[records.Op], _Rule]] = {
     records.EditMetadata: _edit_metadata,
     records.SetTtl: _set_ttl,
     records.Rename: _rename,
+    records.Retype: _retype,
     records.Delete: _delete,
+    records.DeleteCollection: _delete_collection,
     records.StartRun: _start_run,
     records.EditRun: _edit_run,
     records.FinishRun: _finish_run,

@@ -89,9 +89,10 @@ class MoveAlias(Op, frozen=True, kw_only=True, tag="alias"):
 
 
 class SetTag(Op, frozen=True, kw_only=True, tag="tag"):
-    """A tag is put on a version or taken off."""
+    """A tag is put on a version or a collection, or taken off."""
 
-    version: str
+    kind: Literal["version", "collection"]
+    target: str
     tag: str
     present: bool
 
@@ -127,10 +128,23 @@ class Rename(Op, frozen=True, kw_only=True, tag="rename"):
     name: str
 
 
+class Retype(Op, frozen=True, kw_only=True, tag="retype"):
+    """A collection has another type, and so have its versions."""
+
+    collection: str
+    type: str
+
+
 class Delete(Op, frozen=True, kw_only=True, tag="delete"):
     """A version goes. Its number is never used again."""
 
     version: str
+
+
+class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):
+    """A collection goes with all its versions. Its name is free for another one, its id is not."""
+
+    collection: str
 
 
 class StartRun(Op, frozen=True, kw_only=True, tag="run"):
@@ -188,7 +202,9 @@ AnyOp = (
     | EditMetadata
     | SetTtl
     | Rename
+    | Retype
     | Delete
+    | DeleteCollection
     | StartRun
     | EditRun
     | FinishRun
@@ -224,7 +240,9 @@ _KINDS: Final = frozenset(
         EditMetadata,
         SetTtl,
         Rename,
+        Retype,
         Delete,
+        DeleteCollection,
         StartRun,
         EditRun,
         FinishRun,

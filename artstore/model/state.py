@@ -23,6 +23,7 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None
     next_number: int
     created_us: int
+    deleted: bool
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -81,15 +82,16 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
-    """A word on a version."""
+    """A word on a version or a collection."""
 
-    version: str
+    target: str
+    """Id of the version or the collection."""
     name: str
 
     @property
     def key(self) -> tuple[str, ...]:
         """What makes it this one."""
-        return (self.version, self.name)
+        return (self.target, self.name)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +164,7 @@ class View(Protocol):
     """What the fold needs to know of the state of one project."""
 
     def collection(self, id: str) -> Collection | None:
-        """The collection with this id, or with this synonym."""
+        """The collection with this id, or with this synonym, a deleted one too."""
 
     def collection_named(self, name: str) -> Collection | None:
         """The collection that has this name now."""
@@ -170,11 +172,17 @@ class View(Protocol):
     def version(self, id: str) -> Version | None:
         """The version with this id, deleted ones too."""
 
+    def versions_of(self, collection: str) -> list[Version]:
+        """The live versions of a collection."""
+
     def aliases_of(self, version: str) -> list[Alias]:
         """Where a version can be found."""
 
-    def tags_of(self, version: str) -> list[Tag]:
-        """What is written on a version."""
+    def aliases_in(self, collection: str) -> list[Alias]:
+        """Every alias of a collection."""
+
+    def tags_of(self, target: str) -> list[Tag]:
+        """What is written on a version or a collection."""
 
     def alias(self, collection: str, name: str) -> Alias | None:
         """Where an alias stands."""
@@ -207,19 +215,27 @@ class MemoryState:
 
     def collection_named(self, name: str) -> Collection | None:
         """See View."""
-        return next((row for row in self.all(Collection) if row.name == name), None)
+        return next((row for row in self.all(Collection) if row.name == name and not row.deleted), None)
 
     def version(self, id: str) -> Version | None:
         """See View."""
         return self._get(Version, id)
 
+    def versions_of(self, collection: str) -> list[Version]:
+        """See View."""
+        return [row for row in self.all(Version) if row.collection == collection and not row.deleted]
+
     def aliases_of(self, version: str) -> list[Alias]:
         """See View."""
         return [row for row in self.all(Alias) if row.version == version]
 
-    def tags_of(self, version: str) -> list[Tag]:
+    def aliases_in(self, collection: str) -> list[Alias]:
         """See View."""
-        return [row for row in self.all(Tag) if row.version == version]
+        return [row for row in self.all(Alias) if row.collection == collection]
+
+    def tags_of(self, target: str) -> list[Tag]:
+        """See View."""
+        return [row for row in self.all(Tag) if row.target == target]
 
     def alias(self, collection: str, name: str) -> Alias | None:
         """See View."""

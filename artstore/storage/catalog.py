@@ -52,11 +52,12 @@ _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Synonym: ("id",),
     Version: ("id",),
     Alias: ("collection", "name"),
-    Tag: ("version", "name"),
+    Tag: ("target", "name"),
     Run: ("id",),
     Used: ("run", "used_project", "version"),
     Logged: ("run", "version"),
 }
+_BOOLEANS: Final = frozenset({"deleted", "relogged"})
 _AS_JSON: Final = frozenset({"config", "metadata", "tags"})
 
 
@@ -222,11 +223,11 @@ class ProjectView:
 
     def collection_named(self, name: str) -> Collection | None:
         """See View."""
-        return self._first(Collection, "name = ?", name)
+        return self._first(Collection, "name = ? AND deleted = 0", name)
 
     def collections(self) -> list[Collection]:
-        """Every collection, by name."""
-        return self.all(Collection, "1 ORDER BY name")
+        """Every collection that is not deleted, by name."""
+        return self.all(Collection, "deleted = 0 ORDER BY name")
 
     def version(self, id: str) -> Version | None:
         """See View."""
@@ -242,7 +243,7 @@ class ProjectView:
         return self._first(Version, where, manifest, collection)
 
     def versions_of(self, collection: str) -> list[Version]:
-        """The live versions of a collection, the newest first."""
+        """See View; the newest first."""
         return self.all(Version, "collection = ? AND deleted = 0 ORDER BY number DESC", collection)
 
     def count_versions(self, collection: str) -> int:
@@ -261,12 +262,12 @@ class ProjectView:
         return self.all(Alias, "version = ?", version)
 
     def aliases_in(self, collection: str) -> list[Alias]:
-        """Every alias of a collection, by name."""
+        """See View; by name."""
         return self.all(Alias, "collection = ? ORDER BY name", collection)
 
-    def tags_of(self, version: str) -> list[Tag]:
+    def tags_of(self, target: str) -> list[Tag]:
         """See View."""
-        return self.all(Tag, "version = ?", version)
+        return self.all(Tag, "target = ?", target)
 
     def alias(self, collection: str, name: str) -> Alias | None:
         """See View."""
@@ -357,9 +358,8 @@ def _read(kind: type[S], row: tuple[Any, ...]) -> S:
     values = dict(zip(_fields(kind), row, strict=True))
     for field in _AS_JSON & values.keys():
         values[field] = msgspec.json.decode(values[field])
+    for field in _BOOLEANS & values.keys():
+        values[field] = bool(values[field])
     if kind is Version:
         values["manifest"] = str(Digest(values["manifest"]))
-        values["deleted"] = bool(values["deleted"])
-    if kind is Logged:
-        values["relogged"] = bool(values["relogged"])
     return kind(**values)

@@ -17,8 +17,8 @@ BATCH: Final = 5_000
 """Values in one statement, and rows read at a time."""
 
 _TOTALS: Final = """
-SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection), count(*), coalesce(sum(entries), 0),
-    coalesce(sum(bytes), 0),
+SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection WHERE deleted = 0), count(*),
+    coalesce(sum(entries), 0), coalesce(sum(bytes), 0),
     (SELECT coalesce(sum(size), 0) FROM blob WHERE EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)),
     (SELECT max(created_us) FROM version)
 FROM version WHERE deleted = 0
@@ -32,7 +32,7 @@ SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL
 """
 _LIVE: Final = """
 SELECT version.project, collection.id, collection.name, manifest, entries, bytes FROM collection
-JOIN version ON version.project = collection.project AND version.collection = collection.id AND deleted = 0
+JOIN version ON version.project = collection.project AND version.collection = collection.id AND version.deleted = 0
 """
 
 

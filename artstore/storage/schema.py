@@ -32,8 +32,9 @@ CREATE INDEX op_seq ON op (project, seq);
 
 -- What the log folds to.
 CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
-    description TEXT, next_number INTEGER NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (project, id),
-    UNIQUE (project, name)) WITHOUT ROWID;
+    description TEXT, next_number INTEGER NOT NULL, created_us INTEGER NOT NULL, deleted INTEGER NOT NULL,
+    PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE UNIQUE INDEX collection_name ON collection (project, name) WHERE deleted = 0;
 CREATE TABLE synonym (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE TABLE version (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
@@ -46,8 +47,8 @@ CREATE INDEX version_manifest ON version (manifest);
 CREATE TABLE alias (project INTEGER NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
     PRIMARY KEY (project, collection, name)) WITHOUT ROWID;
 CREATE INDEX alias_version ON alias (project, version);
-CREATE TABLE tag (project INTEGER NOT NULL, version TEXT NOT NULL, name TEXT NOT NULL,
-    PRIMARY KEY (project, version, name)) WITHOUT ROWID;
+CREATE TABLE tag (project INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (project, target, name)) WITHOUT ROWID;
 CREATE TABLE run (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT, job_type TEXT, "group" TEXT,
     notes TEXT, tags TEXT NOT NULL, config TEXT NOT NULL, state TEXT NOT NULL, begun TEXT NOT NULL,
     started_us INTEGER NOT NULL, ended_us INTEGER, PRIMARY KEY (project, id)) WITHOUT ROWID;

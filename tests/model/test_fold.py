@@ -14,6 +14,7 @@ from artstore.model.records import (
     Commit,
     Create,
     Delete,
+    DeleteCollection,
     Describe,
     EditMetadata,
     EditRun,
@@ -21,6 +22,7 @@ from artstore.model.records import (
     MoveAlias,
     Relog,
     Rename,
+    Retype,
     SetTag,
     SetTtl,
     StartRun,
@@ -82,8 +84,10 @@ class Log:
             MoveAlias(at_us=1, nonce=self.nonce(), collection=collection, alias=name, before=None, version=version)
         )
 
-    def tag(self, version: str, tag: str, *, present: bool = True) -> None:
-        self.add(SetTag(at_us=1, nonce=self.nonce(), version=version, tag=tag, present=present))
+    def tag(
+        self, target: str, tag: str, *, present: bool = True, kind: Literal["version", "collection"] = "version"
+    ) -> None:
+        self.add(SetTag(at_us=1, nonce=self.nonce(), kind=kind, target=target, tag=tag, present=present))
 
     def delete(self, version: str) -> None:
         self.add(Delete(at_us=1, nonce=self.nonce(), version=version))
@@ -114,7 +118,9 @@ def log() -> Log:
 def test_a_collection_has_the_id_of_the_op_that_created_it(log: Log) -> None:
     """Names move; what refers to a collection must not."""
     id_ = log.create("cats", "dataset")
-    expected = Collection(id=id_, name="cats", type="dataset", description=None, next_number=0, created_us=0)
+    expected = Collection(
+        id=id_, name="cats", type="dataset", description=None, next_number=0, created_us=0, deleted=False
+    )
 
     assert [expected] == log.state.all(Collection)
 
@@ -134,7 +140,7 @@ def test_a_name_keeps_its_type(log: Log) -> None:
     log.commit(clash)
     log.commit(first)
 
-    assert log.voids == ["'cats' has the type 'dataset'", "its collection was refused or is not known"]
+    assert log.voids == ["'cats' has the type 'dataset'", "the collection was refused or is not known"]
     assert [0] == [version.number for version in log.state.all(Version)]
 
 
@@ -255,7 +261,7 @@ def test_equal_content_of_a_deleted_version_is_a_new_one(log: Log, is_known: boo
 def test_a_relog_into_a_refused_collection_is_void(log: Log) -> None:
     log.relog("blake3:unknown", log.record("blake3:refused"))
 
-    assert log.voids == ["its collection was refused or is not known"]
+    assert log.voids == ["the collection was refused or is not known"]
 
 
 def test_an_alias_stands_on_one_version(log: Log) -> None:
@@ -309,7 +315,7 @@ def test_an_alias_stands_only_on_a_live_version_of_its_collection(log: Log, whic
 def test_an_alias_in_a_refused_collection_is_void(log: Log) -> None:
     log.alias("blake3:refused", "best", None)
 
-    assert log.voids == ["its collection was refused or is not known"]
+    assert log.voids == ["the collection was refused or is not known"]
 
 
 def test_a_tag_comes_and_goes(log: Log) -> None:
@@ -320,7 +326,7 @@ def test_a_tag_comes_and_goes(log: Log) -> None:
     log.tag(version, "good", present=False)
     log.tag(version, "good", present=False)
 
-    assert [Tag(version=version, name="seen")] == log.state.all(Tag)
+    assert [Tag(target=version, name="seen")] == log.state.all(Tag)
     assert log.voids == ["the tag was gone"]
 
 
@@ -389,8 +395,80 @@ def test_a_deleted_version_loses_its_labels_and_keeps_its_number(log: Log) -> No
     log.delete(gone)
 
     assert [kept] == [alias.version for alias in log.state.all(Alias)]
-    assert [kept] == [tag.version for tag in log.state.all(Tag)]
+    assert [kept] == [tag.target for tag in log.state.all(Tag)]
     assert (1, True) == (log.number(gone), log.version(gone).deleted)
+
+
+def test_a_collection_has_tags_and_another_type(log: Log) -> None:
+    """Its versions stay what they were: the type is the collection's alone."""
+    cats = log.create("cats", "dataset")
+    version = log.commit(cats)
+    log.tag(cats, "good", kind="collection")
+    log.tag(cats, "seen", kind="collection")
+    log.tag(cats, "seen", kind="collection", present=False)
+    log.tag(cats, "seen", kind="collection", present=False)
+    log.add(Retype(at_us=1, nonce="t", collection=cats, type="model"))
+
+    assert [Tag(target=cats, name="good")] == log.state.all(Tag)
+    assert log.voids == ["the tag was gone"]
+    assert [("model", 0)] == [(row.type, log.number(version)) for row in log.state.all(Collection)]
+
+
+def test_a_deleted_collection_takes_its_versions_and_labels_along(log: Log) -> None:
+    cats, dogs = log.create("cats"), log.create("dogs")
+    for collection in (cats, dogs):
+        version = log.commit(collection)
+        log.alias(collection, "best", version)
+        log.tag(version, "v")
+        log.tag(collection, "c", kind="collection")
+    log.add(DeleteCollection(at_us=1, nonce="d", collection=cats))
+
+    assert {"cats": True, "dogs": False} == {row.name: row.deleted for row in log.state.all(Collection)}
+    assert {cats: True, dogs: False} == {row.collection: row.deleted for row in log.state.all(Version)}
+    assert [dogs] == [alias.collection for alias in log.state.all(Alias)]
+    assert {dogs, version} == {tag.target for tag in log.state.all(Tag)}
+
+
+def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) -> None:
+    """Somewhere a paper says `cats:v0` of the old one. What comes late for it must not end in the new one."""
+    create = Create(at_us=1, nonce="n", name="cats", type="dataset", description=None)
+    old = log.add(create)
+    record = log.record(old)
+    log.add(Commit(at_us=1, nonce="c", record=record))
+    log.add(DeleteCollection(at_us=1, nonce="d", collection=old))
+    new = log.create("cats", "model")
+    version = log.commit(new)
+    log.add(create)
+    log.commit(old)
+    log.relog(str(record.id), log.record(old))
+
+    assert log.voids == ["it was created before", *["the collection was deleted"] * 2]
+    assert (new, 0) == (log.version(version).collection, log.number(version))
+    assert 2 == len(log.state.all(Version))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: DeleteCollection(at_us=1, nonce="x", collection=c),
+        lambda c: Retype(at_us=1, nonce="x", collection=c, type="t"),
+        lambda c: Rename(at_us=1, nonce="x", collection=c, name="n"),
+        lambda c: Describe(at_us=1, nonce="x", kind="collection", target=c, text="t"),
+        lambda c: SetTag(at_us=1, nonce="x", kind="collection", target=c, tag="t", present=True),
+        lambda c: MoveAlias(at_us=1, nonce="x", collection=c, alias="a", before=None, version=None),
+    ],
+    ids=["delete", "retype", "rename", "describe", "tag", "alias"],
+)
+@pytest.mark.parametrize("which", ["unknown", "deleted"])
+def test_only_standing_collections_change(log: Log, which: Literal["unknown", "deleted"], change: Any) -> None:
+    cats = log.create()
+    log.add(DeleteCollection(at_us=1, nonce="d", collection=cats))
+    before = log.state.hash()
+    log.add(change(cats if which == "deleted" else "blake3:u"))
+    reasons = {"unknown": "the collection was refused or is not known", "deleted": "the collection was deleted"}
+
+    assert [reasons[which]] == log.voids
+    assert before == log.state.hash()
 
 
 @pytest.mark.parametrize("which", ["unknown", "deleted"])
@@ -398,8 +476,8 @@ def test_a_deleted_version_loses_its_labels_and_keeps_its_number(log: Log) -> No
     "change",
     [
         lambda v: Delete(at_us=1, nonce="x", version=v),
-        lambda v: SetTag(at_us=1, nonce="x", version=v, tag="t", present=True),
-        lambda v: SetTag(at_us=1, nonce="x", version=v, tag="t", present=False),
+        lambda v: SetTag(at_us=1, nonce="x", kind="version", target=v, tag="t", present=True),
+        lambda v: SetTag(at_us=1, nonce="x", kind="version", target=v, tag="t", present=False),
         lambda v: Describe(at_us=1, nonce="x", kind="version", target=v, text="t"),
         lambda v: EditMetadata(at_us=1, nonce="x", version=v, set={}, remove=[]),
         lambda v: SetTtl(at_us=1, nonce="x", version=v, ttl_s=1.0),
@@ -500,7 +578,7 @@ def test_a_run_that_never_started_uses_and_ends_nothing(log: Log) -> None:
 
 def test_the_order_of_rows_does_not_change_the_hash() -> None:
     """Two stores that folded the same ops compare by it, however their tables are laid out."""
-    rows = [Tag(version="v", name=name) for name in "abc"]
+    rows = [Tag(target="v", name=name) for name in "abc"]
     one, other = MemoryState(), MemoryState()
     for row in rows:
         one.put(row)
@@ -512,7 +590,7 @@ def test_the_order_of_rows_does_not_change_the_hash() -> None:
 
 def test_any_other_state_has_another_hash() -> None:
     one, other = MemoryState(), MemoryState()
-    one.put(Tag(version="v", name="a"))
+    one.put(Tag(target="v", name="a"))
     other.put(Alias(collection="c", version="v", name="a"))
 
     assert len({one.hash(), other.hash(), MemoryState().hash()}) == 3

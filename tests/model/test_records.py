@@ -13,6 +13,7 @@ from artstore.model.records import (
     Commit,
     Create,
     Delete,
+    DeleteCollection,
     Describe,
     EditMetadata,
     EditRun,
@@ -21,6 +22,7 @@ from artstore.model.records import (
     Op,
     Relog,
     Rename,
+    Retype,
     SetTag,
     SetTtl,
     StartRun,
@@ -68,8 +70,8 @@ GOLDEN: list[tuple[Op, str]] = [
         '{"alias":"best","at_us":1,"before":null,"collection":"c","nonce":"n","op":"alias","version":"v"}',
     ),
     (
-        SetTag(at_us=1, nonce="n", version="v", tag="good", present=True),
-        '{"at_us":1,"nonce":"n","op":"tag","present":true,"tag":"good","version":"v"}',
+        SetTag(at_us=1, nonce="n", kind="version", target="v", tag="good", present=True),
+        '{"at_us":1,"kind":"version","nonce":"n","op":"tag","present":true,"tag":"good","target":"v"}',
     ),
     (
         Describe(at_us=1, nonce="n", kind="version", target="v", text="é"),
@@ -88,8 +90,16 @@ GOLDEN: list[tuple[Op, str]] = [
         '{"at_us":1,"collection":"c","name":"dogs","nonce":"n","op":"rename"}',
     ),
     (
+        Retype(at_us=1, nonce="n", collection="c", type="model"),
+        '{"at_us":1,"collection":"c","nonce":"n","op":"retype","type":"model"}',
+    ),
+    (
         Delete(at_us=1, nonce="n", version="v"),
         '{"at_us":1,"nonce":"n","op":"delete","version":"v"}',
+    ),
+    (
+        DeleteCollection(at_us=1, nonce="n", collection="c"),
+        '{"at_us":1,"collection":"c","nonce":"n","op":"delete-collection"}',
     ),
     (
         StartRun(
@@ -225,7 +235,7 @@ def test_fields_of_the_future_survive_in_a_transaction() -> None:
 
 def test_the_bytes_of_a_transaction_never_change() -> None:
     """The next one names it by their digest: the chain would break."""
-    op = encode_op(GOLDEN[9][0])
+    op = encode_op(Delete(at_us=1, nonce="n", version="v"))
     transaction = Transaction(format=1, project="p", log="0f" * 16, seq=7, before="blake3:b", ops=[msgspec.Raw(op)] * 2)
     expected = (
         '{"before":"blake3:b","format":1,"log":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","ops":'

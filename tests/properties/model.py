@@ -67,6 +67,7 @@ class Collection:
 
     type: str
     description: str | None = None
+    tags: set[str] = dataclasses.field(default_factory=set)
     versions: list[Version] = dataclasses.field(default_factory=list)
     aliases: dict[str, Version] = dataclasses.field(default_factory=dict)
 
@@ -100,6 +101,8 @@ class Model:
     def __init__(self) -> None:
         self.projects: dict[str, dict[str, Collection]] = {}
         self.runs: dict[str, Run] = {}
+        self.gone: list[tuple[str, str, Collection]] = []
+        """Deleted collections, with the project and the name that they had."""
         self._clock = 0
 
     def collection(self, project: str, name: str) -> Collection | None:
@@ -151,6 +154,12 @@ class Model:
         for alias in collection.aliases_of(version):
             del collection.aliases[alias]
 
+    def delete_collection(self, project: str, name: str) -> None:
+        collection = self.projects[project].pop(name)
+        for version in collection.live:
+            self.delete(collection, version)
+        self.gone.append((project, name, collection))
+
     def prune(
         self,
         collection: Collection,
@@ -198,6 +207,8 @@ def check_state(store: Store, model: Model) -> None:
             info.versions,
             info.latest,
         )
+        standing = [*collection.aliases, *(["latest"] if latest else [])]
+        assert (sorted(collection.tags), sorted(standing)) == (info.tags, info.aliases)
         versions = {version.number: version for version in store.versions(name, project=project)}
         assert {version.number for version in collection.live} == set(versions)
         for version in collection.live:
@@ -220,7 +231,8 @@ def check_state(store: Store, model: Model) -> None:
 
 def check_runs(store: Store, model: Model) -> None:
     """Each run says what it said, and has made and used what it did."""
-    named = {id(v): f"{p}/{n}:v{v.number}" for p, n, each in model.collections() for v in each.versions}
+    every = [*model.collections(), *model.gone]
+    named = {id(v): f"{p}/{n}:v{v.number}" for p, n, each in every for v in each.versions}
     assert set(model.runs) == {run.id for run in store.runs(project="p")}
     for name, run in model.runs.items():
         shown = store.run(name, project="p")

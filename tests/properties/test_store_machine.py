@@ -245,6 +245,33 @@ class StoreMachine(RuleBasedStateMachine):
         named = self.model.projects[project]
         named[new_name] = named.pop(name)
 
+    @rule(project=PROJECTS, name=NAMES, type=st.sampled_from(["t", "u"]))
+    def retype(self, project: str, name: str, type: str) -> None:
+        if (collection := self.model.collection(project, name)) is not None:
+            self.store.retype(name, type, project=project)
+            collection.type = type
+
+    @rule(project=PROJECTS, name=NAMES, tag=TAGS)
+    def tag_or_untag_a_collection(self, project: str, name: str, tag: str) -> None:
+        if (collection := self.model.collection(project, name)) is not None:
+            is_there = tag in collection.tags
+            verb = self.store.untag_collection if is_there else self.store.tag_collection
+            verb(name, [tag], project=project)
+            collection.tags ^= {tag}
+
+    @rule(project=PROJECTS, name=NAMES, pick=st.integers(0, 3), force=st.booleans())
+    def delete_a_collection(self, project: str, name: str, pick: int, force: bool) -> None:
+        """Now and then: what is gone, the other rules can do nothing with."""
+        collection = self.model.collection(project, name)
+        if collection is None or pick:
+            return
+        if collection.aliases and not force:
+            with pytest.raises(Conflict):
+                self.store.delete_collection(name, project=project)
+            return
+        self.store.delete_collection(name, project=project, force=force)
+        self.model.delete_collection(project, name)
+
     @rule(pick=PICKS, project=PROJECTS, name=NAMES)
     def copy(self, pick: int, project: str, name: str) -> None:
         if (chosen := self._pick(pick)) is None:

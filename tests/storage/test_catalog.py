@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,7 @@ from artstore.model.records import (
     Commit,
     Create,
     Delete,
+    DeleteCollection,
     Describe,
     EditMetadata,
     EditRun,
@@ -25,6 +26,7 @@ from artstore.model.records import (
     MoveAlias,
     Relog,
     Rename,
+    Retype,
     SetTag,
     SetTtl,
     StartRun,
@@ -55,7 +57,7 @@ class Guess:
         kinds = [
             self.create, self.commit, self.commit, self.commit, self.relog, self.alias, self.alias, self.tag,
             self.describe, self.metadata, self.ttl, self.rename, self.delete, self.start, self.finish, self.use,
-            self.edit_run,
+            self.edit_run, self.retype, self.delete_collection,
         ]  # fmt: skip
         for _ in range(count):
             if self.ops and self.random.random() < 0.1:
@@ -126,9 +128,14 @@ class Guess:
         )
 
     def tag(self) -> AnyOp:
-        present = self.random.random() < 0.6
+        kind: Literal["version", "collection"] = self.random.choice(["version", "collection"])
         return SetTag(
-            at_us=self.time(), nonce=self.nonce(), version=self.version(), tag=self.pick("a", "b"), present=present
+            at_us=self.time(),
+            nonce=self.nonce(),
+            kind=kind,
+            target=self.version() if kind == "version" else self.collection(),
+            tag=self.pick("a", "b"),
+            present=self.random.random() < 0.6,
         )
 
     def describe(self) -> AnyOp:
@@ -157,6 +164,16 @@ class Guess:
 
     def delete(self) -> AnyOp:
         return Delete(at_us=self.time(), nonce=self.nonce(), version=self.version())
+
+    def retype(self) -> AnyOp:
+        return Retype(
+            at_us=self.time(), nonce=self.nonce(), collection=self.collection(), type=self.pick("t", "u", "w")
+        )
+
+    def delete_collection(self) -> AnyOp:
+        # Rarely, since everything that comes later is void then.
+        collection = self.collection() if self.random.random() < 0.3 else UNKNOWN
+        return DeleteCollection(at_us=self.time(), nonce=self.nonce(), collection=collection)
 
     def start(self) -> AnyOp:
         return StartRun(

@@ -1,0 +1,115 @@
+"""Arrange: collections as a whole, their names, types and tags, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from artstore.errors import Conflict, NotFound
+from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.listing import describe_collection
+from artstore.lifecycle.put import checked_text
+from artstore.lifecycle.reports import CollectionInfo
+from artstore.lifecycle.resolve import find_collection, find_project
+from artstore.model.names import collection_name, tag_name, type_name
+from artstore.model.records import DeleteCollection, Describe, Op, Rename, Retype, SetTag
+from artstore.model.state import Collection
+from artstore.storage.catalog import ProjectView
+from artstore.storage.root import Root
+
+_Plan = Callable[[ProjectView, Collection], list[Op]]
+
+
+def describe(root: Root, project: str, name: str, text: str | None) -> CollectionInfo:
+    """Give a collection another description."""
+    checked = checked_text(text)
+
+    def plan(_view: ProjectView, collection: Collection) -> list[Op]:
+        return [Describe(at_us=now_us(), nonce=nonce(), kind="collection", target=collection.id, text=checked)]
+
+    return _edit(root, project, name, "describe", plan)
+
+
+def rename(root: Root, project: str, name: str, new_name: str) -> CollectionInfo:
+    """Give a collection another name. Raises Conflict (name-taken)."""
+    wanted = collection_name(new_name)
+
+    def plan(view: ProjectView, collection: Collection) -> list[Op]:
+        there = view.collection_named(wanted)
+        if there is not None:
+            if there.id == collection.id:
+                return []
+            message = f"{project}/{wanted} is another collection: choose another name"
+            raise Conflict(message, code="name-taken")
+        return [Rename(at_us=now_us(), nonce=nonce(), collection=collection.id, name=wanted)]
+
+    return _edit(root, project, name, "rename", plan)
+
+
+def retype(root: Root, project: str, name: str, type: str) -> CollectionInfo:
+    """Give a collection, and so all its versions, another type. Raises Invalid (bad-type)."""
+    wanted = type_name(type)
+
+    def plan(_view: ProjectView, collection: Collection) -> list[Op]:
+        if collection.type == wanted:
+            return []
+        return [Retype(at_us=now_us(), nonce=nonce(), collection=collection.id, type=wanted)]
+
+    return _edit(root, project, name, "retype", plan)
+
+
+def set_tags(root: Root, project: str, name: str, tags: Sequence[str], *, present: bool) -> CollectionInfo:
+    """Put tags on a collection, or take them off. Raises Invalid (bad-tag), NotFound (tag-not-found)."""
+    wanted = list(dict.fromkeys(map(tag_name, tags)))
+
+    def plan(view: ProjectView, collection: Collection) -> list[Op]:
+        there = {tag.name for tag in view.tags_of(collection.id)}
+        missing = [tag for tag in wanted if tag not in there]
+        if not present and missing:
+            has = ", ".join(sorted(there)) or "none"
+            message = f"collection {project}/{name} has no tag {missing[0]!r} (it has: {has})"
+            raise NotFound(message, code="tag-not-found")
+        return [
+            SetTag(at_us=now_us(), nonce=nonce(), kind="collection", target=collection.id, tag=tag, present=present)
+            for tag in (missing if present else wanted)
+        ]
+
+    return _edit(root, project, name, "tag", plan)
+
+
+def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInfo:
+    """Delete a collection with all its versions; answers what it was. `gc` frees what only it held.
+
+    Raises Conflict (aliased) while an alias other than latest stands on a version, unless forced.
+    """
+    _, view, found = find_collection(root, project, name)
+    before = describe_collection(project, view, found)
+
+    def plan(view: ProjectView, collection: Collection) -> list[Op]:
+        aliases = view.aliases_in(collection.id)
+        if aliases and not force:
+            names = ", ".join(repr(alias.name) for alias in aliases)
+            message = f"versions of {project}/{name} carry {names}: remove the aliases first, or use force"
+            raise Conflict(message, code="aliased")
+        return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id)]
+
+    _edit(root, project, name, "delete", plan)
+    return before
+
+
+def _edit(root: Root, project: str, name: str, verb: str, make: _Plan) -> CollectionInfo:
+    _, _, found = find_collection(root, project, name)
+
+    def plan(view: ProjectView) -> list[Op]:
+        collection = view.collection(found.id)
+        if collection is None or collection.deleted:
+            message = f"collection {project}/{name} was deleted just now"
+            raise NotFound(message, code="collection-not-found")
+        return make(view, collection)
+
+    with root.session(verb) as session:
+        commit(root, session, project, plan)
+    # Found by its id: it may have another name by now.
+    _, view = find_project(root, project)
+    after = view.collection(found.id)
+    assert after is not None
+    return describe_collection(project, view, after)
