@@ -50,7 +50,7 @@ from artstore.lifecycle.reports import (
     VerifyReport,
     VersionInfo,
 )
-from artstore.lifecycle.resolve import Resolved, find_collection, resolve
+from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.lifecycle.status import status
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
@@ -552,12 +552,14 @@ class Store:
         progress: Progress | None = None,
     ) -> VerifyReport:
         """Check a version, or everything. What is damaged goes into the quarantine; nothing is deleted."""
+        self._root.reconsider()
         if reference is None:
             return verify(self._root, fast=fast, progress=progress)
         return verify_version(self._root, self._resolve(reference, project), fast=fast, progress=progress)
 
     def repair(self, sources: Sequence[Path] = ()) -> RepairReport:
         """Mend what is missing from the trash, other copies here, and files and folders that are given."""
+        self._root.reconsider()
         return repair(self._root, sources)
 
     def doctor(self) -> list[Check]:
@@ -579,6 +581,7 @@ class Store:
         progress: Progress | None = None,
     ) -> GcReport:
         """Free what nothing needs, by way of the trash, or at once where the grace is 0. Raises Conflict (locked)."""
+        self._root.reconsider()
         return self._root.with_reserve(
             lambda: collect(self._root, dry_run=dry_run, grace_s=grace_s, progress=progress),
         )

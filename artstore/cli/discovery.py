@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ def find_store(call: Call) -> Path:
 
 def open_store(call: Call) -> Store:
     """Open the store that is meant, and say so where it had to be made. Raises as `artstore.discovery.open_place`."""
+    logger = logging.getLogger("artstore")
+    if not any(isinstance(handler, _Notes) for handler in logger.handlers):
+        logger.addHandler(_Notes(logging.WARNING))
     place = here(call.store)
     store, made = open_place(place)
     if made and not call.json:
@@ -36,3 +40,10 @@ def project_of(call: Call) -> str:
 def chosen_project(call: Call) -> str | None:
     """Name the project that was asked for; None means that nobody narrowed it down."""
     return call.project or project_here()
+
+
+class _Notes(logging.Handler):
+    """What the store has to say beside its answers goes to standard error, as all that is said about the work."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from artstore.errors import Conflict, NotFound
-from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.listing import describe_collection
 from artstore.lifecycle.put import checked_text
 from artstore.lifecycle.reports import CollectionInfo
-from artstore.lifecycle.resolve import find_collection, find_project
+from artstore.lifecycle.resolve import find_collection
 from artstore.model.names import collection_name, tag_name, type_name
 from artstore.model.records import DeleteCollection, Describe, Op, Rename, Retype, SetTag
 from artstore.model.state import Collection
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
 
 _Plan = Callable[[ProjectView, Collection], list[Op]]
@@ -106,10 +106,11 @@ def _edit(root: Root, project: str, name: str, verb: str, make: _Plan) -> Collec
             raise NotFound(message, code="collection-not-found")
         return make(view, collection)
 
+    def after(_project: Project, view: ProjectView) -> CollectionInfo:
+        # Found by its id: it may have another name by now.
+        collection = view.collection(found.id)
+        assert collection is not None
+        return describe_collection(project, view, collection)
+
     with root.session(verb) as session:
-        commit(root, session, project, plan)
-    # Found by its id: it may have another name by now.
-    _, view = find_project(root, project)
-    after = view.collection(found.id)
-    assert after is not None
-    return describe_collection(project, view, after)
+        return commit_and_answer(root, session, project, plan, answer=after)

@@ -75,7 +75,7 @@ def check_not_diverged(root: Root, target: Path) -> None:
     copy = Root(target)
     try:
         copy.check_catalog()
-        catch_up(copy, thorough=True)
+        catch_up(copy, thorough=True, wait=True)
         queries = Queries(root.catalog)
         for project in copy.catalog.projects():
             if project.seq and queries.transaction_digest(project.name, project.log, project.seq) != project.head:

@@ -80,7 +80,7 @@ def collect(
         leftovers = len(os.listdir(root.path / "tmp"))
         sessions = live_sessions(root.path, but=session)
         leftovers -= len(os.listdir(root.path / "tmp"))
-        catch_up(root, thorough=True)
+        catch_up(root, thorough=True, wait=True)
         for damage in root.damaged.values():
             # What its log would have kept must not be freed.
             raise damage
@@ -92,7 +92,7 @@ def collect(
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
         # Who was killed meanwhile may have committed, and not noted it in the catalog.
-        catch_up(root, thorough=True)
+        catch_up(root, thorough=True, wait=True)
         for damage in root.damaged.values():
             raise damage
         marking.acquit()

@@ -1,16 +1,17 @@
 """Commit: ops become part of the log.
 
 The link of the journal file is the commit: before it back, after it always forward. So after the link nothing is
-reported as failed; if the catalog could not follow, the answer says that it is behind, and whoever reads next brings it
-up to date.
+reported as failed: the answer was read before it, from the state that the ops lead to. If the catalog cannot follow,
+a warning of the logger `artstore` says that it is behind, and whoever reads next brings it up to date.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -19,20 +20,15 @@ from artstore.lifecycle.compact import compact_if_due
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
 from artstore.model.records import FORMAT, Op, Transaction, decode_op, encode_op, encode_transaction
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.oplog import Attachments, Prepared
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 
+T = TypeVar("T")
 
-class Committed(NamedTuple):
-    """What became of a commit."""
-
-    seq: int | None
-    """Its place in the log; None if there was nothing to commit."""
-    behind: str | None
-    """Why the catalog could not follow, if it could not."""
+_logger: Final = logging.getLogger("artstore")
 
 
 def commit(
@@ -41,23 +37,36 @@ def commit(
     project: str,
     plan: Callable[[ProjectView], Sequence[Op]],
     attachments: Attachments | None = None,
-) -> Committed:
+) -> None:
     """Commit the ops that `plan` answers, all or none.
 
     `plan` is asked under the write lock, with the state that the ops will meet, and may raise to stop; nothing is
     written then. What it answers must apply.
     """
+    commit_and_answer(root, session, project, plan, answer=lambda _project, _view: None, attachments=attachments)
+
+
+def commit_and_answer(
+    root: Root,
+    session: Session,
+    project: str,
+    plan: Callable[[ProjectView], Sequence[Op]],
+    *,
+    answer: Callable[[Project, ProjectView], T],
+    attachments: Attachments | None = None,
+) -> T:
+    """As `commit`; answers what `answer` finds in the state that the ops lead to, which is asked before the link."""
     root.catalog.check_writable()
     prepared = Prepared(session.scratch() / f"log-{random_hex(4)}", attachments or Attachments())
     try:
-        committed = _commit(root, project, plan, prepared)
+        seq, found = _commit(root, project, plan, answer, prepared)
     finally:
         prepared.close()
-    if committed.seq is not None:
+    if seq is not None:
         with contextlib.suppress(ArtstoreError, OSError):
             # Committed is committed: what goes wrong here is tried again by the next compaction.
-            compact_if_due(root, session, project, committed.seq)
-    return committed
+            compact_if_due(root, session, project, seq)
+    return found
 
 
 def now_us() -> int:
@@ -70,8 +79,15 @@ def nonce() -> str:
     return random_hex(8)
 
 
-def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], prepared: Prepared) -> Committed:
-    linked: int | None = None
+def _commit(
+    root: Root,
+    name: str,
+    plan: Callable[[ProjectView], Sequence[Op]],
+    answer: Callable[[Project, ProjectView], T],
+    prepared: Prepared,
+) -> tuple[int | None, T]:
+    """Answers also the place in the log; None if there was nothing to commit."""
+    linked: tuple[int, T] | None = None
     try:
         with root.catalog.write():
             project = root.catalog.project(name)
@@ -81,9 +97,10 @@ def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], 
             if project is None:
                 _refuse_twin(root, name)
                 project = root.catalog.add_project(name, random_hex(16))
-            ops = [_checked(op) for op in plan(ProjectView(root.catalog, project.id))]
+            view = ProjectView(root.catalog, project.id)
+            ops = [_checked(op) for op in plan(view)]
             if not ops:
-                return Committed(seq=None, behind=None)
+                return None, answer(project, view)
             transaction = Transaction(
                 format=FORMAT,
                 project=name,
@@ -93,17 +110,25 @@ def _commit(root: Root, name: str, plan: Callable[[ProjectView], Sequence[Op]], 
                 ops=[msgspec.Raw(op) for op in ops],
             )
             data = encode_transaction(transaction)
-            prepared.seal([data])
-            if not root.log.publish(name, transaction.seq, transaction.seq, prepared):
-                message = f"transaction {transaction.seq} of project {name!r} is in the log already: repeat"
-                raise Conflict(message, code="log-moved")
-            linked = transaction.seq
+            # Before the link, so that all that can fail afterwards is the catalog's own COMMIT.
             root.catalog.append(project, transaction.seq, str(Digest.of(data)), ops)
-    except ArtstoreError as error:
+            found = answer(project, view)
+            prepared.seal([data])
+            _link(root, name, transaction.seq, prepared)
+            linked = transaction.seq, found
+    except Exception as error:
         if linked is None:
             raise
-        return Committed(seq=linked, behind=error.message)
-    return Committed(seq=linked, behind=None)
+        root.acknowledged.add(name)
+        _logger.warning("committed, and the catalog is behind until it is next read: %s", error)
+    assert linked is not None
+    return linked
+
+
+def _link(root: Root, name: str, seq: int, prepared: Prepared) -> None:
+    if not root.log.publish(name, seq, seq, prepared):
+        message = f"transaction {seq} of project {name!r} is in the log already: repeat"
+        raise Conflict(message, code="log-moved")
 
 
 def _checked(op: Op) -> bytes:

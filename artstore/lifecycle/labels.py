@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from artstore.errors import Conflict, Invalid, NotFound
-from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
 from artstore.lifecycle.reports import VersionInfo
-from artstore.lifecycle.resolve import resolve
+from artstore.lifecycle.resolve import describe_by_id, resolve
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
 from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
 
 _Plan = Callable[[ProjectView, Version], list[Op]]
@@ -151,13 +151,13 @@ def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionIn
             raise NotFound(message, code="version-deleted")
         return make(view, version)
 
+    def after(project: Project, view: ProjectView) -> VersionInfo:
+        return describe_by_id(project, view, resolved.version.id)
+
     with root.session(verb) as session:
         # Inside: a row number of before could mean something else after a `rebuild`.
         resolved = resolve(root, reference)
-        commit(root, session, resolved.project.name, plan)
-        after = resolved.view.version(resolved.version.id)
-        assert after is not None
-        return resolved._replace(version=after).info()
+        return commit_and_answer(root, session, resolved.project.name, plan, answer=after)
 
 
 def _alias(version: Version, name: str, before: str | None, after: str | None) -> MoveAlias:

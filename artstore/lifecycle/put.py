@@ -11,11 +11,11 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 
 from artstore.errors import Invalid
-from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import PutReport, VersionInfo
-from artstore.lifecycle.resolve import describe, find_version
+from artstore.lifecycle.resolve import describe, describe_by_id
 from artstore.model.digest import Digest
 from artstore.model.manifest import (
     Encoding,
@@ -30,7 +30,7 @@ from artstore.model.names import LATEST, alias_name, collection_name, project_na
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, Version
 from artstore.storage.blobs import Ids
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.oplog import Attachments, Sums
 from artstore.storage.root import Root
 
@@ -287,11 +287,11 @@ def _insert_manifest(
 
 def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry], attachments: Attachments) -> Outcome:
     made = True
-    planned: VersionInfo | None = None
+    target = ""
     warnings: list[str] = []
 
     def plan(view: ProjectView) -> list[Op]:
-        nonlocal made, planned
+        nonlocal made, target
         at_us = now_us()
         ops: list[Op] = []
         collection = view.collection_named(label.name)
@@ -326,26 +326,22 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
             draft.root.manifests.keep(digest)
             ops.append(Commit(at_us=at_us, nonce=nonce(), record=record))
             target = str(record.id)
-            number = collection.next_number
         else:
             made = False
             ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record))
             target = there.id
             warnings.extend(_differences(there, label))
-            number = there.number
-        planned = _planned(label, collection, record, target, number)
         ops.extend(_aliases(view, collection, target, label.aliases, at_us))
         if label.ttl_s is not None:
             ops.append(SetTtl(at_us=at_us, nonce=nonce(), version=target, ttl_s=label.ttl_s))
         ops.extend(_tag(target, tag, at_us) for tag in label.tags)
         return ops
 
-    committed = commit(draft.root, draft.session, label.project, plan, attachments)
-    assert planned is not None
-    if committed.behind is not None:
-        warnings.append(f"committed, and the catalog is behind until it is next read: {committed.behind}")
-        return Outcome(planned, made, warnings)
-    return Outcome(find_version(draft.root, label.project, planned.id) or planned, made, warnings)
+    def after(project: Project, view: ProjectView) -> VersionInfo:
+        return describe_by_id(project, view, target)
+
+    version = commit_and_answer(draft.root, draft.session, label.project, plan, answer=after, attachments=attachments)
+    return Outcome(version, made, warnings)
 
 
 def _aliases(view: ProjectView, collection: Collection, target: str, aliases: Sequence[str], at_us: int) -> list[Op]:
@@ -391,23 +387,3 @@ def _differences(there: Version, label: Label) -> list[str]:
             f"{name} has this content already, with another description: `artstore describe {name}` sets it"
         )
     return warnings
-
-
-def _planned(label: Label, collection: Collection, record: VersionRecord, id_: str, number: int) -> VersionInfo:
-    return VersionInfo(
-        project=label.project,
-        collection=collection.name,
-        type=collection.type,
-        number=number,
-        id=id_,
-        digest=record.manifest,
-        created_at=record.created_us / 1e6,
-        description=record.description,
-        metadata=record.metadata,
-        aliases=[*label.aliases, LATEST],
-        tags=sorted(label.tags),
-        files=record.entries,
-        bytes=record.bytes,
-        run=record.run,
-        ttl_s=label.ttl_s,
-    )

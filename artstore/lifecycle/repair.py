@@ -58,7 +58,7 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
             broken += left
         # What was wrong may be mended; what still is, is found again.
         root.damaged.clear()
-        catch_up(root, thorough=True)
+        catch_up(root, thorough=True, wait=True)
         broken += [
             f"ops/{name}" for name in root.damaged if not any(left.startswith(f"ops/{name}/") for left in broken)
         ]

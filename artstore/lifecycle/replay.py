@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 
-from artstore.errors import Corrupt, Refused
+from artstore.errors import Conflict, Corrupt, Refused
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, decode_difference, decode_full
 from artstore.model.records import decode_transaction
 from artstore.storage import packs, whole
 from artstore.storage.catalog import Project
+from artstore.storage.database import PATIENCE_S
 from artstore.storage.files import storage_errors
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 
 
-def catch_up(root: Root, *, thorough: bool = False) -> None:
+def catch_up(root: Root, *, thorough: bool = False, wait: bool = False) -> None:
     """Fold what the log has and the catalog has not: a killed process linked it, or the catalog is an old copy.
+
+    Where somebody is writing, that is left to the next one who finds the lock free, so that a reader need not wait for
+    writers; only for what this process was told is committed it does. With `wait` it waits in any case.
 
     A store that cannot be written is brought up to date in memory. `thorough` lists the log's folders instead of asking
     for each project's next file, and so finds projects that the catalog has never heard of. Where a log is damaged,
@@ -27,26 +31,31 @@ def catch_up(root: Root, *, thorough: bool = False) -> None:
     with storage_errors("reading the log"):
         behind = _behind(root, thorough=thorough)
     try:
-        _replay_each(root, behind)
+        _replay_each(root, behind, wait=wait)
     except Refused as refusal:
         # Nowhere to write: the answer is the same, and only this process has it, so it must not write from here on.
         root.read_only = True
         root.catalog.load_into_memory(refusal)
-        _replay_each(root, behind)
+        _replay_each(root, behind, wait=wait)
 
 
-def _replay_each(root: Root, behind: list[str]) -> None:
+def _replay_each(root: Root, behind: list[str], *, wait: bool) -> None:
     for name in behind:
+        must_wait = wait or name in root.acknowledged
         try:
-            with root.catalog.write():
+            with root.catalog.write(patience_s=PATIENCE_S if must_wait else 0):
                 if replay_project(root, name) > 1:
                     # More than a killed process leaves: the catalog is an older copy, with the packs of its own time.
                     adopt_packs(root)
         except Corrupt as error:
             # Of this project alone: what is whole can be used, and `repair` can be run.
             root.damaged[name] = error
+        except Conflict:
+            if must_wait:
+                raise
         else:
             root.damaged.pop(name, None)
+            root.acknowledged.discard(name)
 
 
 def replay_project(root: Root, name: str) -> int:
@@ -184,6 +193,9 @@ def _take_manifest(root: Root, encoding: Encoding) -> None:
 
 def _behind(root: Root, *, thorough: bool) -> list[str]:
     known = {project.name: project.seq for project in root.catalog.projects()}
+    for name in [name for name in root.damaged if root.log.last(name) <= known.get(name, 0)]:
+        # What failed for this process has been done by another.
+        del root.damaged[name]
     if thorough:
         return [name for name in root.log.projects() if root.log.last(name) > known.get(name, 0)]
     return [name for name, seq in known.items() if root.log.has(name, seq + 1)]

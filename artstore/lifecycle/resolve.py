@@ -104,15 +104,22 @@ def describe(project: Project, view: ProjectView, collection: Collection, versio
     )
 
 
+def describe_by_id(project: Project, view: ProjectView, id_: str) -> VersionInfo:
+    """How the version with this id is shown, which must be there."""
+    version = view.version(id_)
+    assert version is not None
+    collection = view.collection(version.collection)
+    assert collection is not None
+    return describe(project, view, collection, version)
+
+
 def find_version(root: Root, project: str, id_: str) -> VersionInfo | None:
     """A version by its id, a deleted one too; None where it is not here."""
     found = root.catalog.project(project)
     view = None if found is None else ProjectView(root.catalog, found.id)
-    version = None if view is None else view.version(id_)
-    collection = None if view is None or version is None else view.collection(version.collection)
-    if found is None or view is None or version is None or collection is None:
+    if found is None or view is None or view.version(id_) is None:
         return None
-    return describe(found, view, collection, version)
+    return describe_by_id(found, view, id_)
 
 
 def absent_version(project: str, id_: str, name: str, digest: str) -> VersionInfo:

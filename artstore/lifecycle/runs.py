@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
-from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us
 from artstore.lifecycle.put import checked_metadata
 from artstore.lifecycle.reports import RunInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
@@ -15,7 +15,7 @@ from artstore.model.names import LONGEST, Reference, project_name
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run
 from artstore.storage import run_locks
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.root import Root
 from artstore.storage.run_locks import Dead, RunLock
@@ -54,9 +54,7 @@ def start_run(
         config=checked_metadata(config or {}),
     )
     mark_crashed(root)
-    with root.session("run") as session:
-        commit(root, session, owner, lambda _view: [op])
-    return describe_run(owner, run_row(root, owner, run))
+    return _record(root, owner, run, lambda _view: [op])
 
 
 def edit_run(
@@ -98,17 +96,14 @@ def edit_run(
         says_something = bool(values or remove) or any(each is not None for each in (name, notes, wanted))
         return [op] if says_something else []
 
-    with root.session("run") as session:
-        commit(root, session, project, plan)
-    return describe_run(project, run_row(root, project, run))
+    return _record(root, project, run, plan)
 
 
 def finish_run(root: Root, project: str, run: str, state: Literal["finished", "crashed"]) -> RunInfo:
     """End a run. Raises NotFound (run-not-found)."""
     run_row(root, project, run)
-    with root.session("run") as session:
-        commit(root, session, project, lambda _view: [FinishRun(at_us=now_us(), nonce=nonce(), run=run, state=state)])
-    return describe_run(project, run_row(root, project, run))
+    op = FinishRun(at_us=now_us(), nonce=nonce(), run=run, state=state)
+    return _record(root, project, run, lambda _view: [op])
 
 
 def hold_run(root: Root, project: str, run: str) -> RunLock:
@@ -163,9 +158,11 @@ def use(root: Root, project: str, run: str, reference: Reference) -> VersionInfo
         )
         return [op]
 
+    # Before: after the link nothing may fail.
+    info = target.info()
     with root.session("use") as session:
         commit(root, session, project, plan)
-    return target.info()
+    return info
 
 
 def run_info(root: Root, project: str, run: str) -> RunInfo:
@@ -185,6 +182,16 @@ def all_runs(root: Root, project: str | None, group: str | None) -> list[RunInfo
         if group in {None, run.group}
     ]
     return sorted(found, key=lambda run: run.started_at, reverse=True)
+
+
+def _record(root: Root, project: str, run: str, plan: Callable[[ProjectView], list[Op]]) -> RunInfo:
+    def after(_project: Project, view: ProjectView) -> RunInfo:
+        row = view.run(run)
+        assert row is not None
+        return describe_run(project, row)
+
+    with root.session("run") as session:
+        return commit_and_answer(root, session, project, plan, answer=after)
 
 
 def describe_run(project: str, run: Run) -> RunInfo:

@@ -50,7 +50,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         # A log that is not whole has to be mended before anything can be compared with it.
         damaged_logs = {name: found for name in root.log.projects() if (found := _check_log(root, name))}
         problems += [problem for found in damaged_logs.values() for problem in found]
-        catch_up(root, thorough=True)
+        catch_up(root, thorough=True, wait=True)
         for project in root.catalog.projects():
             if project.name not in damaged_logs:
                 problems += _check_state(root, project)

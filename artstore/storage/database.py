@@ -39,6 +39,8 @@ sqlite3: Any = _driver()
 BUSY_TIMEOUT_S: Final = 30.0
 PATIENCE_S: Final = 120.0
 """How long a write waits for others before it gives up."""
+RETRY_S: Final = 1.0
+"""How long a file that could not be written is not tried again."""
 CACHE_KIB: Final = 64_000
 STREAMED: Final = 5_000
 """Rows that a query which may have a million answers at a time."""
@@ -125,6 +127,7 @@ class Connections:
         self._all: list[tuple[int, threading.Thread, Any]] = []
         self._memory: Any = None
         self._refusal: ArtstoreError | None = None
+        self._refused_at = 0.0
 
     @property
     def connection(self) -> Any:
@@ -216,8 +219,11 @@ class Connections:
             connection.close()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Any]:
-        """One short write transaction. Nested ones are part of the outer one."""
+    def write(self, *, patience_s: float = PATIENCE_S) -> Iterator[Any]:
+        """One short write transaction. Nested ones are part of the outer one.
+
+        Raises Conflict (store-locked) where others are at it for longer than the patience; 0 does not wait at all.
+        """
         if self._memory is None:
             self.check_writable()
         connection = self.connection
@@ -225,7 +231,7 @@ class Connections:
             yield connection
             return
         with sqlite_errors(self.path):
-            self._begin_immediate(connection)
+            self._begin_immediate(connection, patience_s)
         try:
             with sqlite_errors(self.path):
                 yield connection
@@ -282,7 +288,7 @@ class Connections:
 
     def load_into_memory(self, refusal: ArtstoreError) -> None:
         """Go on with a copy in memory, which may be written although the file may not, for the reason given."""
-        self._refusal = refusal
+        self._refusal, self._refused_at = refusal, time.monotonic()
         memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         with sqlite_errors(self.path):
             self.connection.backup(memory)
@@ -304,8 +310,14 @@ class Connections:
                     self._all.remove(kept)
 
     def reconsider(self) -> bool:
-        """Where the disk was full and is no longer, go on with the file itself; answers whether that is so."""
-        if not isinstance(self._refusal, StorageFull) or is_tight(self.path.parent):
+        """Where the file could not be written for a while, go on with the file itself; answers whether that is so.
+
+        A disk that was full for a moment may be described by any error: what SQLite said, and what was free when it was
+        asked why. So every refusal is tried again, after a while or when the disk is not full any more.
+        """
+        if self.read_only or self._refusal is None or is_tight(self.path.parent):
+            return False
+        if not isinstance(self._refusal, StorageFull) and time.monotonic() < self._refused_at + RETRY_S:
             return False
         self._refusal = self._memory = None
         self._local = threading.local()
@@ -319,7 +331,7 @@ class Connections:
                 with contextlib.suppress(StorageFull):
                     return self._connect()
             # What is stored can be read all the same.
-            self._refusal = full
+            self._refusal, self._refused_at = full, time.monotonic()
             return self._connect()
 
     def _connect(self) -> Any:
@@ -371,8 +383,15 @@ class Connections:
             _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}"))
         connection.execute(f"PRAGMA synchronous={synchronous}")
 
-    def _begin_immediate(self, connection: Any) -> None:
-        _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+    def _begin_immediate(self, connection: Any, patience_s: float) -> None:
+        if patience_s:
+            _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), patience_s)
+            return
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
 
 
 @contextlib.contextmanager
@@ -390,7 +409,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 def _typed(error: Any, path: Path) -> ArtstoreError | None:
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
-        message = f"{str(path)!r} was locked by others for over {PATIENCE_S:.0f} s ({name}): repeat later"
+        message = f"{str(path)!r} is locked by others, who are at work for long ({name}): repeat later"
         return Conflict(message, code="store-locked")
     # SQLite calls it by other names where it lacks the space, or the inode, for its shared memory.
     if name.startswith("SQLITE_FULL") or (name.startswith(_NOWHERE_TO_WRITE) and is_tight(path.parent)):
@@ -406,9 +425,9 @@ def _typed(error: Any, path: Path) -> ArtstoreError | None:
     return Corrupt(message, code="catalog-damaged")
 
 
-def _patiently(begin: Any) -> None:
+def _patiently(begin: Any, patience_s: float = PATIENCE_S) -> None:
     # SQLite's own timeout gives no fairness: with many writers one can starve past it, so it is asked again.
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + patience_s
     while True:
         try:
             begin()

@@ -86,6 +86,8 @@ class Root:
         self.log = OpLog(path)
         self.damaged: dict[str, ArtstoreError] = {}
         """What keeps the catalog from following the log of a project."""
+        self.acknowledged: set[str] = set()
+        """Projects of which this process was told that something is committed, when the catalog could not follow."""
 
     @classmethod
     def create(cls, path: Path, *, single_host: bool = False) -> Root:

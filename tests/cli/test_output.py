@@ -37,6 +37,7 @@ from artstore.lifecycle.reports import (
     StatusReport,
     VersionInfo,
 )
+from tests.stumbling import let_stumble
 
 Run = Callable[..., CompletedProcess[str]]
 CLI = [sys.executable, "-m", "artstore.cli"]
@@ -326,6 +327,23 @@ def test_with_json_an_error_is_json(artstore: Run) -> None:
         assert (ended.returncode, ended.stdout) == (3, "")
         assert {"code", "class", "message"} == set(error)
         assert error["class"] == "NotFound"
+
+
+@pytest.mark.parametrize("words", [("alias", "cats:v0", "best"), ("--json", "delete", "cats:v0")])
+def test_a_catalog_that_stayed_behind_is_said_on_standard_error(
+    store: Path, artstore: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """The verb did what it should: its exit code is 0, and its data are those of the new state."""
+    stumbling = let_stumble(store, monkeypatch)
+    stumbling.begin()
+    done = artstore(*words)
+    stumbling.end()
+
+    assert stumbling.failed
+    assert done.returncode == 0
+    assert "cats:v0" in done.stdout
+    assert done.stderr.startswith("artstore: committed, and the catalog is behind until it is next read: no space")
+    assert 1 == done.stderr.count("\n")
 
 
 def test_wrong_usage_is_exit_code_2(artstore: Run) -> None:
