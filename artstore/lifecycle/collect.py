@@ -41,7 +41,7 @@ from artstore.storage.gather import PACK_SIZE
 from artstore.storage.marking import Marking, PackUse
 from artstore.storage.packs import PackWriter
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_epoch, live_sessions
+from artstore.storage.sessions import Exclusive, Session, current_epoch, live_sessions
 
 LONGEST_S: Final = 1e11
 GRACE_S: Final = 86_400.0
@@ -117,6 +117,9 @@ def collect(
             with contextlib.suppress(Conflict):
                 # A commit that is one of every so many is at it.
                 compacted += compact(root, session, project, least=2)
+        if bin_.has_taken:
+            # A copy of the catalog that was made meanwhile knows of less than is gone now.
+            root.begin_epoch()
         reserve.fill(root.path)
         return _report(
             root,
@@ -132,11 +135,10 @@ def collect(
 
 def _condemn(root: Root, marking: Marking, session: Session) -> int:
     """Condemn what nothing needs, begin an epoch, and answer up to which epoch all sessions have ended."""
-    locks = root.path / "locks"
-    epoch = current_epoch(locks)
+    epoch = current_epoch(root.path / "locks")
     _flatten(root, marking, epoch)
     marking.condemn(epoch)
-    begin_epoch(locks, epoch + 1)
+    root.begin_epoch()
     alive = [began for began, _about in live_sessions(root.path, but=session)]
     return min([epoch, *(began - 1 for began in alive)])
 
@@ -173,6 +175,7 @@ class _Bin:
         self._run = self._trash / f"{time.time_ns() // 1_000_000_000:012d}-{session.id}"
         self._grace_s = grace_s
         self._tally = tally
+        self.has_taken = False
 
     def take(self, path: Path, name: str) -> None:
         """Free a file, which is found in the trash under this name while it is there."""
@@ -181,6 +184,7 @@ class _Bin:
                 status = os.lstat(path)
             except FileNotFoundError:
                 return
+            self.has_taken = True
             size = size_on_disk(status)
             # A folder in a file's place goes by way of the trash, which is emptied of whatever is in it.
             if self._grace_s == 0 and not stat.S_ISDIR(status.st_mode):

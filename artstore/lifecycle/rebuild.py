@@ -15,7 +15,7 @@ from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.files import storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive, alone
+from artstore.storage.sessions import Exclusive, alone, current_epoch
 
 
 def rebuild(root: Root) -> RebuildReport:
@@ -52,6 +52,7 @@ def rebuild(root: Root) -> RebuildReport:
             damaged = index_new_packs(root)
             for name in root.log.projects():
                 lost += _replay_intact(root, name)
+            root.catalog.set_epoch(current_epoch(root.path / "locks"))
         marking = Marking(root.catalog)
         lost += [*damaged, *map(str, sorted(marking.live_manifests() - marking.manifests_here()))]
         lost += [str(digest) for digest, _size in marking.missing()]

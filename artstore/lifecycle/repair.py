@@ -79,6 +79,9 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
             intake.settle()
         # Not before: what they hold beside the damage may be what was looked for.
         mended += [*gone, *_mend_packs(root, session)]
+        if mended:
+            # A copy of the catalog from before would look for bytes where they are no longer.
+            root.begin_epoch()
         return RepairReport(mended=mended, still_damaged=[*broken, *(str(digest) for digest, _ in marking.missing())])
 
 

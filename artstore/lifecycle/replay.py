@@ -9,13 +9,15 @@ from artstore.errors import Conflict, Corrupt, Refused
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, decode_difference, decode_full
 from artstore.model.records import decode_transaction
-from artstore.storage import packs, whole
+from artstore.storage import packs, stat_cache, whole
+from artstore.storage.blobs import WHOLE
 from artstore.storage.catalog import Project
 from artstore.storage.database import PATIENCE_S
 from artstore.storage.files import storage_errors
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
+from artstore.storage.sessions import begin_epoch, current_epoch
 
 
 def catch_up(root: Root, *, thorough: bool = False, wait: bool = False) -> None:
@@ -32,11 +34,48 @@ def catch_up(root: Root, *, thorough: bool = False, wait: bool = False) -> None:
         behind = _behind(root, thorough=thorough)
     try:
         _replay_each(root, behind, wait=wait)
+        _follow_frees(root)
     except Refused as refusal:
         # Nowhere to write: the answer is the same, and only this process has it, so it must not write from here on.
         root.read_only = True
         root.catalog.load_into_memory(refusal)
         _replay_each(root, behind, wait=wait)
+        _follow_frees(root)
+
+
+def _follow_frees(root: Root) -> None:
+    """Where the catalog is a copy from before the last `gc`, forget what it takes for stored and is not.
+
+    No log tells of what `gc` does, so the catalog and the folder of the sessions both say how often it was at work.
+    """
+    locks = root.path / "locks"
+    # In this order: what begins now is in the catalog first.
+    epoch = current_epoch(locks)
+    noted = root.catalog.epoch()
+    if noted > epoch and not root.read_only:
+        # A `gc` was killed in between, or the folder is another one.
+        begin_epoch(locks, noted)
+    if noted >= epoch:
+        return
+    with root.catalog.write():
+        if root.catalog.epoch() >= epoch:
+            # Another process did.
+            return
+        if not root.read_only:
+            stat_cache.forget(root.path)
+        _forget_gone(root)
+        adopt_packs(root)
+        root.catalog.set_epoch(epoch)
+
+
+def _forget_gone(root: Root) -> None:
+    marking = Marking(root.catalog)
+    for use in marking.packs():
+        if not (root.path / "packs" / use.name).exists():
+            marking.forget_pack(use.id)
+    for digest in map(Digest, marking.whole_digests()):
+        if not whole.path_of(root.path, digest).exists():
+            marking.forget_place(digest, WHOLE)
 
 
 def _replay_each(root: Root, behind: list[str], *, wait: bool) -> None:

@@ -119,6 +119,16 @@ class Catalog(Connections):
         assert row is not None
         return int(row[0]), int(row[1]), int(row[2])
 
+    def epoch(self) -> int:
+        """The last epoch that `gc` began with this catalog; 0 if there was none."""
+        row = self.one("SELECT value FROM meta WHERE key = 'epoch'")
+        return 0 if row is None else int(row[0])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Note that an epoch begins."""
+        with self.write():
+            self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('epoch', ?)", (epoch,))
+
     def projects(self) -> list[Project]:
         """Every project, by name."""
         return [Project(*row) for row in self.rows("SELECT id, name, log, seq, head, ops FROM project ORDER BY name")]

@@ -42,7 +42,7 @@ from artstore.storage.database import file_system, is_network
 from artstore.storage.files import make_directory, random_hex, storage_errors, sync_directory, write_file
 from artstore.storage.manifests import Manifests
 from artstore.storage.oplog import OpLog
-from artstore.storage.sessions import Exclusive, Session
+from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_epoch
 
 T = TypeVar("T")
 
@@ -162,6 +162,18 @@ class Root:
         if not self.read_only:
             schema.check_writable(version)
             self.catalog.create()
+
+    def begin_epoch(self) -> int:
+        """Begin a new epoch, before something is freed; answers the one that ends.
+
+        The catalog says it first, and the folder of the sessions too: a catalog that says less than the folder is an
+        older copy, which takes what was freed since for stored.
+        """
+        locks = self.path / "locks"
+        epoch = max(current_epoch(locks), self.catalog.epoch())
+        self.catalog.set_epoch(epoch + 1)
+        begin_epoch(locks, epoch + 1)
+        return epoch
 
     def session(self, verb: str) -> Session:
         """Begin a piece of work; what it relies on stays until it ends."""

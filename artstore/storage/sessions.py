@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from artstore.errors import Conflict
-from artstore.storage.files import random_hex, storage_errors
+from artstore.storage.files import random_hex, storage_errors, sync_directory
 
 if sys.platform == "win32":
     import msvcrt
@@ -204,6 +204,8 @@ def begin_epoch(locks: Path, epoch: int) -> None:
         if name.startswith(_EPOCH_PREFIX) and int(name[len(_EPOCH_PREFIX) :]) < epoch:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(locks / name)
+    with storage_errors("beginning an epoch"):
+        sync_directory(locks)
 
 
 def live_sessions(root: Path, *, but: Session | None = None) -> list[tuple[int, dict[str, Any]]]:

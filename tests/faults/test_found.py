@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from artstore.errors import Conflict, Corrupt
-from artstore.lifecycle import collect, examine
 from artstore.lifecycle import commit as commit_module
+from artstore.lifecycle import examine
 from artstore.lifecycle import put as put_module
+from artstore.storage import root as root_module
 from artstore.storage import sessions
 from artstore.storage.catalog import Catalog, Project
 from artstore.storage.database import Connections
@@ -131,13 +132,16 @@ def test_gc_takes_nothing_from_a_commit_whose_process_is_killed_meanwhile(
     pid = fork(work)
     os.read(ready[0], 1)
     begin_epoch = sessions.begin_epoch
+    begun: list[int] = []
 
-    def begin_and_kill(*arguments: Any) -> None:
-        begin_epoch(*arguments)
-        os.write(go[1], b"!")
-        os.waitpid(pid, 0)
+    def begin_and_kill(locks: Path, epoch: int) -> None:
+        begin_epoch(locks, epoch)
+        if not begun:
+            os.write(go[1], b"!")
+            os.waitpid(pid, 0)
+        begun.append(epoch)
 
-    monkeypatch.setattr(collect, "begin_epoch", begin_and_kill)
+    monkeypatch.setattr(root_module, "begin_epoch", begin_and_kill)
 
     with Store.open(path) as store:
         store.gc(grace_s=0)

@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from artstore.errors import Corrupt, UpgradeNeeded
 from artstore.storage import schema
 from artstore.storage.catalog import FILE_NAME, Catalog
+from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from tests.conftest import Children
 
@@ -198,3 +199,19 @@ def test_nothing_of_the_log_is_in_a_column_that_the_fold_does_not_fill() -> None
         *("manifest", "path", "reference", "entry"),
         *("blob", "pack", "stored"),
     }
+
+
+def test_what_is_asked_of_one_pack_does_not_walk_through_all(root: Root) -> None:
+    """`gc` forgets packs by the hundred, each under the write lock: a walk through every blob each is minutes."""
+    asked: list[str] = []
+    connection = root.catalog.connection
+    connection.set_trace_callback(asked.append)
+    marking = Marking(root.catalog)
+    marking.pack_members(1)
+    marking.forget_pack(1)
+    marking.whole_digests()
+    connection.set_trace_callback(None)
+    plans = [row[3] for sql in asked if "stored" in sql for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+    assert len(plans) > 2
+    assert not [plan for plan in plans if plan.startswith("SCAN")]
