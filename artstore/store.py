@@ -50,7 +50,7 @@ from artstore.lifecycle.reports import (
     VerifyReport,
     VersionInfo,
 )
-from artstore.lifecycle.resolve import Resolved, resolve
+from artstore.lifecycle.resolve import Resolved, find_collection, resolve
 from artstore.lifecycle.status import status
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
