@@ -9,6 +9,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     store        the hall: one object that joins storage and the verbs
     references/  bytes that stay elsewhere: one module a family of schemes
     discovery    which store and which project are meant, for every door alike
+    api/         a door: the names and verbs that users of W&B Artifacts know
     cli/         a door: one command is parse, one verb, render
 
 `import artstore` loads this file alone; each name below brings its module along when it is first used.
@@ -20,6 +21,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import artstore.errors as errors  # noqa: PLR0402 - the root is not imported from
+    from artstore.api.artifact import Artifact
+    from artstore.api.config import Config
+    from artstore.api.labels import ArtifactTTL
+    from artstore.api.public import Api
+    from artstore.api.run import Run
+    from artstore.api.script import finish, init, log, log_artifact, login, use_artifact
     from artstore.errors import (
         AliasedArtifact,
         ArtifactFinalizedError,
@@ -50,13 +58,19 @@ if TYPE_CHECKING:
     )
     from artstore.store import Store
 
+    run: Run | None
+    config: Config
+
 __version__ = "0.1.0"
 
 __all__ = [
     "AliasedArtifact",
+    "Api",
+    "Artifact",
     "ArtifactFinalizedError",
     "ArtifactNotLoggedError",
     "ArtifactStatusError",
+    "ArtifactTTL",
     "ArtstoreError",
     "BadTable",
     "CommError",
@@ -73,6 +87,7 @@ __all__ = [
     "ReferenceChanged",
     "ReferenceMissing",
     "Refused",
+    "Run",
     "StorageFull",
     "Store",
     "Unreachable",
@@ -81,7 +96,35 @@ __all__ = [
     "WaitTimeoutError",
     "WrongType",
     "__version__",
+    "config",
+    "errors",
+    "finish",
+    "init",
+    "log",
+    "log_artifact",
+    "login",
+    "run",
+    "use_artifact",
 ]
+
+
+_HOMES = {
+    "Api": "artstore.api.public",
+    "Artifact": "artstore.api.artifact",
+    "ArtifactTTL": "artstore.api.labels",
+    "Run": "artstore.api.run",
+    "Store": "artstore.store",
+    "finish": "artstore.api.script",
+    "init": "artstore.api.script",
+    "log": "artstore.api.script",
+    "log_artifact": "artstore.api.script",
+    "login": "artstore.api.script",
+    "use_artifact": "artstore.api.script",
+}
+"""Where the names live that are not errors."""
+_MODULES = {"errors": "artstore.errors"}
+_ACTIVE = {"run": "active_run", "config": "active_config"}
+"""Names that mean something else at other times, and the functions of `artstore.api.script` that know what."""
 
 
 def __getattr__(name: str) -> object:
@@ -89,8 +132,13 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=None)
-    home = "artstore.store" if name == "Store" else "artstore.errors"
-    value: object = getattr(import_module(home), name)
+    if name in _ACTIVE:
+        return getattr(import_module("artstore.api.script"), _ACTIVE[name])()
+    value: object
+    if name in _MODULES:
+        value = import_module(_MODULES[name])
+    else:
+        value = getattr(import_module(_HOMES.get(name, "artstore.errors")), name)
     globals()[name] = value  # The next use finds it without coming here.
     return value
 

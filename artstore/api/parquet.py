@@ -38,7 +38,7 @@ def write(target: Path, names: Sequence[str], columns: Sequence[Sequence[Any]]) 
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         library("pyarrow.parquet").write_table(pyarrow.Table.from_arrays(arrays, names=list(names)), temporary)
-        os.replace(temporary, target)  # noqa: PTH105 - reads as what it is
+        os.replace(temporary, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

@@ -84,15 +84,15 @@ class Table(Value):
     data: list[list[Any]]
     columns: list[Any]
 
-    def __init__(  # noqa: PLR0917 - as W&B's users write it
+    def __init__(
         self,
         columns: list[ColumnName] | None = None,
         data: Any = None,
         rows: Any = None,
         dataframe: Any = None,
         dtype: Any = None,
-        optional: bool | list[bool] = True,  # noqa: FBT001, FBT002
-        allow_mixed_types: bool = False,  # noqa: FBT001, FBT002
+        optional: bool | list[bool] = True,
+        allow_mixed_types: bool = False,
         log_mode: LogMode | None = "IMMUTABLE",
     ) -> None:
         if log_mode not in _LOG_MODES:
@@ -149,7 +149,7 @@ class Table(Value):
 
     # Columns.
 
-    def add_column(self, name: str, data: Any, optional: bool = False) -> None:  # noqa: FBT001, FBT002
+    def add_column(self, name: str, data: Any, optional: bool = False) -> None:
         """Add a column: a list or an array with a cell for each row; the first column of a table makes the rows.
 
         Raises BadTable (bad-column, bad-data, column-length) and WrongType (wrong-type); the table is as before then.
@@ -195,7 +195,7 @@ class Table(Value):
         """The table as a pandas.DataFrame."""
         return library("pandas").DataFrame.from_records(self.data, columns=self.columns)
 
-    def cast(self, col_name: ColumnName, dtype: Any, optional: bool = False) -> ColumnType:  # noqa: FBT001, FBT002
+    def cast(self, col_name: ColumnName, dtype: Any, optional: bool = False) -> ColumnType:
         """Give a column another type. Raises WrongType (wrong-type) where a cell does not fit, BadTable (…-key)."""
         number = self._number(col_name)
         wanted = _maybe(type_from(dtype), optional=optional)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from artstore.lifecycle.reports import CollectionInfo, EntryInfo, VersionInfo
@@ -58,4 +59,5 @@ def entries(root: Root, resolved: Resolved) -> Iterator[EntryInfo]:
         if isinstance(entry, BlobEntry):
             yield EntryInfo(path=entry.path, size=entry.size, digest=str(entry.digest))
         else:
-            yield EntryInfo(path=entry.path, size=entry.size, uri=entry.uri, checksum=entry.checksum)
+            extra = json.loads(entry.extra)
+            yield EntryInfo(path=entry.path, size=entry.size, uri=entry.uri, checksum=entry.checksum, extra=extra)

@@ -77,6 +77,8 @@ class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None = None
     uri: str | None = None
     checksum: str | None = None
+    extra: dict[str, Any] | None = None
+    """What is needed to fetch the same state of a reference's target again: the version of an object, the raw ETag."""
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):

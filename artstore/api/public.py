@@ -1,0 +1,154 @@
+"""Public: `Api`, which looks at the store from outside of any run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from artstore.api import active
+from artstore.api.artifact import Artifact
+from artstore.api.facts import owner
+from artstore.api.paginator import Paginator
+from artstore.api.past import PastRun
+from artstore.api.stores import Hall, project_or_default, users_errors
+from artstore.errors import Invalid, MissingArtifact, NotFound
+
+if TYPE_CHECKING:
+    from artstore.lifecycle.reports import RunInfo, VersionInfo
+
+ORDERS: Final = ("version_index", "+version_index", "-version_index")
+_PARTS: Final = 3
+
+
+class Api:
+    """Every artifact, collection and run of the store that is meant here; no run is needed, and none is made.
+
+    `overrides` may name a project for what says none: `{"project": "demo"}`.
+    """
+
+    def __init__(
+        self, overrides: dict[str, Any] | None = None, timeout: float | None = None, api_key: str | None = None
+    ) -> None:
+        """Look. There is nobody to wait for and nothing to prove: the last two are taken and not used."""
+        del timeout, api_key
+        self._project = (overrides or {}).get("project")
+
+    @property
+    def default_entity(self) -> str:
+        """Whose everything here is."""
+        return owner()
+
+    def artifact(self, name: str, type: str | None = None) -> Artifact:
+        """A version, by `[[entity/]project/]name[:alias]`.
+
+        Raises MissingArtifact, Invalid (other-type, bad-reference).
+        """
+        hall = active.hall()
+        with users_errors():
+            info = hall.settled().version(name, project=self._project_or_default())
+        if type is not None and info.type != type:
+            message = f"{name!r} is of type {info.type!r}, not {type!r}"
+            raise Invalid(message, code="other-type")
+        return Artifact.of_version(hall, info)
+
+    def artifact_exists(self, name: str, type: str | None = None) -> bool:
+        """Whether there is such a version."""
+        try:
+            self.artifact(name, type)
+        except (NotFound, Invalid) as error:
+            if isinstance(error, NotFound) or error.code == "other-type":
+                return False
+            raise
+        return True
+
+    def artifacts(
+        self,
+        type_name: str,
+        name: str,
+        order: str | None = None,
+        per_page: int = 50,
+        tags: Sequence[str] | str | None = None,
+        start: str | None = None,
+    ) -> Paginator[Artifact]:
+        """The versions of a collection, the newest first; those that have all the tags, if some are given.
+
+        Order: `version_index` for the oldest first, `-version_index` for the newest. Raises MissingArtifact when it is
+        looked at, Invalid (bad-order, other-type).
+        """
+        if order is not None and order not in ORDERS:
+            message = f"the order {order!r} is not one of {', '.join(ORDERS)}"
+            raise Invalid(message, code="bad-order")
+        wanted = {tags} if isinstance(tags, str) else set(tags or ())
+        hall = active.hall()
+        project = self._project_or_default()
+
+        def load() -> list[Artifact]:
+            with users_errors():
+                found = hall.settled().versions(name, project=project)
+            if found and found[0].type != type_name:
+                message = f"{name!r} is of type {found[0].type!r}, not {type_name!r}"
+                raise MissingArtifact(message, code="other-type")
+            found.sort(key=lambda info: info.number, reverse=order in (None, "-version_index"))
+            return [Artifact.of_version(hall, info) for info in found if wanted <= set(info.tags)]
+
+        return Paginator(load, per_page=per_page, start=start)
+
+    def artifact_versions(self, type_name: str, name: str, per_page: int = 50) -> Paginator[Artifact]:
+        """An older word for `artifacts`."""
+        return self.artifacts(type_name, name, per_page=per_page)
+
+    def run(self, path: str) -> PublicRun:
+        """A run, by `[[entity/]project/]id`. Raises MissingArtifact (run-not-found), Invalid (bad-path)."""
+        parts = path.strip("/").split("/")
+        if len(parts) > _PARTS or "" in parts:
+            message = f"{path!r} is no path of a run: write [[entity/]project/]id"
+            raise Invalid(message, code="bad-path")
+        hall = active.hall()
+        project = parts[-2] if len(parts) > 1 else self._project_or_default()
+        with users_errors():
+            return PublicRun.of(hall, hall.settled().run(parts[-1], project=project))
+
+    def runs(self, path: str | None = None, per_page: int = 50) -> Paginator[PublicRun]:
+        """The runs of `[entity/]project`, or of all projects, the newest first."""
+        hall = active.hall()
+        project = None if path is None else path.strip("/").split("/")[-1]
+        return Paginator(
+            lambda: [PublicRun.of(hall, info) for info in hall.settled().runs(project=project)], per_page=per_page
+        )
+
+    def _project_or_default(self) -> str:
+        run = active.run_of_process()
+        return self._project or (run.project if run is not None else project_or_default(None))
+
+
+class PublicRun(PastRun[Artifact]):
+    """A run of the store, as `Api` and `logged_by` show it."""
+
+    @classmethod
+    def of(cls, hall: Hall, info: RunInfo) -> PublicRun:
+        """The run that a store has told of."""
+
+        def show(version: VersionInfo) -> Artifact:
+            return Artifact.of_version(hall, version)
+
+        return cls(hall, info, show, owner=owner())
+
+    def use_artifact(self, artifact: Artifact, use_as: str | None = None) -> Artifact:
+        """Note that it used a version. Raises Invalid (not-logged) for a draft."""
+        self.use_version(_logged(artifact))
+        artifact.note_use(use_as)
+        return artifact
+
+    def log_artifact(
+        self, artifact: Artifact, aliases: Sequence[str] | str | None = None, tags: Sequence[str] | str | None = None
+    ) -> Artifact:
+        """Note that it logged a version. Raises Invalid (not-logged, other-project)."""
+        self.log_version(_logged(artifact), aliases, tags)
+        return artifact
+
+
+def _logged(artifact: Artifact) -> VersionInfo:
+    if artifact.is_draft():
+        message = f"{artifact.name!r} is a draft: only what is logged can be linked to a run that way"
+        raise Invalid(message, code="not-logged")
+    return artifact.info

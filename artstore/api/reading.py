@@ -1,0 +1,102 @@
+"""Reading: the files of a version, written to where a script wants them and looked at there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from artstore.api.settings import download_folder, on_disk, system_path
+from artstore.api.stores import users_errors
+from artstore.api.terminal import note
+from artstore.errors import Invalid, MissingFile
+
+if TYPE_CHECKING:
+    from artstore.lifecycle.reports import VersionInfo
+    from artstore.store import Store
+
+_SPECIAL: Final = re.compile(r"([\\*?\[\]!# ])")
+"""Characters that mean something in a pattern."""
+
+
+def exact(version: VersionInfo) -> str:
+    """The reference that means this version and never another: by its id."""
+    return f"{version.project}/{version.collection}@{version.id}"
+
+
+def download(
+    store: Store,
+    version: VersionInfo,
+    root: object = None,
+    *,
+    path_prefix: object = None,
+) -> str:
+    """Write the files below a folder; see Artifact.download. Answers the folder as it was given, or in full."""
+    folder = download_folder(version.name) if root is None else str(system_path(root, what="root"))
+    patterns = [] if not path_prefix else [beginning_with(str(path_prefix))]
+    with users_errors():
+        store.get(exact(version), Path(folder), patterns=patterns)
+    return folder
+
+
+def checkout(store: Store, version: VersionInfo, root: object = None) -> str:
+    """Make a folder hold the files of the version and no others."""
+    folder = download_folder(version.collection) if root is None else str(system_path(root, what="root"))
+    with users_errors():
+        store.get(exact(version), Path(folder), delete=True)
+    return folder
+
+
+def write_entry(store: Store, version: VersionInfo, path: str, root: object = None) -> str:
+    """Write one file below a folder; answers where it is."""
+    folder = download_folder(version.name) if root is None else str(system_path(root, what="root"))
+    with users_errors():
+        store.get(exact(version), Path(folder), patterns=[exactly(path)])
+    return str(Path(folder, path))
+
+
+def the_file(store: Store, version: VersionInfo, root: object = None) -> str:
+    """Write the only file of a version. Raises Invalid (several-files)."""
+    paths = [entry.path for entry in store.entries(exact(version))]
+    if len(paths) != 1:
+        message = f"{version.name} has {len(paths)} files and not one: call `.download()` to get all of them"
+        raise Invalid(message, code="several-files")
+    folder = str(Path("artifacts") / on_disk(version.name)) if root is None else root
+    return write_entry(store, version, paths[0], folder)
+
+
+def verify(store: Store, version: VersionInfo, root: object = None) -> None:
+    """Raise where a folder does not hold the files of the version, byte for byte, and no others.
+
+    Raises Invalid (not-a-member), MissingFile (file-missing), Invalid (digest-mismatch). References are not looked at.
+    """
+    folder = Path(download_folder(version.name)) if root is None else system_path(root, what="root")
+    if not folder.is_dir():
+        message = f"there is no folder {str(folder)!r}: download {version.name} first"
+        raise MissingFile(message, code="file-missing")
+    references = {entry.path for entry in store.entries(exact(version)) if entry.uri is not None}
+    found = store.diff(exact(version), folder)
+    strangers = sorted([*(entry.path for entry in found.added), *(each.after for each in found.renamed)])
+    if strangers:
+        message = f"found file {strangers[0]!r}, which is not a member of artifact {version.name}"
+        raise Invalid(message, code="not-a-member")
+    missing = sorted({*(e.path for e in found.removed), *(each.before for each in found.renamed)} - references)
+    if missing:
+        message = f"no such file: {missing[0]!r} of {version.name} is not in {str(folder)!r}"
+        raise MissingFile(message, code="file-missing")
+    changed = sorted({entry.path for entry in found.changed} - references)
+    if changed:
+        message = f"digest mismatch for file: {changed[0]!r} in {str(folder)!r} is not what {version.name} has"
+        raise Invalid(message, code="digest-mismatch")
+    if references:
+        note(f"skipped verification of {len(references)} references of {version.name}")
+
+
+def exactly(path: str) -> str:
+    """The pattern that means one path."""
+    return "/" + _SPECIAL.sub(r"\\\1", path)
+
+
+def beginning_with(prefix: str) -> str:
+    """The pattern that means all paths that begin so, in the middle of a name too."""
+    return exactly(prefix) + "*"

@@ -1,0 +1,398 @@
+"""Run: what makes versions and what it uses; begun by `init`."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from artstore.api import active
+from artstore.api.artifact import Artifact
+from artstore.api.background import Task, at_end
+from artstore.api.config import Config
+from artstore.api.facts import owner, written_time
+from artstore.api.metadata import metadata_of
+from artstore.api.naming import safe_name
+from artstore.api.reading import exact
+from artstore.api.stores import Hall, users_errors
+from artstore.api.terminal import note
+from artstore.errors import ArtstoreError, Conflict, Invalid, WrongType
+
+if TYPE_CHECKING:
+    from artstore.lifecycle.reports import RunInfo, VersionInfo
+
+UNSPECIFIED: Final = "unspecified"
+"""The type of what is logged without one."""
+_MODEL: Final = "model"
+_SCHEMES: Final = ("wandb-artifact://", "artstore://")
+
+
+class Run:
+    """A run that goes on: a context manager, which ends well or is marked as crashed.
+
+    Versions that it logs come in the order of the calls. What is done in the background is done before `finish`
+    returns, and before the interpreter ends.
+    """
+
+    def __init__(self, hall: Hall, info: RunInfo, *, folder: Path) -> None:
+        """Go on with a run that was started; use `artstore.init`."""
+        self._hall = hall
+        self._info = info
+        self._dir = folder
+        self._tasks: list[tuple[Artifact, Task[VersionInfo]]] = []
+        self._is_over = False
+        self._pid = os.getpid()
+        self._hold = hall.store.hold_run(info.id, project=info.project)
+        self._config = Config(info.config, self._keep_config)
+        active.enter(self)
+        _going_on.append(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self._end("crashed")
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path} ({self.state})>"
+
+    # What it is.
+
+    @property
+    def hall(self) -> Hall:
+        """The store that it works with."""
+        return self._hall
+
+    @property
+    def id(self) -> str:
+        """Unique in its project."""
+        return self._info.id
+
+    @property
+    def project(self) -> str:
+        """The project that it works in."""
+        return self._info.project
+
+    @property
+    def entity(self) -> str:
+        """Whose it is: everything here is of one owner."""
+        return owner()
+
+    @property
+    def path(self) -> str:
+        """`entity/project/id`."""
+        return f"{owner()}/{self.project}/{self.id}"
+
+    @property
+    def name(self) -> str:
+        """What people call it; its id if nobody does."""
+        return self._info.name
+
+    @name.setter
+    def name(self, text: str) -> None:
+        self._edit(name=text)
+
+    @property
+    def notes(self) -> str | None:
+        """What a reader should know."""
+        return self._info.notes
+
+    @notes.setter
+    def notes(self, text: str | None) -> None:
+        self._edit(notes=text or "")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What it is marked with."""
+        return tuple(self._info.tags)
+
+    @tags.setter
+    def tags(self, names: Sequence[str]) -> None:
+        self._edit(tags=list(names))
+
+    @property
+    def group(self) -> str | None:
+        """The runs that belong together."""
+        return self._info.group
+
+    @property
+    def job_type(self) -> str | None:
+        """What it does."""
+        return self._info.job_type
+
+    @property
+    def config(self) -> Config:
+        """What it was told; see Config."""
+        return self._config
+
+    @property
+    def state(self) -> str:
+        """`running`, `finished` or `crashed`."""
+        return self._info.state
+
+    @property
+    def dir(self) -> str:
+        """The folder that it was begun in, or that `init` was given."""
+        return str(self._dir)
+
+    @property
+    def start_time(self) -> float:
+        """UTC seconds."""
+        return self._info.started_at
+
+    @property
+    def created_at(self) -> str:
+        """The same as text."""
+        return written_time(self._info.started_at)
+
+    # Artifacts.
+
+    def log_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Sequence[str] | str | None = None,
+        tags: Sequence[str] | str | None = None,
+    ) -> Artifact:
+        """Make a version of an artifact, or of a file, a folder or a URI, in the background; `wait()` for it.
+
+        It is called `run-<id>-<last name>` and is of the type `unspecified` if nothing else is said. The aliases move
+        to it, `latest` as well. Content equal to that of an earlier version makes no new one: that is the version then.
+
+        Raises Invalid (bad-alias, bad-tag, type-clash, not-a-path, other-project), WrongType, Conflict (run-ended).
+        What goes wrong later is raised by `wait` and by `finish`.
+        """
+        self._check_going_on("log_artifact")
+        artifact = self._artifact(artifact_or_path, name, type or UNSPECIFIED)
+        return self._log(artifact, aliases=aliases, tags=tags)
+
+    def use_artifact(
+        self,
+        artifact_or_name: Artifact | str,
+        type: str | None = None,
+        aliases: Sequence[str] | str | None = None,
+        use_as: str | None = None,
+    ) -> Artifact:
+        """Note that this run reads a version, and answer it: `[[entity/]project/]name[:alias]`, or an artifact.
+
+        A draft is logged first, with the aliases. Raises MissingArtifact, Invalid (other-type, bad-reference).
+        """
+        self._check_going_on("use_artifact")
+        given: object = artifact_or_name
+        if isinstance(given, Artifact):
+            artifact = given
+            if artifact.is_draft():
+                artifact = (self._log(artifact, aliases=aliases) if artifact.is_new else artifact).wait()
+        elif isinstance(given, str):
+            with users_errors():
+                info = self._hall.settled().version(_reference(given), project=self.project)
+            artifact = Artifact.of_version(self._hall, info)
+        else:
+            message = f"an artifact or its name is used, not {given!r}"
+            raise WrongType(message, code="not-an-artifact")
+        if type is not None and artifact.type != type:
+            message = f"{artifact.name!r} is of type {artifact.type!r}, not {type!r}"
+            raise Invalid(message, code="other-type")
+        with users_errors():
+            self._hall.settled().use(self.id, exact(artifact.info), project=self.project)
+        artifact.note_use(use_as)
+        return artifact
+
+    def logged_artifacts(self) -> list[Artifact]:
+        """What it logged so far, in that order."""
+        return [Artifact.of_version(self._hall, i) for i in self._hall.settled().outputs(self.id, project=self.project)]
+
+    def used_artifacts(self) -> list[Artifact]:
+        """What it used so far, in that order."""
+        return [Artifact.of_version(self._hall, i) for i in self._hall.settled().inputs(self.id, project=self.project)]
+
+    def log_model(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        aliases: Sequence[str] | str | None = None,
+    ) -> Artifact:
+        """Log a file or folder as an artifact of the type `model`."""
+        return self.log_artifact(path, name=name, type=_MODEL, aliases=aliases)
+
+    def use_model(self, name: str) -> str:
+        """Use a model, write its files, and answer the file, or, where there are several, their folder.
+
+        Raises WrongType (not-a-model) where its type does not say that it is one, and as use_artifact.
+        """
+        artifact = self.use_artifact(name)
+        if _MODEL not in artifact.type.lower():
+            message = f"{artifact.name!r} is of type {artifact.type!r}, which does not say that it is a model"
+            raise WrongType(message, code="not-a-model")
+        folder = artifact.download()
+        entries = list(artifact.manifest.entries)
+        return str(Path(folder, entries[0])) if len(entries) == 1 else folder
+
+    def log_code(
+        self,
+        root: str | os.PathLike[str] = ".",
+        name: str | None = None,
+        include_fn: Callable[..., bool] | None = None,
+        exclude_fn: Callable[..., bool] | None = None,
+    ) -> Artifact | None:
+        """Log the Python files and Dockerfiles below a folder as an artifact of the type `code`.
+
+        Or those that include_fn(path) wants and exclude_fn(path) does not. Answers None where there are none.
+        """
+        self._check_going_on("log_code")
+        top = Path(root).absolute()
+        named = safe_name(name or f"code-{self.project}-{Path(sys.argv[0]).stem or 'python'}")
+        artifact = Artifact(named, "code")
+        for path in sorted(top.rglob("*")):
+            wanted = _is_code(path) if include_fn is None else include_fn(str(path))
+            if wanted and path.is_file() and not (exclude_fn is not None and exclude_fn(str(path))):
+                artifact.add_file(path, path.relative_to(top))
+        return self._log(artifact) if artifact.manifest.entries else None
+
+    # What artstore does not keep.
+
+    def log(self, *given: object, **more: object) -> None:
+        """Raise Invalid (no-metrics): artstore keeps artifacts, not the metrics of a run."""
+        del given, more
+        raise no_metrics()
+
+    @property
+    def summary(self) -> Any:
+        """Raise Invalid (no-metrics), as `log`."""
+        raise no_metrics()
+
+    # Its end.
+
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+        """End the run, when all that it logged is there. May be called again.
+
+        Raises the first error of a log that nobody was told of; the others are its notes, and the run counts as
+        crashed then, as it does with an exit_code other than 0.
+        """
+        del quiet
+        errors = self._end("crashed" if exit_code else "finished")
+        if errors:
+            first, *others = errors
+            for other in others:
+                first.add_note(f"and: {other}")
+            raise first
+
+    def _end(self, state: Literal["finished", "crashed"]) -> list[BaseException]:
+        """End, and answer what went wrong; where it is a crash anyway, that is said and not answered."""
+        if self._is_over or self._pid != os.getpid():
+            return []
+        self._is_over = True
+        active.leave(self)
+        _going_on.remove(self)
+        self._hall.queue.drain()
+        errors = [error for _, task in self._tasks if (error := task.untold()) is not None]
+        for artifact, task in self._tasks:
+            if task.is_well:
+                artifact.wait()
+        store = self._hall.store
+        try:
+            self._info = store.finish_run(self.id, state="crashed" if errors else state, project=self.project)
+        finally:
+            self._hold.release()
+        if state == "crashed":
+            for error in errors:
+                note(f"not logged: {error}")
+            return []
+        return errors
+
+    # Inside.
+
+    def _artifact(self, given: object, name: str | None, type: str) -> Artifact:
+        """The artifact that is meant, or one of what is at a path. Raises WrongType, Invalid (not-a-path)."""
+        if isinstance(given, Artifact):
+            return given
+        if not isinstance(given, str | os.PathLike):
+            message = f"an artifact or a path is logged, not {given!r}"
+            raise WrongType(message, code="not-an-artifact")
+        path = os.fspath(given)
+        last = os.path.basename(path.rstrip("/\\"))
+        artifact = Artifact(name or f"run-{self.id}-{last}", type)
+        if os.path.isfile(path):
+            artifact.add_file(path)
+        elif os.path.isdir(path):
+            artifact.add_dir(path)
+        else:
+            message = f"{path!r} is not there: log a file, a folder, or a URI such as s3://bucket/path"
+            raise Invalid(message, code="not-a-path")
+        return artifact
+
+    def _log(self, artifact: Artifact, *, aliases: object = None, tags: object = None) -> Artifact:
+        with users_errors():
+            task = artifact.log_to(self._hall, self.project, self.id, aliases=aliases, tags=tags)
+        self._tasks.append((artifact, task))
+        return artifact
+
+    def _keep_config(self, values: dict[str, Any], remove: list[str]) -> None:
+        self._check_going_on("config")
+        kept = metadata_of({key: self._config_value(value) for key, value in values.items()})
+        self._edit(config=kept, remove=remove)
+
+    def _config_value(self, value: Any) -> Any:
+        if isinstance(value, Artifact) or (isinstance(value, str) and value.startswith(_SCHEMES)):
+            return self.use_artifact(value).json_encode()
+        return value
+
+    def _edit(self, **changes: Any) -> None:
+        self._check_going_on("this")
+        self._info = self._hall.settled().edit_run(self.id, project=self.project, **changes)
+
+    def _check_going_on(self, verb: str) -> None:
+        if self._is_over:
+            message = f"run {self.id!r} is {self.state}: {verb} needs one that goes on, so begin another with init()"
+            raise Conflict(message, code="run-ended")
+        if self._pid != os.getpid():
+            message = f"run {self.id!r} was begun by the process {self._pid}: begin one in each process with init()"
+            raise Conflict(message, code="other-process")
+
+
+_going_on: Final[list[Run]] = []
+
+
+def no_metrics() -> Invalid:
+    """The error for whoever logs metrics."""
+    message = (
+        "artstore keeps artifacts, not metrics: put a figure into `run.config` or the metadata of an artifact, and a "
+        "table into an artifact with `artifact.add(table, name)`"
+    )
+    return Invalid(message, code="no-metrics")
+
+
+def _end_all() -> None:
+    """End the runs that nobody has ended, when the interpreter ends: as crashed where an exception ended it."""
+    failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+    for run in tuple(_going_on):
+        with contextlib.suppress(ArtstoreError):
+            for error in run._end("crashed" if failed else "finished"):  # noqa: SLF001 - of this module
+                note(f"not logged: {error}")
+
+
+at_end(_end_all)
+
+
+def _reference(text: str) -> str:
+    for scheme in _SCHEMES:
+        text = text.removeprefix(scheme)
+    return text
+
+
+def _is_code(path: Path) -> bool:
+    return path.suffix == ".py" or fnmatch.fnmatch(path.name, "Dockerfile*")

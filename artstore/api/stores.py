@@ -1,0 +1,102 @@
+"""Stores: what this process has open, each with the queue of what is logged to it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from artstore.api.background import Queue
+from artstore.api.settings import setting
+from artstore.api.terminal import note
+from artstore.errors import AliasedArtifact, Conflict, MissingArtifact, NotFound
+
+if TYPE_CHECKING:
+    from artstore.store import Store
+
+UNCATEGORIZED: Final = "uncategorized"
+
+_open: Final[dict[Path, Hall]] = {}
+_opening: Final = threading.RLock()
+
+
+class Hall:
+    """A store that is open here."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.queue = Queue()
+
+    @property
+    def store(self) -> Store:
+        """The store, for the queue's own work."""
+        return self._store
+
+    def settled(self) -> Store:
+        """The store, when all that this process has logged to it is there."""
+        self.queue.drain()
+        return self._store
+
+
+def hall_here() -> Hall:
+    """The store that is meant here and now, made if it is the user's own or ARTSTORE_DIR names it."""
+    discovery = _discovery()
+    return _hall(discovery.here())
+
+
+def hall_in(folder: Path) -> Hall:
+    """The store that a folder is, or else the `.artstore` in it, made if there is none."""
+    discovery = _discovery()
+    with contextlib.suppress(NotFound):
+        return _hall(discovery.Place(folder, made_on_use=False))
+    return _hall(discovery.Place(folder / discovery.FOLDER, made_on_use=True))
+
+
+def hall_for_once() -> Hall:
+    """A store that is gone when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="artstore-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return _hall(_discovery().Place(folder / "store", made_on_use=True), quietly=True)
+
+
+def project_or_default(project: str | None) -> str:
+    """The project that is meant: this one, the environment's, or else `uncategorized`."""
+    return project or setting("PROJECT") or UNCATEGORIZED
+
+
+@contextlib.contextmanager
+def users_errors() -> Iterator[None]:
+    """Raise what W&B's users catch where something is not here, or an alias is in the way."""
+    try:
+        yield
+    except NotFound as error:
+        if type(error) is NotFound:
+            raise MissingArtifact(error.message, code=error.code) from error
+        raise
+    except Conflict as error:
+        if error.code == "aliased":
+            raise AliasedArtifact(error.message, code=error.code) from error
+        raise
+
+
+def _discovery() -> Any:
+    # By name: it brings the store along, which takes longer than all of this door.
+    return import_module("artstore.discovery")
+
+
+def _hall(place: Any, *, quietly: bool = False) -> Hall:
+    with _opening:
+        root = place.root.expanduser().absolute()
+        hall = _open.get(root)
+        if hall is None or not root.exists():
+            opened = _discovery().open_place(place)
+            if opened.made and not quietly:
+                note(f"made a store in {root}")
+            hall = _open[root] = Hall(opened.store)
+        return hall
