@@ -21,9 +21,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import artstore.api.data_types as data_types  # noqa: PLR0402 - as above
     import artstore.errors as errors  # noqa: PLR0402 - the root is not imported from
     from artstore.api.artifact import Artifact
     from artstore.api.config import Config
+    from artstore.api.data_types import JoinedTable, PartitionedTable, Table
     from artstore.api.labels import ArtifactTTL
     from artstore.api.public import Api
     from artstore.api.run import Run
@@ -78,10 +80,12 @@ __all__ = [
     "Corrupt",
     "Error",
     "Invalid",
+    "JoinedTable",
     "MissingArtifact",
     "MissingEntry",
     "MissingFile",
     "NotFound",
+    "PartitionedTable",
     "PathCollision",
     "ReadOnlyStore",
     "ReferenceChanged",
@@ -90,6 +94,7 @@ __all__ = [
     "Run",
     "StorageFull",
     "Store",
+    "Table",
     "Unreachable",
     "UpgradeNeeded",
     "UsageError",
@@ -97,6 +102,7 @@ __all__ = [
     "WrongType",
     "__version__",
     "config",
+    "data_types",
     "errors",
     "finish",
     "init",
@@ -112,8 +118,11 @@ _HOMES = {
     "Api": "artstore.api.public",
     "Artifact": "artstore.api.artifact",
     "ArtifactTTL": "artstore.api.labels",
+    "JoinedTable": "artstore.api.data_types",
+    "PartitionedTable": "artstore.api.data_types",
     "Run": "artstore.api.run",
     "Store": "artstore.store",
+    "Table": "artstore.api.data_types",
     "finish": "artstore.api.script",
     "init": "artstore.api.script",
     "log": "artstore.api.script",
@@ -122,7 +131,7 @@ _HOMES = {
     "use_artifact": "artstore.api.script",
 }
 """Where the names live that are not errors."""
-_MODULES = {"errors": "artstore.errors"}
+_MODULES = {"data_types": "artstore.api.data_types", "errors": "artstore.errors"}
 _ACTIVE = {"run": "active_run", "config": "active_config"}
 """Names that mean something else at other times, and the functions of `artstore.api.script` that know what."""
 

@@ -11,18 +11,21 @@ import contextlib
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from artstore.api import active, reading
 from artstore.api.background import Task
 from artstore.api.contents import Contents
+from artstore.api.data_types import KINDS, decode, find
 from artstore.api.entries import ArtifactManifest, ArtifactManifestEntry, of_info, path_of
 from artstore.api.facts import Facts, owner
 from artstore.api.files import ArtifactFiles
 from artstore.api.labels import Labels
 from artstore.api.naming import checked_aliases, checked_name, checked_tags
+from artstore.api.past import PastRun
 from artstore.api.stores import Hall, project_or_default, users_errors
 from artstore.api.terminal import note
+from artstore.api.values import Value, file_name
 from artstore.errors import (
     ArtifactFinalizedError,
     ArtifactNotLoggedError,
@@ -30,11 +33,14 @@ from artstore.errors import (
     Invalid,
     MissingEntry,
     NotFound,
+    WrongType,
 )
+from artstore.references.expand import expand
+from artstore.references.wanted import MAX_OBJECTS
 
 if TYPE_CHECKING:
     from artstore.lifecycle.draft import Draft
-    from artstore.lifecycle.reports import VersionInfo
+    from artstore.lifecycle.reports import RunInfo, VersionInfo
 
 AUTOMATIC: Final = "auto"
 """The job type of a run that is made because there is none."""
@@ -74,6 +80,7 @@ class Artifact(Facts):
         self._hall: Hall | None = None
         self._task: Task[VersionInfo] | None = None
         self._info: VersionInfo | None = None
+        self._manifest: ArtifactManifest | None = None
         self._is_deleted = False
 
     @classmethod
@@ -196,7 +203,9 @@ class Artifact(Facts):
         if self._info is None:
             entries = {entry.path: entry for entry in self._contents.entries()}
             return ArtifactManifest(entries, drafted=None if self._is_final else self._contents)
-        return ArtifactManifest.fixed({entry.path: entry for entry in self._entries(self._info)})
+        if self._manifest is None:
+            self._manifest = ArtifactManifest.fixed({entry.path: entry for entry in self._entries(self._info)})
+        return self._manifest
 
     # What only a version has; see Facts for the rest.
 
@@ -294,6 +303,57 @@ class Artifact(Facts):
         except UnicodeEncodeError as error:
             note(f"{error.object[error.start : error.end]!r} cannot be written as {error.encoding}: give an encoding")
             raise
+
+    def add(self, obj: Value, name: str | os.PathLike[str], overwrite: bool = False) -> ArtifactManifestEntry:
+        """Add an object, as JSON in the file `name.<kind>.json`: `scores` is `scores.table.json` for a Table.
+
+        The same object again is what it was the first time, and a name that is taken keeps what it has, unless
+        overwrite. `artifact[name] = obj` does the same. Below `media/tables` the name is made of the digest.
+
+        Raises WrongType for what is no Table, PartitionedTable or JoinedTable, what the object has to say (BadTable),
+        Invalid (bad-path), ArtifactFinalizedError.
+        """
+        self._check_open("add")
+        given: object = obj
+        if not isinstance(given, Value):
+            expected = ", ".join(kind.__name__ for kind in KINDS.values())
+            message = f"found object of type {type(given)}, expected one of: {expected}; add a file with add_file"
+            raise WrongType(message, code="not-a-value")
+        entry = self._contents.add_value(obj, name, self, overwrite=overwrite)
+        if obj.home is None:
+            obj.home = (self, entry.path)
+        return entry
+
+    def __setitem__(self, name: str, obj: Value) -> None:
+        self.add(obj, name)
+
+    def add_reference(
+        self,
+        uri: ArtifactManifestEntry | str,
+        name: str | os.PathLike[str] | None = None,
+        checksum: bool = True,
+        max_objects: int | None = None,
+    ) -> list[ArtifactManifestEntry]:
+        """Record bytes that stay where a URI says, with what their owner says of them now; nothing is copied.
+
+        A folder, or a prefix of a bucket, gives an entry for each of up to max_objects (10,000) objects, below `name`
+        if one is given. Without checksum nothing is asked for, and nothing compared later; see `artstore.references`.
+
+        Raises Invalid (bad-reference, too-many-objects, name-missing), ReferenceMissing, PathCollision, Refused,
+        Unreachable, ArtifactFinalizedError.
+        """
+        self._check_open("add_reference")
+        given: object = uri
+        if not isinstance(given, str) or "://" not in given:
+            message = f"references are URIs, and {given!r} is none: for a local file write file:// and its full path"
+            raise Invalid(message, code="bad-reference")
+        inside = None if name is None else path_of(name)
+        most = MAX_OBJECTS if max_objects is None else max_objects
+        return self._contents.add_references(expand(given, name=inside, checksum=checksum, max_objects=most))
+
+    def add_bytes(self, data: bytes, path: str) -> None:
+        """Add a file that is in memory; for the objects that are added."""
+        self._contents.add_bytes(data, path)
 
     def remove(self, item: str | os.PathLike[str] | ArtifactManifestEntry) -> None:
         """Remove a file, or every file below a folder. Raises MissingFile, ArtifactFinalizedError."""
@@ -406,10 +466,19 @@ class Artifact(Facts):
         """Write the files below a folder, verified, and answer that folder; other files there stay as they are.
 
         Default: a folder named after the version in `$ARTSTORE_ARTIFACT_DIR`, else in `./artifacts`. With `path_prefix`
-        only paths that begin so. There is no cache to skip, and nothing to take in parts: the two are not used.
+        only paths that begin so. With `allow_missing_references` what is gone is left out with a warning. There is no
+        cache to skip, and nothing to take in parts: the two are not used.
+
+        Raises ReferenceMissing, ReferenceChanged, and what else keeps files from being written; see Store.get.
         """
-        del skip_cache, multipart, allow_missing_references
-        return reading.download(self._store("download"), self._version("download"), root, path_prefix=path_prefix)
+        del skip_cache, multipart
+        return reading.download(
+            self._store("download"),
+            self._version("download"),
+            root,
+            path_prefix=path_prefix,
+            allow_missing=allow_missing_references,
+        )
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
         """Make a folder hold the files of the version and no others, and answer it.
@@ -436,25 +505,63 @@ class Artifact(Facts):
             f"{owner()}/{info.ref}", lambda: self._entries(info), names, per_page=per_page, start=start
         )
 
-    def write_entry(self, path: str, root: str | None, *, allow_missing: bool = False) -> str:
+    def write_entry(self, path: str, root: str | None) -> str:
         """Write one file; what users call is `ArtifactManifestEntry.download`."""
-        del allow_missing
         return reading.write_entry(self._store("get_entry"), self._version("get_entry"), path, root)
 
     def get_entry(self, name: str | os.PathLike[str]) -> ArtifactManifestEntry:
         """The entry of a path, or of an object by the name it was added with. Raises MissingEntry."""
         wanted = path_of(name)
-        found = self.manifest.get_entry_by_path(wanted)
+        entries = self.manifest.entries
+        found = entries.get(wanted) or next((entries[p] for k in KINDS if (p := file_name(k, wanted)) in entries), None)
         if found is None:
             message = f"path not contained in artifact: {wanted!r} is not in {self.name}"
             raise MissingEntry(message, code="path-not-found")
         return found
+
+    def get(self, name: str | os.PathLike[str]) -> Value | None:
+        """The object that was added under a name; None if there is none. `artifact[name]` does the same.
+
+        Raises Corrupt (bad-value), ArtifactNotLoggedError.
+        """
+        self._version("get")
+        path = find(path_of(name), self)
+        if path is None:
+            return None
+        value = decode(path, self)
+        value.home = (self, path)
+        return value
+
+    def __getitem__(self, name: str) -> Value | None:
+        return self.get(name)
+
+    def paths(self, prefix: str = "") -> list[str]:
+        """The paths that begin so, sorted."""
+        if self._info is None:
+            return self._contents.paths(prefix)
+        return [path for path in self.manifest.entries if path.startswith(prefix)]
+
+    def open(self, path: str) -> BinaryIO:
+        """A file of the version, to read; every read is verified. Raises NotFound (path-not-found)."""
+        return reading.open_file(self._store("open"), self._version("open"), path)
 
     def get_path(self, name: str | os.PathLike[str]) -> ArtifactManifestEntry:
         """An older word for `get_entry`."""
         return self.get_entry(name)
 
     # What happens to a version.
+
+    def logged_by(self) -> PastRun[Artifact] | None:
+        """The run that made it; None where that is not known here."""
+        with users_errors():
+            info = self._store("logged_by").logged_by(reading.exact(self._version("logged_by")))
+        return None if info is None else self._run(info)
+
+    def used_by(self) -> list[PastRun[Artifact]]:
+        """The runs that used it, in that order."""
+        with users_errors():
+            found = self._store("used_by").used_by(reading.exact(self._version("used_by")))
+        return [self._run(info) for info in found]
 
     def delete(self, delete_aliases: bool = False) -> None:
         """Delete the version; `artstore gc` frees what only it held.
@@ -498,6 +605,11 @@ class Artifact(Facts):
     def _entries(self, info: VersionInfo) -> list[ArtifactManifestEntry]:
         with users_errors():
             return [of_info(entry, self) for entry in self._store("manifest").entries(reading.exact(info))]
+
+    def _run(self, info: RunInfo) -> PastRun[Artifact]:
+        hall = self._hall
+        assert hall is not None
+        return PastRun(hall, info, lambda version: Artifact.of_version(hall, version), owner=owner())
 
     def _store(self, member: str) -> Any:
         self._version(member)

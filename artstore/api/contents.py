@@ -12,15 +12,17 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_of, to_model
 from artstore.api.settings import system_path
+from artstore.api.values import HASHED_FOLDER, Holder, Value, encode, file_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
-from artstore.model.manifest import BlobEntry
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, ReferenceEntry
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall
@@ -44,6 +46,7 @@ class Contents:
         self._pid = os.getpid()
         self._sources: dict[str, str] = {}
         self._folders: list[tuple[str, str]] = []
+        self._values: dict[str, Value] = {}
 
     @property
     def draft(self) -> Draft:
@@ -169,6 +172,30 @@ class Contents:
         """Add bytes in memory."""
         with self._lock:
             return of_model(self.draft.add_stream(io.BytesIO(data), path, overwrite=overwrite), self._parent())
+
+    def add_value(self, value: Value, name: object, holder: Holder, *, overwrite: bool) -> ArtifactManifestEntry:
+        """Add an object; see Artifact.add. What it keeps in files beside it goes to the holder."""
+        path = file_name(value.kind, path_of(name))
+        with self._lock:
+            known = next((at for at, there in self._values.items() if there is value), path)
+            there = self.entry(known)
+            if there is not None and not (overwrite and known == path):
+                return there
+            data = encode(value, holder)
+            if path.startswith(f"{HASHED_FOLDER}/"):
+                path = file_name(value.kind, f"{HASHED_FOLDER}/{Digest.of(data).hex()[:_DIGITS]}")
+            self._values[path] = value
+            return self.add_bytes(data, path, overwrite=overwrite)
+
+    def value(self, path: str) -> Value | None:
+        """The object that was added as this file, if one was."""
+        return self._values.get(path)
+
+    def add_references(self, entries: Sequence[ReferenceEntry]) -> list[ArtifactManifestEntry]:
+        """Add references, all or none. Raises PathCollision where a path has something else already."""
+        with self._lock:
+            self.draft.add_entries(entries)
+        return [of_model(entry, self._parent()) for entry in entries]
 
     def add_entry(self, entry: ArtifactManifestEntry, *, overwrite: bool) -> None:
         """Add an entry that was made by hand: of a local file, a reference, or one that another artifact has.

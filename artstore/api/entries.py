@@ -34,7 +34,7 @@ class Parent(Protocol):
     def project(self) -> str:
         """Where it lives. Raises ArtifactNotLoggedError."""
 
-    def write_entry(self, path: str, root: str | None, *, allow_missing: bool = False) -> str:
+    def write_entry(self, path: str, root: str | None) -> str:
         """Write one file below a folder; answers where it is."""
 
 

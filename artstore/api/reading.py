@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from artstore.api.settings import download_folder, on_disk, system_path
 from artstore.api.stores import users_errors
 from artstore.api.terminal import note
 from artstore.errors import Invalid, MissingFile
+from artstore.references.fetch import fetch
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import VersionInfo
@@ -30,12 +32,15 @@ def download(
     root: object = None,
     *,
     path_prefix: object = None,
+    allow_missing: bool = False,
 ) -> str:
     """Write the files below a folder; see Artifact.download. Answers the folder as it was given, or in full."""
     folder = download_folder(version.name) if root is None else str(system_path(root, what="root"))
     patterns = [] if not path_prefix else [beginning_with(str(path_prefix))]
     with users_errors():
-        store.get(exact(version), Path(folder), patterns=patterns)
+        report = store.get(exact(version), Path(folder), patterns=patterns, fetch=fetch, allow_missing=allow_missing)
+    for missing in report.missing:
+        note(f"left out {missing.path}: {missing.reason}")
     return folder
 
 
@@ -43,7 +48,7 @@ def checkout(store: Store, version: VersionInfo, root: object = None) -> str:
     """Make a folder hold the files of the version and no others."""
     folder = download_folder(version.collection) if root is None else str(system_path(root, what="root"))
     with users_errors():
-        store.get(exact(version), Path(folder), delete=True)
+        store.get(exact(version), Path(folder), delete=True, fetch=fetch)
     return folder
 
 
@@ -51,8 +56,14 @@ def write_entry(store: Store, version: VersionInfo, path: str, root: object = No
     """Write one file below a folder; answers where it is."""
     folder = download_folder(version.name) if root is None else str(system_path(root, what="root"))
     with users_errors():
-        store.get(exact(version), Path(folder), patterns=[exactly(path)])
+        store.get(exact(version), Path(folder), patterns=[exactly(path)], fetch=fetch)
     return str(Path(folder, path))
+
+
+def open_file(store: Store, version: VersionInfo, path: str) -> BinaryIO:
+    """A file of a version, to read."""
+    with users_errors():
+        return io.BufferedReader(store.open_file(exact(version), path, fetch=fetch))
 
 
 def the_file(store: Store, version: VersionInfo, root: object = None) -> str:

@@ -330,6 +330,8 @@ class Run:
             artifact.add_file(path)
         elif os.path.isdir(path):
             artifact.add_dir(path)
+        elif "://" in path:
+            artifact.add_reference(path)
         else:
             message = f"{path!r} is not there: log a file, a folder, or a URI such as s3://bucket/path"
             raise Invalid(message, code="not-a-path")

@@ -55,6 +55,8 @@ class Value(ABC):
 
     kind: ClassVar[str]
     """What W&B calls it: `_type` in the JSON, and in the name of the file."""
+    home: tuple[Any, str] | None = None
+    """The artifact that it was read from, or put into first, and its path there; for artifacts alone."""
 
     @abstractmethod
     def to_json(self, holder: Holder) -> dict[str, Any]:

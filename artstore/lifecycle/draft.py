@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -150,12 +151,7 @@ class Draft:
             size += known.size
             self._tick(len(new), size)
         self.settle_problems(scan.problems, skip=skip_unreadable)
-        there = self.entries.keys() & new.keys()
-        if not overwrite:
-            for path in sorted(there):
-                self._check_free(new[path])
-        self.bytes += size - sum(self.entries[path].size or 0 for path in there)
-        self.entries.update(new)
+        self._add_all(new, size, overwrite=overwrite)
         self.empty_directories += scan.empty_directories
         if hits < len(findings.paths) or hits != len(cache.files):
             self._scanned.append(_Scanned(start, findings))
@@ -163,6 +159,10 @@ class Draft:
     def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:
         """Add an entry of a version that is here, or a reference to bytes that stay elsewhere; no bytes move."""
         return self._add(entry, overwrite=overwrite)
+
+    def add_entries(self, entries: Sequence[Entry]) -> None:
+        """As add_entry, all of them or, where it raises PathCollision (path-taken), none."""
+        self._add_all({entry.path: entry for entry in entries}, sum(e.size or 0 for e in entries), overwrite=False)
 
     def remove(self, path: str) -> int:
         """Remove a file, or every file below a folder; answers how many. Raises NotFound (path-not-found)."""
@@ -235,6 +235,14 @@ class Draft:
         self.bytes += entry.size or 0
         self._tick()
         return entry
+
+    def _add_all(self, new: dict[str, Entry], size: int, *, overwrite: bool) -> None:
+        there = self.entries.keys() & new.keys()
+        if not overwrite:
+            for path in sorted(there):
+                self._check_free(new[path])
+        self.bytes += size - sum(self.entries[path].size or 0 for path in there)
+        self.entries.update(new)
 
     def _check_free(self, entry: Entry) -> Entry | None:
         """What stands at the path already. Raises PathCollision (path-taken) where that is something else."""

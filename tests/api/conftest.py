@@ -15,13 +15,12 @@ STEERING = ("ARTSTORE_", "WANDB_")
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that the script runs in: `.artstore` lies beside its files. No run is left over from another test."""
     for name in list(os.environ):
         if name.startswith(STEERING):
             monkeypatch.delenv(name)
-    folder = tmp_path / "place"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("place")
     monkeypatch.chdir(folder)
     Store.init(folder / ".artstore").close()
     yield folder
