@@ -12,8 +12,8 @@ import errno
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import GetReport
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import STORE_FOLDER, UNFINISHED
+from artstore.lifecycle.share import share
 from artstore.lifecycle.target import Target
 from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
@@ -36,11 +37,17 @@ from artstore.storage.root import Root
 
 Mode = Literal["auto", "reflink", "hardlink", "copy"]
 
-THREADS: Final = 4
+Way = Literal["reflink", "hardlink", "copy"]
+
 BATCH: Final = 500
-"""Files that one thread writes before it is given others."""
+"""Files that a process or thread writes before it is given others, at most; at the end of a folder a fifth will do."""
+BATCH_BYTES: Final = 32 << 20
+STRETCH: Final = 1 << 20
+"""Bytes of a pack that are read at once."""
+GAP: Final = 4 << 10
+"""Bytes between two blobs that are read in vain rather than with another call."""
 OPEN_PACKS: Final = 16
-"""Packs that one thread keeps open: descriptors are few, and packs may be many."""
+"""Packs that one writer keeps open: descriptors are few, and packs may be many."""
 _NAMED: Final = 10
 _Any = TypeVar("_Any", bound=Entry)
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -253,33 +260,53 @@ def _write_all(
     is_fresh: bool,
     progress: Progress | None,
 ) -> Counts:
-    total = Counts()
-    done = 0
+    batches = list(_batches(entries))
     total_bytes = sum(entry.size for entry in entries)
-    seen_bytes = 0
+    total = Counts()
+    done = seen_bytes = 0
 
-    def write(batch: Sequence[BlobEntry], places: dict[bytes, Place]) -> Counts:
+    def write(number: int, *, is_fresh: bool = is_fresh) -> Counts:
         with contextlib.closing(_Writer(root, top, mode, is_fresh=is_fresh)) as writer:
-            return writer.write(batch, places)
+            return writer.write(batches[number])
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-get") as pool:
-        batches = [entries[start : start + BATCH] for start in range(0, len(entries), BATCH)]
-        work = [pool.submit(write, batch, root.blobs.locate([entry.digest for entry in batch])) for batch in batches]
-        try:
-            for batch, future in zip(batches, work, strict=True):
-                total = total.plus(future.result())
-                done += len(batch)
-                seen_bytes += sum(entry.size for entry in batch)
-                if progress is not None:
-                    progress(Tick("write", done, seen_bytes, len(entries), total_bytes))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    def again(number: int) -> Counts:
+        return write(number, is_fresh=False)
+
+    for number, counts in share(write, len(batches), Counts, again=again):
+        total = total.plus(counts)
+        done += len(batches[number])
+        seen_bytes += sum(entry.size for entry in batches[number])
+        if progress is not None:
+            progress(Tick("write", done, seen_bytes, len(entries), total_bytes))
     return total
 
 
+def _batches(entries: Sequence[BlobEntry]) -> Iterator[Sequence[BlobEntry]]:
+    """What one process writes before it takes more: a folder that two write into makes each wait for the other."""
+    start = size = 0
+    folder = ""
+    for at, entry in enumerate(entries):
+        before, folder = folder, entry.path.rpartition("/")[0]
+        count = at - start
+        if count >= BATCH or size >= BATCH_BYTES or (count >= BATCH // 5 and folder != before):
+            yield entries[start:at]
+            start, size = at, 0
+        size += entry.size
+    if start < len(entries):
+        yield entries[start:]
+
+
+class _Task(NamedTuple):
+    """A file to be written."""
+
+    folder: str
+    name: str
+    place: Place
+    replaces: bool
+
+
 class _Writer:
-    """Writes some entries, in one thread."""
+    """Writes some entries, in one process or thread."""
 
     def __init__(self, root: Root, top: Path, mode: Mode, *, is_fresh: bool) -> None:
         self._root = root
@@ -294,22 +321,43 @@ class _Writer:
             os.close(fd)
         self._target.__exit__(None, None, None)
 
-    def write(self, batch: Iterable[BlobEntry], places: dict[bytes, Place]) -> Counts:
+    def write(self, batch: Sequence[BlobEntry]) -> Counts:
         """Write the entries, which are sorted by path."""
-        unchanged = reflinked = hardlinked = copied = written = 0
+        places = self._root.blobs.locate([entry.digest for entry in batch])
+        tasks: list[_Task] = []
         for folder, name, entry in _by_folder(batch):
-            self._target.go_to(folder, make=True)
-            status = None if self._is_fresh else self._target.status(name)
-            if status is not None and self._is_same(name, status, entry):
-                unchanged += 1
-                continue
+            is_there = False
+            if not self._is_fresh:
+                self._target.go_to(folder, make=True)
+                status = self._target.status(name)
+                is_there = status is not None
+                if status is not None and self._is_same(name, status, entry):
+                    continue
             place = places.get(entry.digest) or self._root.blobs.places(entry.digest)[0]
-            how = self._write_one(name, place, replaces=status is not None)
-            reflinked += how == "reflink"
-            hardlinked += how == "hardlink"
-            copied += how == "copy"
-            written += entry.size
-        return Counts(unchanged, reflinked, hardlinked, copied, written)
+            tasks.append(_Task(folder, name, place, is_there))
+        ways: Counter[str] = Counter()
+        for stretch in _stretches(tasks):
+            ways.update(self._write_stretch(stretch))
+        written = sum(task.place.size for task in tasks)
+        return Counts(len(batch) - len(tasks), ways["reflink"], ways["hardlink"], ways["copy"], written)
+
+    def _write_stretch(self, stretch: Sequence[_Task]) -> Iterator[Way]:
+        """Write files whose bytes lie one behind the other, or a large one."""
+        first, last = stretch[0].place, stretch[-1].place
+        data = memoryview(b"")
+        if not first.is_whole:
+            with contextlib.suppress(FileNotFoundError, Corrupt), reading(first):
+                fd = self._pack(first.path)
+                data = memoryview(read_exactly(fd, last.offset + last.size - first.offset, first.offset))
+        for folder, name, place, replaces in stretch:
+            self._target.go_to(folder, make=True)
+            start = place.offset - first.offset
+            piece = data[start : start + place.size]
+            if not place.is_whole and blake3(piece).digest() == place.digest:
+                self._target.write(name, piece, replaces=replaces)
+                yield "copy"
+            else:
+                yield self._write_one(name, place, replaces=replaces)
 
     def _is_same(self, name: str, status: os.stat_result, entry: BlobEntry) -> bool:
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
@@ -320,7 +368,7 @@ class _Writer:
         finally:
             os.close(fd)
 
-    def _write_one(self, name: str, place: Place, *, replaces: bool) -> Literal["reflink", "hardlink", "copy"]:
+    def _write_one(self, name: str, place: Place, *, replaces: bool) -> Way:
         try:
             return self._write_from(name, place, replaces=replaces)
         except (FileNotFoundError, Corrupt):
@@ -339,7 +387,7 @@ class _Writer:
         )
         return Corrupt(message, code="blob-missing")
 
-    def _write_from(self, name: str, place: Place, *, replaces: bool) -> Literal["reflink", "hardlink", "copy"]:
+    def _write_from(self, name: str, place: Place, *, replaces: bool) -> Way:
         if place.is_whole:
             return self._write_whole(name, place)
         with reading(place):
@@ -349,7 +397,7 @@ class _Writer:
         self._target.write(name, data, replaces=replaces)
         return "copy"
 
-    def _write_whole(self, name: str, place: Place) -> Literal["reflink", "hardlink", "copy"]:
+    def _write_whole(self, name: str, place: Place) -> Way:
         with reading(place):
             source = os.open(place.path, _OPEN_FLAGS)
         try:
@@ -399,6 +447,25 @@ class _Writer:
             fd = os.open(path, _OPEN_FLAGS)
         self._packs[path] = fd
         return fd
+
+
+def _stretches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
+    """Neighbours that are read together: what was put together lies together, in the order of its paths."""
+    stretch: list[_Task] = []
+    start = end = 0
+    path = ""
+    for task in tasks:
+        place = task.place
+        is_next = 0 <= place.offset - end <= GAP and place.offset + place.size - start <= STRETCH
+        if stretch and (not is_next or place.path != path or place.is_whole):
+            yield stretch
+            stretch = []
+        if not stretch:
+            start, path = place.offset, place.path
+        end = place.offset + place.size
+        stretch.append(task)
+    if stretch:
+        yield stretch
 
 
 def _by_folder(entries: Iterable[_Any]) -> Iterator[tuple[str, str, _Any]]:

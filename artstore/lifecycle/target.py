@@ -32,6 +32,8 @@ class Target:
     def __init__(self, top: Path) -> None:
         self._top = top
         self._parts: list[str] = []
+        self._folder: str | None = ""
+        """Where this is, if the last move got there."""
         self._fds: list[int] = [os.open(top, _FOLDER_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))] if _RELATIVE else []
 
     def __enter__(self) -> Self:
@@ -51,6 +53,9 @@ class Target:
 
         Raises PathCollision (not-a-folder) where a part of the path is a link or a file.
         """
+        if folder == self._folder:
+            return True
+        self._folder = None
         parts = folder.split("/") if folder else []
         same = 0
         while same < min(len(parts), len(self._parts)) and parts[same] == self._parts[same]:
@@ -59,7 +64,10 @@ class Target:
             self._parts.pop()
             if _RELATIVE:
                 os.close(self._fds.pop())
-        return all(self._enter(part, make=make) for part in parts[same:])
+        if not all(self._enter(part, make=make) for part in parts[same:]):
+            return False
+        self._folder = folder
+        return True
 
     def status(self, name: str) -> os.stat_result | None:
         """What has this name in the folder, links not followed; None if nothing has."""
@@ -72,7 +80,7 @@ class Target:
         """Open a file of the folder for reading."""
         return os.open(self._at(name), _READ_FLAGS, dir_fd=self._fd)
 
-    def write(self, name: str, data: bytes, *, replaces: bool) -> None:
+    def write(self, name: str, data: bytes | memoryview, *, replaces: bool) -> None:
         """Write a small file. One that replaces another does so at once, so that a reader sees one of the two."""
         if replaces:
             with self.replacing(name) as (fd, _temporary):
