@@ -43,7 +43,8 @@ def progress(call: Call) -> Iterator[Progress | None]:
         TextColumn("{task.fields[files]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    # Drawn when there is something to say, not by a thread of its own: beside one, no verb could fork (lifecycle.share).
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bars:
         yield _Line(bars)
 
 
@@ -67,4 +68,5 @@ class _Line:
             self._phase = tick.phase
             self._task = self._bars.add_task(tick.phase, total=None, files="")
         of = "" if tick.total_files is None else f"/{tick.total_files:,}"
-        self._bars.update(self._task, completed=tick.bytes, total=tick.total_bytes, files=f"{tick.files:,}{of} files")
+        files = f"{tick.files:,}{of} files"
+        self._bars.update(self._task, completed=tick.bytes, total=tick.total_bytes, files=files, refresh=True)

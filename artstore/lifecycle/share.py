@@ -97,7 +97,7 @@ def _by_children(
             missing.discard(number)
             yield number, work(number)
             for child in children:
-                while select.select([child.answers], [], [], 0)[0] and (answer := _receive(child.answers)):
+                while _has_answered(child) and (answer := _receive(child.answers)):
                     missing.discard(answer[0])
                     yield answer[0], decode(answer[1])
         for child in children:
@@ -133,6 +133,12 @@ def _fork(work: Callable[[int], R], numbers: int) -> _Child:
     finally:
         # Also after an error, which the parent meets itself; nothing of the parent's is flushed or closed twice.
         os._exit(0)
+
+
+def _has_answered(child: _Child) -> bool:
+    poll = select.poll()
+    poll.register(child.answers, select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
 def _next(numbers: int) -> int | None:
