@@ -43,7 +43,7 @@ def progress(call: Call) -> Iterator[Progress | None]:
         TextColumn("{task.fields[files]}"),
         TimeRemainingColumn(compact=True),
     )
-    # Drawn when there is something to say, not by a thread of its own: beside one, no verb could fork (lifecycle.share).
+    # Drawn when there is something to say, not by a thread: beside one, no verb could fork (lifecycle.share).
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bars:
         yield _Line(bars)
 
