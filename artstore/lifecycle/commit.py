@@ -22,6 +22,7 @@ from artstore.model.digest import Digest
 from artstore.model.records import FORMAT, Op, Transaction, decode_op, encode_op, encode_transaction
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
+from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments, Prepared
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -111,7 +112,7 @@ def _commit(
             )
             data = encode_transaction(transaction)
             # Before the link, so that all that can fail afterwards is the catalog's own COMMIT.
-            root.catalog.append(project, transaction.seq, str(Digest.of(data)), ops)
+            Journal(root.catalog, project).append(transaction.seq, str(Digest.of(data)), ops)
             found = answer(project, view)
             prepared.seal([data])
             _link(root, name, transaction.seq, prepared)

@@ -23,12 +23,23 @@ from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import RepairReport
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
-from artstore.model.records import FORMAT, Commit, Relog, Transaction, decode_op, decode_transaction, encode_transaction
+from artstore.model.notes import Accepted, AnyNote, decode_line
+from artstore.model.records import (
+    FORMAT,
+    AnyOp,
+    Commit,
+    Relog,
+    Transaction,
+    decode_op,
+    decode_transaction,
+    encode_transaction,
+)
 from artstore.storage import packs, stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.catalog import Project
 from artstore.storage.files import random_hex, read_exactly, storage_errors, sync_directory
 from artstore.storage.intake import Intake
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking, PackUse
 from artstore.storage.oplog import Attachments, LogFile, Prepared, read
 from artstore.storage.root import Root
@@ -219,7 +230,7 @@ def _mend_log(root: Root, session: Session, project: Project) -> tuple[list[str]
     mended: list[str] = []
     left: list[str] = []
     # A log that is a chain is the truth, whatever the catalog says; one that is not holds a file of another place.
-    noted = {} if _is_chain(root, project.name) else root.catalog.log_digests(project)
+    noted = {} if _is_chain(root, project.name) else Journal(root.catalog, project).digests()
     for file in root.log.all_files(project.name):
         if not _is_good(file, noted):
             if file.last > project.seq:
@@ -288,7 +299,7 @@ def _write_again(
     named: set[Digest] = set()
     named_later: set[Digest] = set()
     before: str | None = None
-    for seq, digest, ops in root.catalog.log_entries(project):
+    for seq, digest, ops in Journal(root.catalog, project).transactions():
         if first <= seq <= last:
             data = encode_transaction(
                 Transaction(
@@ -319,7 +330,10 @@ def _write_again(
 
 
 def _manifests_of(ops: Sequence[bytes]) -> set[Digest]:
-    records = [op.record for op in map(decode_op, ops) if isinstance(op, Commit | Relog)]
+    lines: list[AnyOp | AnyNote] = []
+    for line in map(decode_line, ops):
+        lines += map(decode_op, map(bytes, line.ops)) if isinstance(line, Accepted) else [line]
+    records = [line.record for line in lines if isinstance(line, Commit | Relog)]
     return {Digest.parse(record.manifest) for record in records}
 
 

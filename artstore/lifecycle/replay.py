@@ -14,6 +14,7 @@ from artstore.storage.blobs import WHOLE
 from artstore.storage.catalog import Project
 from artstore.storage.database import PATIENCE_S
 from artstore.storage.files import storage_errors
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
@@ -127,7 +128,7 @@ def take_transaction(root: Root, name: str, seq: int, data: bytes) -> Project:
             "from outside. Restore it from a copy (`artstore backup` makes one)"
         )
         raise Corrupt(message, code="log-chain")
-    root.catalog.append(project, seq, str(Digest.of(data)), [bytes(op) for op in transaction.ops])
+    Journal(root.catalog, project).append(seq, str(Digest.of(data)), [bytes(op) for op in transaction.ops])
     return root.catalog.project_by_id(project.id)
 
 

@@ -29,12 +29,14 @@ from artstore.lifecycle.resolve import Resolved
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import BlobEntry, digest_of_lines
+from artstore.model.notes import Order, decode_line
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
 from artstore.storage import packs, stat_cache
 from artstore.storage.blobs import Place
 from artstore.storage.catalog import Project
 from artstore.storage.files import read_exactly, storage_errors, sync_directory
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 
@@ -122,7 +124,7 @@ def _check_catalog(root: Root) -> list[Problem]:
 def _check_log(root: Root, name: str) -> list[Problem]:
     """Whether the log is a chain without gaps that the catalog has followed."""
     project = root.catalog.project(name)
-    noted = {} if project is None else root.catalog.log_digests(project)
+    noted = {} if project is None else Journal(root.catalog, project).digests()
     before: str | None = None
     last = 0
     try:
@@ -150,15 +152,17 @@ def _check_state(root: Root, project: Project) -> list[Problem]:
     with root.catalog.snapshot():
         # Others may commit meanwhile: both sides stop at the same transaction.
         end = root.catalog.project_by_id(project.id).seq
-        expected = root.catalog.state_hash(project)
-    state = MemoryState()
-    position = 0
+        expected = Journal(root.catalog, project).hash_of_tables()
+    order = Order()
     for seq, data, _attachments in root.log.transactions(project.name, 0):
         if seq > end:
             break
-        for op in decode_transaction(data).ops:
-            position += 1
-            fold_into(state, str(Digest.of(bytes(op))), decode_op(bytes(op)), position)
+        for raw in decode_transaction(data).ops:
+            body = bytes(raw)
+            order.take(str(Digest.of(body)), body, decode_line(body))
+    state = MemoryState()
+    for position, op in enumerate(order.ops(), start=1):
+        fold_into(state, op.id, decode_op(op.body), position)
     if state.hash() == expected:
         return []
     message = f"the catalog's state of project {project.name!r} is not what its log folds to. Run `artstore rebuild`"

@@ -16,6 +16,9 @@ from artstore.model import records
 from artstore.model.records import AnyOp, VersionRecord
 from artstore.model.state import Alias, Collection, Logged, MemoryState, Row, Run, Synonym, Tag, Used, Version, View
 
+MOVED: Final = "the alias was moved by somebody else first"
+"""Why an op is void that is to be shown as a conflict, and not only noted."""
+
 
 class Put(msgspec.Struct, frozen=True):
     """A row comes, in place of the one with its key."""
@@ -126,8 +129,11 @@ def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) 
     collection = _standing(view, op.collection)
     if isinstance(collection, Void):
         return collection
+    there = view.alias(collection.id, op.alias)
+    if there is not None and there.version not in {op.before, op.version}:
+        # Whoever wrote this saw it stand elsewhere, so somebody else moved it first: theirs stands.
+        return Void(MOVED)
     if op.version is None:
-        there = view.alias(collection.id, op.alias)
         return Void("the alias was gone") if there is None else [Drop(there)]
     version = _live(view, op.version)
     if isinstance(version, Void):

@@ -14,10 +14,8 @@ import msgspec
 
 from artstore.errors import Corrupt
 from artstore.model.digest import Digest
-from artstore.model.fold import Change, Put, Void, fold
-from artstore.model.records import decode_op, kind_of
+from artstore.model.fold import Change, Put
 from artstore.model.state import (
-    ROW_KINDS,
     Alias,
     Collection,
     Logged,
@@ -27,7 +25,6 @@ from artstore.model.state import (
     Tag,
     Used,
     Version,
-    hash_of_rows,
 )
 from artstore.storage import schema
 from artstore.storage.database import Connections, has_small_blocks, is_network, is_wal_safe, sqlite_version
@@ -47,6 +44,7 @@ _TABLES: Final[dict[type[Row], str]] = {
     Used: "used",
     Logged: "logged",
 }
+_PROJECT: Final = "SELECT id, name, log, seq, head, upstream, slot, slot_head FROM project"
 _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Collection: ("id",),
     Synonym: ("id",),
@@ -73,8 +71,12 @@ class Project(msgspec.Struct, frozen=True):
     """The last transaction that is folded in."""
     head: str | None
     """Its digest."""
-    ops: int
-    """How many ops that makes."""
+    upstream: str | None
+    """Random id of the log that this project follows; None: its own."""
+    slot: int
+    """The last slot of it that is folded in."""
+    slot_head: str | None
+    """Its digest."""
 
 
 class Catalog(Connections):
@@ -131,16 +133,16 @@ class Catalog(Connections):
 
     def projects(self) -> list[Project]:
         """Every project, by name."""
-        return [Project(*row) for row in self.rows("SELECT id, name, log, seq, head, ops FROM project ORDER BY name")]
+        return [Project(*row) for row in self.rows(_PROJECT + " ORDER BY name")]
 
     def project(self, name: str) -> Project | None:
         """The project with this name, if anything was ever committed to it."""
-        row = self.one("SELECT id, name, log, seq, head, ops FROM project WHERE name = ?", (name,))
+        row = self.one(_PROJECT + " WHERE name = ?", (name,))
         return None if row is None else Project(*row)
 
     def project_by_id(self, id_: int) -> Project:
         """The project with this row number, which must be there."""
-        row = self.one("SELECT id, name, log, seq, head, ops FROM project WHERE id = ?", (id_,))
+        row = self.one(_PROJECT + " WHERE id = ?", (id_,))
         assert row is not None
         return Project(*row)
 
@@ -159,61 +161,10 @@ class Catalog(Connections):
 
     def add_project(self, name: str, log: str) -> Project:
         """Take up a log, inside a write transaction."""
-        self.execute("INSERT INTO project (name, log, seq, head, ops) VALUES (?, ?, 0, NULL, 0)", (name, log))
+        self.execute("INSERT INTO project (name, log, seq, slot) VALUES (?, ?, 0, 0)", (name, log))
         project = self.project(name)
         assert project is not None
         return project
-
-    def append(self, project: Project, seq: int, digest: str, ops: Iterable[bytes]) -> list[Void]:
-        """Fold one transaction in, inside a write transaction; answers what was void in it."""
-        view = ProjectView(self, project.id)
-        voids: list[Void] = []
-        position = project.ops
-        for body in ops:
-            position += 1
-            op = decode_op(body)
-            op_id = str(Digest.of(body))
-            outcome = fold(view, op_id, op, position)
-            if isinstance(outcome, Void):
-                voids.append(outcome)
-            else:
-                view.apply(outcome)
-            self.execute(
-                "INSERT INTO op (project, position, seq, id, kind, body, void) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    project.id,
-                    position,
-                    seq,
-                    op_id,
-                    kind_of(op),
-                    body,
-                    outcome.reason if isinstance(outcome, Void) else None,
-                ),
-            )
-        self.execute("INSERT INTO log_entry (project, seq, digest) VALUES (?, ?, ?)", (project.id, seq, digest))
-        self.execute(
-            "UPDATE project SET seq = ?, head = ?, ops = ? WHERE id = ?",
-            (seq, digest, position, project.id),
-        )
-        return voids
-
-    def log_entries(self, project: Project) -> Iterator[tuple[int, str, list[bytes]]]:
-        """Every transaction that was folded in: seq, digest, and the bytes of its ops."""
-        for seq, digest in self.rows("SELECT seq, digest FROM log_entry WHERE project = ? ORDER BY seq", (project.id,)):
-            bodies = self.rows(
-                "SELECT body FROM op WHERE project = ? AND seq = ? ORDER BY position",
-                (project.id, seq),
-            )
-            yield seq, digest, [bytes(body) for (body,) in bodies]
-
-    def log_digests(self, project: Project) -> dict[int, str]:
-        """The digest of every transaction that was folded in, by seq."""
-        return dict(self.rows("SELECT seq, digest FROM log_entry WHERE project = ?", (project.id,)))
-
-    def state_hash(self, project: Project) -> Digest:
-        """One digest for the state of a project, equal to that of the same ops folded in memory."""
-        view = ProjectView(self, project.id)
-        return hash_of_rows(row for kind in ROW_KINDS for row in view.every(kind))
 
 
 class ProjectView:
@@ -315,6 +266,17 @@ class ProjectView:
         """Every row of a kind that is known only at run time."""
         for row in self._rows(kind, "1"):
             yield _read(kind, row)
+
+    def numbers(self) -> dict[str, tuple[str, int]]:
+        """The collection and the number of every version, by its id."""
+        sql = "SELECT id, collection, number FROM version WHERE project = ?"
+        rows = self._connections.rows(sql, (self._project,))
+        return {id_: (collection, number) for id_, collection, number in rows}
+
+    def clear(self) -> None:
+        """Forget the whole state, inside a write transaction that folds it again."""
+        for table in _TABLES.values():
+            self._connections.execute(f"DELETE FROM {table} WHERE project = ?", (self._project,))
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Take the fold's changes, inside a write transaction."""

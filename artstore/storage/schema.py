@@ -23,12 +23,21 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 -- What the log says.
 CREATE TABLE project (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, log TEXT NOT NULL, seq INTEGER NOT NULL,
-    head TEXT, ops INTEGER NOT NULL);
+    head TEXT, upstream TEXT, slot INTEGER NOT NULL, slot_head TEXT);
 CREATE TABLE log_entry (project INTEGER NOT NULL, seq INTEGER NOT NULL, digest TEXT NOT NULL,
     PRIMARY KEY (project, seq)) WITHOUT ROWID;
-CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL,
-    kind TEXT NOT NULL, body BLOB NOT NULL, void TEXT, PRIMARY KEY (project, position));
-CREATE INDEX op_seq ON op (project, seq);
+-- What each transaction holds: the id of an op, or a note.
+CREATE TABLE line (project INTEGER NOT NULL, seq INTEGER NOT NULL, place INTEGER NOT NULL, op TEXT, note BLOB,
+    PRIMARY KEY (project, seq, place)) WITHOUT ROWID;
+-- The ops that count, in their order: what the upstream accepted, in its slots, then what waits.
+CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
+    body BLOB NOT NULL, void TEXT, slot INTEGER, dismissed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (project, position));
+CREATE UNIQUE INDEX op_id ON op (project, id);
+CREATE INDEX op_slot ON op (project, slot, position);
+-- Numbers that a version has shown here, and that the upstream's order took from it.
+CREATE TABLE renumbered (project INTEGER NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
+    version TEXT NOT NULL, PRIMARY KEY (project, collection, number, version)) WITHOUT ROWID;
+CREATE TABLE forgotten (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
 
 -- What the log folds to.
 CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,

@@ -19,8 +19,8 @@ from artstore.lifecycle import examine
 from artstore.lifecycle import put as put_module
 from artstore.storage import root as root_module
 from artstore.storage import sessions
-from artstore.storage.catalog import Catalog, Project
 from artstore.storage.database import Connections
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments, LogFile, OpLog, Prepared
 from artstore.storage.root import Root
@@ -293,7 +293,7 @@ def test_a_rebuild_that_the_disk_lets_down_leaves_the_catalog_as_it_was(
     execute = Connections.execute
 
     def failing(self: Connections, sql: str, parameters: Any = ()) -> Any:
-        if sql.startswith("UPDATE project SET seq") and parameters[0] == 2:
+        if sql.startswith("UPDATE project SET seq") and parameters[1] == 2:
             raise Corrupt("the disk failed", code="catalog-damaged")
         return execute(self, sql, parameters)
 
@@ -312,15 +312,15 @@ def test_a_transaction_that_cannot_be_folded_leaves_nothing_of_it(path: Path, mo
     with Store.open(path) as store:
         put(store, {"file": b"1"})
         put(store, {"file": b"2"})
-    append = Catalog.append
+    append = Journal.append
 
-    def damaged(self: Catalog, project: Project, seq: int, digest: str, ops: Any) -> Any:
-        append(self, project, seq, digest, ops)
+    def damaged(self: Journal, seq: int, digest: str, ops: Any) -> Any:
+        append(self, seq, digest, ops)
         if seq == 2:
             raise Corrupt("an op cannot be read", code="op-damaged")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Catalog, "append", damaged)
+        patch.setattr(Journal, "append", damaged)
         assert ["ops/uncategorized/2"] == Store.rebuild(path).lost
 
     with Store.open(path) as store:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from artstore.model.digest import Digest
-from artstore.model.fold import Void, fold_into
+from artstore.model.fold import MOVED, Void, fold_into
 from artstore.model.records import (
     AnyOp,
     Commit,
@@ -80,8 +80,14 @@ class Log:
         self.add(Relog(at_us=1, nonce=self.nonce(), target=target, record=record))
 
     def alias(self, collection: str, name: str, version: str | None) -> None:
+        """Move an alias from where it stands, as `artstore alias` does."""
+        found = self.state.collection(collection)
+        there = None if found is None else self.state.alias(found.id, name)
+        self.alias_from(None if there is None else there.version, collection, name, version)
+
+    def alias_from(self, before: str | None, collection: str, name: str, version: str | None) -> None:
         self.add(
-            MoveAlias(at_us=1, nonce=self.nonce(), collection=collection, alias=name, before=None, version=version)
+            MoveAlias(at_us=1, nonce=self.nonce(), collection=collection, alias=name, before=before, version=version)
         )
 
     def tag(
@@ -291,6 +297,42 @@ def test_an_alias_can_be_moved_through_a_synonym(log: Log) -> None:
     log.alias(second, "best", None)
 
     assert log.state.all(Alias) == []
+
+
+@pytest.mark.parametrize("goal", ["elsewhere", "nowhere"])
+def test_who_moves_an_alias_second_does_not_take_it(log: Log, goal: str) -> None:
+    """Two machines chose apart: to let the later win would undo somebody's choice without a word."""
+    cats = log.create()
+    first, second, third = log.commit(cats), log.commit(cats), log.commit(cats)
+    log.alias_from(None, cats, "best", first)
+    log.alias_from(first, cats, "best", second)
+    log.alias_from(first, cats, "best", third if goal == "elsewhere" else None)
+
+    assert [Alias(collection=cats, name="best", version=second)] == log.state.all(Alias)
+    assert log.voids == [MOVED]
+
+
+def test_two_who_move_an_alias_to_the_same_place_agree(log: Log) -> None:
+    """A conflict that nobody has would still want to be settled."""
+    cats = log.create()
+    first, second = log.commit(cats), log.commit(cats)
+    log.alias_from(None, cats, "best", first)
+    log.alias_from(None, cats, "best", first)
+    log.alias_from(first, cats, "best", second)
+
+    assert [Alias(collection=cats, name="best", version=second)] == log.state.all(Alias)
+    assert log.voids == []
+
+
+def test_an_alias_that_went_with_its_version_is_free(log: Log) -> None:
+    """Nobody else claims it, so there is nothing to settle."""
+    cats = log.create()
+    first, second = log.commit(cats), log.commit(cats)
+    log.alias(cats, "best", first)
+    log.delete(first)
+    log.alias_from(first, cats, "best", second)
+
+    assert [Alias(collection=cats, name="best", version=second)] == log.state.all(Alias)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from artstore.errors import Corrupt, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.records import (
+    AnyOp,
     Commit,
     Create,
     Delete,
@@ -150,7 +153,7 @@ def test_an_op_reads_back(op: Op, text: str) -> None:
 
 def test_every_kind_of_op_has_a_golden_example() -> None:
     """A kind without one could change its bytes unseen."""
-    assert {kind.__struct_config__.tag for kind in Op.__subclasses__()} == set(IDS)
+    assert {kind.__struct_config__.tag for kind in get_args(AnyOp)} == set(IDS)
 
 
 def test_ids_never_change() -> None:

@@ -13,8 +13,10 @@ from artstore import Store
 from artstore.errors import NotFound
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
+from artstore.model.notes import Order, decode_line
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.queries import Queries
 
@@ -275,13 +277,14 @@ def check_fold(store: Store) -> None:
     """The catalog's state is what the log folds to in memory."""
     root = store._root
     for project in root.catalog.projects():
-        state = MemoryState()
-        position = 0
+        order = Order()
         for _seq, data, _attachments in root.log.transactions(project.name, 0):
-            for op in decode_transaction(data).ops:
-                position += 1
-                fold_into(state, str(Digest.of(bytes(op))), decode_op(bytes(op)), position)
-        assert state.hash() == root.catalog.state_hash(project)
+            for raw in decode_transaction(data).ops:
+                order.take(str(Digest.of(bytes(raw))), bytes(raw), decode_line(bytes(raw)))
+        state = MemoryState()
+        for position, op in enumerate(order.ops(), start=1):
+            fold_into(state, op.id, decode_op(op.body), position)
+        assert state.hash() == Journal(root.catalog, project).hash_of_tables()
 
 
 def check_everything(store: Store, model: Model, *, each_once: bool = False) -> None:

@@ -28,8 +28,10 @@ from artstore.lifecycle.reports import RunInfo
 from artstore.lifecycle.runs import run_info
 from artstore.model.records import FORMAT, Transaction, encode_transaction
 from artstore.storage import schema
+from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments, Prepared
-from tests.properties.model import LARGE, Files, Model, check_bytes, check_everything, check_state, content
+from artstore.storage.root import Root
+from tests.properties.model import LARGE, Files, Model, Run, check_bytes, check_everything, check_state, content
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +59,11 @@ def write_files(folder: Path, files: Files) -> Path:
     return folder
 
 
+def states_of(root: Root) -> dict[str, str]:
+    """The state of every project, as one digest."""
+    return {each.name: str(Journal(root.catalog, each).hash_of_tables()) for each in root.catalog.projects()}
+
+
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     """One store for all processes that run these tests; each test takes a copy."""
@@ -76,6 +83,7 @@ def live(base: Path) -> Lived:
     model = Model()
     store = Store.init(base / "store")
     run = store.start_run(project="p", name="train", config={"lr": 0.1})
+    model.runs[run.id] = Run(config={"lr": 0.1})
     files: Files = {f"d{number % 3}/f{number}": number for number in range(24)}
     for turn in range(VERSIONS):
         project, name = ("p", "a") if turn % 5 else ("q", "b")
@@ -98,6 +106,7 @@ def live(base: Path) -> Lived:
             store.describe(reference, f"turn {turn}")
             version.description = f"turn {turn}"
             store.use(run.id, reference, project="p")
+            model.runs[run.id].inputs.append(version)
             version.used = True
         if turn == VERSIONS // 2:
             store.close()
@@ -122,7 +131,7 @@ def live(base: Path) -> Lived:
     model.projects["p"]["copied"].aliases["after"] = copied
     check_everything(store, model, each_once=True)
     assert [] == store.verify().problems
-    states = {each.name: str(store._root.catalog.state_hash(each)) for each in store._root.catalog.projects()}
+    states = states_of(store._root)
     store.close()
     return Lived(base / "store", model, base / "old.db", run, states)
 
@@ -149,7 +158,7 @@ def check_all(path: Path, lived: Lived, *, each_once: bool = True) -> None:
     with opened(path) as store:
         check_everything(store, lived.model, each_once=each_once)
         root = store._root
-        assert lived.states == {each.name: str(root.catalog.state_hash(each)) for each in root.catalog.projects()}
+        assert lived.states == states_of(root)
         assert lived.run == run_info(root, "p", lived.run.id)
         assert [] == store.verify().problems
 

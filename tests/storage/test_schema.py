@@ -194,7 +194,7 @@ def test_nothing_of_the_log_is_in_a_column_that_the_fold_does_not_fill() -> None
     names = {line.split()[2] for line in schema.TABLES.splitlines() if line.startswith("CREATE TABLE")}
 
     assert names == {
-        *("meta", "project", "log_entry", "op"),
+        *("meta", "project", "log_entry", "line", "op", "renumbered", "forgotten"),
         *("collection", "synonym", "version", "alias", "tag", "run", "used", "logged"),
         *("manifest", "path", "reference", "entry"),
         *("blob", "pack", "stored"),

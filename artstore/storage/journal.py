@@ -1,0 +1,196 @@
+"""The journal of a project in tables: what was written down, and which ops of it count in what order.
+
+`artstore.model.notes` has the rules, for a state in memory; these are the same over tables, so that a transaction costs
+what it changes. Only where the upstream puts ops before some that were folded already is the state folded again from
+the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from artstore.model.digest import Digest
+from artstore.model.fold import Void, fold, fold_into
+from artstore.model.notes import (
+    Accepted,
+    AcceptNumbers,
+    AnyNote,
+    Attached,
+    Counted,
+    Dismissed,
+    Forget,
+    decode_line,
+)
+from artstore.model.records import AnyOp, decode_op, kind_of
+from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
+from artstore.storage.catalog import Catalog, Project, ProjectView
+
+
+class Journal:
+    """The journal of one project. What changes it is done inside a write transaction."""
+
+    def __init__(self, catalog: Catalog, project: Project) -> None:
+        self._catalog = catalog
+        self._project = project.id
+        self._view = ProjectView(catalog, project.id)
+
+    def append(self, seq: int, digest: str, bodies: Iterable[bytes]) -> list[Void]:
+        """Take one transaction; answers what was void in it when it came."""
+        voids: list[Void] = []
+        for place, body in enumerate(bodies):
+            line = decode_line(body)
+            if isinstance(line, Attached | Accepted | Dismissed | Forget | AcceptNumbers):
+                self._note(line)
+                self._run("INSERT INTO line (project, seq, place, note) VALUES (?1, ?2, ?3, ?4)", seq, place, body)
+                continue
+            op = Counted(str(Digest.of(body)), body, None)
+            self._run("INSERT INTO line (project, seq, place, op) VALUES (?1, ?2, ?3, ?4)", seq, place, op.id)
+            if not self._counts(op.id):
+                voids += self._count(op, line)
+        self._run("INSERT INTO log_entry (project, seq, digest) VALUES (?1, ?2, ?3)", seq, digest)
+        self._run("UPDATE project SET seq = ?2, head = ?3 WHERE id = ?1", seq, digest)
+        return voids
+
+    def transactions(self) -> Iterator[tuple[int, str, list[bytes]]]:
+        """Every transaction that was taken: seq, digest, and the bytes of what it held."""
+        for seq, digest in self._rows("SELECT seq, digest FROM log_entry WHERE project = ?1 ORDER BY seq"):
+            lines = self._rows(
+                "SELECT coalesce(note, body) FROM line LEFT JOIN op ON op.project = line.project AND op.id = line.op "
+                "WHERE line.project = ?1 AND line.seq = ?2 ORDER BY place",
+                seq,
+            )
+            yield seq, digest, [bytes(body) for (body,) in lines]
+
+    def digests(self) -> dict[int, str]:
+        """The digest of every transaction that was taken, by seq."""
+        return dict(self._rows("SELECT seq, digest FROM log_entry WHERE project = ?1"))
+
+    def ops(self) -> list[Counted]:
+        """Every op that counts, in order."""
+        rows = self._rows("SELECT id, body, slot FROM op WHERE project = ?1 ORDER BY position")
+        return [Counted(id_, bytes(body), slot) for id_, body, slot in rows]
+
+    def renumbered(self, collection: str) -> list[tuple[int, str]]:
+        """The numbers that versions of a collection have shown here and lost, with the versions, by number."""
+        sql = "SELECT number, version FROM renumbered WHERE project = ?1 AND collection = ?2 ORDER BY number, version"
+        return [(number, version) for number, version in self._rows(sql, collection)]
+
+    def hash_of_tables(self) -> Digest:
+        """One digest for the tables as they stand, equal to that of the same ops folded in memory."""
+        return hash_of_rows(row for kind in ROW_KINDS for row in self._view.every(kind))
+
+    def state_hash(self) -> Digest:
+        """One digest for what the upstream's order makes: equal wherever the same slots were followed.
+
+        Without an upstream everything counts as accepted.
+        """
+        ops = self.ops()
+        if self._has_upstream() and any(op.slot is None for op in ops):
+            state = MemoryState()
+            accepted = [op for op in ops if op.slot is not None]
+            for position, op in enumerate(accepted, start=1):
+                fold_into(state, op.id, decode_op(op.body), position)
+            return state.hash()
+        return self.hash_of_tables()
+
+    def _note(self, note: AnyNote) -> None:
+        if isinstance(note, Attached):
+            self._run("UPDATE op SET slot = NULL WHERE project = ?1")
+            self._follow_from(note.log, 0, None)
+        elif isinstance(note, Accepted):
+            self._accept([Counted(str(Digest.of(bytes(raw))), bytes(raw), note.slot) for raw in note.ops])
+            self._follow_from(note.log, note.slot, note.digest)
+        elif isinstance(note, Dismissed):
+            for id_ in note.ops:
+                self._run("UPDATE op SET dismissed = 1 WHERE project = ?1 AND id = ?2", id_)
+        elif isinstance(note, Forget):
+            if note.forgotten:
+                self._run("INSERT OR IGNORE INTO forgotten (project, version) VALUES (?1, ?2)", note.version)
+            else:
+                self._run("DELETE FROM forgotten WHERE project = ?1 AND version = ?2", note.version)
+        else:
+            for collection in note.collections:
+                self._run("DELETE FROM renumbered WHERE project = ?1 AND collection = ?2", collection)
+
+    def _accept(self, ops: Sequence[Counted]) -> None:
+        """Let ops count before all that waits."""
+        rows = self._rows("SELECT id FROM op WHERE project = ?1 AND slot IS NULL ORDER BY position")
+        waiting = [id_ for (id_,) in rows]
+        # An op counts once, at its first place.
+        new = list({op.id: op for op in ops if op.id in waiting or not self._counts(op.id)}.values())
+        if [op.id for op in new] == waiting[: len(new)]:
+            # What waited was accepted as it stood: nothing comes to stand elsewhere.
+            for op in new:
+                self._run("UPDATE op SET slot = ?2 WHERE project = ?1 AND id = ?3", op.slot, op.id)
+        elif not waiting:
+            for op in new:
+                self._count(op, decode_op(op.body))
+        else:
+            self._put_before(new)
+
+    def _put_before(self, accepted: Sequence[Counted]) -> None:
+        """Give accepted ops their places before those that wait, and fold everything again."""
+        before = self._view.numbers()
+        ids = {op.id for op in accepted}
+        every = self.ops()
+        order = [op for op in every if op.slot is not None]
+        order += accepted
+        order += [op for op in every if op.slot is None and op.id not in ids]
+        dismissed = self._rows("SELECT id FROM op WHERE project = ?1 AND dismissed = 1")
+        self._run("DELETE FROM op WHERE project = ?1")
+        self._view.clear()
+        for op in order:
+            self._count(op, decode_op(op.body))
+        for (id_,) in dismissed:
+            self._run("UPDATE op SET dismissed = 1 WHERE project = ?1 AND id = ?2", id_)
+        self._note_moved(before)
+
+    def _note_moved(self, before: dict[str, tuple[str, int]]) -> None:
+        """Remember which numbers versions have shown here and lost, until somebody says that it is known."""
+        for id_, (collection, number) in self._view.numbers().items():
+            shown = before.get(id_)
+            if shown is not None and shown[1] != number:
+                self._run(
+                    "INSERT OR IGNORE INTO renumbered (project, collection, number, version) VALUES (?1, ?2, ?3, ?4)",
+                    collection,
+                    shown[1],
+                    id_,
+                )
+            # One that has its number back means what it meant.
+            self._run("DELETE FROM renumbered WHERE project = ?1 AND version = ?2 AND number = ?3", id_, number)
+
+    def _count(self, op: Counted, line: AnyOp) -> list[Void]:
+        """Fold an op that comes after all others; answers why it changed nothing, if it did not."""
+        row = self._catalog.one("SELECT coalesce(max(position), 0) FROM op WHERE project = ?", (self._project,))
+        assert row is not None
+        position = int(row[0]) + 1
+        outcome = fold(self._view, op.id, line, position)
+        if not isinstance(outcome, Void):
+            self._view.apply(outcome)
+        self._run(
+            "INSERT INTO op (project, position, id, kind, body, void, slot) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            position,
+            op.id,
+            kind_of(line),
+            op.body,
+            outcome.reason if isinstance(outcome, Void) else None,
+            op.slot,
+        )
+        return [outcome] if isinstance(outcome, Void) else []
+
+    def _counts(self, id_: str) -> bool:
+        sql = "SELECT 1 FROM op WHERE project = ? AND id = ?"
+        return self._catalog.one(sql, (self._project, id_)) is not None
+
+    def _follow_from(self, log: str | None, slot: int, digest: str | None) -> None:
+        self._run("UPDATE project SET upstream = ?2, slot = ?3, slot_head = ?4 WHERE id = ?1", log, slot, digest)
+
+    def _has_upstream(self) -> bool:
+        return self._catalog.project_by_id(self._project).upstream is not None
+
+    def _run(self, sql: str, *parameters: object) -> None:
+        self._catalog.execute(sql, (self._project, *parameters))
+
+    def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return self._catalog.rows(sql, (self._project, *parameters))
