@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
 
 from artstore.errors import Invalid
-from artstore.lifecycle import arrange, labels, lineage, listing, runs
+from artstore.lifecycle import arrange, labels, lineage, links, listing, runs
 from artstore.lifecycle.backup import backup
 from artstore.lifecycle.checkout import Mode, checkout
 from artstore.lifecycle.collect import GRACE_S, collect
@@ -302,10 +302,13 @@ class Store:
         """A collection as it stands. Raises NotFound (project-not-found, collection-not-found)."""
         reference = Reference.parse(name, project=project)
         _, view, found = find_collection(self._current(), reference.project, reference.collection)
-        return listing.describe_collection(reference.project, view, found)
+        return listing.describe_collection(self._root, reference.project, view, found)
 
     def versions(self, name: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
-        """The versions of a collection, the newest first. Raises NotFound (collection-not-found)."""
+        """The versions of a collection, or what is linked in a portfolio, the newest first.
+
+        Raises NotFound (collection-not-found).
+        """
         reference = Reference.parse(name, project=project)
         return listing.versions(self._current(), reference.project, reference.collection)
 
@@ -412,7 +415,8 @@ class Store:
     def delete_collection(self, name: str, *, force: bool = False, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Delete a collection with all its versions; answers what it was. Its name is free again.
 
-        Raises Conflict (aliased) while an alias other than latest stands on one of them, unless forced.
+        Raises Conflict while an alias other than latest stands on one of them (aliased) or a portfolio has one
+        (linked), unless forced.
         """
         parsed = Reference.parse(name, project=project)
         return self._root.with_reserve(
@@ -425,10 +429,48 @@ class Store:
         source = Reference.parse(reference, project=project)
         return labels.copy(self._current(), source, goal.project, goal.collection).version
 
+    def link(
+        self,
+        reference: str,
+        target: str,
+        *,
+        aliases: Sequence[str] = (),
+        project: str = UNCATEGORIZED,
+    ) -> VersionInfo:
+        """Put a version into the portfolio `[PROJECT/]NAME`, which is made if it is not there. No bytes move.
+
+        Links have numbers and aliases of their own; a version that is in the portfolio keeps its number there, and is
+        its `latest` again. Answers the version, with `link`. While it is linked, `prune` keeps it.
+
+        Raises Invalid (not-a-portfolio, type-clash, bad-alias), NotFound (…-not-found).
+        """
+        goal = Reference.parse(target, project=project)
+        if not _is_name_alone(target):
+            message = f"{target!r} names a version: write [PROJECT/]NAME for the portfolio"
+            raise Invalid(message, code="bad-reference")
+        return links.link(self._current(), Reference.parse(reference, project=project), goal, aliases)
+
+    def unlink(self, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
+        """Take a version out of a portfolio, in which the reference names it by number, alias or digest.
+
+        Answers what it was there. Raises Invalid (not-a-portfolio), NotFound (…-not-found).
+        """
+        parsed = Reference.parse(reference, project=project)
+        if _is_name_alone(reference):
+            message = f"{reference!r} does not say which link to take out: write {reference}:latest or {reference}:vN"
+            raise Invalid(message, code="bad-reference")
+        return links.unlink(self._current(), parsed)
+
+    def links_of(self, reference: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
+        """A version as it is in each portfolio of this store. Raises NotFound (…-not-found)."""
+        resolved = self._resolve(reference, project)
+        return listing.links_of(self._root, resolved)
+
     def delete(self, reference: str, *, force: bool = False, project: str = UNCATEGORIZED) -> VersionInfo:
         """Delete a version, which the reference must name by number, alias or digest.
 
-        Raises Conflict (aliased) while an alias other than latest stands on it, unless forced.
+        Raises Conflict while an alias other than latest stands on it (aliased) or a portfolio has it (linked), unless
+        forced; Invalid (is-a-link) where the reference names a link.
         """
         parsed = Reference.parse(reference, project=project)
         if _is_name_alone(reference):
@@ -599,8 +641,8 @@ class Store:
         """Delete the versions of some collections that no rule keeps; `gc` frees their bytes.
 
         Kept are the `keep_last` logged last, for each (key, "max" or "min", count) of `keep_best` the best by that
-        metadata key, what is younger than `keep_within_s`, and whatever carries an alias other than latest or was used
-        by a run. Without a rule only versions go whose time to live is over.
+        metadata key, what is younger than `keep_within_s`, and whatever carries an alias other than latest, is linked
+        in a portfolio or was used by a run. Without a rule only versions go whose time to live is over.
         """
         rules = policy(keep_last=keep_last, keep_best=keep_best, keep_within_s=keep_within_s)
         references = [Reference.parse(name, project=project) for name in names]

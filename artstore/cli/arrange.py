@@ -39,9 +39,34 @@ def copy(call: Call, *, ref: str, target: str) -> None:
         emit(call, store.copy(ref, target, project=project_of(call)), render_copied)
 
 
+@verb("artstore link cats:v3 zoo/best-cats --alias staging")
+@click.argument("ref", shell_complete=collections)
+@click.argument("portfolio", metavar="[PROJECT/]PORTFOLIO", shell_complete=collections)
+@click.option("--alias", "aliases", metavar="ALIAS", multiple=True, help="An alias for it there. May be repeated.")
+def link(call: Call, *, ref: str, portfolio: str, aliases: tuple[str, ...]) -> None:
+    """Put a version into a portfolio.
+
+    A portfolio holds links to versions of collections, of any project, with numbers and aliases of its own; one that
+    is not there is made. A linked version is kept by artstore prune.
+    """
+    with open_store(call) as store:
+        emit(call, store.link(ref, portfolio, aliases=aliases, project=project_of(call)), render_linked)
+
+
+@verb("artstore unlink zoo/best-cats:staging")
+@click.argument("ref", shell_complete=collections)
+def unlink(call: Call, *, ref: str) -> None:
+    """Take a version out of a portfolio.
+
+    The version itself stays where it is.
+    """
+    with open_store(call) as store:
+        emit(call, store.unlink(ref, project=project_of(call)), render_unlinked)
+
+
 @verb("artstore delete cats:v2")
 @click.argument("ref", shell_complete=collections)
-@click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it.")
+@click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it, or it is linked.")
 def delete(call: Call, *, ref: str, force: bool) -> None:
     """Delete a version.
 
@@ -59,6 +84,18 @@ def render_renamed(collection: CollectionInfo) -> None:
 def render_copied(version: VersionInfo) -> None:
     """Say the name it has there."""
     say(version.ref)
+
+
+def render_linked(version: VersionInfo) -> None:
+    """Say the name that it has in the portfolio, and what it stands for."""
+    assert version.link is not None
+    say(f"{version.link.ref} ({', '.join(version.link.aliases)}) -> {version.ref}")
+
+
+def render_unlinked(version: VersionInfo) -> None:
+    """Say which name is gone, and what stays."""
+    assert version.link is not None
+    say(f"unlinked {version.link.ref}; {version.ref} stays")
 
 
 def render_deleted(version: VersionInfo) -> None:

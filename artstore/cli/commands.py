@@ -58,6 +58,8 @@ COMMANDS: Final = {
     "Arrange": (
         Line("rename", "arrange", "Give a collection another name."),
         Line("copy", "arrange", "Make a version known under another name."),
+        Line("link", "arrange", "Put a version into a portfolio."),
+        Line("unlink", "arrange", "Take a version out of a portfolio."),
         Line("delete", "arrange", "Delete a version."),
         Line("prune", "prune", "Delete versions by rules."),
     ),

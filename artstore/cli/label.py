@@ -108,7 +108,8 @@ def ttl(call: Call, *, ref: str, length: float | None, never: bool) -> None:
 
 def render_aliases(version: VersionInfo) -> None:
     """Say which aliases stand on the version now."""
-    say(f"{version.ref}  aliases: {', '.join(version.aliases) or '-'}")
+    named = version.link or version
+    say(f"{named.ref}  aliases: {', '.join(named.aliases) or '-'}")
 
 
 def render_tags(version: VersionInfo) -> None:

@@ -88,7 +88,7 @@ def render_collections(known: Sequence[CollectionInfo]) -> None:
     table(
         ("name", "type", ">versions", "latest", ">size", "updated"),
         [
-            (f"{c.project}/{c.name}", c.type, f"{c.versions:,}", c.latest or "-", size(c.bytes), moment(c.updated_at))
+            (f"{c.project}/{c.name}", _type(c), f"{c.versions:,}", c.latest or "-", size(c.bytes), moment(c.updated_at))
             for c in known
         ],
     )
@@ -102,7 +102,7 @@ def render_entries(entries: Iterable[EntryInfo], *, is_long: bool) -> None:
 def render_version(version: VersionInfo) -> None:
     """Write everything that is known, one name a line."""
     rows = [
-        ("version", version.ref + (" (deleted)" if version.state == "deleted" else "")),
+        ("version", version.ref + ("" if version.state == "committed" else f" ({version.state})")),
         ("type", version.type),
         ("aliases", ", ".join(version.aliases) or "-"),
         ("tags", ", ".join(version.tags) or "-"),
@@ -111,6 +111,7 @@ def render_version(version: VersionInfo) -> None:
         ("size", f"{size(version.bytes)} ({version.bytes:,} bytes)"),
         ("ttl", "-" if version.ttl_s is None else _ttl(version.created_at, version.ttl_s)),
         ("run", version.run or "-"),
+        ("link", "-" if version.link is None else f"{version.link.ref} ({', '.join(version.link.aliases) or '-'})"),
         ("id", version.id),
         ("digest", version.digest),
         ("description", version.description or "-"),
@@ -127,8 +128,8 @@ def render_versions(versions: Sequence[VersionInfo]) -> None:
         ("version", "aliases", "created", ">files", ">size", "description"),
         [
             (
-                v.name,
-                "(deleted)" if v.state == "deleted" else ", ".join(v.aliases),
+                v.name if v.link is None else f"{v.link.name} -> {v.ref}",
+                f"({v.state})" if v.state != "committed" else ", ".join((v.link or v).aliases),
                 moment(v.created_at),
                 f"{v.files:,}",
                 size(v.bytes),
@@ -172,6 +173,10 @@ def render_matches(matches: Sequence[Match]) -> None:
         [(m.version.ref, size(m.version.bytes if m.path is None else m.size), m.path or "") for m in matches],
     )
     note(count(len(matches), "match", "matches"))
+
+
+def _type(collection: CollectionInfo) -> str:
+    return collection.type if collection.kind == "sequence" else f"{collection.type} ({collection.kind})"
 
 
 def _short_line(entry: EntryInfo) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from artstore.errors import Conflict, NotFound
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
+from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.listing import describe_collection
 from artstore.lifecycle.put import checked_text
 from artstore.lifecycle.reports import CollectionInfo
@@ -79,10 +80,11 @@ def set_tags(root: Root, project: str, name: str, tags: Sequence[str], *, presen
 def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInfo:
     """Delete a collection with all its versions; answers what it was. `gc` frees what only it held.
 
-    Raises Conflict (aliased) while an alias other than latest stands on a version, unless forced.
+    Raises Conflict while an alias other than latest stands on a version (aliased) or a portfolio of another collection
+    has one (linked), unless forced: they are taken out of the portfolios then.
     """
     _, view, found = find_collection(root, project, name)
-    before = describe_collection(project, view, found)
+    before = describe_collection(root, project, view, found)
 
     def plan(view: ProjectView, collection: Collection) -> list[Op]:
         aliases = view.aliases_in(collection.id)
@@ -90,8 +92,15 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
             names = ", ".join(repr(alias.name) for alias in aliases)
             message = f"versions of {project}/{name} carry {names}: remove the aliases first, or use force"
             raise Conflict(message, code="aliased")
+        for version in () if force else view.versions_of(collection.id):
+            if links := names_of_links(root, version.id):
+                message = f"{project}/{name}:v{version.number} is linked as {', '.join(links)}: unlink it, or use force"
+                raise Conflict(message, code="linked")
         return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id)]
 
+    if force:
+        with root.session("unlink") as session:
+            unlink_everywhere(root, session, [version.id for version in view.versions_of(found.id)])
     _edit(root, project, name, "delete", plan)
     return before
 
@@ -110,7 +119,7 @@ def _edit(root: Root, project: str, name: str, verb: str, make: _Plan) -> Collec
         # Found by its id: it may have another name by now.
         collection = view.collection(found.id)
         assert collection is not None
-        return describe_collection(project, view, collection)
+        return describe_collection(root, project, view, collection)
 
     with root.session(verb) as session:
         return commit_and_answer(root, session, project, plan, answer=after)

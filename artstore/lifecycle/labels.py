@@ -8,9 +8,10 @@ from typing import Any
 from artstore.errors import Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
 from artstore.lifecycle.reports import VersionInfo
-from artstore.lifecycle.resolve import describe_by_id, resolve
+from artstore.lifecycle.resolve import resolve
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
 from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
@@ -21,21 +22,24 @@ _Plan = Callable[[ProjectView, Version], list[Op]]
 
 
 def add_aliases(root: Root, reference: Reference, names: Sequence[str]) -> VersionInfo:
-    """Move aliases to a version. Raises Invalid (bad-alias)."""
+    """Move aliases to a version, in the collection or the portfolio that the reference names.
+
+    Raises Invalid (bad-alias).
+    """
     wanted = [alias_name(name) for name in names]
     if LATEST in wanted:
         message = f"{LATEST!r} follows the last version by itself: it cannot be moved"
         raise Invalid(message, code="bad-alias")
 
-    def plan(view: ProjectView, version: Version) -> list[Op]:
+    def make(view: ProjectView, collection: str, version: str) -> list[Op]:
         ops: list[Op] = []
         for name in dict.fromkeys(wanted):
-            before = view.alias(version.collection, name)
-            if before is None or before.version != version.id:
-                ops.append(_alias(version, name, None if before is None else before.version, version.id))
+            before = view.alias(collection, name)
+            if before is None or before.version != version:
+                ops.append(_alias(collection, name, None if before is None else before.version, version))
         return ops
 
-    return _edit(root, reference, "alias", plan)
+    return _edit_aliases(root, reference, make)
 
 
 def remove_aliases(root: Root, reference: Reference, names: Sequence[str]) -> VersionInfo:
@@ -44,15 +48,15 @@ def remove_aliases(root: Root, reference: Reference, names: Sequence[str]) -> Ve
         message = f"{LATEST!r} follows the last version by itself: it cannot be removed"
         raise Invalid(message, code="bad-alias")
 
-    def plan(view: ProjectView, version: Version) -> list[Op]:
-        standing = {alias.name for alias in view.aliases_of(version.id)}
+    def make(view: ProjectView, collection: str, version: str) -> list[Op]:
+        standing = {alias.name for alias in view.aliases_of(collection, version)}
         missing = [name for name in names if name not in standing]
         if missing:
             message = f"{reference} has no alias {missing[0]!r} (it has: {', '.join(sorted(standing)) or 'none'})"
             raise NotFound(message, code="alias-not-found")
-        return [_alias(version, name, version.id, None) for name in dict.fromkeys(names)]
+        return [_alias(collection, name, version, None) for name in dict.fromkeys(names)]
 
-    return _edit(root, reference, "alias", plan)
+    return _edit_aliases(root, reference, make)
 
 
 def set_tags(root: Root, reference: Reference, names: Sequence[str], *, present: bool) -> VersionInfo:
@@ -129,17 +133,28 @@ def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
 def delete(root: Root, reference: Reference, *, force: bool) -> VersionInfo:
     """Delete a version; its number is never used again, and `gc` frees what only it held.
 
-    Raises Conflict (aliased) while an alias other than latest stands on it, unless forced.
+    Raises Conflict while an alias other than latest stands on it (aliased) or a portfolio has it (linked), unless
+    forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where the reference names a link.
     """
     before = resolve(root, reference)
+    if before.member is not None:
+        message = f"{before.member.name} is a link: unlink it, or delete {before.name}, which it stands for"
+        raise Invalid(message, code="is-a-link")
 
     def plan(view: ProjectView, version: Version) -> list[Op]:
-        names = [alias.name for alias in view.aliases_of(version.id)]
+        names = [alias.name for alias in view.aliases_of(version.collection, version.id)]
         if names and not force:
             message = f"{before.name} carries {', '.join(map(repr, names))}: remove the alias first, or use --force"
             raise Conflict(message, code="aliased")
+        links = names_of_links(root, version.id)
+        if links and not force:
+            message = f"{before.name} is linked as {', '.join(links)}: unlink it first, or use --force"
+            raise Conflict(message, code="linked")
         return [Delete(at_us=now_us(), nonce=nonce(), version=version.id)]
 
+    if force:
+        with root.session("unlink") as session:
+            unlink_everywhere(root, session, [before.version.id])
     return _edit(root, reference, "delete", plan)
 
 
@@ -151,8 +166,10 @@ def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionIn
             raise NotFound(message, code="version-deleted")
         return make(view, version)
 
-    def after(project: Project, view: ProjectView) -> VersionInfo:
-        return describe_by_id(project, view, resolved.version.id)
+    def after(_project: Project, view: ProjectView) -> VersionInfo:
+        version = view.version(resolved.version.id)
+        assert version is not None
+        return resolved._replace(version=version).info()
 
     with root.session(verb) as session:
         # Inside: a row number of before could mean something else after a `rebuild`.
@@ -160,11 +177,29 @@ def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionIn
         return commit_and_answer(root, session, resolved.project.name, plan, answer=after)
 
 
-def _alias(version: Version, name: str, before: str | None, after: str | None) -> MoveAlias:
+def _edit_aliases(root: Root, reference: Reference, make: Callable[[ProjectView, str, str], list[Op]]) -> VersionInfo:
+    def plan(view: ProjectView) -> list[Op]:
+        version = resolved.view.version(resolved.version.id)
+        is_gone = version is None or version.deleted
+        if is_gone or (member is not None and view.membership(collection, resolved.version.id) is None):
+            message = f"{resolved.name if member is None else member.name} was deleted just now"
+            raise NotFound(message, code="version-deleted")
+        return make(view, collection, resolved.version.id)
+
+    with root.session("alias") as session:
+        # Inside, as above.
+        resolved = resolve(root, reference)
+        member = resolved.member
+        project = resolved.project if member is None else member.project
+        collection = resolved.collection.id if member is None else member.portfolio.id
+        return commit_and_answer(root, session, project.name, plan, answer=lambda _project, _view: resolved.info())
+
+
+def _alias(collection: str, name: str, before: str | None, after: str | None) -> MoveAlias:
     return MoveAlias(
         at_us=now_us(),
         nonce=nonce(),
-        collection=version.collection,
+        collection=collection,
         alias=name,
         before=before,
         version=after,

@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterator
 
 from artstore.lifecycle.reports import CollectionInfo, EntryInfo, VersionInfo
-from artstore.lifecycle.resolve import Resolved, describe, find_collection
+from artstore.lifecycle.resolve import (
+    Member,
+    Resolved,
+    describe,
+    describe_member,
+    find_collection,
+    find_project,
+    find_version,
+)
 from artstore.model.manifest import BlobEntry
 from artstore.model.names import LATEST
 from artstore.model.state import Collection
@@ -21,12 +29,14 @@ def collections(root: Root, project: str | None) -> list[CollectionInfo]:
         if project not in {None, each.name}:
             continue
         view = ProjectView(root.catalog, each.id)
-        found += [describe_collection(each.name, view, collection) for collection in view.collections()]
+        found += [describe_collection(root, each.name, view, collection) for collection in view.collections()]
     return found
 
 
-def describe_collection(project: str, view: ProjectView, collection: Collection) -> CollectionInfo:
+def describe_collection(root: Root, project: str, view: ProjectView, collection: Collection) -> CollectionInfo:
     """How a collection is shown."""
+    if collection.kind == "portfolio":
+        return _describe_portfolio(root, project, view, collection)
     latest = view.latest(collection.id)
     aliases = [alias.name for alias in view.aliases_in(collection.id)]
     if latest is not None:
@@ -35,6 +45,7 @@ def describe_collection(project: str, view: ProjectView, collection: Collection)
     return CollectionInfo(
         project=project,
         name=collection.name,
+        kind=collection.kind,
         type=collection.type,
         description=collection.description,
         aliases=sorted(aliases),
@@ -48,9 +59,26 @@ def describe_collection(project: str, view: ProjectView, collection: Collection)
 
 
 def versions(root: Root, project: str, name: str) -> list[VersionInfo]:
-    """The versions of a collection, the newest first. Raises NotFound (collection-not-found)."""
+    """The versions of a collection, or what is linked in a portfolio, the newest first.
+
+    Raises NotFound (collection-not-found).
+    """
     found, view, collection = find_collection(root, project, name)
+    if collection.kind == "portfolio":
+        rows = view.memberships_of(collection.id)
+        return [describe_member(root, Member(found, view, collection, row)) for row in rows]
     return [describe(found, view, collection, version) for version in view.versions_of(collection.id)]
+
+
+def links_of(root: Root, resolved: Resolved) -> list[VersionInfo]:
+    """A version as it is in each portfolio of this store, the first first."""
+    found: list[VersionInfo] = []
+    for name, id_ in root.catalog.portfolios_of(resolved.version.id):
+        project, view = find_project(root, name)
+        portfolio, row = view.collection(id_), view.membership(id_, resolved.version.id)
+        if portfolio is not None and row is not None:
+            found.append(describe_member(root, Member(project, view, portfolio, row)))
+    return found
 
 
 def entries(root: Root, resolved: Resolved) -> Iterator[EntryInfo]:
@@ -61,3 +89,27 @@ def entries(root: Root, resolved: Resolved) -> Iterator[EntryInfo]:
         else:
             extra = json.loads(entry.extra)
             yield EntryInfo(path=entry.path, size=entry.size, uri=entry.uri, checksum=entry.checksum, extra=extra)
+
+
+def _describe_portfolio(root: Root, project: str, view: ProjectView, portfolio: Collection) -> CollectionInfo:
+    rows = view.memberships_of(portfolio.id)
+    latest = view.latest_membership(portfolio.id)
+    aliases = [alias.name for alias in view.aliases_in(portfolio.id)]
+    source = None
+    if latest is not None:
+        aliases.append(LATEST)
+        source = find_version(root, latest.source_project, latest.version)
+    return CollectionInfo(
+        project=project,
+        name=portfolio.name,
+        kind=portfolio.kind,
+        type=portfolio.type,
+        description=portfolio.description,
+        aliases=sorted(aliases),
+        tags=sorted(tag.name for tag in view.tags_of(portfolio.id)),
+        versions=len(rows),
+        latest=None if latest is None else f"v{latest.number}",
+        bytes=0 if source is None else source.bytes,
+        created_at=portfolio.created_us / 1e6,
+        updated_at=max((row.linked_us for row in rows), default=portfolio.created_us) / 1e6,
+    )

@@ -1,8 +1,8 @@
 """Prune: versions go by policy.
 
 A version stays if any rule keeps it: one of the last, one of the best, young enough; and always if it carries an alias
-other than latest, or a run of this store used it. A version whose time to live is over goes, unless such an alias or
-such a use holds it. Without a rule only those go.
+other than latest, is linked in a portfolio, or was used by a run of this store. A version whose time to live is over
+goes, unless such an alias, link or use holds it. Without a rule only those go.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 
 from artstore.errors import Invalid
 from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
 from artstore.lifecycle.resolve import find_collection
 from artstore.model.names import LATEST
@@ -71,6 +72,9 @@ def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_ru
     condemned: dict[str, list[Version]] = {}
     for project, name in dict.fromkeys(names):
         _, view, collection = find_collection(root, project, name)
+        if collection.kind == "portfolio":
+            message = f"{project}/{name} is a portfolio: its links are taken out one by one, with `artstore unlink`"
+            raise Invalid(message, code="is-a-portfolio")
         for version, reason, stays in _judge(root, view, collection, rules):
             ref = f"{project}/{collection.name}:v{version.number}"
             if stays:
@@ -93,7 +97,7 @@ def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
     def plan(view: ProjectView) -> list[Op]:
         # An edit that came meanwhile saves one, as do an alias, a use, and a commit of the same content, which makes it
         # the latest: the rules were asked about another state of it.
-        gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(view, each) is None]
+        gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(root, view, each) is None]
         return [Delete(at_us=now_us(), nonce=nonce(), version=id_) for id_ in gone]
 
     with root.session("prune") as session:
@@ -112,7 +116,7 @@ def _judge(
     reasons = _kept_by_rules(versions, rules, now)
     verdicts: list[tuple[Version, str, bool]] = []
     for version in versions:
-        held = _held(view, version)
+        held = _held(root, view, version)
         is_over = version.ttl_s is not None and version.created_us / 1e6 + version.ttl_s < now
         if held is not None:
             verdicts.append((version, held, True))
@@ -127,10 +131,13 @@ def _judge(
     return verdicts
 
 
-def _held(view: ProjectView, version: Version) -> str | None:
-    names = [alias.name for alias in view.aliases_of(version.id) if alias.name != LATEST]
+def _held(root: Root, view: ProjectView, version: Version) -> str | None:
+    names = [alias.name for alias in view.aliases_of(version.collection, version.id) if alias.name != LATEST]
     if names:
         return f"alias {', '.join(sorted(names))}"
+    links = names_of_links(root, version.id)
+    if links:
+        return f"linked as {', '.join(links)}"
     return "a run used it" if view.is_used(version.id) else None
 
 

@@ -297,10 +297,13 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
         collection = view.collection_named(label.name)
         _check_type(collection, label)
         if collection is None:
-            create = Create(at_us=at_us, nonce=nonce(), name=label.name, type=label.type, description=None)
+            create = Create(
+                at_us=at_us, nonce=nonce(), kind="sequence", name=label.name, type=label.type, description=None
+            )
             ops.append(create)
             collection = Collection(
                 id=str(Digest.of(encode_op(create))),
+                kind="sequence",
                 name=label.name,
                 type=label.type,
                 description=None,
@@ -367,6 +370,12 @@ def _tag(version: str, tag: str, at_us: int) -> SetTag:
 
 
 def _check_type(collection: Collection | None, label: Label) -> None:
+    if collection is not None and collection.kind != "sequence":
+        message = (
+            f"{label.project}/{label.name} is a portfolio, which has links and no versions of its own: choose another "
+            "name, then link the version to it"
+        )
+        raise Invalid(message, code="is-a-portfolio")
     if collection is not None and collection.type != label.type:
         message = (
             f"{label.project}/{label.name} is of type {collection.type!r}, so nothing of type {label.type!r} can go "

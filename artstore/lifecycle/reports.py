@@ -13,6 +13,27 @@ from typing import Any, Literal
 import msgspec
 
 
+class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is in a portfolio."""
+
+    project: str
+    collection: str
+    """The portfolio's name."""
+    number: int
+    aliases: list[str]
+    linked_at: float
+
+    @property
+    def name(self) -> str:
+        """`best-cats:v0`."""
+        return f"{self.collection}:v{self.number}"
+
+    @property
+    def ref(self) -> str:
+        """`project/best-cats:v0`."""
+        return f"{self.project}/{self.name}"
+
+
 class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One version as it stands now: its record, and the labels that edits have given it since."""
 
@@ -37,6 +58,13 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after `created_at` when `prune` may take it; None is never."""
     state: Literal["committed", "deleted", "absent"] = "committed"
     """Absent is what a run or a link names and this store has not: only project, name, id and digest are known."""
+    link: LinkInfo | None = None
+    """How it is in the portfolio through which it was found; all else is said of the version itself."""
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it was found through a portfolio."""
+        return self.link is not None
 
     @property
     def name(self) -> str:
@@ -50,17 +78,18 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CollectionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A named, typed series of versions."""
+    """A named, typed series of versions, or, in a portfolio, of links to versions."""
 
     project: str
     name: str
+    kind: Literal["sequence", "portfolio"]
     type: str
     description: str | None = None
     aliases: list[str]
     """Those that stand on one of its versions; `latest` too."""
     tags: list[str]
     versions: int
-    """How many are committed and not deleted."""
+    """How many are committed and not deleted; in a portfolio, how many are linked."""
     latest: str | None = None
     """The number that `latest` stands on, as `v3`; None where every version is deleted."""
     bytes: int

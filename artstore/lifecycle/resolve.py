@@ -4,17 +4,49 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from artstore.errors import Invalid, NotFound
-from artstore.lifecycle.reports import VersionInfo
+from artstore.lifecycle.reports import LinkInfo, VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.names import LATEST, DigestPrefix, Reference
-from artstore.model.state import Collection, Version
+from artstore.model.state import Collection, Membership, Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
 
+T = TypeVar("T")
+
 _SHOWN = 12
+
+
+class Member(NamedTuple):
+    """What is in a portfolio, and where that is."""
+
+    project: Project
+    view: ProjectView
+    portfolio: Collection
+    row: Membership
+
+    @property
+    def name(self) -> str:
+        """`project/best-cats:v0`."""
+        return f"{self.project.name}/{self.portfolio.name}:v{self.row.number}"
+
+    def link(self) -> LinkInfo:
+        """How it is shown."""
+        aliases = [alias.name for alias in self.view.aliases_of(self.portfolio.id, self.row.version)]
+        latest = self.view.latest_membership(self.portfolio.id)
+        if latest is not None and latest.number == self.row.number:
+            aliases.append(LATEST)
+        return LinkInfo(
+            project=self.project.name,
+            collection=self.portfolio.name,
+            number=self.row.number,
+            aliases=sorted(aliases),
+            linked_at=self.row.linked_us / 1e6,
+        )
 
 
 class Resolved(NamedTuple):
@@ -24,6 +56,8 @@ class Resolved(NamedTuple):
     view: ProjectView
     collection: Collection
     version: Version
+    member: Member | None = None
+    """How it is in the portfolio through which it was found."""
 
     @property
     def manifest(self) -> Digest:
@@ -37,7 +71,8 @@ class Resolved(NamedTuple):
 
     def info(self) -> VersionInfo:
         """How it is shown."""
-        return describe(self.project, self.view, self.collection, self.version)
+        info = describe(self.project, self.view, self.collection, self.version)
+        return info if self.member is None else msgspec.structs.replace(info, link=self.member.link())
 
 
 def find_project(root: Root, name: str) -> tuple[Project, ProjectView]:
@@ -63,11 +98,14 @@ def find_collection(root: Root, project: str, name: str) -> tuple[Project, Proje
 
 
 def resolve(root: Root, reference: Reference) -> Resolved:
-    """The version that a reference means.
+    """The version that a reference means, be it by its own name or by that of a portfolio.
 
-    Raises NotFound (project-, collection-, version-, alias-not-found, version-deleted) and Invalid (ambiguous-digest).
+    Raises NotFound (project-, collection-, version-, alias-not-found, version-deleted, -absent) and Invalid
+    (ambiguous-digest).
     """
     project, view, collection = find_collection(root, reference.project, reference.collection)
+    if collection.kind == "portfolio":
+        return _linked_version(root, find_member(root, reference))
     selector = reference.selector
     if isinstance(selector, int):
         version = _by_number(view, collection, selector, reference.name)
@@ -78,9 +116,30 @@ def resolve(root: Root, reference: Reference) -> Resolved:
     return Resolved(project, view, collection, version)
 
 
+def find_member(root: Root, reference: Reference) -> Member:
+    """What a reference to a portfolio means in it, whether that version is here or not.
+
+    Raises NotFound (project-, collection-, version-, alias-not-found) and Invalid (not-a-portfolio, ambiguous-digest).
+    """
+    project, view, portfolio = find_collection(root, reference.project, reference.collection)
+    if portfolio.kind != "portfolio":
+        message = f"{reference.name} has versions of its own, and no links to others: it is no portfolio"
+        raise Invalid(message, code="not-a-portfolio")
+    row = _membership(view, portfolio, reference)
+    return Member(project, view, portfolio, row)
+
+
+def describe_member(root: Root, member: Member) -> VersionInfo:
+    """How a version is shown that is in a portfolio: deleted and absent ones too."""
+    row = member.row
+    info = find_version(root, row.source_project, row.version)
+    info = info or absent_version(row.source_project, row.version, row.name, row.digest)
+    return msgspec.structs.replace(info, link=member.link())
+
+
 def describe(project: Project, view: ProjectView, collection: Collection, version: Version) -> VersionInfo:
     """How a version is shown; `latest` stands among the aliases of the one that was logged last."""
-    aliases = [alias.name for alias in view.aliases_of(version.id)]
+    aliases = [alias.name for alias in view.aliases_of(collection.id, version.id)]
     latest = view.latest(collection.id)
     if latest is not None and latest.id == version.id:
         aliases.append(LATEST)
@@ -142,6 +201,42 @@ def absent_version(project: str, id_: str, name: str, digest: str) -> VersionInf
     )
 
 
+def _linked_version(root: Root, member: Member) -> Resolved:
+    row = member.row
+    project = root.catalog.project(row.source_project)
+    view = None if project is None else ProjectView(root.catalog, project.id)
+    version = None if view is None else view.version(row.version)
+    collection = None if view is None or version is None else view.collection(version.collection)
+    if project is None or view is None or version is None or collection is None:
+        message = f"{member.name} is a link to {row.source_project}/{row.name}, which is not in this store"
+        raise NotFound(message, code="version-absent")
+    if version.deleted:
+        message = f"{member.name} is a link to {row.source_project}/{row.name}, which was deleted: unlink it"
+        raise NotFound(message, code="version-deleted")
+    return Resolved(project, view, collection, version, member)
+
+
+def _membership(view: ProjectView, portfolio: Collection, reference: Reference) -> Membership:
+    name, selector = reference.name, reference.selector
+    if isinstance(selector, int):
+        found = view.membership_numbered(portfolio.id, selector)
+        if found is None:
+            numbers = [f"v{row.number}" for row in view.memberships_of(portfolio.id)]
+            raise NotFound(f"{name} has no link v{selector} ({_has(numbers)})", code="version-not-found")
+        return found
+    if isinstance(selector, DigestPrefix):
+        rows = view.memberships_of(portfolio.id)
+        return _by_start(selector, name, [(row, row.number, row.version, row.digest) for row in rows])
+    alias = None if selector == LATEST else view.alias(portfolio.id, selector)
+    found = view.latest_membership(portfolio.id) if alias is None else view.membership(portfolio.id, alias.version)
+    if selector != LATEST and alias is None:
+        names = [other.name for other in view.aliases_in(portfolio.id)]
+        raise NotFound(f"{name} has no alias {selector!r} ({_has([*names, LATEST])})", code="alias-not-found")
+    if found is None:
+        raise NotFound(f"{name} has no link: each was taken out", code="version-not-found")
+    return found
+
+
 def _by_number(view: ProjectView, collection: Collection, number: int, name: str) -> Version:
     version = view.version_numbered(collection.id, number)
     if version is None:
@@ -167,16 +262,21 @@ def _by_alias(view: ProjectView, collection: Collection, alias: str, name: str) 
 
 
 def _by_prefix(view: ProjectView, collection: Collection, prefix: DigestPrefix, name: str) -> Version:
-    start = f"blake3:{prefix.hex}"
     versions = view.versions_of(collection.id)
-    found = [version for version in versions if version.id.startswith(start)]
-    found = found or [version for version in versions if version.manifest.startswith(start)]
+    return _by_start(prefix, name, [(each, each.number, each.id, each.manifest) for each in versions])
+
+
+def _by_start(prefix: DigestPrefix, name: str, rows: list[tuple[T, int, str, str]]) -> T:
+    """The one of some rows, each with its number, id and digest, whose id begins so, or else whose digest does."""
+    start = f"blake3:{prefix.hex}"
+    found = [row for row in rows if row[2].startswith(start)]
+    found = found or [row for row in rows if row[3].startswith(start)]
     if not found:
         raise NotFound(f"{name} has no version whose id or digest begins with {prefix.hex!r}", code="version-not-found")
     if len(found) > 1:
-        numbers = ", ".join(f"v{version.number}" for version in found)
+        numbers = ", ".join(f"v{number}" for _, number, _, _ in found)
         raise Invalid(f"{prefix.hex!r} stands for several versions of {name}: {numbers}", code="ambiguous-digest")
-    return found[0]
+    return found[0][0]
 
 
 def _has(names: Iterable[str]) -> str:

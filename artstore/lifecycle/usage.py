@@ -76,7 +76,8 @@ def du(root: Root, project: str | None = None) -> DuReport:
         unique = owners.unique()
         collections: list[Usage] = []
         for id_, name in names.items():
-            for collection in ProjectView(root.catalog, id_).collections():
+            sequences = [each for each in ProjectView(root.catalog, id_).collections() if each.kind == "sequence"]
+            for collection in sequences:
                 owner, total = held.get((id_, collection.id), (0, 0))
                 alone = unique.get(owner, 0)
                 versions = live.get((id_, collection.id), [])

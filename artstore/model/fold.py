@@ -14,7 +14,20 @@ import msgspec
 
 from artstore.model import records
 from artstore.model.records import AnyOp, VersionRecord
-from artstore.model.state import Alias, Collection, Logged, MemoryState, Row, Run, Synonym, Tag, Used, Version, View
+from artstore.model.state import (
+    Alias,
+    Collection,
+    Logged,
+    Membership,
+    MemoryState,
+    Row,
+    Run,
+    Synonym,
+    Tag,
+    Used,
+    Version,
+    View,
+)
 
 MOVED: Final = "the alias was moved by somebody else first"
 """Why an op is void that is to be shown as a conflict, and not only noted."""
@@ -67,6 +80,7 @@ def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[
     if there is None:
         row = Collection(
             id=op_id,
+            kind=op.kind,
             name=op.name,
             type=op.type,
             description=op.description,
@@ -75,6 +89,8 @@ def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[
             deleted=False,
         )
         return [Put(row)]
+    if there.kind != op.kind:
+        return Void(f"{op.name!r} is a {there.kind}")
     if there.type != op.type:
         return Void(f"{op.name!r} has the type {there.type!r}")
     return [Put(Synonym(id=op_id, collection=there.id))]
@@ -88,6 +104,8 @@ def _new_version(view: View, record: VersionRecord, position: int) -> list[Chang
     collection = _standing(view, record.collection)
     if isinstance(collection, Void):
         return collection
+    if collection.kind != "sequence":
+        return Void("a portfolio has no versions of its own")
     id_ = str(record.id)
     if view.version(id_) is not None:
         return Void("it was committed before")
@@ -135,12 +153,19 @@ def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) 
         return Void(MOVED)
     if op.version is None:
         return Void("the alias was gone") if there is None else [Drop(there)]
-    version = _live(view, op.version)
+    refusal = _stranger(view, collection, op.version)
+    return refusal or [Put(Alias(collection=collection.id, name=op.alias, version=op.version))]
+
+
+def _stranger(view: View, collection: Collection, id_: str) -> Void | None:
+    """Why no alias of a collection can stand on a version, if none can."""
+    if collection.kind == "portfolio":
+        is_in = view.membership(collection.id, id_) is not None
+        return None if is_in else Void("the version is not in the portfolio")
+    version = _live(view, id_)
     if isinstance(version, Void):
         return version
-    if version.collection != collection.id:
-        return Void("the version is of another collection")
-    return [Put(Alias(collection=collection.id, name=op.alias, version=version.id))]
+    return None if version.collection == collection.id else Void("the version is of another collection")
 
 
 def _set_tag(view: View, _op_id: str, op: records.SetTag, _position: int) -> list[Change] | Void:
@@ -195,7 +220,7 @@ def _delete(view: View, _op_id: str, op: records.Delete, _position: int) -> list
     version = _live(view, op.version)
     if isinstance(version, Void):
         return version
-    aliases = [Drop(alias) for alias in view.aliases_of(version.id)]
+    aliases = [Drop(alias) for alias in view.aliases_of(version.collection, version.id)]
     return [*_without_version(view, version), *aliases]
 
 
@@ -206,6 +231,7 @@ def _delete_collection(view: View, _op_id: str, op: records.DeleteCollection, _p
     changes: list[Change] = [Put(msgspec.structs.replace(collection, deleted=True))]
     for version in view.versions_of(collection.id):
         changes += _without_version(view, version)
+    changes += [Drop(membership) for membership in view.memberships_of(collection.id)]
     changes += [Drop(alias) for alias in view.aliases_in(collection.id)]
     changes += [Drop(tag) for tag in view.tags_of(collection.id)]
     return changes
@@ -214,6 +240,38 @@ def _delete_collection(view: View, _op_id: str, op: records.DeleteCollection, _p
 def _without_version(view: View, version: Version) -> list[Change]:
     """What the end of a version changes, but for its aliases."""
     return [Put(msgspec.structs.replace(version, deleted=True)), *(Drop(tag) for tag in view.tags_of(version.id))]
+
+
+def _link(view: View, _op_id: str, op: records.Link, position: int) -> list[Change] | Void:
+    portfolio = _standing(view, op.portfolio)
+    if isinstance(portfolio, Void):
+        return portfolio
+    if portfolio.kind != "portfolio":
+        return Void("the collection is no portfolio")
+    there = view.membership(portfolio.id, op.version)
+    if there is not None:
+        return [Put(msgspec.structs.replace(there, name=op.name, logged=position))]
+    membership = Membership(
+        portfolio=portfolio.id,
+        version=op.version,
+        source_project=op.project,
+        name=op.name,
+        digest=op.digest,
+        number=portfolio.next_number,
+        linked_us=op.at_us,
+        logged=position,
+    )
+    return [Put(membership), Put(msgspec.structs.replace(portfolio, next_number=portfolio.next_number + 1))]
+
+
+def _unlink(view: View, _op_id: str, op: records.Unlink, _position: int) -> list[Change] | Void:
+    portfolio = _standing(view, op.portfolio)
+    if isinstance(portfolio, Void):
+        return portfolio
+    there = view.membership(portfolio.id, op.version)
+    if there is None:
+        return Void("the version is not in the portfolio")
+    return [Drop(there), *(Drop(alias) for alias in view.aliases_of(portfolio.id, op.version))]
 
 
 def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
@@ -321,6 +379,8 @@ _RULES: Final[dict[type[records.Op], _Rule]] = {
     records.Retype: _retype,
     records.Delete: _delete,
     records.DeleteCollection: _delete_collection,
+    records.Link: _link,
+    records.Unlink: _unlink,
     records.StartRun: _start_run,
     records.EditRun: _edit_run,
     records.FinishRun: _finish_run,

@@ -20,6 +20,10 @@ FORMAT: Final = 1
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
+Kind = Literal["sequence", "portfolio"]
+"""A sequence has versions of its own, a portfolio has links to versions of sequences."""
+
+
 class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a version is for ever. Its digest is the version's id; it holds no number, since numbers are labels."""
 
@@ -54,8 +58,9 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
 
 
 class Create(Op, frozen=True, kw_only=True, tag="create"):
-    """A collection comes to be; its id is this op's id. Where name and type exist already, it is that collection."""
+    """A collection comes to be; its id is this op's id. Where it exists already, it is that collection."""
 
+    kind: Kind
     name: str
     type: str
     description: str | None
@@ -147,6 +152,26 @@ class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):
     collection: str
 
 
+class Link(Op, frozen=True, kw_only=True, tag="link"):
+    """A version comes into a portfolio, with its next number; one that is in it is its `latest` again."""
+
+    portfolio: str
+    project: str
+    """Where the version lives."""
+    version: str
+    name: str
+    """`cats:v3`, as it was then: what the version is called where it is not here."""
+    digest: str
+    """Of its manifest."""
+
+
+class Unlink(Op, frozen=True, kw_only=True, tag="unlink"):
+    """A version goes out of a portfolio. Its number there is never used again."""
+
+    portfolio: str
+    version: str
+
+
 class StartRun(Op, frozen=True, kw_only=True, tag="run"):
     """A run begins, or one that ended goes on; what is not given then stays as it was."""
 
@@ -205,6 +230,8 @@ AnyOp = (
     | Retype
     | Delete
     | DeleteCollection
+    | Link
+    | Unlink
     | StartRun
     | EditRun
     | FinishRun
@@ -243,6 +270,8 @@ _KINDS: Final = frozenset(
         Retype,
         Delete,
         DeleteCollection,
+        Link,
+        Unlink,
         StartRun,
         EditRun,
         FinishRun,

@@ -12,12 +12,14 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 import msgspec
 
 from artstore.model.digest import Digest
+from artstore.model.records import Kind
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
-    """A named, typed series of versions."""
+    """A named, typed series of versions, or of links to versions."""
 
     id: str
+    kind: Kind
     name: str
     type: str
     description: str | None
@@ -69,7 +71,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that stands on a version of a collection, and can move."""
+    """A name that stands on a version of a collection, or one in a portfolio, and can move."""
 
     collection: str
     name: str
@@ -79,6 +81,29 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> tuple[str, ...]:
         """What makes it this one."""
         return (self.collection, self.name)
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """A version is in a portfolio. It may be of another project, deleted, or not here at all."""
+
+    portfolio: str
+    version: str
+    source_project: str
+    """Where the version lives."""
+    name: str
+    """What it was called when it was last linked."""
+    digest: str
+    """Of its manifest."""
+    number: int
+    """In the portfolio."""
+    linked_us: int
+    logged: int
+    """Place in the log where it was last linked; `latest` is the one with the highest."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.portfolio, self.version)
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,10 +177,10 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
         return (self.run, self.version)
 
 
-Row = Collection | Synonym | Version | Alias | Tag | Run | Used | Logged
-ROW_KINDS: Final[tuple[type[Row], ...]] = (Collection, Synonym, Version, Alias, Tag, Run, Used, Logged)
+Row = Collection | Synonym | Version | Alias | Membership | Tag | Run | Used | Logged
+ROW_KINDS: Final[tuple[type[Row], ...]] = (Collection, Synonym, Version, Alias, Membership, Tag, Run, Used, Logged)
 
-R = TypeVar("R", Collection, Synonym, Version, Alias, Tag, Run, Used, Logged)
+R = TypeVar("R", Collection, Synonym, Version, Alias, Membership, Tag, Run, Used, Logged)
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -175,11 +200,17 @@ class View(Protocol):
     def versions_of(self, collection: str) -> list[Version]:
         """The live versions of a collection."""
 
-    def aliases_of(self, version: str) -> list[Alias]:
-        """Where a version can be found."""
+    def aliases_of(self, collection: str, version: str) -> list[Alias]:
+        """What a version is called in its collection, or in a portfolio."""
 
     def aliases_in(self, collection: str) -> list[Alias]:
         """Every alias of a collection."""
+
+    def membership(self, portfolio: str, version: str) -> Membership | None:
+        """How a version is in a portfolio, if it is."""
+
+    def memberships_of(self, portfolio: str) -> list[Membership]:
+        """What is in a portfolio."""
 
     def tags_of(self, target: str) -> list[Tag]:
         """What is written on a version or a collection."""
@@ -225,13 +256,21 @@ class MemoryState:
         """See View."""
         return [row for row in self.all(Version) if row.collection == collection and not row.deleted]
 
-    def aliases_of(self, version: str) -> list[Alias]:
+    def aliases_of(self, collection: str, version: str) -> list[Alias]:
         """See View."""
-        return [row for row in self.all(Alias) if row.version == version]
+        return [row for row in self.aliases_in(collection) if row.version == version]
 
     def aliases_in(self, collection: str) -> list[Alias]:
         """See View."""
         return [row for row in self.all(Alias) if row.collection == collection]
+
+    def membership(self, portfolio: str, version: str) -> Membership | None:
+        """See View."""
+        return self._get(Membership, portfolio, version)
+
+    def memberships_of(self, portfolio: str) -> list[Membership]:
+        """See View."""
+        return [row for row in self.all(Membership) if row.portfolio == portfolio]
 
     def tags_of(self, target: str) -> list[Tag]:
         """See View."""

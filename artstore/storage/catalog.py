@@ -19,6 +19,7 @@ from artstore.model.state import (
     Alias,
     Collection,
     Logged,
+    Membership,
     Row,
     Run,
     Synonym,
@@ -31,7 +32,7 @@ from artstore.storage.database import Connections, has_small_blocks, is_network,
 
 FILE_NAME: Final = "catalog.db"
 
-R = TypeVar("R", Collection, Synonym, Version, Alias, Tag, Run, Used, Logged)
+R = TypeVar("R", Collection, Synonym, Version, Alias, Membership, Tag, Run, Used, Logged)
 S = TypeVar("S", bound=msgspec.Struct)
 
 _TABLES: Final[dict[type[Row], str]] = {
@@ -39,6 +40,7 @@ _TABLES: Final[dict[type[Row], str]] = {
     Synonym: "synonym",
     Version: "version",
     Alias: "alias",
+    Membership: "membership",
     Tag: "tag",
     Run: "run",
     Used: "used",
@@ -50,6 +52,7 @@ _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Synonym: ("id",),
     Version: ("id",),
     Alias: ("collection", "name"),
+    Membership: ("portfolio", "version"),
     Tag: ("target", "name"),
     Run: ("id",),
     Used: ("run", "used_project", "version"),
@@ -159,6 +162,14 @@ class Catalog(Connections):
         )
         return [(project, run) for project, run in self.rows(sql, (version,))]
 
+    def portfolios_of(self, version: str) -> list[tuple[str, str]]:
+        """The portfolios, of whatever project, that a version is in: the project's name and the portfolio's id."""
+        sql = (
+            "SELECT project.name, portfolio FROM membership JOIN project ON project.id = membership.project "
+            "WHERE version = ? ORDER BY linked_us, project.name, portfolio"
+        )
+        return [(project, portfolio) for project, portfolio in self.rows(sql, (version,))]
+
     def add_project(self, name: str, log: str) -> Project:
         """Take up a log, inside a write transaction."""
         self.execute("INSERT INTO project (name, log, seq, slot) VALUES (?, ?, 0, 0)", (name, log))
@@ -218,13 +229,29 @@ class ProjectView:
         """The live version that was logged last."""
         return self._first(Version, "collection = ? AND deleted = 0 ORDER BY logged DESC LIMIT 1", collection)
 
-    def aliases_of(self, version: str) -> list[Alias]:
+    def aliases_of(self, collection: str, version: str) -> list[Alias]:
         """See View."""
-        return self.all(Alias, "version = ?", version)
+        return self.all(Alias, "version = ? AND collection = ?", version, collection)
 
     def aliases_in(self, collection: str) -> list[Alias]:
         """See View; by name."""
         return self.all(Alias, "collection = ? ORDER BY name", collection)
+
+    def membership(self, portfolio: str, version: str) -> Membership | None:
+        """See View."""
+        return self._first(Membership, "portfolio = ? AND version = ?", portfolio, version)
+
+    def membership_numbered(self, portfolio: str, number: int) -> Membership | None:
+        """What has this number in a portfolio."""
+        return self._first(Membership, "portfolio = ? AND number = ?", portfolio, number)
+
+    def memberships_of(self, portfolio: str) -> list[Membership]:
+        """See View; the newest first."""
+        return self.all(Membership, "portfolio = ? ORDER BY number DESC", portfolio)
+
+    def latest_membership(self, portfolio: str) -> Membership | None:
+        """What was linked last to a portfolio."""
+        return self._first(Membership, "portfolio = ? ORDER BY logged DESC LIMIT 1", portfolio)
 
     def tags_of(self, target: str) -> list[Tag]:
         """See View."""

@@ -40,7 +40,8 @@ CREATE TABLE renumbered (project INTEGER NOT NULL, collection TEXT NOT NULL, num
 CREATE TABLE forgotten (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
 
 -- What the log folds to.
-CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+    type TEXT NOT NULL,
     description TEXT, next_number INTEGER NOT NULL, created_us INTEGER NOT NULL, deleted INTEGER NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE UNIQUE INDEX collection_name ON collection (project, name) WHERE deleted = 0;
@@ -56,6 +57,11 @@ CREATE INDEX version_manifest ON version (manifest);
 CREATE TABLE alias (project INTEGER NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
     PRIMARY KEY (project, collection, name)) WITHOUT ROWID;
 CREATE INDEX alias_version ON alias (project, version);
+CREATE TABLE membership (project INTEGER NOT NULL, portfolio TEXT NOT NULL, version TEXT NOT NULL,
+    source_project TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,
+    linked_us INTEGER NOT NULL, logged INTEGER NOT NULL, PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
+CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number);
+CREATE INDEX membership_version ON membership (version);
 CREATE TABLE tag (project INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (project, target, name)) WITHOUT ROWID;
 CREATE TABLE run (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT, job_type TEXT, "group" TEXT,

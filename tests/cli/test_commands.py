@@ -251,6 +251,26 @@ def test_copy_moves_no_bytes(artstore: Run) -> None:
     assert stored == data(artstore, "du")["stored_bytes"]
 
 
+def test_a_version_is_linked_and_unlinked(artstore: Run) -> None:
+    linked = data(artstore, "link", "cats:v0", "zoo/best", "--alias", "prod")
+    assert ("uncategorized/cats:v0", 0, ["latest", "prod"]) == (
+        linked["ref"], linked["link"]["number"], linked["link"]["aliases"],
+    )  # fmt: skip
+    assert "zoo/best:v1 (latest) -> uncategorized/cats:v1\n" == text(artstore, "link", "cats:v1", "zoo/best")
+
+    assert "zoo/best" in text(artstore, "ls", "--project", "zoo")
+    assert "dataset (portfolio)" in text(artstore, "ls", "--project", "zoo")
+    rows = text(artstore, "log", "zoo/best").splitlines()
+    assert "best:v1 -> uncategorized/cats:v1  latest" in rows[1]
+    assert "zoo/best:v0 (prod)" in text(artstore, "show", "zoo/best:prod")
+    assert "zoo/best:v0  aliases: new, prod" in text(artstore, "alias", "zoo/best:v0", "new")
+    assert "alpha\n" == text(artstore, "cat", "zoo/best:new", "a.txt")
+    assert artstore("delete", "cats:v0").returncode == 4
+    said = text(artstore, "unlink", "zoo/best:prod")
+    assert "unlinked zoo/best:v0; uncategorized/cats:v0 stays\n" == said
+    assert artstore("unlink", "zoo/best:prod").returncode == 3
+
+
 def test_delete_respects_aliases(artstore: Run) -> None:
     text(artstore, "alias", "cats:v0", "best")
     assert artstore("delete", "cats:v0").returncode in {4, 7}

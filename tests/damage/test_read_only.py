@@ -30,6 +30,7 @@ WRITING: dict[str, Callable[[Store], object]] = {
     "rename": lambda store: store.rename("p/cats", "dogs"),
     "copy": lambda store: store.copy("p/cats:v0", "p/dogs"),
     "delete": lambda store: store.delete("p/cats:v1"),
+    "link": lambda store: store.link("p/cats:v0", "p/best"),
     "start_run": lambda store: store.start_run(project="p"),
     "edit_run": lambda store: store.edit_run("run", project="p", notes="n"),
     "hold_run": lambda store: store.hold_run("run", project="p"),

@@ -19,6 +19,8 @@ from artstore.model.records import (
     EditMetadata,
     EditRun,
     FinishRun,
+    Kind,
+    Link,
     MoveAlias,
     Relog,
     Rename,
@@ -26,11 +28,12 @@ from artstore.model.records import (
     SetTag,
     SetTtl,
     StartRun,
+    Unlink,
     Use,
     VersionRecord,
     encode_op,
 )
-from artstore.model.state import Alias, Collection, Logged, MemoryState, Run, Synonym, Tag, Used, Version
+from artstore.model.state import Alias, Collection, Logged, Membership, MemoryState, Run, Synonym, Tag, Used, Version
 
 
 class Log:
@@ -55,8 +58,19 @@ class Log:
         self.nonces += 1
         return str(self.nonces)
 
-    def create(self, name: str = "cats", type: str = "dataset") -> str:
-        return self.add(Create(at_us=self.position, nonce=self.nonce(), name=name, type=type, description=None))
+    def create(self, name: str = "cats", type: str = "dataset", kind: Kind = "sequence") -> str:
+        op = Create(at_us=self.position, nonce=self.nonce(), kind=kind, name=name, type=type, description=None)
+        return self.add(op)
+
+    def link(self, portfolio: str, version: str, name: str = "cats:v0", at_us: int = 1) -> None:
+        op = Link(
+            at_us=at_us, nonce=self.nonce(), portfolio=portfolio, project="p", version=version, name=name,
+            digest="blake3:m",
+        )  # fmt: skip
+        self.add(op)
+
+    def unlink(self, portfolio: str, version: str) -> None:
+        self.add(Unlink(at_us=1, nonce=self.nonce(), portfolio=portfolio, version=version))
 
     def record(self, collection: str, *, manifest: str = "blake3:m", run: str | None = None) -> VersionRecord:
         return VersionRecord(
@@ -125,7 +139,14 @@ def test_a_collection_has_the_id_of_the_op_that_created_it(log: Log) -> None:
     """Names move; what refers to a collection must not."""
     id_ = log.create("cats", "dataset")
     expected = Collection(
-        id=id_, name="cats", type="dataset", description=None, next_number=0, created_us=0, deleted=False
+        id=id_,
+        kind="sequence",
+        name="cats",
+        type="dataset",
+        description=None,
+        next_number=0,
+        created_us=0,
+        deleted=False,
     )
 
     assert [expected] == log.state.all(Collection)
@@ -152,7 +173,7 @@ def test_a_name_keeps_its_type(log: Log) -> None:
 
 def test_the_op_that_created_a_collection_creates_it_once(log: Log) -> None:
     """Read a second time after a rename, it would begin again at v0, over the versions that are there."""
-    create = Create(at_us=1, nonce="n", name="cats", type="dataset", description=None)
+    create = Create(at_us=1, nonce="n", kind="sequence", name="cats", type="dataset", description=None)
     collection = log.add(create)
     log.commit(collection)
     log.add(Rename(at_us=1, nonce="r", collection=collection, name="dogs"))
@@ -165,7 +186,7 @@ def test_the_op_that_created_a_collection_creates_it_once(log: Log) -> None:
 def test_a_synonym_is_created_once(log: Log) -> None:
     """As above, for an id that stands for another's collection."""
     first = log.create()
-    again = Create(at_us=1, nonce="again", name="cats", type="dataset", description=None)
+    again = Create(at_us=1, nonce="again", kind="sequence", name="cats", type="dataset", description=None)
     synonym = log.add(again)
     log.add(Rename(at_us=1, nonce="r", collection=first, name="dogs"))
     log.add(again)
@@ -473,7 +494,7 @@ def test_a_deleted_collection_takes_its_versions_and_labels_along(log: Log) -> N
 
 def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) -> None:
     """Somewhere a paper says `cats:v0` of the old one. What comes late for it must not end in the new one."""
-    create = Create(at_us=1, nonce="n", name="cats", type="dataset", description=None)
+    create = Create(at_us=1, nonce="n", kind="sequence", name="cats", type="dataset", description=None)
     old = log.add(create)
     record = log.record(old)
     log.add(Commit(at_us=1, nonce="c", record=record))
@@ -511,6 +532,111 @@ def test_only_standing_collections_change(log: Log, which: Literal["unknown", "d
 
     assert [reasons[which]] == log.voids
     assert before == log.state.hash()
+
+
+def test_a_portfolio_counts_its_links(log: Log) -> None:
+    """A version has one number where it was made and another in each portfolio; the first link keeps its own."""
+    best, cats = log.create("best", kind="portfolio"), log.create("cats")
+    one, two = log.commit(cats), log.commit(cats)
+    log.link(best, two, "cats:v1", at_us=7)
+    log.link(best, one)
+    log.link(best, two, "felines:v1", at_us=9)
+
+    expected = Membership(
+        portfolio=best, version=two, source_project="p", name="felines:v1", digest="blake3:m", number=0, linked_us=7,
+        logged=7,
+    )  # fmt: skip
+    assert expected == log.state.membership(best, two)
+    assert {one: 1, two: 0} == {row.version: row.number for row in log.state.memberships_of(best)}
+
+
+def test_a_link_to_what_is_not_here_stands(log: Log) -> None:
+    """It may be of another project, or of a store that has not yet told: nothing may wait for it."""
+    best = log.create("best", kind="portfolio")
+    log.link(best, "blake3:elsewhere")
+
+    assert ([], 1) == (log.voids, len(log.state.all(Membership)))
+
+
+def test_a_number_of_a_portfolio_is_never_used_again(log: Log) -> None:
+    best = log.create("best", kind="portfolio")
+    log.link(best, "blake3:one")
+    log.alias(best, "prod", "blake3:one")
+    log.unlink(best, "blake3:one")
+    log.unlink(best, "blake3:one")
+    log.link(best, "blake3:one")
+
+    assert [1] == [row.number for row in log.state.all(Membership)]
+    assert log.voids == ["the version is not in the portfolio"]
+    assert [] == log.state.all(Alias)
+
+
+def test_an_alias_of_a_portfolio_stands_on_what_is_in_it(log: Log) -> None:
+    """The same word in the collection itself is another alias, and lives its own life."""
+    best, cats = log.create("best", kind="portfolio"), log.create("cats")
+    one, two = log.commit(cats), log.commit(cats)
+    log.link(best, one)
+    log.alias(best, "prod", one)
+    log.alias(best, "prod", two)
+    log.alias(cats, "prod", two)
+    log.delete(two)
+
+    assert log.voids == ["the version is not in the portfolio"]
+    assert [Alias(collection=best, name="prod", version=one)] == log.state.all(Alias)
+
+
+def test_a_deleted_version_stays_linked(log: Log) -> None:
+    """What the fold of this project cannot know of another must not differ from what it knows of its own."""
+    best, cats = log.create("best", kind="portfolio"), log.create("cats")
+    version = log.commit(cats)
+    log.link(best, version)
+    log.alias(best, "prod", version)
+    log.delete(version)
+
+    assert [version] == [row.version for row in log.state.all(Membership)]
+    assert ["prod"] == [alias.name for alias in log.state.all(Alias)]
+
+
+def test_a_portfolio_and_a_sequence_do_not_share_a_name(log: Log) -> None:
+    log.create("cats", "dataset")
+    clash = log.create("cats", "dataset", kind="portfolio")
+    log.link(clash, "blake3:v")
+    log.create("best", kind="portfolio")
+    log.create("best")
+    again = log.create("best", kind="portfolio")
+    log.link(again, "blake3:v")
+
+    assert log.voids == [
+        "'cats' is a sequence", "the collection was refused or is not known", "'best' is a portfolio"
+    ]  # fmt: skip
+    assert 1 == len(log.state.all(Membership))
+
+
+def test_versions_go_into_sequences_and_links_into_portfolios(log: Log) -> None:
+    best, cats = log.create("best", kind="portfolio"), log.create("cats")
+    log.commit(best)
+    log.relog("blake3:unknown", log.record(best))
+    log.link(cats, "blake3:v")
+    log.unlink("blake3:unknown", "blake3:v")
+
+    assert log.voids == [
+        *["a portfolio has no versions of its own"] * 2,
+        "the collection is no portfolio",
+        "the collection was refused or is not known",
+    ]
+    assert ([], []) == (log.state.all(Version), log.state.all(Membership))
+
+
+def test_a_deleted_portfolio_takes_its_links_along_and_nothing_else(log: Log) -> None:
+    best, cats = log.create("best", kind="portfolio"), log.create("cats")
+    version = log.commit(cats)
+    log.link(best, version)
+    log.alias(best, "prod", version)
+    log.add(DeleteCollection(at_us=1, nonce="d", collection=best))
+    log.link(best, version)
+
+    assert log.voids == ["the collection was deleted"]
+    assert ([], [], False) == (log.state.all(Membership), log.state.all(Alias), log.version(version).deleted)
 
 
 @pytest.mark.parametrize("which", ["unknown", "deleted"])

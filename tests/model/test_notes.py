@@ -81,7 +81,7 @@ def test_what_is_no_line_is_damage(data: bytes) -> None:
 
 
 def body(name: str) -> bytes:
-    return encode_op(Create(at_us=1, nonce=name, name=name, type="t", description=None))
+    return encode_op(Create(at_us=1, nonce=name, kind="sequence", name=name, type="t", description=None))
 
 
 def order(*lines: bytes) -> str:

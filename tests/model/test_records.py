@@ -21,6 +21,7 @@ from artstore.model.records import (
     EditMetadata,
     EditRun,
     FinishRun,
+    Link,
     MoveAlias,
     Op,
     Relog,
@@ -30,6 +31,7 @@ from artstore.model.records import (
     SetTtl,
     StartRun,
     Transaction,
+    Unlink,
     Use,
     VersionRecord,
     decode_op,
@@ -57,8 +59,8 @@ RECORD_JSON = (
 
 GOLDEN: list[tuple[Op, str]] = [
     (
-        Create(at_us=1, nonce="n", name="cats", type="dataset", description=None),
-        '{"at_us":1,"description":null,"name":"cats","nonce":"n","op":"create","type":"dataset"}',
+        Create(at_us=1, nonce="n", kind="sequence", name="cats", type="dataset", description=None),
+        '{"at_us":1,"description":null,"kind":"sequence","name":"cats","nonce":"n","op":"create","type":"dataset"}',
     ),
     (
         Commit(at_us=1, nonce="n", record=RECORD),
@@ -103,6 +105,17 @@ GOLDEN: list[tuple[Op, str]] = [
     (
         DeleteCollection(at_us=1, nonce="n", collection="c"),
         '{"at_us":1,"collection":"c","nonce":"n","op":"delete-collection"}',
+    ),
+    (
+        Link(at_us=1, nonce="n", portfolio="c", project="p", version="v", name="cats:v3", digest="blake3:m"),
+        (
+            '{"at_us":1,"digest":"blake3:m","name":"cats:v3","nonce":"n","op":"link","portfolio":"c","project":"p",'
+            '"version":"v"}'
+        ),
+    ),
+    (
+        Unlink(at_us=1, nonce="n", portfolio="c", version="v"),
+        '{"at_us":1,"nonce":"n","op":"unlink","portfolio":"c","version":"v"}',
     ),
     (
         StartRun(
@@ -162,7 +175,7 @@ def test_ids_never_change() -> None:
 
     assert str(RECORD.id) == "blake3:8e3368016a331c86461500ee1b3c0c75ee9b807ec0f69b78d32a06897b83fb4e"
     assert (
-        str(Digest.of(encode_op(create))) == "blake3:5009877950acde41784d7c187dd07437d1d0306d8e27a3293ae656796ca79a31"
+        str(Digest.of(encode_op(create))) == "blake3:87798b1ed3e9479dff955ca617a0f13c3478a9ff3e8de8005d2e8184bdee70c9"
     )
 
 

@@ -97,12 +97,33 @@ class Run:
     outputs: list[Version] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(eq=False)
+class Portfolio:
+    """A portfolio as a dictionary would have it."""
+
+    type: str
+    links: dict[Version, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    """To each version its number, and when it was last linked."""
+    aliases: dict[str, Version] = dataclasses.field(default_factory=dict)
+    next_number: int = 0
+
+    def unlink(self, version: Version) -> None:
+        del self.links[version]
+        self.aliases = {name: each for name, each in self.aliases.items() if each is not version}
+
+    @property
+    def latest(self) -> Version | None:
+        return max(self.links, key=lambda version: self.links[version][1], default=None)
+
+
 class Model:
-    """The store as dictionaries: project, then name, then collection; and the runs of project `p`."""
+    """The store as dictionaries: project, then name, then collection; portfolios, and the runs of project `p`."""
 
     def __init__(self) -> None:
         self.projects: dict[str, dict[str, Collection]] = {}
         self.runs: dict[str, Run] = {}
+        self.portfolios: dict[str, Portfolio] = {}
+        """By project: each has one at most, `best`."""
         self.gone: list[tuple[str, str, Collection]] = []
         """Deleted collections, with the project and the name that they had."""
         self._clock = 0
@@ -150,8 +171,22 @@ class Model:
             self.runs[run].outputs.append(version)
         return version, made
 
+    def link(self, project: str, type: str, version: Version, aliases: Iterable[str]) -> None:
+        self._clock += 1
+        portfolio = self.portfolios.setdefault(project, Portfolio(type))
+        number = portfolio.links.get(version, (portfolio.next_number, 0))[0]
+        portfolio.next_number = max(portfolio.next_number, number + 1)
+        portfolio.links[version] = number, self._clock
+        portfolio.aliases.update(dict.fromkeys(aliases, version))
+
+    def is_linked(self, version: Version) -> bool:
+        return any(version in portfolio.links for portfolio in self.portfolios.values())
+
     def delete(self, collection: Collection, version: Version) -> None:
         version.deleted = True
+        for portfolio in self.portfolios.values():
+            if version in portfolio.links:
+                portfolio.unlink(version)
         version.tags.clear()
         for alias in collection.aliases_of(version):
             del collection.aliases[alias]
@@ -185,7 +220,7 @@ class Model:
         gone = set()
         for version in collection.live:
             is_over = version.ttl_s is not None and version.ttl_s < 1
-            is_held = bool(collection.aliases_of(version)) or version.used
+            is_held = bool(collection.aliases_of(version)) or version.used or self.is_linked(version)
             if not is_held and (is_over or (has_rules and version.number not in kept)):
                 gone.add(version.number)
         for version in collection.live:
@@ -197,7 +232,7 @@ class Model:
 def check_state(store: Store, model: Model) -> None:
     """Everything that is said about versions and collections is what the model says."""
     expected = {(project, name) for project, name, _ in model.collections()}
-    found = {(each.project, each.name): each for each in store.collections()}
+    found = {(each.project, each.name): each for each in store.collections() if each.kind == "sequence"}
     assert expected == set(found)
     for project, name, collection in model.collections():
         info = found[project, name]
@@ -228,7 +263,26 @@ def check_state(store: Store, model: Model) -> None:
         for version in collection.versions:
             if version.deleted:
                 check_gone(store, f"{project}/{name}:v{version.number}")
+    check_portfolios(store, model)
     check_runs(store, model)
+
+
+def check_portfolios(store: Store, model: Model) -> None:
+    """Each portfolio has its links, and each link is the version."""
+    named = {version: f"{project}/{name}:v{version.number}" for project, name, version in model.live()}
+    assert set(model.portfolios) == {each.project for each in store.collections() if each.kind == "portfolio"}
+    for project, portfolio in model.portfolios.items():
+        info = store.collection("best", project=project)
+        assert (portfolio.type, len(portfolio.links)) == (info.type, info.versions)
+        expected = {
+            (number, named[version], tuple(sorted(name for name, each in portfolio.aliases.items() if each is version)))
+            for version, (number, _logged) in portfolio.links.items()
+        }
+        shown = [(each.link, each.ref) for each in store.versions("best", project=project) if each.link]
+        plain = {(link.number, ref, tuple(a for a in link.aliases if a != "latest")) for link, ref in shown}
+        assert expected == plain
+        if portfolio.latest is not None:
+            assert named[portfolio.latest] == store.version("best", project=project).ref
 
 
 def check_runs(store: Store, model: Model) -> None:

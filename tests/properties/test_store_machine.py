@@ -265,12 +265,50 @@ class StoreMachine(RuleBasedStateMachine):
         collection = self.model.collection(project, name)
         if collection is None or pick:
             return
-        if collection.aliases and not force:
+        if (collection.aliases or any(map(self.model.is_linked, collection.live))) and not force:
             with pytest.raises(Conflict):
                 self.store.delete_collection(name, project=project)
             return
         self.store.delete_collection(name, project=project, force=force)
         self.model.delete_collection(project, name)
+
+    @rule(pick=PICKS, project=PROJECTS, aliases=st.lists(ALIASES, max_size=2, unique=True))
+    def link(self, pick: int, project: str, aliases: list[str]) -> None:
+        if (chosen := self._pick(pick)) is None:
+            return
+        from_project, name, version = chosen
+        kind = self.model.projects[from_project][name].type
+        reference = f"{from_project}/{name}:v{version.number}"
+        there = self.model.portfolios.get(project)
+        if there is not None and there.type != kind:
+            with pytest.raises(Invalid):
+                self.store.link(reference, f"{project}/best", aliases=aliases)
+            return
+        self.store.link(reference, f"{project}/best", aliases=aliases)
+        self.model.link(project, kind, version, aliases)
+
+    @rule(pick=PICKS, project=PROJECTS)
+    def unlink(self, pick: int, project: str) -> None:
+        portfolio = self.model.portfolios.get(project)
+        if portfolio is not None and portfolio.links:
+            version, (number, _logged) = list(portfolio.links.items())[pick % len(portfolio.links)]
+            self.store.unlink(f"{project}/best:v{number}")
+            portfolio.unlink(version)
+
+    @rule(pick=PICKS, project=PROJECTS, alias=ALIASES)
+    def alias_a_link(self, pick: int, project: str, alias: str) -> None:
+        portfolio = self.model.portfolios.get(project)
+        if portfolio is not None and portfolio.links:
+            version, (number, _logged) = list(portfolio.links.items())[pick % len(portfolio.links)]
+            self.store.alias(f"{project}/best:v{number}", [alias])
+            portfolio.aliases[alias] = version
+
+    @rule(project=PROJECTS, pick=st.integers(0, 3))
+    def delete_a_portfolio(self, project: str, pick: int) -> None:
+        portfolio = self.model.portfolios.get(project)
+        if portfolio is not None and not pick:
+            self.store.delete_collection("best", project=project, force=True)
+            del self.model.portfolios[project]
 
     @rule(pick=PICKS, project=PROJECTS, name=NAMES)
     def copy(self, pick: int, project: str, name: str) -> None:
@@ -349,7 +387,7 @@ class StoreMachine(RuleBasedStateMachine):
         project, name, version = chosen
         collection = self.model.projects[project][name]
         reference = f"{project}/{name}:v{version.number}"
-        if collection.aliases_of(version) and not force:
+        if (collection.aliases_of(version) or self.model.is_linked(version)) and not force:
             with pytest.raises(Conflict):
                 self.store.delete(reference)
             return

@@ -23,6 +23,8 @@ from artstore.model.records import (
     EditMetadata,
     EditRun,
     FinishRun,
+    Kind,
+    Link,
     MoveAlias,
     Relog,
     Rename,
@@ -30,6 +32,7 @@ from artstore.model.records import (
     SetTag,
     SetTtl,
     StartRun,
+    Unlink,
     Use,
     VersionRecord,
     decode_op,
@@ -40,6 +43,7 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 
+KINDS: list[Kind] = ["sequence", "sequence", "portfolio"]
 PROJECTS = itertools.count()
 UNKNOWN = "blake3:unknown"
 
@@ -59,7 +63,7 @@ class Guess:
         kinds = [
             self.create, self.commit, self.commit, self.commit, self.relog, self.alias, self.alias, self.alias,
             self.tag, self.describe, self.metadata, self.ttl, self.rename, self.delete, self.start, self.finish,
-            self.use, self.edit_run, self.retype, self.delete_collection,
+            self.use, self.edit_run, self.retype, self.delete_collection, self.link, self.link, self.unlink,
         ]  # fmt: skip
         for _ in range(count):
             if self.ops and self.random.random() < 0.1:
@@ -112,6 +116,7 @@ class Guess:
         return Create(
             at_us=self.time(),
             nonce=self.nonce(),
+            kind=self.random.choice(KINDS),
             name=self.pick("x", "y", "z"),
             type=self.pick("t", "u"),
             description=None,
@@ -182,6 +187,20 @@ class Guess:
         # Rarely, since everything that comes later is void then.
         collection = self.collection() if self.random.random() < 0.3 else UNKNOWN
         return DeleteCollection(at_us=self.time(), nonce=self.nonce(), collection=collection)
+
+    def link(self) -> AnyOp:
+        return Link(
+            at_us=self.time(),
+            nonce=self.nonce(),
+            portfolio=self.collection(),
+            project=self.pick("p", "o"),
+            version=self.version(),
+            name=self.pick("x:v0", "y:v1"),
+            digest="blake3:m",
+        )
+
+    def unlink(self) -> AnyOp:
+        return Unlink(at_us=self.time(), nonce=self.nonce(), portfolio=self.collection(), version=self.version())
 
     def start(self) -> AnyOp:
         return StartRun(
@@ -299,7 +318,7 @@ def test_an_unknown_op_leaves_the_catalog_as_it_was(root: Root) -> None:
 @pytest.fixture
 def cats(root: Root) -> tuple[ProjectView, str, list[str]]:
     """A collection of four versions, the second deleted, the first logged again last."""
-    create = Create(at_us=1, nonce="c", name="cats", type="t", description=None)
+    create = Create(at_us=1, nonce="c", kind="sequence", name="cats", type="t", description=None)
     collection = str(Digest.of(encode_op(create)))
     records = [
         VersionRecord(

@@ -22,13 +22,14 @@ from artstore.model.notes import (
     Order,
     decode_line,
 )
-from artstore.model.records import Commit, Create, VersionRecord, decode_op, encode_op
+from artstore.model.records import Commit, Create, Kind, VersionRecord, decode_op, encode_op
 from artstore.model.state import MemoryState
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 
 PROJECTS = itertools.count()
+KINDS: list[Kind] = ["sequence", "sequence", "portfolio"]
 NAMES = ("x", "y")
 
 
@@ -59,6 +60,7 @@ class Story:
                 create = Create(
                     at_us=1,
                     nonce=self.nonce(),
+                    kind=self.random.choice(KINDS),
                     name=self.random.choice(NAMES),
                     type=self.random.choice("tu"),
                     description=None,
@@ -180,7 +182,7 @@ class Laptop:
     """One writer of a collection `cats`, as transactions of its journal."""
 
     def __init__(self, name: str) -> None:
-        self.create = encode_op(Create(at_us=1, nonce=name, name="cats", type="t", description=None))
+        self.create = encode_op(Create(at_us=1, nonce=name, kind="sequence", name="cats", type="t", description=None))
         self.collection = str(Digest.of(self.create))
         records = [self.record(f"{name}{number}") for number in (0, 1)]
         self.commits = [encode_op(Commit(at_us=1, nonce=name, record=record)) for record in records]
