@@ -15,10 +15,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -129,3 +130,25 @@ def free_port(*, with_offset: int = 0) -> int:
             with contextlib.suppress(OSError, OverflowError):
                 other.bind(("127.0.0.1", port - with_offset))
                 return port - with_offset
+
+
+@contextlib.contextmanager
+def answering(answer: bytes | Callable[[bytes], bytes]) -> Iterator[int]:
+    """A server that gives these bytes, or what suits the request, to whoever asks, and hangs up; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    asked, _ = listening.accept()
+                    with asked:
+                        request = asked.recv(65536)
+                        asked.sendall(answer if isinstance(answer, bytes) else answer(request))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()

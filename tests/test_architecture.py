@@ -64,8 +64,18 @@ SQL: Final = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|CREATE|ALTER|DROP|PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|WITH)\b"
 )
 
-USED_WITHOUT_IMPORT: Final = {"pysqlite3"}
-"""sqlite-utils looks for it by itself."""
+USED_WITHOUT_IMPORT: Final = {"adlfs", "pysqlite3", "s3fs"}
+"""sqlite-utils and fsspec look for them by themselves."""
+
+IMPORTED_AS: Final = {"azure-core": "azure", "google-auth": "google"}
+"""Distributions that share a package with others."""
+
+EXTRA_OF: Final = {
+    "artstore.references.azure": "azure",
+    "artstore.references.gs": "gs",
+    "artstore.references.s3": "s3",
+}
+"""Modules that are imported only when somebody needs them, and the extra that brings their libraries."""
 
 
 When = Literal["at import", "when called", "for types", "by name"]
@@ -293,12 +303,13 @@ def _libraries(modules: list[Module]) -> set[str]:
 
 
 def _importable(distribution: str) -> str:
-    return distribution.replace("-", "_")
+    return IMPORTED_AS.get(distribution, distribution.replace("-", "_"))
 
 
-def declared_dependencies() -> set[str]:
+def declared_dependencies(extra: str | None = None) -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = (re.match(r"[A-Za-z0-9_.-]+", text) for text in project["dependencies"])
+    texts = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    names = (re.match(r"[A-Za-z0-9_.-]+", text) for text in texts)
     return {name[0].lower() for name in names if name}
 
 
@@ -316,8 +327,29 @@ def test_no_modules_need_each_other() -> None:
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     """A dependency is added with the code that uses it, and leaves with it."""
-    assert [] == undeclared(house(), declared_dependencies())
-    assert [] == unused(house(), declared_dependencies())
+    core = [module for module in house() if module.name not in EXTRA_OF]
+
+    assert [] == undeclared(core, declared_dependencies())
+    assert [] == unused(core, declared_dependencies())
+
+
+@pytest.mark.parametrize("name", EXTRA_OF)
+def test_what_a_module_needs_besides_comes_with_its_extra(name: str) -> None:
+    (module,) = [module for module in house() if module.name == name]
+    extra = declared_dependencies(EXTRA_OF[name])
+
+    assert [] == undeclared([module], declared_dependencies() | extra)
+    assert [] == unused([module], extra)
+
+
+@pytest.mark.parametrize("name", EXTRA_OF)
+def test_nobody_imports_a_module_whose_libraries_may_not_be_there(name: str) -> None:
+    assert [] == [
+        f"{module.name}:{found.line}"
+        for module in house()
+        for found in module.imports
+        if name in {module_of(found.target), found.target.replace(":", ".")}
+    ]
 
 
 def test_the_installed_package_asks_for_what_is_declared() -> None:

@@ -46,10 +46,10 @@ def expand(
 
 def _untracked(wanted: Wanted, scheme: str) -> ReferenceEntry:
     if wanted.name is None:
-        message = f"nothing here knows {scheme}://, so the entry for {quoted(wanted.uri)} needs a name"
+        message = f"nothing here knows {scheme}://, so the entry for {wanted.uri!r} needs a name"
         raise Invalid(message, code="name-missing")
     warnings.warn(
-        f"nothing here knows {scheme}://: {quoted(wanted.uri)} is recorded as it is, and cannot be fetched",
+        f"nothing here knows {scheme}://: {wanted.uri!r} is recorded as it is, and cannot be fetched",
         stacklevel=3,
     )
     return reference(wanted.name, wanted.uri, checksum=wanted.uri, size=None, extra={})
@@ -62,6 +62,6 @@ def _with_paths(uri: str, entries: list[ReferenceEntry]) -> list[ReferenceEntry]
     twins = [entry.path for entry in normal if by_path.setdefault(entry.path, entry) is not entry]
     if twins:
         named = ", ".join(map(quoted, twins[:_NAMED]))
-        message = f"{quoted(uri)} has several objects for one path: {named}. Reference them one by one, by other names"
+        message = f"{uri!r} has several objects for one path: {named}. Reference them one by one, by other names"
         raise PathCollision(message, code="path-taken")
     return [by_path[path] for path in sorted(by_path)]

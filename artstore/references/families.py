@@ -8,12 +8,19 @@ from typing import Final, Protocol, cast
 
 from artstore.errors import NotFound
 from artstore.model.manifest import ReferenceEntry
-from artstore.references.wanted import Wanted, scheme_of
+from artstore.references.wanted import HOST_OF_AZURE, Wanted, scheme_of
 
 FAMILIES: Final = {
     "file": "local",
     "http": "http",
     "https": "http",
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
 }
 """Scheme to module; the extra of the same name brings what the module needs, if that is more than artstore needs."""
 
@@ -34,6 +41,8 @@ def family_of(uri: str) -> Family | None:
     name = FAMILIES.get(scheme)
     if name is None:
         return None
+    if scheme == "https" and uri.partition("://")[2].partition("/")[0].lower().endswith(HOST_OF_AZURE):
+        name = "azure"
     try:
         return cast("Family", import_module(f"artstore.references.{name}"))
     except ModuleNotFoundError as error:

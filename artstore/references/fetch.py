@@ -24,9 +24,7 @@ def fetch(entry: ReferenceEntry) -> Generator[bytes, None, None]:
     """
     family = family_of(entry.uri)
     if family is None:
-        message = (
-            f"{quoted(entry.path)} is at {quoted(entry.uri)}, and nothing here can fetch {scheme_of(entry.uri)}://"
-        )
+        message = f"{quoted(entry.path)} is at {entry.uri!r}, and nothing here can fetch {scheme_of(entry.uri)}://"
         raise Invalid(message, code="unknown-scheme")
     told = json.loads(entry.extra).get("md5")
     hasher = md5(usedforsecurity=False)
@@ -35,16 +33,14 @@ def fetch(entry: ReferenceEntry) -> Generator[bytes, None, None]:
         for block in blocks:
             size += len(block)
             if entry.size is not None and size > entry.size:
-                message = f"{quoted(entry.uri)} is longer than the {entry.size:,} bytes it had: it was changed"
+                message = f"{entry.uri!r} is longer than the {entry.size:,} bytes it had: it was changed"
                 raise ReferenceChanged(message, code="reference-changed")
             if told is not None:
                 hasher.update(block)
             yield block
     if entry.size is not None and size < entry.size:
-        message = (
-            f"{quoted(entry.uri)} ended after {size:,} of {entry.size:,} bytes: repeat it, unless it was cut there"
-        )
+        message = f"{entry.uri!r} ended after {size:,} of {entry.size:,} bytes: repeat it, unless it was cut there"
         raise Unreachable(message, code="reference-cut-short")
     if told is not None and hasher.hexdigest() != told:
-        message = f"{quoted(entry.uri)} gave bytes with another MD5 than its owner told: repeat it"
+        message = f"{entry.uri!r} gave bytes with another MD5 than its owner told: repeat it"
         raise ReferenceChanged(message, code="reference-changed")

@@ -6,7 +6,6 @@ one the size, the date and the address that answered are all that can be compare
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import warnings
 from collections.abc import Generator, Iterator, Mapping
@@ -21,9 +20,9 @@ from yarl import URL
 from artstore.errors import ArtstoreError, ReferenceChanged, ReferenceMissing, Refused, Unreachable
 from artstore.model.manifest import ReferenceEntry, reference
 from artstore.model.paths import quoted
-from artstore.references.wanted import Wanted, last_name, refuse_credentials
+from artstore.references.streaming import blocks_of
+from artstore.references.wanted import Wanted, check_address, last_name
 
-BLOCK: Final = 1 << 20
 MOST_REDIRECTS: Final = 10
 
 _HEADERS: Final = {"Accept-Encoding": "identity"}  # A compressed answer has another tag and another length.
@@ -36,7 +35,7 @@ _OK: Final = 200
 
 def expand(wanted: Wanted) -> list[ReferenceEntry]:
     """The one entry for an address; its body is not read."""
-    refuse_credentials(wanted.uri)
+    check_address(wanted.uri)
     name = wanted.name or last_name(wanted.uri)
     if not wanted.checksum:
         return [reference(name, wanted.uri, checksum=wanted.uri, size=None, extra={})]
@@ -47,7 +46,7 @@ def expand(wanted: Wanted) -> list[ReferenceEntry]:
     if entry.checksum == entry.uri:
         compared = ["the address"] + ["the size"] * (entry.size is not None) + ["the date"] * ("date" in entry.extra)
         warnings.warn(
-            f"{quoted(wanted.uri)} has no ETag: a change can be told by {' and '.join(compared)} alone", stacklevel=3
+            f"{wanted.uri!r} has no ETag: a change can be told by {' and '.join(compared)} alone", stacklevel=3
         )
     return [entry]
 
@@ -57,9 +56,7 @@ def fetch(entry: ReferenceEntry) -> Generator[bytes, None, None]:
     with _opened(entry.uri) as answer:
         if entry.checksum != entry.uri or entry.extra != "{}":
             _compare(entry, answer)
-        loop = fsspec.asyn.get_loop()
-        while block := _told(entry.uri, loop, _block, answer.content):
-            yield block
+        yield from blocks_of(answer.content.read)
 
 
 def _compare(entry: ReferenceEntry, answer: aiohttp.ClientResponse) -> None:
@@ -76,7 +73,7 @@ def _compare(entry: ReferenceEntry, answer: aiohttp.ClientResponse) -> None:
         why = f"answers as {now.extra} now, and as {entry.extra} when it was recorded"
     else:
         return
-    message = f"{quoted(entry.uri)} {why}: it was changed or moved"
+    message = f"{entry.uri!r} {why}: it was changed or moved"
     raise ReferenceChanged(message, code="reference-changed")
 
 
@@ -103,13 +100,14 @@ def _size(answer: aiohttp.ClientResponse) -> int | None:
 
 @contextlib.contextmanager
 def _opened(uri: str) -> Iterator[aiohttp.ClientResponse]:
-    """The answer to a GET whose body is still to be read."""
-    system = _system()
-    answer = _told(uri, system.loop, _get, system, uri)
-    try:
-        yield answer
-    finally:
-        system.loop.call_soon_threadsafe(answer.close)
+    """The answer to a GET whose body is still to be read; errors while that is done are told here, too."""
+    with _told(uri):
+        system = _system()
+        answer = sync(system.loop, _get, system, uri)
+        try:
+            yield answer
+        finally:
+            system.loop.call_soon_threadsafe(answer.close)
 
 
 def _system() -> Any:
@@ -135,7 +133,7 @@ async def _get(system: Any, uri: str) -> aiohttp.ClientResponse:
             return answer
         answer.close()
         at = _next(answer, uri)
-    message = f"{quoted(uri)} was redirected more than {MOST_REDIRECTS} times"
+    message = f"{uri!r} was redirected more than {MOST_REDIRECTS} times"
     raise Unreachable(message, code="reference-unreachable")
 
 
@@ -159,10 +157,10 @@ def _next(answer: aiohttp.ClientResponse, uri: str) -> URL:
         target = answer.url.join(URL(location))
         target.origin()
     except ValueError as error:
-        message = f"{quoted(uri)} is redirected to {quoted(location)}, which is no address"
+        message = f"{uri!r} is redirected to {quoted(location)}, which is no address"
         raise Unreachable(message, code="reference-unreachable") from error
     if target.scheme not in {"http", "https"} or (answer.url.scheme == "https" and target.scheme != "https"):
-        message = f"{quoted(uri)} is redirected to {quoted(location)}, away from https: that is not followed"
+        message = f"{uri!r} is redirected to {quoted(location)}, away from https: that is not followed"
         raise Refused(message, code="reference-refused")
     if target.user is not None or target.password is not None:
         target = target.with_user(None)
@@ -173,7 +171,7 @@ def _check_status(answer: aiohttp.ClientResponse, uri: str) -> None:
     if answer.status == _OK:
         return
     answer.close()
-    said = f"{quoted(uri)}: the server says {answer.status} {answer.reason or ''}".rstrip()
+    said = f"{uri!r}: the server says {answer.status} {answer.reason or ''}".rstrip()
     if answer.status in _GONE:
         message = f"{said}: it is not there, or not any more"
         raise ReferenceMissing(message, code="reference-missing")
@@ -183,27 +181,16 @@ def _check_status(answer: aiohttp.ClientResponse, uri: str) -> None:
     raise Unreachable(said, code="reference-unreachable")
 
 
-async def _block(content: aiohttp.StreamReader) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size < BLOCK and (part := await content.read(BLOCK - size)):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
-
-
-def _told(uri: str, loop: asyncio.AbstractEventLoop, function: Any, *arguments: Any) -> Any:
-    """Run something in fsspec's loop; what goes wrong with the network becomes Unreachable."""
+@contextlib.contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Turn what aiohttp raises into an error that a caller can act on."""
     try:
-        return sync(loop, function, *arguments)
+        yield
     except ArtstoreError:
         raise
     except aiohttp.ClientPayloadError as error:
-        message = f"{quoted(uri)} broke off before its end: {error}. Repeat it"
+        message = f"{uri!r} broke off before its end: {error}. Repeat it"
         raise Unreachable(message, code="reference-cut-short") from error
-    except aiohttp.InvalidURL as error:
-        message = f"{quoted(uri)} is no address: {error}"
-        raise Unreachable(message, code="reference-unreachable") from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        message = f"{quoted(uri)} cannot be reached: {str(error) or type(error).__name__}"
+        message = f"{uri!r} cannot be reached: {str(error) or type(error).__name__}"
         raise Unreachable(message, code="reference-unreachable") from error

@@ -14,7 +14,6 @@ from blake3 import blake3
 from artstore.errors import Conflict, Invalid, ReferenceChanged, ReferenceMissing, Refused
 from artstore.model.digest import Digest
 from artstore.model.manifest import ReferenceEntry, reference
-from artstore.model.paths import quoted
 from artstore.references.wanted import Wanted
 from artstore.storage import whole
 
@@ -28,7 +27,7 @@ def expand(wanted: Wanted) -> list[ReferenceEntry]:
     """One entry for a file, and one for each file below a folder, whose linked folders are left out."""
     top, is_encoded = _path_of(wanted.uri)
     if not os.path.lexists(top):
-        message = f"{quoted(wanted.uri)} names no file and no folder: there is no {str(top)!r}"
+        message = f"{wanted.uri!r} names no file and no folder: there is no {str(top)!r}"
         raise ReferenceMissing(message, code="reference-missing")
     if not top.is_dir():
         return [_entry(wanted, top, wanted.name or top.name, _uri(wanted.uri, top))]
@@ -51,7 +50,7 @@ def fetch(entry: ReferenceEntry) -> Generator[bytes, None, None]:
             hasher.update(block)
             yield block
     if entry.checksum not in {entry.uri, str(Digest(hasher.digest()))}:
-        message = f"{quoted(entry.uri)} has other content now than when it was recorded"
+        message = f"{entry.uri!r} has other content now than when it was recorded"
         raise ReferenceChanged(message, code="reference-changed")
 
 
@@ -92,7 +91,7 @@ def _path_of(uri: str) -> tuple[Path, bool]:
     text = uri[len(_PREFIX) :].removeprefix("localhost/")
     text = f"/{text}" if uri[len(_PREFIX) :].startswith("localhost/") else text
     if "\0" in text or not text:
-        message = f"{quoted(uri)} names no file: write file:// and an absolute path"
+        message = f"{uri!r} names no file: write file:// and an absolute path"
         raise Invalid(message, code="bad-reference")
     if os.name == "nt":
         text = text.removeprefix("/")  # file:///C:/folder

@@ -7,12 +7,15 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from yarl import URL
 
 from artstore.errors import Invalid
-from artstore.model.paths import quoted
 
 MAX_OBJECTS: Final = 10_000
 """Objects that one URI may stand for, unless the caller says more."""
+
+HOST_OF_AZURE: Final = ".blob.core.windows.net"
+"""How the hosts end whose addresses are those of blobs."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 
@@ -35,7 +38,7 @@ class Wanted(msgspec.Struct, frozen=True):
         """Raise Invalid (too-many-objects) where the URI stands for more objects than the caller wants."""
         if count > self.max_objects:
             message = (
-                f"{quoted(self.uri)} stands for more than {self.max_objects:,} objects: name a smaller part, or allow "
+                f"{self.uri!r} stands for more than {self.max_objects:,} objects: name a smaller part, or allow "
                 "more with max_objects"
             )
             raise Invalid(message, code="too-many-objects")
@@ -45,7 +48,7 @@ def scheme_of(uri: str) -> str:
     """The scheme of a URI, in lower case. Raises Invalid (bad-reference) for what is no URI."""
     found = _SCHEME.match(uri)
     if found is None:
-        message = f"{quoted(uri)} is not a URI: it has no scheme; write file:// before a path of this machine"
+        message = f"{uri!r} is not a URI: it has no scheme; write file:// before a path of this machine"
         raise Invalid(message, code="bad-reference")
     return found[1].lower()
 
@@ -58,16 +61,28 @@ def last_name(uri: str) -> str:
     parts = urlsplit(uri)
     name = parts.path.rpartition("/")[2]
     if not name:
-        message = f"{quoted(uri)} has no last name to call the entry by: give it a name"
+        message = f"{uri!r} has no last name to call the entry by: give it a name"
         raise Invalid(message, code="name-missing")
     return f"{name}?{parts.query}" if parts.query else name
 
 
-def refuse_credentials(uri: str) -> None:
-    """Raise Invalid (credentials-in-uri) for a URI with a user or a password in it: it would be kept for ever."""
-    if "@" in urlsplit(uri).netloc:
+def check_address(uri: str) -> None:
+    """Raise Invalid for what is no address (bad-reference) and for one with a user in it (credentials-in-uri).
+
+    What is recorded is kept for ever, and a password with it.
+    """
+    try:
+        address = URL(uri)
+        host = address.host
+    except ValueError as error:
+        message = f"{uri!r} is no address: {error}"
+        raise Invalid(message, code="bad-reference") from error
+    if not host:
+        message = f"{uri!r} names no host"
+        raise Invalid(message, code="bad-reference")
+    if address.user is not None or address.password is not None:
         message = (
-            f"the {scheme_of(uri)}:// URI holds a user or a password, and would be kept for ever: leave it out, and "
+            f"the {address.scheme}:// URI holds a user or a password, and would be kept for ever: leave it out, and "
             "configure credentials where the scheme's library looks for them"
         )
         raise Invalid(message, code="credentials-in-uri")

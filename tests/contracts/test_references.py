@@ -14,6 +14,9 @@ from artstore.references.fetch import fetch
 from artstore.store import Store
 from tests.references.sites import Site
 
+# The servers are filled with bytes at hand; that this keeps an event loop busy does not matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+
 CAT = os.urandom(3_000_000)
 DOG = os.urandom(3_000_000)
 

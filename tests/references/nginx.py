@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +14,7 @@ import pytest
 import trustme
 from fsspec.config import conf
 
-from tests.servers import Facts, Server, free_port, needed
+from tests.servers import Facts, Server, answering, free_port, needed
 
 STATUSES: Final = (204, 401, 403, 404, 410, 500, 503)
 """What `/says/<status>` answers."""
@@ -91,23 +89,8 @@ class Nginx:
 @contextlib.contextmanager
 def upstream(answer: bytes) -> Iterator[str]:
     """A server behind nginx that gives these bytes to every request and hangs up; the path under which it is seen."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    asked, _ = listening.accept()
-                    with asked:
-                        asked.recv(65536)
-                        asked.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"upstream/data.bin?port={listening.getsockname()[1]}"
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    with answering(answer) as port:
+        yield f"upstream/data.bin?port={port}"
 
 
 @contextlib.contextmanager

@@ -292,6 +292,16 @@ def test_an_address_without_a_last_name_needs_one(uri: str) -> None:
     assert "a/b" == only(uri, name="a/b", checksum=False).path
 
 
+@pytest.mark.parametrize(
+    "uri", ["http://", "https:///a", "http://[", "http://[::1/a", "http://a:b/c", "http://a:99999/c"]
+)
+def test_what_is_no_address_is_refused(uri: str) -> None:
+    for checksum in (True, False):
+        with pytest.raises(Invalid) as caught:
+            expand(uri, name="a", checksum=checksum)
+        assert "bad-reference" == caught.value.code
+
+
 @pytest.mark.parametrize("tag", [b'"a\x01b"', b'"a\tb"', '"a\u202eb"'.encode()])
 def test_a_tag_that_cannot_be_written_is_refused(nginx: Nginx, tag: bytes) -> None:
     """It comes from a stranger, and goes into a manifest of lines and tabs."""
