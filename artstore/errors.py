@@ -8,6 +8,7 @@
     │       └── ReferenceMissing (ValueError)       what a reference stood for is gone
     │           └── ReferenceChanged                other bytes stand there now
     ├── Invalid                  (ValueError)       change the input                exit 2
+    │   ├── NotAModel            (AssertionError)   use it as an artifact
     │   ├── PathCollision                           two paths cannot live together
     │   ├── WrongType            (TypeError)        a value of a kind that has no place there
     │   └── BadTable             (AssertionError)   columns, lengths or keys that no table can have
@@ -88,6 +89,10 @@ class Invalid(ArtstoreError, ValueError):
     """The input cannot mean anything; nothing was written."""
 
     exit_code = 2
+
+
+class NotAModel(Invalid, AssertionError):
+    """An artifact that is used as a model does not say that it is one."""
 
 
 class PathCollision(Invalid):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from artstore.api.stores import Hall, hall_here
 
@@ -23,6 +23,9 @@ class Working(Protocol):
     @property
     def hall(self) -> Hall:
         """The store that it works with."""
+
+    def log_artifact(self, artifact_or_path: Any) -> object:
+        """Make a version of an artifact."""
 
 
 class _Entered(NamedTuple):

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from artstore.api import active, reading
 from artstore.api.background import Task
+from artstore.api.collections import ArtifactCollection
 from artstore.api.contents import Contents
 from artstore.api.data_types import KINDS, decode, find
 from artstore.api.entries import ArtifactManifest, ArtifactManifestEntry, of_info, path_of
@@ -141,7 +142,7 @@ class Artifact(Facts):
     @property
     def digest(self) -> str:
         """The digest of all entries, `blake3:<hex>`: equal content, equal digest. Takes time for a large draft."""
-        return str(self._contents.draft.digest) if self._info is None else self._info.digest
+        return str(self._contents.digest) if self._info is None else self._info.digest
 
     @property
     def digest_algorithm(self) -> str:
@@ -385,7 +386,7 @@ class Artifact(Facts):
             return
         run = active.run_of_process()
         if run is not None:
-            self.log_to(run.hall, run.project, run.id)
+            run.log_artifact(self)
             return
         hall = self._contents.hall or active.hall()
         wanted = project_or_default(project or (self._base.project if self._base else None))
@@ -417,7 +418,7 @@ class Artifact(Facts):
             raise Invalid(message, code="other-project")
         self._labels.set_metadata(self._labels.metadata)
         self._check_type(hall, project)
-        draft = self._contents.settle_in(hall)
+        draft = self._contents.hand_over(hall)
         self._is_final = True
         self._labels.note_logged()
         make = self._commit(hall, draft, project, run, named, marked)
@@ -550,6 +551,22 @@ class Artifact(Facts):
         return self.get_entry(name)
 
     # What happens to a version.
+
+    @property
+    def collection(self) -> ArtifactCollection[Artifact]:
+        """The collection that it is a version of."""
+        info = self._version("collection")
+        hall = self._hall
+        assert hall is not None
+        with users_errors():
+            found = hall.settled().collection(info.collection, project=info.project)
+        return ArtifactCollection(hall, found, lambda version: Artifact.of_version(hall, version), owner=owner())
+
+    @property
+    def source_collection(self) -> ArtifactCollection[Artifact]:
+        """The collection where it was logged."""
+        self._version("source_collection")
+        return self.collection
 
     def logged_by(self) -> PastRun[Artifact] | None:
         """The run that made it; None where that is not known here."""

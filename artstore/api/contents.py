@@ -22,7 +22,7 @@ from artstore.api.settings import system_path
 from artstore.api.values import HASHED_FOLDER, Holder, Value, encode, file_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, ReferenceEntry
+from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, digest_of_lines
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall
@@ -42,6 +42,9 @@ class Contents:
         self._parent = weakref.ref(parent)
         self._lock = threading.RLock()
         self._draft: Draft | None = None
+        self._ending: weakref.finalize[..., Any] | None = None
+        self._there: dict[str, Entry] = {}
+        """What the draft has, also when it was given away."""
         self._hall: Hall | None = None
         self._pid = os.getpid()
         self._sources: dict[str, str] = {}
@@ -56,8 +59,9 @@ class Contents:
                 self._pid = os.getpid()
                 self._hall = self._hall or active.hall()
                 self._draft = self._hall.store.draft()
+                self._there = self._draft.entries
                 # An artifact that nobody logs leaves nothing behind.
-                weakref.finalize(self, self._draft.discard)
+                self._ending = weakref.finalize(self, self._draft.discard)
             elif self._pid != os.getpid():
                 message = f"this artifact was begun by the process {self._pid}: make one in each process"
                 raise Conflict(message, code="other-process")
@@ -80,24 +84,40 @@ class Contents:
             self._hall = hall
             return self.draft
 
+    def hand_over(self, hall: Hall) -> Draft:
+        """Give the draft to who commits it: it lives as long as that takes, whatever becomes of the artifact.
+
+        What was added can still be looked at here. Raises as settle_in.
+        """
+        with self._lock:
+            draft = self.settle_in(hall)
+            assert self._ending is not None
+            self._ending.detach()
+            self._draft = None
+            return draft
+
     def entry(self, path: str) -> ArtifactManifestEntry | None:
         """What stands at a path."""
-        found = None if self._draft is None else self._draft.entries.get(path)
+        found = self._there.get(path)
         return None if found is None else of_model(found, self._parent())
 
     def entries(self) -> list[ArtifactManifestEntry]:
         """What was added, sorted by path."""
-        return [] if self._draft is None else [of_model(each, self._parent()) for each in self._draft.sorted_entries()]
+        return [of_model(self._there[path], self._parent()) for path in sorted(self._there)]
 
     def paths(self, prefix: str = "") -> list[str]:
         """The paths that begin so, sorted."""
-        there = () if self._draft is None else self._draft.entries
-        return sorted(path for path in there if path.startswith(prefix))
+        return sorted(path for path in self._there if path.startswith(prefix))
 
     @property
     def size(self) -> int:
         """Bytes of all that was added."""
-        return 0 if self._draft is None else self._draft.bytes
+        return sum(entry.size or 0 for entry in self._there.values())
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all that was added."""
+        return digest_of_lines(self._there[path].line() for path in sorted(self._there))
 
     def add_file(
         self,

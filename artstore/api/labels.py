@@ -81,33 +81,34 @@ class Labels:
         return None if self.ttl_s is None else dt.timedelta(seconds=int(self.ttl_s))
 
     def save(self, store: Store, reference: str) -> VersionInfo:
-        """Keep what was changed: only that is written. Raises Invalid before anything is."""
+        """Keep what was changed: only that is written, step by step, so after an error `save` goes on from there.
+
+        Raises Invalid (bad-alias, bad-tag, bad-metadata).
+        """
         kept = self._kept
         assert kept is not None
         aliases, tags, metadata = checked_aliases(self.aliases), checked_tags(self.tags), metadata_of(self.metadata)
         after, before = set(without_latest(aliases)), set(without_latest(kept.aliases))
         # `latest` follows the last version by itself: to leave it out of the list means nothing.
         new = sorted(after - before) + (["latest"] if "latest" in aliases and "latest" not in kept.aliases else [])
-        info = kept
         if new:
-            info = store.alias(reference, new)
+            self._kept = store.alias(reference, new)
         if gone := sorted(before - after):
-            info = store.unalias(reference, gone)
+            self._kept = store.unalias(reference, gone)
         if added := [tag for tag in tags if tag not in kept.tags]:
-            info = store.tag(reference, added)
+            self._kept = store.tag(reference, added)
         if removed := [tag for tag in kept.tags if tag not in tags]:
-            info = store.untag(reference, removed)
+            self._kept = store.untag(reference, removed)
         if self.description != kept.description:
-            described = store.describe(reference, self.description)
-            info = described  # type: ignore[assignment] # A reference with a tail names a version.
+            self._kept = store.describe(reference, self.description)  # type: ignore[assignment] # Not of a collection.
         changed = {key: value for key, value in metadata.items() if kept.metadata.get(key, _NOTHING) != value}
         lost = [key for key in kept.metadata if key not in metadata]
         if changed or lost:
-            info = store.set_metadata(reference, changed, remove=lost)
+            self._kept = store.set_metadata(reference, changed, remove=lost)
         if self.ttl_s != kept.ttl_s:
-            info = store.set_ttl(reference, self.ttl_s)
-        self.metadata = metadata
-        return info
+            self._kept = store.set_ttl(reference, self.ttl_s)
+        assert self._kept is not None
+        return self._kept
 
 
 _NOTHING: Final = object()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.artifact import Artifact
+from artstore.api.collections import ArtifactCollection, ArtifactType
 from artstore.api.facts import owner
 from artstore.api.paginator import Paginator
 from artstore.api.past import PastRun
@@ -45,7 +46,7 @@ class Api:
         """
         hall = active.hall()
         with users_errors():
-            info = hall.settled().version(name, project=self._project_or_default())
+            info = hall.settled().version(name, project=self._project_of(None))
         if type is not None and info.type != type:
             message = f"{name!r} is of type {info.type!r}, not {type!r}"
             raise Invalid(message, code="other-type")
@@ -80,7 +81,7 @@ class Api:
             raise Invalid(message, code="bad-order")
         wanted = {tags} if isinstance(tags, str) else set(tags or ())
         hall = active.hall()
-        project = self._project_or_default()
+        project = self._project_of(None)
 
         def load() -> list[Artifact]:
             with users_errors():
@@ -97,6 +98,66 @@ class Api:
         """An older word for `artifacts`."""
         return self.artifacts(type_name, name, per_page=per_page)
 
+    def artifact_type(self, type_name: str, project: str | None = None) -> ArtifactType[Artifact]:
+        """A type of a project. Raises MissingArtifact (type-not-found) where nothing is of it."""
+        hall, place = active.hall(), self._project_of(project)
+        with users_errors():
+            if type_name not in hall.settled().types(place):
+                message = f"nothing in project {place!r} is of type {type_name!r}"
+                raise MissingArtifact(message, code="type-not-found")
+        return ArtifactType(hall, place, type_name, _shown(hall), owner=owner())
+
+    def artifact_types(self, project: str | None = None) -> Paginator[ArtifactType[Artifact]]:
+        """The types of a project."""
+        hall, place = active.hall(), self._project_of(project)
+
+        def load() -> list[ArtifactType[Artifact]]:
+            with users_errors():
+                names = hall.settled().types(place)
+            return [ArtifactType(hall, place, name, _shown(hall), owner=owner()) for name in names]
+
+        return Paginator(load)
+
+    def artifact_collection(self, type_name: str, name: str) -> ArtifactCollection[Artifact]:
+        """The collection `[[entity/]project/]name`. Raises MissingArtifact (collection-not-found, other-type)."""
+        place, _, last = name.rpartition("/")
+        return ArtifactType(
+            active.hall(), self._project_of(place or None), type_name, _shown(active.hall()), owner=owner()
+        ).collection(last)
+
+    def artifact_collections(
+        self,
+        project_name: str | None = None,
+        type_name: str | None = None,
+        per_page: int = 50,
+    ) -> Paginator[ArtifactCollection[Artifact]]:
+        """The collections of a project, of one type if one is given, by name."""
+        hall, place = active.hall(), self._project_of(project_name)
+
+        def load() -> list[ArtifactCollection[Artifact]]:
+            found = hall.settled().collections(place)
+            return [
+                ArtifactCollection(hall, info, _shown(hall), owner=owner())
+                for info in found
+                if type_name in (None, info.type)
+            ]
+
+        return Paginator(load, per_page=per_page)
+
+    def artifact_collection_exists(self, name: str, type: str) -> bool:
+        """Whether there is such a collection, of that type."""
+        try:
+            self.artifact_collection(type, name)
+        except MissingArtifact:
+            return False
+        return True
+
+    def projects(self, entity: str | None = None, per_page: int = 50) -> Paginator[str]:
+        """The names of all projects."""
+        del entity
+        hall = active.hall()
+        return Paginator(lambda: hall.settled().projects(), per_page=per_page)
+
     def run(self, path: str) -> PublicRun:
         """A run, by `[[entity/]project/]id`. Raises MissingArtifact (run-not-found), Invalid (bad-path)."""
         parts = path.strip("/").split("/")
@@ -104,7 +165,7 @@ class Api:
             message = f"{path!r} is no path of a run: write [[entity/]project/]id"
             raise Invalid(message, code="bad-path")
         hall = active.hall()
-        project = parts[-2] if len(parts) > 1 else self._project_or_default()
+        project = parts[-2] if len(parts) > 1 else self._project_of(None)
         with users_errors():
             return PublicRun.of(hall, hall.settled().run(parts[-1], project=project))
 
@@ -116,7 +177,10 @@ class Api:
             lambda: [PublicRun.of(hall, info) for info in hall.settled().runs(project=project)], per_page=per_page
         )
 
-    def _project_or_default(self) -> str:
+    def _project_of(self, path: str | None) -> str:
+        """The project of `[entity/]project`, or the one that is meant where nothing is said."""
+        if path:
+            return path.strip("/").rpartition("/")[2]
         run = active.run_of_process()
         return self._project or (run.project if run is not None else project_or_default(None))
 
@@ -127,11 +191,7 @@ class PublicRun(PastRun[Artifact]):
     @classmethod
     def of(cls, hall: Hall, info: RunInfo) -> PublicRun:
         """The run that a store has told of."""
-
-        def show(version: VersionInfo) -> Artifact:
-            return Artifact.of_version(hall, version)
-
-        return cls(hall, info, show, owner=owner())
+        return cls(hall, info, _shown(hall), owner=owner())
 
     def use_artifact(self, artifact: Artifact, use_as: str | None = None) -> Artifact:
         """Note that it used a version. Raises Invalid (not-logged) for a draft."""
@@ -145,6 +205,10 @@ class PublicRun(PastRun[Artifact]):
         """Note that it logged a version. Raises Invalid (not-logged, other-project)."""
         self.log_version(_logged(artifact), aliases, tags)
         return artifact
+
+
+def _shown(hall: Hall) -> Callable[[VersionInfo], Artifact]:
+    return lambda version: Artifact.of_version(hall, version)
 
 
 def _logged(artifact: Artifact) -> VersionInfo:

@@ -35,7 +35,7 @@ def download(
     allow_missing: bool = False,
 ) -> str:
     """Write the files below a folder; see Artifact.download. Answers the folder as it was given, or in full."""
-    folder = download_folder(version.name) if root is None else str(system_path(root, what="root"))
+    folder = _folder(root, version.name)
     patterns = [] if not path_prefix else [beginning_with(str(path_prefix))]
     with users_errors():
         report = store.get(exact(version), Path(folder), patterns=patterns, fetch=fetch, allow_missing=allow_missing)
@@ -46,7 +46,7 @@ def download(
 
 def checkout(store: Store, version: VersionInfo, root: object = None) -> str:
     """Make a folder hold the files of the version and no others."""
-    folder = download_folder(version.collection) if root is None else str(system_path(root, what="root"))
+    folder = _folder(root, version.collection)
     with users_errors():
         store.get(exact(version), Path(folder), delete=True, fetch=fetch)
     return folder
@@ -54,7 +54,7 @@ def checkout(store: Store, version: VersionInfo, root: object = None) -> str:
 
 def write_entry(store: Store, version: VersionInfo, path: str, root: object = None) -> str:
     """Write one file below a folder; answers where it is."""
-    folder = download_folder(version.name) if root is None else str(system_path(root, what="root"))
+    folder = _folder(root, version.name)
     with users_errors():
         store.get(exact(version), Path(folder), patterns=[exactly(path)], fetch=fetch)
     return str(Path(folder, path))
@@ -101,6 +101,13 @@ def verify(store: Store, version: VersionInfo, root: object = None) -> None:
         raise Invalid(message, code="digest-mismatch")
     if references:
         note(f"skipped verification of {len(references)} references of {version.name}")
+
+
+def _folder(root: object, name: str) -> str:
+    """The folder as it was given, slashes at its end and all, or that of this name in full."""
+    if root is None:
+        return download_folder(name)
+    return root if isinstance(root, str) else str(system_path(root, what="root"))
 
 
 def exactly(path: str) -> str:

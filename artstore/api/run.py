@@ -6,6 +6,7 @@ import contextlib
 import fnmatch
 import os
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from artstore.api.naming import safe_name
 from artstore.api.reading import exact
 from artstore.api.stores import Hall, users_errors
 from artstore.api.terminal import note
-from artstore.errors import ArtstoreError, Conflict, Invalid, WrongType
+from artstore.errors import ArtstoreError, Conflict, Invalid, NotAModel, WrongType
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import RunInfo, VersionInfo
@@ -44,7 +45,7 @@ class Run:
         self._hall = hall
         self._info = info
         self._dir = folder
-        self._tasks: list[tuple[Artifact, Task[VersionInfo]]] = []
+        self._tasks: list[tuple[weakref.ref[Artifact], Task[VersionInfo]]] = []
         self._is_over = False
         self._pid = os.getpid()
         self._hold = hall.store.hold_run(info.id, project=info.project)
@@ -232,12 +233,12 @@ class Run:
     def use_model(self, name: str) -> str:
         """Use a model, write its files, and answer the file, or, where there are several, their folder.
 
-        Raises WrongType (not-a-model) where its type does not say that it is one, and as use_artifact.
+        Raises NotAModel where its type does not say that it is one, and as use_artifact.
         """
         artifact = self.use_artifact(name)
         if _MODEL not in artifact.type.lower():
             message = f"{artifact.name!r} is of type {artifact.type!r}, which does not say that it is a model"
-            raise WrongType(message, code="not-a-model")
+            raise NotAModel(message, code="not-a-model")
         folder = artifact.download()
         entries = list(artifact.manifest.entries)
         return str(Path(folder, entries[0])) if len(entries) == 1 else folder
@@ -300,8 +301,9 @@ class Run:
         _going_on.remove(self)
         self._hall.queue.drain()
         errors = [error for _, task in self._tasks if (error := task.untold()) is not None]
-        for artifact, task in self._tasks:
-            if task.is_well:
+        for reference, task in self._tasks:
+            artifact = reference()
+            if artifact is not None and task.is_well:
                 artifact.wait()
         store = self._hall.store
         try:
@@ -340,7 +342,9 @@ class Run:
     def _log(self, artifact: Artifact, *, aliases: object = None, tags: object = None) -> Artifact:
         with users_errors():
             task = artifact.log_to(self._hall, self.project, self.id, aliases=aliases, tags=tags)
-        self._tasks.append((artifact, task))
+        # A run of weeks does not keep all that it ever logged.
+        self._tasks = [(there, each) for there, each in self._tasks if there() is not None or not each.is_over]
+        self._tasks.append((weakref.ref(artifact), task))
         return artifact
 
     def _keep_config(self, values: dict[str, Any], remove: list[str]) -> None:

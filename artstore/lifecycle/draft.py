@@ -20,7 +20,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.scan import Found, Scan, describe_kind
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry, digest_of_lines
+from artstore.model.manifest import BlobEntry, Entry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
@@ -193,11 +193,6 @@ class Draft:
     def sorted_entries(self) -> list[Entry]:
         """The entries in the order of a manifest."""
         return [self.entries[path] for path in sorted(self.entries)]
-
-    @property
-    def digest(self) -> Digest:
-        """The digest of the manifest that a commit would make now."""
-        return digest_of_lines(entry.line() for entry in self.sorted_entries())
 
     def scratch(self) -> Path:
         """A folder on the store's disk for what is being written; gone with the draft."""

@@ -358,13 +358,6 @@ def test_a_folder_may_write_over_what_was_added(draft: Draft, tree: Tree) -> Non
     assert 8 == draft.bytes
 
 
-def test_a_draft_knows_the_digest_that_its_version_will_have(store: Store, draft: Draft, tree: Tree) -> None:
-    draft.add_directory(tree({"b": b"1", "a": b"2"}))
-    foreseen = draft.digest
-
-    assert str(foreseen) == store.commit(draft, name="cats", type="dataset").digest
-
-
 def test_a_draft_builds_on_a_version_without_reading_its_files(
     store: Store, draft: Draft, put: Callable[..., VersionInfo], tree: Tree
 ) -> None:
