@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal, Self, overload
 from artstore.errors import Invalid
 from artstore.lifecycle import arrange, labels, lineage, links, listing, runs
 from artstore.lifecycle.backup import backup
+from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import Mode, checkout
 from artstore.lifecycle.collect import GRACE_S, collect
 from artstore.lifecycle.diff import diff_folder, diff_versions
@@ -52,6 +53,7 @@ from artstore.lifecycle.reports import (
 )
 from artstore.lifecycle.resolve import Resolved, find_collection, resolve
 from artstore.lifecycle.status import status
+from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
 from artstore.model.manifest import BlobEntry, ReferenceEntry
@@ -68,6 +70,7 @@ class Store:
     def __init__(self, root: Root) -> None:
         """Take a root that was opened; use `Store.open` or `Store.init`."""
         self._root = root
+        self._trees = Trees(root)
         root.check_catalog()
         catch_up(root, thorough=True)
 
@@ -283,6 +286,22 @@ class Store:
         """The bytes of a file of a version, in blocks of up to 1 MiB, each verified. Raises as open_file."""
         with self.open_file(reference, path, project=project, fetch=fetch) as reader:
             yield from reader.blocks()
+
+    def tree(self, reference: str, *, project: str = UNCATEGORIZED) -> VersionTree:
+        """A version as folders and files; it stays what it is, whatever becomes of the reference.
+
+        Asked again for the same reference, this costs microseconds where nothing changed. Raises NotFound
+        (…-not-found, version-deleted).
+        """
+        return self._trees.get(reference, project)
+
+    def change(self, reference: str, *, type: str, project: str = UNCATEGORIZED) -> Change:
+        """Begin the version that comes after the one that an alias names: write to it, then `commit` it.
+
+        `type` is for a collection that is not there yet. Use it as a context manager. Raises Invalid
+        (immutable-version).
+        """
+        return Change(self._current(), self._trees, Reference.parse(reference, project=project), type=type)
 
     # What is here.
 

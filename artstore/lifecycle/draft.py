@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -163,6 +163,11 @@ class Draft:
     def add_entries(self, entries: Sequence[Entry]) -> None:
         """As add_entry, all of them or, where it raises PathCollision (path-taken), none."""
         self._add_all({entry.path: entry for entry in entries}, sum(e.size or 0 for e in entries), overwrite=False)
+
+    def begin_again(self, entries: Iterable[Entry]) -> None:
+        """Hold these entries and no others, whose bytes are here or were taken in before."""
+        self.entries = {entry.path: entry for entry in entries}
+        self.bytes = sum(entry.size or 0 for entry in self.entries.values())
 
     def remove(self, path: str) -> int:
         """Remove a file, or every file below a folder; answers how many. Raises NotFound (path-not-found)."""

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import Invalid
+from artstore.errors import Conflict, Invalid
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.progress import Progress
@@ -81,6 +81,14 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
             run=run,
             tags=list(dict.fromkeys(map(tag_name, tags))),
         )
+
+
+class Onto(NamedTuple):
+    """Where a version is to follow another: what must stand on an alias at the moment of the commit."""
+
+    alias: str
+    version: str | None
+    """Its id; None where nothing may stand there."""
 
 
 class Outcome(NamedTuple):
@@ -226,11 +234,11 @@ def _same_content(root: Root, label: Label, digest: Digest) -> VersionInfo | Non
     return describe(project, view, collection, there)
 
 
-def commit_draft(draft: Draft, label: Label) -> Outcome:
+def commit_draft(draft: Draft, label: Label, *, onto: Onto | None = None) -> Outcome:
     """Commit a draft: durable, visible and numbered when this returns.
 
     Content equal to that of a live version of the collection makes no new one: that version is `latest` again and gets
-    the aliases.
+    the aliases. Raises Conflict (moved-on) where `onto` no longer holds; the draft can be committed again.
     """
     entries = draft.sorted_entries()
     warnings = draft.check_paths([entry.path for entry in entries])
@@ -240,7 +248,7 @@ def commit_draft(draft: Draft, label: Label) -> Outcome:
     while outcome is None:
         attachments = _attachments(draft, label, digest, entries)
         try:
-            outcome = _commit(draft, label, digest, entries, attachments)
+            outcome = _commit(draft, label, digest, entries, attachments, onto=onto)
         except _Overtaken:
             # The version with this content was deleted a moment ago, so its rows have to be made after all.
             continue
@@ -285,7 +293,15 @@ def _insert_manifest(
     return encode_full(digest, (entry.line() for entry in entries))
 
 
-def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry], attachments: Attachments) -> Outcome:
+def _commit(
+    draft: Draft,
+    label: Label,
+    digest: Digest,
+    entries: Sequence[Entry],
+    attachments: Attachments,
+    *,
+    onto: Onto | None = None,
+) -> Outcome:
     made = True
     target = ""
     warnings: list[str] = []
@@ -296,6 +312,8 @@ def _commit(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]
         ops: list[Op] = []
         collection = view.collection_named(label.name)
         _check_type(collection, label)
+        if onto is not None:
+            _check_onto(view, collection, label, onto)
         if collection is None:
             create = Create(
                 at_us=at_us, nonce=nonce(), kind="sequence", name=label.name, type=label.type, description=None
@@ -382,6 +400,19 @@ def _check_type(collection: Collection | None, label: Label) -> None:
             "under that name: choose another name, or that type"
         )
         raise Invalid(message, code="type-clash")
+
+
+def _check_onto(view: ProjectView, collection: Collection | None, label: Label, onto: Onto) -> None:
+    there = None
+    if collection is not None and onto.alias == LATEST:
+        latest = view.latest(collection.id)
+        there = None if latest is None else latest.id
+    elif collection is not None:
+        alias = view.alias(collection.id, onto.alias)
+        there = None if alias is None else alias.version
+    if there != onto.version:
+        message = f"{label.name}:{onto.alias} was moved by another commit meanwhile: look again, and repeat"
+        raise Conflict(message, code="moved-on")
 
 
 def _differences(there: Version, label: Label) -> list[str]:

@@ -127,6 +127,12 @@ class Intake:
             return stored
         return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target))
 
+    def take_scratch(self, path: Path) -> whole.Stored:
+        """Take in a file of the session's own folder, which nobody writes any more: its bytes are not copied."""
+        with storage_errors("storing a large file"):
+            fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+            return self._take_over(path, fd, whole.measure)
+
     def settle(self) -> None:
         """Return when all that was taken in is durable and can be found.
 
@@ -159,24 +165,28 @@ class Intake:
         with storage_errors("storing a large file"):
             path = self._session.scratch() / f"blob-{random_hex(4)}"
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-            try:
-                stored = write(fd)
-            except BaseException:
-                os.close(fd)
-                os.unlink(path)
-                raise
-            if stored.size > SMALL and self._is_new(stored):
-                self._fresh[stored] = path
-                self._syncs.append((self._pool.submit(self._sync_whole, path, fd), fd))
-                if len(self._syncs) > _UNSYNCED:
-                    # Each keeps a descriptor: a slow disk must not make them run out.
-                    self._syncs[-_UNSYNCED][0].result()
-                return stored
-            if stored.size <= SMALL:
-                # It was taken for large, and has shrunk: it goes where the others of its size go.
-                self.take(read_exactly(fd, stored.size, 0))
+            return self._take_over(path, fd, write)
+
+    def _take_over(self, path: Path, fd: int, write: Callable[[int], whole.Stored]) -> whole.Stored:
+        """Keep an open file of the session's own as a blob, once `write` has said what it holds."""
+        try:
+            stored = write(fd)
+        except BaseException:
             os.close(fd)
             os.unlink(path)
+            raise
+        if stored.size > SMALL and self._is_new(stored):
+            self._fresh[stored] = path
+            self._syncs.append((self._pool.submit(self._sync_whole, path, fd), fd))
+            if len(self._syncs) > _UNSYNCED:
+                # Each keeps a descriptor: a slow disk must not make them run out.
+                self._syncs[-_UNSYNCED][0].result()
+            return stored
+        if stored.size <= SMALL:
+            # It was taken for large, and has shrunk: it goes where the others of its size go.
+            self.take(read_exactly(fd, stored.size, 0))
+        os.close(fd)
+        os.unlink(path)
         return stored
 
     def _is_new(self, stored: whole.Stored) -> bool:

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple, TypeVar
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Difference, Entry, ReferenceEntry
-from artstore.storage.blobs import Ids
-from artstore.storage.database import Connections
+from artstore.storage.blobs import Ids, Packed
+from artstore.storage.database import Connections, Row
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ MAX_DEPTH: Final = 24
 """Differences between a manifest and its full ancestor."""
 MAX_WEIGHT_SHARE: Final = 0.5
 """Rows in those differences, of the manifest's entries."""
+_AFTER_SLASH: Final = chr(ord("/") + 1)
 
 _CHAIN: Final = """
 WITH RECURSIVE chain (id, base, rank) AS (
@@ -54,6 +55,61 @@ FROM has JOIN path ON path.id = has.path LEFT JOIN blob ON blob.id = has.blob
 LEFT JOIN reference ON reference.id = has.reference
 """
 )
+_BELOW: Final = (
+    _CHAIN
+    + """, changed (path, blob, reference, rank) AS MATERIALIZED (
+    SELECT entry.path, blob, reference, min(rank) FROM chain CROSS JOIN entry ON manifest = chain.id
+        CROSS JOIN path ON path.id = entry.path
+    WHERE base IS NOT NULL AND path.path >= ?2 AND path.path < ?3 GROUP BY entry.path),
+below (path, blob, reference) AS (
+    SELECT path.path, blob, reference FROM path CROSS JOIN entry
+        ON entry.manifest = (SELECT id FROM chain WHERE base IS NULL) AND entry.path = path.id
+    WHERE path.path >= ?2 AND path.path < ?3 AND path.id NOT IN (SELECT path FROM changed)
+    UNION ALL SELECT path.path, blob, reference FROM changed CROSS JOIN path ON path.id = changed.path
+    WHERE blob IS NOT NULL OR reference IS NOT NULL)
+"""
+)
+"""The entries of a manifest, given by its row number as ?1, whose paths lie between ?2 and ?3."""
+_ENTRIES_BELOW: Final = """
+SELECT below.path, blob.digest, blob.size, below.reference, uri, checksum, reference.size, extra
+FROM below LEFT JOIN blob ON blob.id = below.blob LEFT JOIN reference ON reference.id = below.reference
+"""
+_LIVES: Final = """
+path.path < ?3 AND (SELECT entry.blob IS NOT NULL OR entry.reference IS NOT NULL
+    FROM chain CROSS JOIN entry ON entry.manifest = chain.id AND entry.path = path.id ORDER BY chain.rank LIMIT 1)
+"""
+_ANY_BELOW: Final = _CHAIN + "SELECT 1 FROM path WHERE path.path >= ?2 AND" + _LIVES + "LIMIT 1"
+# From one child to the next: a folder's other files are passed over, however many they are. No path has a character
+# between its own end and the first control character.
+_CHILDREN: Final = (
+    _CHAIN
+    + f""", child (path) AS (
+    SELECT (SELECT path.path FROM path WHERE path.path >= ?2 AND {_LIVES} ORDER BY path.path LIMIT 1)
+    UNION ALL SELECT (SELECT path.path FROM path
+        WHERE path.path >= CASE instr(substr(child.path, ?4), '/') WHEN 0 THEN child.path || char(1)
+            ELSE substr(child.path, 1, ?4 + instr(substr(child.path, ?4), '/') - 2) || '{_AFTER_SLASH}' END
+        AND {_LIVES} ORDER BY path.path LIMIT 1)
+    FROM child WHERE child.path IS NOT NULL),
+has (path, blob, reference) AS (
+    SELECT path.path, entry.blob, entry.reference
+    FROM child CROSS JOIN path ON path.path = child.path CROSS JOIN entry ON entry.path = path.id
+        AND entry.manifest = (SELECT chain.id FROM chain CROSS JOIN entry
+            ON entry.manifest = chain.id AND entry.path = path.id ORDER BY rank LIMIT 1))
+SELECT has.path, blob.digest, blob.size, has.reference, uri, checksum, reference.size, extra
+FROM has LEFT JOIN blob ON blob.id = has.blob LEFT JOIN reference ON reference.id = has.reference
+"""
+)
+_PACKED: Final = (
+    _CHAIN
+    + """, placed (path, digest, size, pack, offset) AS (
+    SELECT entry.path, blob.digest, blob.size, stored.pack, stored.offset
+    FROM chain CROSS JOIN entry ON entry.manifest = chain.id CROSS JOIN blob ON blob.id = entry.blob
+        CROSS JOIN stored ON stored.blob = blob.id AND stored.pack <> 0
+    WHERE chain.rank = 0 OR NOT EXISTS (SELECT 1 FROM chain AS nearer CROSS JOIN entry AS over
+        ON over.manifest = nearer.id AND over.path = entry.path WHERE nearer.rank < chain.rank))
+SELECT path.path, digest, size, pack, offset FROM placed CROSS JOIN path ON path.id = placed.path
+"""
+)
 _ENTRIES_OF_FULL: Final = """
 SELECT path.path, blob.digest, blob.size, entry.reference, uri, checksum, reference.size, extra
 FROM entry JOIN path ON path.id = entry.path LEFT JOIN blob ON blob.id = entry.blob
@@ -63,7 +119,7 @@ _ONE: Final = (
     _CHAIN
     + """
 SELECT blob.digest, blob.size, entry.reference, uri, checksum, reference.size, extra
-FROM chain JOIN entry ON entry.manifest = chain.id AND entry.path = (SELECT id FROM path WHERE path = ?2)
+FROM chain CROSS JOIN entry ON entry.manifest = chain.id AND entry.path = (SELECT id FROM path WHERE path = ?2)
 LEFT JOIN blob ON blob.id = entry.blob LEFT JOIN reference ON reference.id = entry.reference
 ORDER BY rank LIMIT 1
 """
@@ -111,11 +167,36 @@ class Manifests:
         row = self.get(digest)
         sql = _ENTRIES_OF_FULL if row.base is None else _ENTRIES
         for rows in self._catalog.stream(sql + " ORDER BY path.path", (row.id,)):
-            for path, blob, size, reference, uri, checksum, reference_size, extra in rows:
-                if reference is None:
-                    yield BlobEntry(path, Digest(blob), size)
-                else:
-                    yield ReferenceEntry(path, uri, checksum, reference_size, extra)
+            yield from map(_entry, rows)
+
+    def entries_below(self, digest: Digest, folder: str) -> Iterator[Entry]:
+        """The entries of a manifest below a folder, however deep, sorted by path."""
+        parameters = (self.get(digest).id, *_range(folder))
+        for rows in self._catalog.stream(_BELOW + _ENTRIES_BELOW + "ORDER BY below.path", parameters):
+            yield from map(_entry, rows)
+
+    def is_folder(self, digest: Digest, folder: str) -> bool:
+        """Whether a manifest has an entry below a folder."""
+        return self._catalog.one(_ANY_BELOW, (self.get(digest).id, *_range(folder))) is not None
+
+    def folder(self, digest: Digest, folder: str) -> tuple[list[str], list[Entry]]:
+        """The names of the folders in a folder, `""` for the top one, and the entries in it; both sorted."""
+        start = len(folder) + 1 if folder else 0
+        folders: list[str] = []
+        entries: list[Entry] = []
+        for row in self._catalog.rows(_CHILDREN, (self.get(digest).id, *_range(folder), start + 1)):
+            name, slash, _ = row[0][start:].partition("/")
+            if slash:
+                folders.append(name)
+            else:
+                entries.append(_entry(row))
+        return sorted(folders), sorted(entries, key=_path)
+
+    def packed(self, digest: Digest) -> dict[str, Packed]:
+        """Where the bytes of the files of a manifest are that lie in packs, by path: about 250 bytes of memory each."""
+        packs: dict[int, str] = dict(self._catalog.rows("SELECT id, name FROM pack"))
+        rows = self._catalog.rows(_PACKED, (self.get(digest).id,))
+        return {path: Packed(blob, size, packs[pack], offset) for path, blob, size, pack, offset in rows}
 
     def entry(self, digest: Digest, path: str) -> Entry:
         """The entry at a path. Raises NotFound (path-not-found)."""
@@ -123,10 +204,7 @@ class Manifests:
         if row is None or (row[0] is None and row[2] is None):
             message = f"there is no file {path!r} in it"
             raise NotFound(message, code="path-not-found")
-        blob, size, reference, uri, checksum, reference_size, extra = row
-        if reference is None:
-            return BlobEntry(path, Digest(blob), size)
-        return ReferenceEntry(path, uri, checksum, reference_size, extra)
+        return _entry((path, *row))
 
     def can_build_on(self, base: ManifestRow, weight: int, entries: int) -> bool:
         """Whether a difference of so many rows to a base is better than a full manifest."""
@@ -255,6 +333,22 @@ class Manifests:
             (entry.uri, entry.checksum, entry.size, entry.extra),
         )
         return int(cursor.lastrowid)
+
+
+def _entry(row: Row) -> Entry:
+    path, blob, size, reference, uri, checksum, reference_size, extra = row
+    if reference is None:
+        return BlobEntry(path, Digest(blob), size)
+    return ReferenceEntry(path, uri, checksum, reference_size, extra)
+
+
+def _path(entry: Entry) -> str:
+    return entry.path
+
+
+def _range(folder: str) -> tuple[str, str | bytes]:
+    """Between which values the paths below a folder lie. SQLite sorts every BLOB behind every text."""
+    return (f"{folder}/", f"{folder}{_AFTER_SLASH}") if folder else ("", b"")
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -208,6 +208,7 @@ class Root:
 
     def close(self) -> None:
         """Let go of the files."""
+        self.blobs.close()
         self.catalog.close()
 
 

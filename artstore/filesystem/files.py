@@ -1,0 +1,174 @@
+"""Files of versions, as Python's own files: read and verified, or written and kept when they are closed."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from artstore.errors import Conflict
+from artstore.lifecycle.change import Change
+
+IN_MEMORY: Final = 1 << 20
+"""Bytes of a file being written that are kept in memory; more go to the store's disk."""
+BUFFER: Final = 1 << 20
+
+
+class SmallFile(io.BytesIO):
+    """A file of a version that was read and verified as a whole."""
+
+    mode = "rb"
+
+    def __init__(self, data: bytes, path: str) -> None:
+        super().__init__(data)
+        self.path = path
+        self.size = len(data)
+
+    def writable(self) -> bool:
+        """Never."""
+        return False
+
+    def write(self, data: Any, /) -> int:
+        """Never possible."""
+        raise io.UnsupportedOperation(errno.EBADF, f"not writable: {len(data)} bytes")
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Never possible."""
+        raise io.UnsupportedOperation(errno.EBADF, f"not writable: {size}")
+
+
+class LargeFile(io.BufferedReader):
+    """A file of a version, of which each block is verified when it is read."""
+
+    mode = "rb"
+
+    def __init__(self, fs: Any, path: str, raw: Any) -> None:
+        super().__init__(raw, BUFFER)
+        self.fs = fs
+        self.path = path
+        self.size = int(raw.size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.fs, self.path, self.tell())
+
+
+class Writing(io.BufferedIOBase):
+    """A file that is being written. What it holds when it is closed becomes part of a version, or nothing does."""
+
+    mode = "wb"
+
+    def __init__(self, change: Change, inner: str, path: str, *, is_alone: bool, is_new: bool) -> None:
+        super().__init__()
+        self.path = path
+        self._change = change
+        self._inner = inner
+        self._is_alone = is_alone
+        self._is_new = is_new
+        self._bytes: BinaryIO = io.BytesIO()
+        self._scratch: Path | None = None
+        # Opened while another error is dealt with, a file is not to be taken for failed because of that one.
+        self._outer = sys.exc_info()[1]
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next write begins."""
+        return self._bytes.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move."""
+        return self._bytes.seek(offset, whence)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut off what is behind `size`."""
+        return self._bytes.truncate(size)
+
+    def write(self, data: Any, /) -> int:
+        """Write all of it."""
+        if self.closed:
+            message = "I/O operation on closed file."
+            raise ValueError(message)
+        written = self._bytes.write(data)
+        if self._scratch is None and self._bytes.tell() > IN_MEMORY:
+            self._move_to_disk()
+        return written
+
+    def close(self) -> None:
+        """End the file: it is committed, or in a transaction will be. After an exception it is discarded."""
+        if self.closed:
+            return
+        error = sys.exc_info()[1]
+        if error is not None and error is not self._outer:
+            self.discard()
+            return
+        try:
+            self._keep()
+            if self._is_alone:
+                _commit(self._change, self.path)
+        finally:
+            self.discard()
+
+    def commit(self) -> None:
+        """Part of a transaction that ends well: what was not closed is taken as it is."""
+        if not self.closed:
+            self._keep()
+
+    def discard(self) -> None:
+        """Forget what was written and not kept. May be called again."""
+        if self.closed:
+            return
+        super().close()
+        self._bytes.close()
+        if self._scratch is not None:
+            self._scratch.unlink(missing_ok=True)
+        if self._is_alone:
+            self._change.discard()
+
+    def __del__(self) -> None:
+        # The inherited one would close it, and so commit half of what was to be written.
+        if hasattr(self, "_outer") and not self.closed:
+            message = f"{self.path!r} was never closed, so nothing of it was kept"
+            warnings.warn(message, ResourceWarning, stacklevel=2)
+            self.discard()
+
+    def _keep(self) -> None:
+        if self._scratch is None:
+            assert isinstance(self._bytes, io.BytesIO)
+            self._change.write(self._inner, self._bytes.getvalue(), is_new=self._is_new)
+        else:
+            self._bytes.close()
+            self._change.write_scratch(self._inner, self._scratch, is_new=self._is_new)
+
+    def _move_to_disk(self) -> None:
+        assert isinstance(self._bytes, io.BytesIO)
+        self._scratch = self._change.scratch()
+        at = self._bytes.tell()
+        file = self._scratch.open("w+b", buffering=BUFFER)
+        file.write(self._bytes.getbuffer())
+        file.seek(at)
+        self._bytes = file
+
+
+def _reopen(fs: Any, path: str, at: int) -> Any:
+    file = fs.open(path, "rb")
+    file.seek(at)
+    return file
+
+
+def _commit(change: Change, path: str) -> None:
+    try:
+        change.commit()
+    except Conflict as error:
+        if error.code != "path-exists":
+            raise
+        raise FileExistsError(errno.EEXIST, error.message, path) from error

@@ -1,0 +1,188 @@
+"""Trees: a version as folders and files, answered by the catalog.
+
+A tree stays what it is: the entries are those of an immutable manifest. Folders are what paths imply, so there is no
+empty one. Names are looked up one by one; only who reads many small files pays once to have all their places in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
+
+from artstore.errors import Invalid, NotFound
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.resolve import Resolved, resolve
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, Entry
+from artstore.model.names import Reference
+from artstore.storage.blobs import SMALL, BlobReader, Packed
+from artstore.storage.catalog import Project
+from artstore.storage.root import Root
+
+_READS_BEFORE_ALL: Final = 32
+"""Small files read one by one, before the places of all are fetched: about 2 µs each, a look-up takes 30."""
+_MOST_PLACES: Final = 400_000
+"""Entries of a version whose places are kept in memory: about 100 MB."""
+_LOOK_S: Final = 0.05
+"""Between two looks at the log, which take as long as reading a small file."""
+_KEPT: Final = 8
+"""Versions that stay at hand."""
+
+
+class Folder(NamedTuple):
+    """What is directly in a folder, by name."""
+
+    folders: list[str]
+    files: list[Entry]
+
+
+class Tree(Protocol):
+    """Folders and files. Paths are in normal form; `""` is the top folder, which is always there."""
+
+    def entry(self, path: str) -> Entry | None:
+        """The file at a path."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a file below a path."""
+
+    def folder(self, path: str) -> Folder:
+        """What is in a folder; nothing where there is none."""
+
+    def files(self, path: str = "") -> Iterator[Entry]:
+        """Every file below a folder, by path."""
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a file, verified. Raises NotFound (path-not-found), Invalid (is-a-reference)."""
+
+    def small(self, path: str) -> bytes | None:
+        """All bytes of a file that is better read at once than opened; None for a large one. Raises as `read`."""
+
+    def open(self, path: str) -> BlobReader:
+        """A file, whose reads are verified. Raises as `read`."""
+
+
+class VersionTree:
+    """The tree of a committed version."""
+
+    def __init__(self, root: Root, resolved: Resolved) -> None:
+        self._root = root
+        self.version = resolved
+        self._manifest = resolved.manifest
+        self._packed: dict[str, Packed] = {}
+        self._reads = 0
+
+    @property
+    def name(self) -> str:
+        """The reference that always means this version: `project/cats:v3`."""
+        return self.version.name
+
+    @property
+    def created_at(self) -> float:
+        """When it was committed, in UTC seconds."""
+        return self.version.version.created_us / 1e6
+
+    def entry(self, path: str) -> Entry | None:
+        """See Tree."""
+        try:
+            return self._root.manifests.entry(self._manifest, path)
+        except NotFound:
+            return None
+
+    def is_folder(self, path: str) -> bool:
+        """See Tree."""
+        return not path or self._root.manifests.is_folder(self._manifest, path)
+
+    def folder(self, path: str) -> Folder:
+        """See Tree."""
+        return Folder(*self._root.manifests.folder(self._manifest, path))
+
+    def files(self, path: str = "") -> Iterator[Entry]:
+        """See Tree."""
+        manifests = self._root.manifests
+        return manifests.entries_below(self._manifest, path) if path else manifests.entries(self._manifest)
+
+    def read(self, path: str) -> bytes:
+        """See Tree."""
+        data = self.small(path)
+        return self._root.blobs.read(digest_of(self.entry(path), path)) if data is None else data
+
+    def small(self, path: str) -> bytes | None:
+        """See Tree."""
+        packed = self._packed.get(path)
+        if packed is not None:
+            return self._root.blobs.read_packed(packed)
+        entry = self.entry(path)
+        digest = digest_of(entry, path)
+        if entry is None or (entry.size or 0) > SMALL:
+            return None
+        self._reads += 1
+        if self._reads == _READS_BEFORE_ALL and self.version.version.entries <= _MOST_PLACES:
+            self._packed = self._root.manifests.packed(self._manifest)
+        return self._root.blobs.read(digest)
+
+    def open(self, path: str) -> BlobReader:
+        """See Tree."""
+        return self._root.blobs.open(digest_of(self.entry(path), path))
+
+
+class Trees:
+    """The trees of a store, by reference. What a reference means is asked anew where anything changed."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._here = threading.local()
+        self._looked = 0.0
+        self._kept: dict[tuple[str, str], VersionTree] = {}
+
+    def get(self, reference: str, project: str) -> VersionTree:
+        """The tree of a version. Raises as `resolve`."""
+        known = self._known()
+        tree = known.get((reference, project))
+        if tree is not None and not self._is_behind(tree.version.project):
+            return tree
+        self._root.reconsider()
+        catch_up(self._root)
+        # Kept under the state that it was asked in, whatever came meanwhile.
+        known = self._known()
+        tree = known[reference, project] = self._keep(resolve(self._root, Reference.parse(reference, project=project)))
+        return tree
+
+    def _known(self) -> dict[tuple[str, str], VersionTree]:
+        state = self._root.catalog.state()
+        here = self._here
+        if getattr(here, "state", None) != state:
+            here.state, here.known = state, {}
+        known: dict[tuple[str, str], VersionTree] = here.known
+        return known
+
+    def _is_behind(self, project: Project) -> bool:
+        """Whether a process was killed between its commit and telling the catalog; looked at now and then."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return False
+        self._looked = now
+        return self._root.log.has(project.name, project.seq + 1)
+
+    def _keep(self, resolved: Resolved) -> VersionTree:
+        key = resolved.version.id, resolved.name
+        tree = self._kept.pop(key, None) or VersionTree(self._root, resolved)
+        self._kept[key] = tree
+        while len(self._kept) > _KEPT:
+            with contextlib.suppress(KeyError, RuntimeError):
+                # Another thread may be at it too.
+                del self._kept[next(iter(self._kept))]
+        return tree
+
+
+def digest_of(entry: Entry | None, path: str) -> Digest:
+    """The digest of a file's bytes. Raises NotFound (path-not-found), Invalid (is-a-reference)."""
+    if entry is None:
+        message = f"there is no file {path!r} in it"
+        raise NotFound(message, code="path-not-found")
+    if not isinstance(entry, BlobEntry):
+        message = f"{path!r} is a reference: its bytes are at {entry.uri!r}, not in this store"
+        raise Invalid(message, code="is-a-reference")
+    return entry.digest
