@@ -147,7 +147,8 @@ class Writing(io.BufferedIOBase):
             self._change.write(self._inner, self._bytes.getvalue(), is_new=self._is_new)
         else:
             self._bytes.close()
-            self._change.write_scratch(self._inner, self._scratch, is_new=self._is_new)
+            scratch, self._scratch = self._scratch, None
+            self._change.write_scratch(self._inner, scratch, is_new=self._is_new)
 
     def _move_to_disk(self) -> None:
         assert isinstance(self._bytes, io.BytesIO)
@@ -157,6 +158,47 @@ class Writing(io.BufferedIOBase):
         file.write(self._bytes.getbuffer())
         file.seek(at)
         self._bytes = file
+
+
+class Compressing(io.BufferedIOBase):
+    """A file that is written through a compressor, and ends with it: those of Python leave the file below open."""
+
+    mode = "wb"
+
+    def __init__(self, compressor: Any, file: Writing) -> None:
+        super().__init__()
+        self._compressor = compressor
+        self._file = file
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Write all of it."""
+        return int(self._compressor.write(data))
+
+    def close(self) -> None:
+        """End the file; see Writing."""
+        if self.closed:
+            return
+        try:
+            self._compressor.close()
+        finally:
+            self._file.close()
+            super().close()
+
+    def __del__(self) -> None:
+        # The inherited one would close it; the file below says that nobody did.
+        pass
+
+
+class Text(io.TextIOWrapper):
+    """A file that is written as text."""
+
+    def __del__(self) -> None:
+        # As in Compressing.
+        pass
 
 
 def _reopen(fs: Any, path: str, at: int) -> Any:

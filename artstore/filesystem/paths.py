@@ -28,6 +28,7 @@ def check_free(tree: Tree, inner: str, path: str, *, is_new: bool) -> None:
 
 def inside(path: str | None) -> str:
     """A path in a version, in normal form. Raises Invalid (bad-path)."""
+    path = (path or "").lstrip("/")
     return entry_path(path) if path else ""
 
 

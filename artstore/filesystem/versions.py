@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
 import msgspec
+from fsspec.compression import compr
+from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 from fsspec.transaction import Transaction
 
 from artstore.errors import Invalid, NotFound
-from artstore.filesystem.files import LargeFile, SmallFile, Writing
+from artstore.filesystem.files import Compressing, LargeFile, SmallFile, Text, Writing
 from artstore.filesystem.opened import HereAndNow, store_at
 from artstore.filesystem.paths import (
     ABOVE,
@@ -244,12 +246,27 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
                     found[at] = error
         return found
 
-    def open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: Any = None,
+        compression: str | None = None,
+        **options: Any,
+    ) -> Any:
         """See fsspec. A small file is read and verified at once, of a large one what is read of it."""
-        if mode == "rb" and not arguments and not options:
+        if mode == "rb" and compression is None:
             # The way of most reads, which is as short as it can be.
             return self._open_to_read(self._strip_protocol(path))
-        return super().open(path, mode, *arguments, **options)
+        if "r" in mode:
+            return super().open(path, mode, block_size, cache_options, compression, **options)
+        how = {key: options.pop(key) for key in ("encoding", "errors", "newline") if key in options}
+        binary = mode if "b" in mode else f"{mode.replace('t', '')}b"
+        file = super().open(path, binary, block_size, cache_options, **options)
+        if compression is not None:
+            file = Compressing(compr[get_compression(path, compression)](file, mode="w"), file)
+        return file if binary == mode else Text(file, **how)
 
     def _open(
         self,
@@ -315,8 +332,10 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
                 change, inner, _ = self._begin(each)
                 if inner and change.entry(inner) is not None:
                     change.remove(inner)
-                elif not recursive and maxdepth is None and change.is_folder(inner):
-                    raise IsADirectoryError(errno.EISDIR, "a folder is removed with recursive=True", each)
+                elif not recursive and maxdepth is None:
+                    if change.is_folder(inner):
+                        raise IsADirectoryError(errno.EISDIR, "a folder is removed with recursive=True", each)
+                    raise no_such_file(each)
 
     def rm_file(self, path: str) -> None:
         """Make a version without a file."""

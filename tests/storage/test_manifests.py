@@ -14,7 +14,7 @@ from artstore.storage.root import Root
 
 Model = dict[str, Entry]
 
-PATHS = ["a", "a/b".replace("/", "-"), "d/a", "d/é", "d/😀", "z", "数"]
+PATHS = ["a", "a/b".replace("/", "-"), "d/a", "d/é", "d/😀", "d/e/f/g", "d-e/f", "d/e!", "z", "数/x"]
 
 
 def blob(path: str, number: int) -> BlobEntry:
@@ -82,6 +82,18 @@ def test_a_chain_of_differences_is_a_dictionary(
         assert digest == digest_of_lines(entry.line() for entry in found)
         for path in PATHS:
             assert expected.get(path) == one(shared_root, digest, path)
+        for folder in ("", "d", "d/e", "d/e/f", "数", "a", "none"):
+            below = {path: entry for path, entry in expected.items() if path.startswith(f"{folder}/" if folder else "")}
+            assert listed(below) == list(shared_root.manifests.entries_below(digest, folder))
+            assert bool(below) == shared_root.manifests.is_folder(digest, folder)
+            assert in_folder(below, folder) == shared_root.manifests.folder(digest, folder)
+
+
+def in_folder(below: Model, folder: str) -> tuple[list[str], list[Entry]]:
+    """The folders and the entries directly in a folder, of the entries below it."""
+    start = len(folder) + 1 if folder else 0
+    folders = {path[start:].partition("/")[0] for path in below if "/" in path[start:]}
+    return sorted(folders), [entry for entry in listed(below) if "/" not in entry.path[start:]]
 
 
 def one(root: Root, digest: Digest, path: str) -> Entry | None:
