@@ -11,6 +11,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     discovery    which store and which project are meant, for every door alike
     api/         a door: the names and verbs that users of W&B Artifacts know
     cli/         a door: one command is parse, one verb, render
+    filesystem/  a door: `artstore://` for fsspec
 
 `import artstore` loads this file alone; each name below brings its module along when it is first used.
 """
