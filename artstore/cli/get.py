@@ -11,9 +11,10 @@ import click
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import emit, say
+from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, duration, size
+from artstore.references.fetch import fetch
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import GetReport
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     help="How bytes reach DIR; auto is reflink where the file system can, else copy. Hardlinks are read-only.",
 )
 @click.option("--delete", is_flag=True, help="Remove from DIR what the version does not have.")
+@click.option(
+    "--allow-missing-references",
+    "allow_missing",
+    is_flag=True,
+    help="Leave out what is no longer at its URI, or was changed there, and say so.",
+)
 def get(
     call: Call,
     *,
@@ -42,10 +49,12 @@ def get(
     patterns: tuple[str, ...],
     mode: Literal["auto", "reflink", "hardlink", "copy"],
     delete: bool,
+    allow_missing: bool,
 ) -> None:
     """Write a version's files into a folder, verified.
 
-    Writes only what differs, and makes DIR if it is missing. Without DIR the files go to a folder of their own, named
+    Writes only what differs, and makes DIR if it is missing. References are fetched, and compared with what was
+    recorded of them before anything can be seen. Without DIR the files go to a folder of their own, named
     after the version: cats:v3 to ./cats-v3.
     """
     project = project_of(call)
@@ -56,7 +65,15 @@ def get(
             ref, folder = version.ref, Path(f"{version.collection}-v{version.number}")
         with progress(call) as watcher:
             report = store.get(
-                ref, folder, project=project, patterns=patterns, mode=mode, delete=delete, progress=watcher
+                ref,
+                folder,
+                project=project,
+                patterns=patterns,
+                mode=mode,
+                delete=delete,
+                fetch=fetch,
+                allow_missing=allow_missing,
+                progress=watcher,
             )
     emit(call, report, render)
 
@@ -67,11 +84,12 @@ def get(
 def cat(call: Call, *, ref: str, path: str) -> None:
     """Write one file of a version to standard output.
 
-    Every block is verified before it is written; damage ends the output with exit code 5.
+    Every block is verified before it is written; damage ends the output with exit code 5. What a reference stands for
+    is fetched whole, and compared, before its first byte is written.
     """
     out = sys.stdout.buffer
     with open_store(call) as store:
-        for block in store.read(ref, path, project=project_of(call)):
+        for block in store.read(ref, path, project=project_of(call), fetch=fetch):
             out.write(block)
     out.flush()
 
@@ -79,10 +97,17 @@ def cat(call: Call, *, ref: str, path: str) -> None:
 def render(report: GetReport) -> None:
     """Say which version is where now, then what it took."""
     say(f"{report.version.ref} -> {report.target}")
-    ways = (("reflinked", report.reflinked), ("hardlinked", report.hardlinked), ("copied", report.copied))
+    ways = (
+        ("reflinked", report.reflinked),
+        ("hardlinked", report.hardlinked),
+        ("copied", report.copied),
+        ("fetched", report.fetched),
+    )
     how = ", ".join(f"{number:,} {way}" for way, number in ways if number)
     deleted = f"; deleted: {report.deleted:,}" if report.deleted else ""
     say(
         f"  written: {count(report.written, 'file')}, {size(report.bytes_written)}{f' ({how})' if how else ''}; "
         f"unchanged: {report.unchanged:,}{deleted}; {duration(report.seconds)}"
     )
+    for missing in report.missing:
+        note(f"left out {missing.path}: {missing.reason}")

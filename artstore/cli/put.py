@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,11 +18,19 @@ from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, size
 from artstore.cli.units import duration as written_duration
+from artstore.errors import Invalid
+from artstore.model.manifest import ReferenceEntry
+from artstore.references.expand import expand
+from artstore.references.wanted import MAX_OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artstore.lifecycle.reports import PutReport
+
+
+_CHOICE = re.compile(r"(?:\?version[Ii]d=[^?]*|#[0-9]+)\Z")
+"""What chooses a version behind a URI, and is no part of a name."""
 
 
 def metadata_object(text: str) -> dict[str, Any]:
@@ -41,8 +51,9 @@ def metadata_object(text: str) -> dict[str, Any]:
     "artstore put photos --name cats --type dataset --alias best",
     "artstore put model.pt --name resnet --type model --metadata '{\"accuracy\": 0.93}'",
     "pg_dump shop | artstore put - --name shop --type backup --as shop.sql",
+    "artstore put s3://bucket/photos --name far-cats --type dataset",
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(allow_dash=True, path_type=Path))
+@click.argument("sources", metavar="PATH|URI...", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("--name", required=True, shell_complete=collections, help="The collection, as NAME or PROJECT/NAME.")
 @click.option("--type", "kind", required=True, help="What it is, for example dataset, model or result.")
 @click.option("--alias", "aliases", metavar="NAME", multiple=True, help="Another name for this version; repeatable.")
@@ -51,11 +62,19 @@ def metadata_object(text: str) -> dict[str, Any]:
 @click.option("--as", "prefix", metavar="PREFIX", help="Put everything below this path; names what `-` reads.")
 @click.option("--ttl", type=duration, metavar="DURATION", help="How long it is wanted: 12h, 30d. Default: for good.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave out what cannot be read, and say so.")
+@click.option("--no-checksum", is_flag=True, help="Do not ask what is at a URI now, and take whatever is there later.")
+@click.option(
+    "--max-objects",
+    type=click.IntRange(min=1),
+    default=MAX_OBJECTS,
+    show_default=True,
+    help="How many objects a URI may stand for.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be kept, and keep nothing.")
 def put(
     call: Call,
     *,
-    paths: tuple[Path, ...],
+    sources: tuple[str, ...],
     name: str,
     kind: str,
     aliases: tuple[str, ...],
@@ -64,6 +83,8 @@ def put(
     prefix: str | None,
     ttl: float | None,
     skip_unreadable: bool,
+    no_checksum: bool,
+    max_objects: int,
     dry_run: bool,
 ) -> None:
     """Keep files and folders as a version.
@@ -72,8 +93,21 @@ def put(
     under its last name, as cp -r does. `-` reads standard input. What the store already holds takes no further space,
     and equal content is no further version. A file named .artstoreignore, in the syntax of .gitignore, says what to
     leave out.
+
+    What is at a URI (file, http, https, s3, gs, az) stays there: kept is where it is and how to tell that it is still
+    the same. get fetches it.
     """
     project, _, collection = name.rpartition("/")
+    paths = [source for source in sources if "://" not in source]
+    references, warned = _references(
+        [source for source in sources if "://" in source],
+        prefix,
+        is_alone=len(sources) == 1,
+        checksum=not no_checksum,
+        max_objects=max_objects,
+    )
+    for warning in warned:
+        note(warning)
     with open_store(call) as store, progress(call) as watcher:
         report = store.put(
             _sources(paths),
@@ -84,6 +118,7 @@ def put(
             description=description,
             metadata=metadata,
             prefix=prefix,
+            references=references,
             ttl_s=ttl,
             skip_unreadable=skip_unreadable,
             dry_run=dry_run,
@@ -114,9 +149,34 @@ def render(report: PutReport) -> None:
         note(warning)
 
 
-def _sources(paths: Sequence[Path]) -> list[Path | BinaryIO]:
-    dash = Path("-")
-    if paths.count(dash) > 1:
+def _sources(paths: Sequence[str]) -> list[Path | BinaryIO]:
+    if paths.count("-") > 1:
         message = "`-` stands for standard input, which can be read once"
         raise click.UsageError(message)
-    return [sys.stdin.buffer if path == dash else path for path in paths]
+    return [sys.stdin.buffer if path == "-" else Path(path) for path in paths]
+
+
+def _references(
+    uris: Sequence[str],
+    prefix: str | None,
+    *,
+    is_alone: bool,
+    checksum: bool,
+    max_objects: int,
+) -> tuple[list[ReferenceEntry], list[str]]:
+    """What URIs stand for, named as `put` names files and folders, and what there is to say of it."""
+    entries: list[ReferenceEntry] = []
+    folder = f"{prefix.rstrip('/')}/" if prefix else ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        for uri in uris:
+            own = None if is_alone else _CHOICE.sub("", uri).rstrip("/").rpartition("/")[2]
+            try:
+                found = expand(uri, name=own, checksum=checksum, max_objects=max_objects)
+            except Invalid as error:
+                if error.code != "name-missing" or prefix is None:
+                    raise
+                entries += expand(uri, name=prefix, checksum=checksum, max_objects=max_objects)
+            else:
+                entries += [msgspec.structs.replace(entry, path=f"{folder}{entry.path}") for entry in found]
+    return entries, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]

@@ -25,8 +25,9 @@ from yarl import URL
 
 from artstore.errors import ArtstoreError, Invalid, ReferenceMissing, Refused, Unreachable
 from artstore.model.manifest import ReferenceEntry
+from artstore.references.address import check_address
 from artstore.references.objects import Found, Place, expand_in, lost
-from artstore.references.wanted import HOST_OF_AZURE, Wanted, check_address
+from artstore.references.wanted import HOST_OF_AZURE, Wanted
 
 _VERSION: Final = "versionid"
 _NOT_ALLOWED: Final = frozenset({401, 403})

@@ -20,8 +20,9 @@ from yarl import URL
 from artstore.errors import ArtstoreError, ReferenceChanged, ReferenceMissing, Refused, Unreachable
 from artstore.model.manifest import ReferenceEntry, reference
 from artstore.model.paths import quoted
+from artstore.references.address import check_address, last_name
 from artstore.references.streaming import blocks_of
-from artstore.references.wanted import Wanted, check_address, last_name
+from artstore.references.wanted import Wanted
 
 MOST_REDIRECTS: Final = 10
 
