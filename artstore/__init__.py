@@ -8,6 +8,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     lifecycle/   what happens to them: one verb a module
     store        the hall: one object that joins storage and the verbs
     references/  bytes that stay elsewhere: one module a family of schemes
+    imports/     what other tools have left on this machine
     discovery    which store and which project are meant, for every door alike
     api/         a door: the names and verbs that users of W&B Artifacts know
     cli/         a door: one command is parse, one verb, render

@@ -89,3 +89,11 @@ def _working_directory() -> Path | None:
         return Path.cwd()
     except FileNotFoundError:
         return None
+
+
+def folders_of(program: str) -> tuple[Path, Path]:
+    """The data folder and the cache folder that this system gives to another program."""
+    # As above.
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_data_path(program), platformdirs.user_cache_path(program)

@@ -208,10 +208,11 @@ class Store:
         ttl_s: float | None = None,
         run: str | None = None,
         tags: Sequence[str] = (),
+        created_at: float | None = None,
     ) -> VersionInfo:
         """Make a version of a draft; durable when this returns. See put for what it raises; `draft.warnings` has more.
 
-        Raises Invalid (bad-tag) as well.
+        created_at is for what was made before, elsewhere. Raises Invalid (bad-tag, bad-time) as well.
         """
         label = Label.checked(
             project=project,
@@ -223,6 +224,7 @@ class Store:
             ttl_s=ttl_s,
             run=run,
             tags=tags,
+            created_at=created_at,
         )
         return commit_draft(draft, label).version
 
@@ -510,10 +512,11 @@ class Store:
         notes: str | None = None,
         tags: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
+        started_at: float | None = None,
     ) -> RunInfo:
         """Begin a run, or go on with the one that has this id; what is not given then stays as it was.
 
-        Raises Invalid (bad-run-id, bad-tag, bad-metadata).
+        started_at is for a run of the past. Raises Invalid (bad-run-id, bad-tag, bad-metadata, bad-time).
         """
         return runs.start_run(
             self._current(),
@@ -525,6 +528,7 @@ class Store:
             notes=notes,
             tags=tags,
             config=config,
+            started_at=started_at,
         )
 
     def hold_run(self, run: str, *, project: str = UNCATEGORIZED) -> RunLock:
@@ -569,9 +573,10 @@ class Store:
         *,
         state: Literal["finished", "crashed"] = "finished",
         project: str = UNCATEGORIZED,
+        ended_at: float | None = None,
     ) -> RunInfo:
-        """End a run. Raises NotFound (run-not-found)."""
-        return runs.finish_run(self._current(), project, run, state)
+        """End a run. Raises NotFound (run-not-found), Invalid (bad-time)."""
+        return runs.finish_run(self._current(), project, run, state, ended_at)
 
     def use(self, run: str, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Note that a run of `project` reads a version; `prune` keeps it then. Raises NotFound (run-not-found)."""

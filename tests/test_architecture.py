@@ -28,7 +28,7 @@ FLOORS: Final = (
     {"storage"},
     {"lifecycle"},
     {"store"},
-    {"sync", "references"},
+    {"sync", "references", "imports"},
     {"discovery"},
     {"api", "cli", "server", "filesystem", "watch"},
 )

@@ -10,6 +10,7 @@ import errno
 import importlib
 import io
 import json
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ COMMANDS: Final = {
         Line("put", "put", "Keep files and folders as a version."),
         Line("get", "get", "Write a version's files into a folder, verified."),
         Line("cat", "get", "Write one file of a version to standard output."),
+        Line("import", "importing", "Take over the runs and artifacts of wandb."),
     ),
     "Look": (
         Line("ls", "look", "List the collections, or the files of a version."),
@@ -102,7 +104,8 @@ class Door(click.Group):
         for lines in COMMANDS.values():
             for line in lines:
                 if line.name == cmd_name:
-                    command: click.Command = getattr(importlib.import_module(f"artstore.cli.{line.module}"), cmd_name)
+                    function = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+                    command: click.Command = getattr(importlib.import_module(f"artstore.cli.{line.module}"), function)
                     return command
         return None
 

@@ -72,11 +72,14 @@ class Verb(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def verb(*examples: str) -> Callable[[Callable[..., int | None]], Verb]:
-    """Make a command of a function: it gets the Call first, then what its own options and arguments say."""
+def verb(*examples: str, name: str | None = None) -> Callable[[Callable[..., int | None]], Verb]:
+    """Make a command of a function: it gets the Call first, then what its own options and arguments say.
+
+    The command is called as the function, if no name is given.
+    """
 
     def make(function: Callable[..., int | None]) -> Verb:
-        return click.command(cls=Verb, examples=examples)(click.pass_obj(function))
+        return click.command(name, cls=Verb, examples=examples)(click.pass_obj(function))
 
     return make
 

@@ -29,6 +29,9 @@ from artstore.storage.sessions import Session
 
 T = TypeVar("T")
 
+_LAST_TIME_S: Final = 253_402_300_800.0
+"""The year 10000, which no calendar of Python's has."""
+
 _logger: Final = logging.getLogger("artstore")
 
 
@@ -73,6 +76,16 @@ def commit_and_answer(
 def now_us() -> int:
     """The time that ops carry: microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def time_us(seconds: float | None) -> int:
+    """A time that was given, in seconds since 1970, as ops carry it; now, if none was. Raises Invalid (bad-time)."""
+    if seconds is None:
+        return now_us()
+    if not 0 < seconds < _LAST_TIME_S:
+        message = f"{seconds} is no time: give seconds since 1970"
+        raise Invalid(message, code="bad-time")
+    return round(seconds * 1e6)
 
 
 def nonce() -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 
 from artstore.errors import Conflict, Invalid
-from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
+from artstore.lifecycle.commit import commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import PutReport, VersionInfo
@@ -53,6 +53,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     ttl_s: float | None
     run: str | None
     tags: list[str]
+    created_us: int | None
+    """When it was made, if not now."""
 
     @classmethod
     def checked(
@@ -67,8 +69,9 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         ttl_s: float | None = None,
         run: str | None = None,
         tags: Sequence[str] = (),
+        created_at: float | None = None,
     ) -> Label:
-        """Parse at the border. Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl, -tag)."""
+        """Parse at the border. Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl, -tag, -time)."""
         check_ttl(ttl_s)
         return cls(
             project=project_name(project),
@@ -80,6 +83,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
             ttl_s=ttl_s,
             run=run,
             tags=list(dict.fromkeys(map(tag_name, tags))),
+            created_us=None if created_at is None else time_us(created_at),
         )
 
 
@@ -332,7 +336,7 @@ def _commit(
         record = VersionRecord(
             collection=collection.id,
             manifest=str(digest),
-            created_us=at_us,
+            created_us=at_us if label.created_us is None else label.created_us,
             run=label.run,
             description=label.description,
             metadata=label.metadata,

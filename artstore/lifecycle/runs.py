@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
-from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us
+from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.put import checked_metadata
 from artstore.lifecycle.reports import RunInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
@@ -32,10 +32,11 @@ def start_run(
     notes: str | None = None,
     tags: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
+    started_at: float | None = None,
 ) -> RunInfo:
     """Begin a run; one whose id is there already goes on, and what is not given stays as it was.
 
-    Raises Invalid (bad-run-id, bad-tag, bad-metadata).
+    started_at is for a run of the past. Raises Invalid (bad-run-id, bad-tag, bad-metadata, bad-time).
     """
     owner = project_name(project)
     run = id or random_hex(4)
@@ -43,7 +44,7 @@ def start_run(
         message = f"{run!r} is not a run id: use up to 128 printable characters without a slash"
         raise Invalid(message, code="bad-run-id")
     op = StartRun(
-        at_us=now_us(),
+        at_us=time_us(started_at),
         nonce=nonce(),
         run=run,
         name=name,
@@ -99,10 +100,16 @@ def edit_run(
     return _record(root, project, run, plan)
 
 
-def finish_run(root: Root, project: str, run: str, state: Literal["finished", "crashed"]) -> RunInfo:
-    """End a run. Raises NotFound (run-not-found)."""
+def finish_run(
+    root: Root,
+    project: str,
+    run: str,
+    state: Literal["finished", "crashed"],
+    ended_at: float | None = None,
+) -> RunInfo:
+    """End a run, now or at some time in the past. Raises NotFound (run-not-found), Invalid (bad-time)."""
     run_row(root, project, run)
-    op = FinishRun(at_us=now_us(), nonce=nonce(), run=run, state=state)
+    op = FinishRun(at_us=time_us(ended_at), nonce=nonce(), run=run, state=state)
     return _record(root, project, run, lambda _view: [op])
 
 

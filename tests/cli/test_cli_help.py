@@ -19,7 +19,7 @@ WANTED: Final = {
     *("init", "put", "get", "cat", "ls", "show", "log", "diff", "find", "alias", "tag", "describe", "metadata", "ttl"),
     *("link", "unlink"),
     *("rename", "copy", "delete", "du", "verify", "repair", "gc", "rebuild", "status", "doctor", "backup", "prune"),
-    *("demo", "completion"),
+    *("demo", "completion", "import"),
 }
 SHARED: Final = ["--store", "--project", "--json", "--version"]
 SLOW: Final = ("sqlite3", "pysqlite3", "sqlite_utils", "msgspec", "rich", "platformdirs", "blake3", "artstore.store")
@@ -61,7 +61,8 @@ def test_every_option_has_help_and_every_command_takes_the_shared_ones(line: Lin
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.name)
 def test_every_example_can_be_parsed(line: Line, folder: Path) -> None:
-    (folder / "photos").mkdir()  # what the demo's example names has to be there
+    for name in ("photos", "wandb"):
+        (folder / name).mkdir()  # what examples name has to be there
     examples = command(line.name).examples
 
     assert examples
