@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _UNKNOWN = 2
+_STORE: Final = re.compile(r"VIOLATION \[seed \d+, store (\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ def kill_loop(effort: Effort) -> Sequence[str]:
 
 def beside(effort: Effort) -> Sequence[str]:
     """Writers, readers, collectors and rebuilders at once, and nobody disturbs anybody."""
-    return ["tests.faults.beside", "--seconds", str(effort.kills // 100), "--seed", str(effort.seed)]
+    return ["tests.faults.beside", "--turns", str(effort.kills), "--seed", str(effort.seed)]
 
 
 def failing_calls(effort: Effort) -> Sequence[str]:
@@ -37,13 +39,13 @@ def failing_calls(effort: Effort) -> Sequence[str]:
 
 
 def injected_errors(effort: Effort) -> Sequence[str]:
-    """Let real system calls fail, SQLite's own among them."""
+    """Let real system calls fail, SQLite's own among them: each of them, from 50,000 kills on."""
     return ["tests.faults.injected", "--every", str(max(1, 50_000 // max(1, effort.kills)))]
 
 
 def power_cuts(effort: Effort) -> Sequence[str]:
-    """Cut the power on each file system, once for every fifty kills."""
-    return ["tests.faults.power_cut", "--cuts", str(max(8, effort.kills // 50)), "--seed", str(effort.seed)]
+    """Cut the power on each file system, once for every hundred kills."""
+    return ["tests.faults.power_cut", "--cuts", str(max(8, effort.kills // 100)), "--seed", str(effort.seed)]
 
 
 SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
@@ -57,24 +59,50 @@ SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
 
 
 def run(names: Sequence[str], effort: Effort) -> int:
-    """Run soaks one after the other, their output on this terminal; the worst exit code of them."""
+    """Run soaks one after the other, and say at the end what became of each; the worst exit code of them."""
     unknown = [name for name in names if name not in SOAKS]
     if unknown:
         print(f"unknown: {', '.join(unknown)} (there are: {', '.join(SOAKS)})", file=sys.stderr)
         return _UNKNOWN
-    return max(_one(name, SOAKS[name](effort)) for name in names)
+    done = [_one(name, SOAKS[name](effort)) for name in names]
+    print()
+    for result in done:
+        print(result.summary)
+    return max(result.code for result in done)
 
 
-def _one(name: str, words: Sequence[str]) -> int:
+class Result(NamedTuple):
+    """What became of one soak."""
+
+    code: int
+    summary: str
+
+
+def _one(name: str, words: Sequence[str]) -> Result:
     module = words[0]
     if not _is_there(module):
-        print(f"{name}: not run, since {module} is not here", file=sys.stderr)
-        return _UNKNOWN
+        return Result(_UNKNOWN, f"{name}: not run, since {module} is not here")
+    command = [sys.executable, "-m", *words]
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", *words], check=False)
-    verdict = "passed" if done.returncode == 0 else f"FAILED with {done.returncode}"
-    print(f"{name}: {verdict} after {time.perf_counter() - start:.0f} s: {' '.join(words)}")
-    return abs(done.returncode)
+    said: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line.strip())
+    counts = next((line for line in said if line.endswith(" violations")), "no counts")
+    took = time.perf_counter() - start
+    if process.returncode == 0:
+        return Result(0, f"{name}: passed after {took:.0f} s: {counts}")
+    again = ["python", "-m", *words, *_narrowed(module, said)]
+    verdict = f"{name}: FAILED with {process.returncode} after {took:.0f} s: {counts}"
+    return Result(abs(process.returncode), f"{verdict}\n  again: {' '.join(again)}")
+
+
+def _narrowed(module: str, said: Sequence[str]) -> list[str]:
+    """Words that run only the store in which something was wrong."""
+    found = next((match for line in said if (match := _STORE.search(line))), None)
+    return ["--store", found[1]] if found and module.endswith("kill_loop") else []
 
 
 def _is_there(module: str) -> bool:

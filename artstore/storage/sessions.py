@@ -191,9 +191,9 @@ class Exclusive:
 
 def current_epoch(locks: Path) -> int:
     """The epoch that new sessions belong to."""
-    return max(
-        (int(name[len(_EPOCH_PREFIX) :]) for name in os.listdir(locks) if name.startswith(_EPOCH_PREFIX)), default=0
-    )
+    with storage_errors("asking for the epoch"):
+        names = os.listdir(locks)
+    return max((int(name[len(_EPOCH_PREFIX) :]) for name in names if name.startswith(_EPOCH_PREFIX)), default=0)
 
 
 def begin_epoch(locks: Path, epoch: int) -> None:

@@ -33,7 +33,7 @@ from artstore.store import Store
 from tests.faults import windows
 from tests.faults.equipment import memory
 from tests.faults.layer import CHANGES, Call, Layer
-from tests.faults.ledger import KEYS, Ledger, digest_of
+from tests.faults.ledger import Ledger, warm
 from tests.faults.oracle import check, check_thoroughly
 from tests.faults.planted import PLANTED, Plant
 from tests.faults.processes import ask, fork, spread, wait_for
@@ -106,9 +106,7 @@ def run(
     only: int | None = None,
 ) -> Report:
     """Kill so many processes. No store is begun after one in which something is wrong. `only` one store, if given."""
-    for key in range(KEYS):
-        # Made once, for every child.
-        digest_of(key)
+    warm()
     began = time.monotonic()
 
     def one(job: tuple[int, int]) -> Report:
@@ -370,10 +368,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=int, help="run this store alone, of those that a seed means")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="stores at once; default: %(default)s")
     parser.add_argument("--folder", type=Path, help="where the stores are made; default: a temporary folder")
-    parser.add_argument("--least", type=int, default=LEAST, help="hits that each window needs; default: %(default)s")
+    parser.add_argument(
+        "--least", type=int, default=LEAST, help="hits that each window needs, one for fifty kills at most"
+    )
     parser.add_argument("--plant", choices=sorted(PLANTED), help="a bug that is to be caught")
     options = parser.parse_args(words)
-    least = 0 if options.store else options.least
+    least = 0 if options.store else min(options.least, options.kills // 50)
     with tempfile.TemporaryDirectory(
         prefix="artstore-kill-", dir=options.folder or memory(), ignore_cleanup_errors=True
     ) as folder:

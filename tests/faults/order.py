@@ -1,8 +1,9 @@
 """The order of calls: bytes before names, names before what relies on them, and all of it before the answer.
 
-A missing sync of a folder cannot be seen by cutting the power: not on ext4 and XFS, whose journals keep the order, and
-not on btrfs, where the sync of the catalog that follows at once takes the new name along. So the calls are noted as
-they come and compared with the rules. A rule is broken where some file system would be allowed to lose something.
+A missing sync of a folder is hard to see by cutting the power: not at all on ext4 and XFS, whose journals keep the
+order, and on btrfs only where a transaction ends between the sync of a file and the link, since else the next sync of
+any file takes the new name along. So the calls are noted as they come and compared with the rules. A rule is broken
+where some file system would be allowed to lose something.
 """
 
 from __future__ import annotations

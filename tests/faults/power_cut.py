@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 
 from artstore.store import Store
 from tests.faults import equipment
-from tests.faults.ledger import KEYS, Ledger, digest_of
+from tests.faults.ledger import Ledger, warm
 from tests.faults.oracle import check, check_thoroughly
 from tests.faults.planted import PLANTED, Plant
 from tests.faults.processes import fork, wait_for
@@ -38,11 +38,15 @@ from tests.faults.worker import Worker, lower_thresholds
 
 CUTS_A_DISK: Final = 8
 WIDTH: Final = 2
+ANSWERS_A_CUT: Final = 16
+"""The power goes after fewer verbs than that, and a random time below LONGEST_S."""
+LONGEST_S: Final = 0.05
 END_S: Final = 120.0
 SYSTEMS: Final = ("ext4", "xfs", "btrfs")
 
 _SHUTDOWN: Final = 0x8004587D
 _NO_LOG_FLUSH: Final = 2
+_BTRFS_SYNC: Final = 0x9408
 
 
 class Report(NamedTuple):
@@ -63,8 +67,7 @@ class Report(NamedTuple):
 
 def run(cuts: int, seed: int, systems: Sequence[str], folder: Path, *, plant: Plant | None = None) -> Report:
     """Cut the power so many times on each file system. Ends at the first disk on which something is wrong."""
-    for key in range(KEYS):
-        digest_of(key)
+    warm()
     began = time.monotonic()
     chance = random.Random(seed)
     done: Counter[str] = Counter()
@@ -117,12 +120,21 @@ class _Disk:
     def _cut_once(self) -> None:
         self._ledger.note("power")
         children = [fork(lambda: self._work(slot)) for slot in range(WIDTH)]  # noqa: B023 - called at once
-        time.sleep(self._chance.uniform(0.02, 0.5))
+        if self._system == "btrfs" and self._chance.random() < 0.8:
+            children.append(fork(self._commit))
+        self._wait(self._chance.randrange(ANSWERS_A_CUT), children[:WIDTH])
         if self._system == "btrfs":
             self._snapshot(children)
         else:
             self._shut_down(children)
         self.cuts += 1
+
+    def _wait(self, answers: int, workers: list[int]) -> None:
+        """Let so many verbs be answered, and a little more; a worker that met an error answers no longer."""
+        before, until = self._ledger.answers(), time.monotonic() + END_S
+        while self._ledger.answers() < before + answers and any(map(_is_alive, workers)) and time.monotonic() < until:
+            time.sleep(0.002)
+        time.sleep(self._chance.uniform(0.0, LONGEST_S))
 
     def _work(self, slot: int) -> None:
         lower_thresholds()
@@ -132,6 +144,13 @@ class _Disk:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 2)
         Worker(self._store, self._ledger, slot, self._chance.randrange(1 << 60) + slot + self.cuts, self._folder).work()
+
+    def _commit(self) -> None:
+        """Be the neighbour whose syncs end one transaction of btrfs after the other."""
+        fd = os.open(self._place, os.O_RDONLY)
+        while True:
+            time.sleep(self._chance.uniform(0.0, 0.02))
+            fcntl.ioctl(fd, _BTRFS_SYNC)
 
     def _shut_down(self, children: list[int]) -> None:
         self._ledger.note("cut")
@@ -180,6 +199,10 @@ class _Disk:
         answer.unlink(missing_ok=True)
         if self.wrong:
             self.wrong += ["the last lines of the ledger:", *self._ledger.tail(8)]
+
+
+def _is_alive(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def main(words: Sequence[str] | None = None) -> int:

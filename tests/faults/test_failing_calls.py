@@ -10,16 +10,15 @@ import pytest
 from tests.faults import failing_calls, injected
 from tests.faults.equipment import require
 from tests.faults.failing_calls import SCENARIOS, SHORT
+from tests.faults.planted import PLANTED
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
-
-SHARE = 0.15
-"""Of the calls that fail here; `python -m benchmarks soak failing-calls` lets each of them fail."""
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
 def test_a_failing_call_loses_nothing(tmp_path: Path, scenario: str) -> None:
-    outcomes = failing_calls.run([scenario], ["EIO", "ENOSPC", SHORT], tmp_path, share=SHARE)
+    """Every call fails, with one of the errors by turns; `python -m benchmarks soak` has each of them with each."""
+    outcomes = failing_calls.run([scenario], ["EIO", "ENOSPC", SHORT], tmp_path, by_turns=True)
 
     assert [] == [outcome for outcome in outcomes if outcome.wrong]
     assert 10 < len(outcomes)
@@ -36,8 +35,16 @@ def test_a_failing_system_call_of_the_command_loses_nothing(tmp_path: Path) -> N
     """As above for real: strace lets the calls of the whole process fail, those of SQLite among them."""
     require("strace")
 
-    outcomes = injected.run(tmp_path, every=60)
+    outcomes = injected.run(tmp_path, every=8)
 
     sys.stdout.write(f"{len(outcomes)} injected errors\n")
     assert [] == [outcome for outcome in outcomes if outcome.wrong]
-    assert 40 < len(outcomes)
+    assert 100 < len(outcomes)
+
+
+def test_a_planted_bug_is_caught_by_failing_system_calls(tmp_path: Path) -> None:
+    require("strace")
+
+    outcomes = injected.run(tmp_path, plant=PLANTED["raw_errors"])
+
+    assert [] != [outcome for outcome in outcomes if outcome.wrong]

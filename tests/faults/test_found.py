@@ -326,3 +326,35 @@ def test_a_transaction_that_cannot_be_folded_leaves_nothing_of_it(path: Path, mo
     with Store.open(path) as store:
         assert store.verify().ok
         assert b"2" == b"".join(store.read("n:v1", "file"))
+
+
+def test_what_was_condemned_before_a_power_cut_is_freed_after_it(path: Path) -> None:
+    """The epoch that the catalog spoke of was lost with its file, and as many `gc` would have had to come again."""
+    with Store.open(path) as store:
+        put(store, {"file": b"1"})
+        put(store, {"file": b"2"})
+        store.delete("n:v0")
+        sessions.begin_epoch(path / "locks", 50)
+        with Root(path).session("put"):
+            assert 0 < store.gc(grace_s=0).kept_by_sessions
+        (path / "locks" / "epoch-51").rename(path / "locks" / "epoch-3")
+
+        assert 0 == store.gc(grace_s=0).kept_by_sessions
+        assert store.verify().ok
+
+
+def test_a_folder_of_sessions_that_cannot_be_read_is_a_typed_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every verb asks for the epoch first, and what the disk said came out as it was."""
+    listdir = os.listdir
+
+    def failing(folder: Any = ".") -> list[str]:
+        if str(folder).endswith("locks"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", failing)
+
+    with pytest.raises(Corrupt) as failure:
+        Store.open(path)
+
+    assert "io-error" == failure.value.code

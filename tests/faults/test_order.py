@@ -53,5 +53,5 @@ def test_bytes_come_before_names_and_names_before_what_relies_on_them(tmp_path: 
     ],
 )
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str, scenario: str) -> None:
-    """`no_folder_sync` is the one that no power cut shows here: see `order`."""
+    """Each at once, whatever the file system here forgives."""
     assert broken_rules(scenario, tmp_path, plant)
