@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
 
 from artstore.errors import Invalid
-from artstore.lifecycle import arrange, labels, lineage, links, listing, runs
+from artstore.lifecycle import arrange, labels, lineage, links, listing, parts, runs
 from artstore.lifecycle.backup import backup
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import Mode, checkout
@@ -42,6 +42,7 @@ from artstore.lifecycle.reports import (
     GcReport,
     GetReport,
     Match,
+    PartInfo,
     PruneReport,
     PutReport,
     RebuildReport,
@@ -227,6 +228,85 @@ class Store:
             created_at=created_at,
         )
         return commit_draft(draft, label).version
+
+    def add_part(
+        self,
+        draft: Draft,
+        *,
+        name: str,
+        type: str,
+        distributed_id: str,
+        project: str = UNCATEGORIZED,
+        run: str | None = None,
+        aliases: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make a part of a draft: what one of several writers adds to a version; answers the part's id.
+
+        It is durable when this returns, and nobody sees it before `finish_parts` gathers it. Writers may be threads,
+        processes, or at different times. Raises Invalid (type-clash, bad-distributed-id, …) as put does.
+        """
+        label = Label.checked(
+            project=project,
+            name=name,
+            type=type,
+            aliases=aliases,
+            description=description,
+            metadata=metadata,
+            run=run,
+        )
+        return parts.add_part(draft, label, distributed_id)
+
+    def finish_parts(
+        self,
+        draft: Draft | None = None,
+        *,
+        name: str,
+        type: str,
+        distributed_id: str,
+        project: str = UNCATEGORIZED,
+        run: str | None = None,
+        aliases: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl_s: float | None = None,
+        tags: Sequence[str] = (),
+        expect: int | None = None,
+    ) -> VersionInfo:
+        """Gather all parts with this name and distributed id, and what the draft has, into one version.
+
+        The result does not depend on the order of the parts. What is said here counts before what parts say. Each
+        part's run has logged the version too. A part that comes later belongs to the next one.
+
+        Raises PathCollision (parts-clash) where two have different bytes for one path, Conflict (parts-missing) where
+        there are fewer parts than `expect`, NotFound (no-parts), and Invalid as put does.
+        """
+        label = Label.checked(
+            project=project,
+            name=name,
+            type=type,
+            aliases=aliases,
+            description=description,
+            metadata=metadata,
+            ttl_s=ttl_s,
+            run=run,
+            tags=tags,
+        )
+        root = self._current()
+        if draft is not None:
+            return parts.finish_parts(draft, label, distributed_id, expect=expect)
+        with Draft(root) as empty:
+            return parts.finish_parts(empty, label, distributed_id, expect=expect)
+
+    def parts(self, project: str | None = None) -> list[PartInfo]:
+        """The parts that nobody has gathered yet, of a project or of all, the first first."""
+        return parts.all_parts(self._current(), project)
+
+    def drop_parts(self, name: str, *, distributed_id: str, project: str = UNCATEGORIZED) -> int:
+        """Give up the parts of a version that nobody will finish; answers how many. Raises NotFound (no-parts)."""
+        parsed = Reference.parse(name, project=project)
+        return parts.drop_parts(self._current(), parsed.project, parsed.collection, distributed_id)
 
     def get(
         self,

@@ -49,6 +49,7 @@ COMMANDS: Final = {
         Line("log", "look", "List the versions of a collection, newest first."),
         Line("diff", "look", "Compare a version with another, or with a folder."),
         Line("find", "look", "Find versions by digest, path or metadata."),
+        Line("parts", "parts", "List the parts of versions that nobody has finished."),
     ),
     "Label": (
         Line("alias", "label", "Move aliases to a version, or take them away."),
@@ -63,6 +64,7 @@ COMMANDS: Final = {
         Line("link", "arrange", "Put a version into a portfolio."),
         Line("unlink", "arrange", "Take a version out of a portfolio."),
         Line("delete", "arrange", "Delete a version."),
+        Line("drop", "parts", "Give up the unfinished parts of a version."),
         Line("prune", "prune", "Delete versions by rules."),
     ),
     "Space": (

@@ -95,6 +95,7 @@ def render_status(report: StatusReport) -> None:
             ("in trash", size(report.trash_bytes)),
             ("last commit", moment(report.last_commit_at, zone=True)),
             ("pending", count(report.pending_ops, "op")),
+            ("unfinished", count(report.unfinished_parts, "part")),
             ("at work", _sessions(report.sessions)),
         ]
     )

@@ -28,7 +28,7 @@ from artstore.model.manifest import (
 )
 from artstore.model.names import LATEST, alias_name, collection_name, project_name, tag_name, type_name
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
-from artstore.model.state import Collection, Version
+from artstore.model.state import Collection, UnfinishedPart, Version
 from artstore.storage.blobs import Ids
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.oplog import Attachments, Sums
@@ -103,8 +103,12 @@ class Outcome(NamedTuple):
     warnings: list[str]
 
 
-class _Overtaken(Exception):
+class Overtaken(Exception):
     """The state was another one under the lock than before it."""
+
+
+class _ContentGone(Exception):
+    """The version with this content was deleted under the lock."""
 
 
 def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,11 +242,18 @@ def _same_content(root: Root, label: Label, digest: Digest) -> VersionInfo | Non
     return describe(project, view, collection, there)
 
 
-def commit_draft(draft: Draft, label: Label, *, onto: Onto | None = None) -> Outcome:
+def commit_draft(
+    draft: Draft,
+    label: Label,
+    *,
+    onto: Onto | None = None,
+    parts: Sequence[UnfinishedPart] = (),
+) -> Outcome:
     """Commit a draft: durable, visible and numbered when this returns.
 
     Content equal to that of a live version of the collection makes no new one: that version is `latest` again and gets
-    the aliases. Raises Conflict (moved-on) where `onto` no longer holds; the draft can be committed again.
+    the aliases. Raises Conflict (moved-on) where `onto` no longer holds; the draft can be committed again. The parts,
+    all with one distributed id, are gathered; raises Overtaken where they are no longer all of them.
     """
     entries = draft.sorted_entries()
     warnings = draft.check_paths([entry.path for entry in entries])
@@ -250,10 +261,10 @@ def commit_draft(draft: Draft, label: Label, *, onto: Onto | None = None) -> Out
     digest = digest_of_lines(entry.line() for entry in entries)
     outcome = None
     while outcome is None:
-        attachments = _attachments(draft, label, digest, entries)
+        attachments = attachments_of(draft, label, digest, entries)
         try:
-            outcome = _commit(draft, label, digest, entries, attachments, onto=onto)
-        except _Overtaken:
+            outcome = _commit(draft, label, digest, entries, attachments, onto=onto, parts=parts)
+        except _ContentGone:
             # The version with this content was deleted a moment ago, so its rows have to be made after all.
             continue
     draft.save_stat_caches(digest)
@@ -261,14 +272,20 @@ def commit_draft(draft: Draft, label: Label, *, onto: Onto | None = None) -> Out
     return outcome._replace(warnings=draft.warnings)
 
 
-def _attachments(draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry]) -> Attachments:
-    """Insert the manifest's rows, and say what the log's file has to carry."""
+def attachments_of(
+    draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry], *, always: bool = False
+) -> Attachments:
+    """Insert the manifest's rows, and say what the log's file has to carry.
+
+    Without the manifest where a version of the collection has the content already, unless `always`.
+    """
     root = draft.root
     sums = [Sums(stored.digest, stored.size, stored.sums) for stored in draft.intake.whole]
     project = root.catalog.project(label.project)
     view = None if project is None else ProjectView(root.catalog, project.id)
     collection = None if view is None else view.collection_named(label.name)
-    if view is not None and collection is not None and view.version_with_manifest(collection.id, digest) is not None:
+    there = None if view is None or collection is None else view.version_with_manifest(collection.id, digest)
+    if there is not None and not always:
         return Attachments(sums=sums, packs=draft.intake.packs)
     latest = None if view is None or collection is None else view.latest(collection.id)
     encoding = _insert_manifest(root, digest, entries, latest, draft.intake.ids)
@@ -304,7 +321,8 @@ def _commit(
     entries: Sequence[Entry],
     attachments: Attachments,
     *,
-    onto: Onto | None = None,
+    onto: Onto | None,
+    parts: Sequence[UnfinishedPart],
 ) -> Outcome:
     made = True
     target = ""
@@ -312,6 +330,9 @@ def _commit(
 
     def plan(view: ProjectView) -> list[Op]:
         nonlocal made, target
+        if parts and view.parts_of(label.name, parts[0].distributed_id) != list(parts):
+            raise Overtaken
+        gathered = [part.id for part in parts]
         at_us = now_us()
         ops: list[Op] = []
         collection = view.collection_named(label.name)
@@ -347,13 +368,13 @@ def _commit(
         there = view.version_with_manifest(collection.id, digest)
         if there is None:
             if not attachments.manifests:
-                raise _Overtaken
+                raise _ContentGone
             draft.root.manifests.keep(digest)
-            ops.append(Commit(at_us=at_us, nonce=nonce(), record=record))
+            ops.append(Commit(at_us=at_us, nonce=nonce(), record=record, parts=gathered))
             target = str(record.id)
         else:
             made = False
-            ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record))
+            ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record, parts=gathered))
             target = there.id
             warnings.extend(_differences(there, label))
         ops.extend(_aliases(view, collection, target, label.aliases, at_us))

@@ -28,6 +28,7 @@ from artstore.model.records import (
     FORMAT,
     AnyOp,
     Commit,
+    Part,
     Relog,
     Transaction,
     decode_op,
@@ -333,8 +334,9 @@ def _manifests_of(ops: Sequence[bytes]) -> set[Digest]:
     lines: list[AnyOp | AnyNote] = []
     for line in map(decode_line, ops):
         lines += map(decode_op, map(bytes, line.ops)) if isinstance(line, Accepted) else [line]
-    records = [line.record for line in lines if isinstance(line, Commit | Relog)]
-    return {Digest.parse(record.manifest) for record in records}
+    found = [line.record.manifest for line in lines if isinstance(line, Commit | Relog)]
+    found += [line.manifest for line in lines if isinstance(line, Part)]
+    return set(map(Digest.parse, found))
 
 
 def _unencoded(root: Root, project: Project, first: int, named: set[Digest], later: set[Digest]) -> set[Digest]:

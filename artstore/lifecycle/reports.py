@@ -98,6 +98,21 @@ class CollectionInfo(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float
 
 
+class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a writer added to a distributed version that nobody has gathered yet."""
+
+    id: str
+    project: str
+    name: str
+    """Of the collection that the version is to be in."""
+    type: str
+    distributed_id: str
+    run: str | None = None
+    files: int
+    bytes: int
+    created_at: float
+
+
 class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A path in a version: a blob (digest and size), or a reference (uri, and what is known of its target)."""
 
@@ -333,6 +348,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """logical_bytes over stored_bytes; 1.0 for an empty store."""
     pending_ops: int
     """Ops that no upstream has accepted; 0 without an upstream."""
+    unfinished_parts: int
+    """Parts of distributed versions that nobody has gathered; they keep their bytes."""
     sessions: list[SessionInfo]
     trash_bytes: int
     last_commit_at: float | None = None

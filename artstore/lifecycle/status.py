@@ -30,6 +30,7 @@ def status(root: Root) -> StatusReport:
         dedup_ratio=totals.logical_bytes / totals.stored_bytes if totals.stored_bytes else 1.0,
         # Without an upstream everything is accepted.
         pending_ops=0,
+        unfinished_parts=totals.parts,
         sessions=[] if root.read_only else session_infos(live_sessions(root.path)),
         trash_bytes=trash_bytes(root),
         last_commit_at=None if totals.last_created_us is None else totals.last_created_us / 1e6,

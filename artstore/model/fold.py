@@ -24,6 +24,7 @@ from artstore.model.state import (
     Run,
     Synonym,
     Tag,
+    UnfinishedPart,
     Used,
     Version,
     View,
@@ -97,10 +98,10 @@ def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[
 
 
 def _commit(view: View, _op_id: str, op: records.Commit, position: int) -> list[Change] | Void:
-    return _new_version(view, op.record, position)
+    return _new_version(view, op.record, op.parts, position)
 
 
-def _new_version(view: View, record: VersionRecord, position: int) -> list[Change] | Void:
+def _new_version(view: View, record: VersionRecord, parts: list[str], position: int) -> list[Change] | Void:
     collection = _standing(view, record.collection)
     if isinstance(collection, Void):
         return collection
@@ -130,17 +131,52 @@ def _new_version(view: View, record: VersionRecord, position: int) -> list[Chang
     ]
     if record.run is not None:
         changes.append(Put(Logged(run=record.run, version=id_, relogged=False, position=position)))
-    return changes
+    return changes + _gather(view, parts, id_, {record.run}, relogged=False, position=position)
+
+
+def _gather(
+    view: View, ids: list[str], version: str, known: set[str | None], *, relogged: bool, position: int
+) -> list[Change]:
+    """Take parts into a version: they go, and their runs have logged it, but for those of which it is known."""
+    parts = [part for id_ in dict.fromkeys(ids) if (part := view.part(id_)) is not None]
+    runs = {part.run for part in parts if part.run is not None} - known
+    logged = [Logged(run=run, version=version, relogged=relogged, position=position) for run in sorted(runs)]
+    return [*(Drop(part) for part in parts), *(Put(row) for row in logged if view.logged(row.run, version) is None)]
+
+
+def _part(view: View, op_id: str, op: records.Part, _position: int) -> list[Change] | Void:
+    if view.part(op_id) is not None:
+        return Void("it was added before")
+    part = UnfinishedPart(
+        id=op_id,
+        name=op.name,
+        type=op.type,
+        distributed_id=op.distributed_id,
+        run=op.run,
+        manifest=op.manifest,
+        entries=op.entries,
+        bytes=op.bytes,
+        aliases=op.aliases,
+        description=op.description,
+        metadata=op.metadata,
+        created_us=op.at_us,
+    )
+    return [Put(part)]
+
+
+def _drop_part(view: View, _op_id: str, op: records.DropPart, _position: int) -> list[Change] | Void:
+    part = view.part(op.part)
+    return Void("the part was gone") if part is None else [Drop(part)]
 
 
 def _relog(view: View, _op_id: str, op: records.Relog, position: int) -> list[Change] | Void:
     target = view.version(op.target)
     if target is None or target.deleted:
-        return _new_version(view, op.record, position)
+        return _new_version(view, op.record, op.parts, position)
     changes: list[Change] = [Put(msgspec.structs.replace(target, logged=position))]
     if op.record.run is not None and view.logged(op.record.run, target.id) is None:
         changes.append(Put(Logged(run=op.record.run, version=target.id, relogged=True, position=position)))
-    return changes
+    return changes + _gather(view, op.parts, target.id, {op.record.run}, relogged=True, position=position)
 
 
 def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) -> list[Change] | Void:
@@ -370,6 +406,8 @@ _RULES: Final[dict[type[records.Op], _Rule]] = {
     records.Create: _create,
     records.Commit: _commit,
     records.Relog: _relog,
+    records.Part: _part,
+    records.DropPart: _drop_part,
     records.MoveAlias: _move_alias,
     records.SetTag: _set_tag,
     records.Describe: _describe,

@@ -70,6 +70,8 @@ class Commit(Op, frozen=True, kw_only=True, tag="commit"):
     """A version comes to be, with the collection's next number."""
 
     record: VersionRecord
+    parts: list[str] = []
+    """Ids of the parts that it gathers."""
 
 
 class Relog(Op, frozen=True, kw_only=True, tag="relog"):
@@ -80,6 +82,35 @@ class Relog(Op, frozen=True, kw_only=True, tag="relog"):
 
     target: str
     record: VersionRecord
+    parts: list[str] = []
+    """Ids of the parts that it gathers."""
+
+
+class Part(Op, frozen=True, kw_only=True, tag="part"):
+    """What one of several writers adds to a version that another gathers. Its id is this op's id.
+
+    It keeps its manifest and its blobs, and nobody sees it before it is gathered.
+    """
+
+    name: str
+    """Of the collection."""
+    type: str
+    distributed_id: str
+    """What those parts have in common that make one version."""
+    run: str | None
+    manifest: str
+    """Digest of the manifest's full form."""
+    entries: int
+    bytes: int
+    aliases: list[str]
+    description: str | None
+    metadata: dict[str, Any]
+
+
+class DropPart(Op, frozen=True, kw_only=True, tag="drop-part"):
+    """A part goes without having been gathered."""
+
+    part: str
 
 
 class MoveAlias(Op, frozen=True, kw_only=True, tag="alias"):
@@ -221,6 +252,8 @@ AnyOp = (
     Create
     | Commit
     | Relog
+    | Part
+    | DropPart
     | MoveAlias
     | SetTag
     | Describe
@@ -261,6 +294,8 @@ _KINDS: Final = frozenset(
         Create,
         Commit,
         Relog,
+        Part,
+        DropPart,
         MoveAlias,
         SetTag,
         Describe,

@@ -70,6 +70,29 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         return (self.id,)
 
 
+class UnfinishedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a writer added to a version that nobody has gathered yet."""
+
+    id: str
+    name: str
+    type: str
+    distributed_id: str
+    run: str | None
+    manifest: str
+    """Digest of its manifest's full form."""
+    entries: int
+    bytes: int
+    aliases: list[str]
+    description: str | None
+    metadata: dict[str, Any]
+    created_us: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it this one."""
+        return (self.id,)
+
+
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
     """A name that stands on a version of a collection, or one in a portfolio, and can move."""
 
@@ -177,10 +200,12 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
         return (self.run, self.version)
 
 
-Row = Collection | Synonym | Version | Alias | Membership | Tag | Run | Used | Logged
-ROW_KINDS: Final[tuple[type[Row], ...]] = (Collection, Synonym, Version, Alias, Membership, Tag, Run, Used, Logged)
+Row = Collection | Synonym | Version | UnfinishedPart | Alias | Membership | Tag | Run | Used | Logged
+ROW_KINDS: Final[tuple[type[Row], ...]] = (
+    *(Collection, Synonym, Version, UnfinishedPart, Alias, Membership, Tag, Run, Used, Logged),
+)
 
-R = TypeVar("R", Collection, Synonym, Version, Alias, Membership, Tag, Run, Used, Logged)
+R = TypeVar("R", Collection, Synonym, Version, UnfinishedPart, Alias, Membership, Tag, Run, Used, Logged)
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -199,6 +224,9 @@ class View(Protocol):
 
     def versions_of(self, collection: str) -> list[Version]:
         """The live versions of a collection."""
+
+    def part(self, id: str) -> UnfinishedPart | None:
+        """The part with this id, if nobody has gathered it yet."""
 
     def aliases_of(self, collection: str, version: str) -> list[Alias]:
         """What a version is called in its collection, or in a portfolio."""
@@ -255,6 +283,10 @@ class MemoryState:
     def versions_of(self, collection: str) -> list[Version]:
         """See View."""
         return [row for row in self.all(Version) if row.collection == collection and not row.deleted]
+
+    def part(self, id: str) -> UnfinishedPart | None:
+        """See View."""
+        return self._get(UnfinishedPart, id)
 
     def aliases_of(self, collection: str, version: str) -> list[Alias]:
         """See View."""

@@ -24,6 +24,7 @@ from artstore.model.state import (
     Run,
     Synonym,
     Tag,
+    UnfinishedPart,
     Used,
     Version,
 )
@@ -32,13 +33,14 @@ from artstore.storage.database import Connections, has_small_blocks, is_network,
 
 FILE_NAME: Final = "catalog.db"
 
-R = TypeVar("R", Collection, Synonym, Version, Alias, Membership, Tag, Run, Used, Logged)
+R = TypeVar("R", Collection, Synonym, Version, UnfinishedPart, Alias, Membership, Tag, Run, Used, Logged)
 S = TypeVar("S", bound=msgspec.Struct)
 
 _TABLES: Final[dict[type[Row], str]] = {
     Collection: "collection",
     Synonym: "synonym",
     Version: "version",
+    UnfinishedPart: "part",
     Alias: "alias",
     Membership: "membership",
     Tag: "tag",
@@ -51,6 +53,7 @@ _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Collection: ("id",),
     Synonym: ("id",),
     Version: ("id",),
+    UnfinishedPart: ("id",),
     Alias: ("collection", "name"),
     Membership: ("portfolio", "version"),
     Tag: ("target", "name"),
@@ -59,7 +62,7 @@ _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Logged: ("run", "version"),
 }
 _BOOLEANS: Final = frozenset({"deleted", "relogged"})
-_AS_JSON: Final = frozenset({"config", "metadata", "tags"})
+_AS_JSON: Final = frozenset({"aliases", "config", "metadata", "tags"})
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -229,6 +232,18 @@ class ProjectView:
         """The live version that was logged last."""
         return self._first(Version, "collection = ? AND deleted = 0 ORDER BY logged DESC LIMIT 1", collection)
 
+    def part(self, id: str) -> UnfinishedPart | None:
+        """See View."""
+        return self._first(UnfinishedPart, "id = ?", id)
+
+    def parts(self) -> list[UnfinishedPart]:
+        """Every part that nobody has gathered, the first first."""
+        return self.all(UnfinishedPart, "1 ORDER BY created_us, id")
+
+    def parts_of(self, name: str, distributed_id: str) -> list[UnfinishedPart]:
+        """The parts of one version that nobody has gathered."""
+        return self.all(UnfinishedPart, "name = ? AND distributed_id = ? ORDER BY id", name, distributed_id)
+
     def aliases_of(self, collection: str, version: str) -> list[Alias]:
         """See View."""
         return self.all(Alias, "version = ? AND collection = ?", version, collection)
@@ -359,6 +374,6 @@ def _read(kind: type[S], row: tuple[Any, ...]) -> S:
         values[field] = msgspec.json.decode(values[field])
     for field in _BOOLEANS & values.keys():
         values[field] = bool(values[field])
-    if kind is Version:
+    if "manifest" in values:
         values["manifest"] = str(Digest(values["manifest"]))
     return kind(**values)

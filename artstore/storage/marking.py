@@ -1,7 +1,8 @@
 """Marking: which rows nothing needs any more.
 
-A manifest is live while a version that is not deleted names it. Condemning tells new sessions not to rely on something;
-it is never wrong, only wasteful, since what is needed again is acquitted before anything is freed.
+A manifest is live while a version that is not deleted, or a part that nobody has gathered yet, names it. Condemning
+tells new sessions not to rely on something; it is never wrong, only wasteful, since what is needed again is acquitted
+before anything is freed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from artstore.storage.manifests import BLOBS_OF
 
 BATCH: Final = 5_000
 
-_LIVE: Final = "SELECT manifest FROM version WHERE deleted = 0"
+_OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0"
+_OF_PARTS: Final = "SELECT manifest FROM part"
+_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
 
@@ -240,9 +243,13 @@ class Marking:
         return {Digest(digest) for (digest,) in rows}
 
     def live_manifests(self, project: int | None = None) -> set[Digest]:
-        """The manifests that live versions name, of one project or all."""
-        where = "" if project is None else f" AND project = {project:d}"
-        return {Digest(digest) for (digest,) in self._catalog.rows(_LIVE + where)}
+        """The manifests that live versions and parts name, of one project or all."""
+        if project is None:
+            rows = self._catalog.rows(_LIVE)
+        else:
+            sql = f"{_OF_VERSIONS} AND project = ?1 UNION ALL {_OF_PARTS} WHERE project = ?1"
+            rows = self._catalog.rows(sql, (project,))
+        return {Digest(digest) for (digest,) in rows}
 
     def _find_needed(self, *, without: Sequence[str] = ()) -> None:
         """Fill the temporary tables, as if some versions were deleted."""
@@ -252,7 +259,7 @@ class Marking:
         self._catalog.execute(
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
-            f"WHERE digest IN ({_LIVE} AND id NOT IN ({marks}))) WHERE choice = 1",
+            f"WHERE digest IN ({_OF_VERSIONS} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS})) WHERE choice = 1",
             tuple(without),
         )
         self._catalog.execute(

@@ -20,7 +20,7 @@ _TOTALS: Final = """
 SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection WHERE deleted = 0), count(*),
     coalesce(sum(entries), 0), coalesce(sum(bytes), 0),
     (SELECT coalesce(sum(size), 0) FROM blob WHERE EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)),
-    (SELECT max(created_us) FROM version)
+    (SELECT max(created_us) FROM version), (SELECT count(*) FROM part)
 FROM version WHERE deleted = 0
 """
 _RESOLVED_BLOBS: Final = """
@@ -47,6 +47,8 @@ class Totals(NamedTuple):
     stored_bytes: int
     """Content that is here, each blob once, whether something needs it or not."""
     last_created_us: int | None
+    parts: int
+    """Parts of distributed versions that nobody has gathered."""
 
 
 class Live(NamedTuple):

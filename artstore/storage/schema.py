@@ -54,6 +54,10 @@ CREATE TABLE version (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEX
 CREATE UNIQUE INDEX version_number ON version (project, collection, number);
 CREATE INDEX version_logged ON version (project, collection, deleted, logged);
 CREATE INDEX version_manifest ON version (manifest);
+CREATE TABLE part (project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+    distributed_id TEXT NOT NULL, run TEXT, manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    aliases TEXT NOT NULL, description TEXT, metadata TEXT NOT NULL, created_us INTEGER NOT NULL,
+    PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE TABLE alias (project INTEGER NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
     PRIMARY KEY (project, collection, name)) WITHOUT ROWID;
 CREATE INDEX alias_version ON alias (project, version);

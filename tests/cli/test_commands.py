@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
+from artstore.store import Store
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -269,6 +272,18 @@ def test_a_version_is_linked_and_unlinked(artstore: Run) -> None:
     said = text(artstore, "unlink", "zoo/best:prod")
     assert "unlinked zoo/best:v0; uncategorized/cats:v0 stays\n" == said
     assert artstore("unlink", "zoo/best:prod").returncode == 3
+
+
+def test_parts_are_listed_and_dropped(artstore: Run, store: Path) -> None:
+    assert "no unfinished parts" in artstore("parts").stderr
+    with Store.open(store) as opened, opened.draft() as draft:
+        draft.add_stream(io.BytesIO(b"x"), "x")
+        opened.add_part(draft, name="cats", type="dataset", distributed_id="nightly", run="r1")
+
+    assert "uncategorized/cats  nightly  r1       1" in text(artstore, "parts")
+    assert 1 == data(artstore, "status")["unfinished_parts"]
+    assert "dropped 1 part; artstore gc frees their space\n" == text(artstore, "drop", "cats", "nightly")
+    assert artstore("drop", "cats", "nightly").returncode == 3
 
 
 def test_delete_respects_aliases(artstore: Run) -> None:

@@ -285,6 +285,7 @@ def test_the_figures_of_an_empty_store(capsys: pytest.CaptureFixture[str]) -> No
             on_disk_bytes=4096,
             dedup_ratio=1.0,
             pending_ops=0,
+            unfinished_parts=0,
             sessions=[],
             trash_bytes=0,
         )

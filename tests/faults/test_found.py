@@ -155,12 +155,12 @@ def test_the_log_keeps_what_a_commit_under_way_builds_on(path: Path, monkeypatch
     files = {f"file{number}": b"%d" % number for number in range(20)}
     commit = put_module._commit
 
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(put_module, "_commit", commit)
         with Store.open(path) as other:
             other.delete("n:v0")
             other.gc(grace_s=0)
-        return commit(*arguments)
+        return commit(*arguments, **options)
 
     with Store.open(path) as store:
         put(store, files)

@@ -16,12 +16,14 @@ from artstore.model.records import (
     Delete,
     DeleteCollection,
     Describe,
+    DropPart,
     EditMetadata,
     EditRun,
     FinishRun,
     Kind,
     Link,
     MoveAlias,
+    Part,
     Relog,
     Rename,
     Retype,
@@ -33,7 +35,19 @@ from artstore.model.records import (
     VersionRecord,
     encode_op,
 )
-from artstore.model.state import Alias, Collection, Logged, Membership, MemoryState, Run, Synonym, Tag, Used, Version
+from artstore.model.state import (
+    Alias,
+    Collection,
+    Logged,
+    Membership,
+    MemoryState,
+    Run,
+    Synonym,
+    Tag,
+    UnfinishedPart,
+    Used,
+    Version,
+)
 
 
 class Log:
@@ -61,6 +75,18 @@ class Log:
     def create(self, name: str = "cats", type: str = "dataset", kind: Kind = "sequence") -> str:
         op = Create(at_us=self.position, nonce=self.nonce(), kind=kind, name=name, type=type, description=None)
         return self.add(op)
+
+    def part(self, run: str | None = None, name: str = "cats") -> str:
+        op = Part(
+            at_us=self.position, nonce=self.nonce(), name=name, type="dataset", distributed_id="d", run=run,
+            manifest="blake3:p", entries=1, bytes=2, aliases=["best"], description=None, metadata={"x": 1},
+        )  # fmt: skip
+        return self.add(op)
+
+    def gather(self, collection: str, parts: list[str], *, run: str | None = None) -> str:
+        record = self.record(collection, run=run)
+        self.add(Commit(at_us=1, nonce=self.nonce(), record=record, parts=parts))
+        return str(record.id)
 
     def link(self, portfolio: str, version: str, name: str = "cats:v0", at_us: int = 1) -> None:
         op = Link(
@@ -532,6 +558,59 @@ def test_only_standing_collections_change(log: Log, which: Literal["unknown", "d
 
     assert [reasons[which]] == log.voids
     assert before == log.state.hash()
+
+
+def test_a_part_waits_until_it_is_gathered(log: Log) -> None:
+    """Until then nobody sees it, and it is not lost either."""
+    cats = log.create()
+    one, two, late = log.part("a"), log.part("b"), log.part("a")
+    version = log.gather(cats, [one, two, "blake3:unknown", one], run="f")
+
+    assert [late] == [part.id for part in log.state.all(UnfinishedPart)]
+    assert {("a", False), ("b", False), ("f", False)} == {
+        (row.run, row.relogged) for row in log.state.all(Logged) if row.version == version
+    }
+    assert log.voids == []
+
+
+def test_a_refused_commit_gathers_nothing(log: Log) -> None:
+    """The parts are all that there is of the work: they must not go with a name that clashed."""
+    part = log.part("a")
+    log.gather("blake3:refused", [part])
+
+    assert [part] == [row.id for row in log.state.all(UnfinishedPart)]
+    assert [] == log.state.all(Logged)
+
+
+def test_equal_content_gathers_its_parts_too(log: Log) -> None:
+    """Nothing new came of them, and they must not be taken into the next version."""
+    cats = log.create()
+    first = log.commit(cats, run="one")
+    part = log.part("two")
+    log.add(Relog(at_us=1, nonce="r", target=first, record=log.record(cats, run="one"), parts=[part]))
+
+    assert [] == log.state.all(UnfinishedPart)
+    assert {("one", False), ("two", True)} == {(row.run, row.relogged) for row in log.state.all(Logged)}
+
+
+def test_a_dropped_part_is_gone(log: Log) -> None:
+    part = log.part()
+    for nonce in "ab":
+        log.add(DropPart(at_us=1, nonce=nonce, part=part))
+
+    assert [] == log.state.all(UnfinishedPart)
+    assert log.voids == ["the part was gone"]
+
+
+def test_the_same_part_counts_once(log: Log) -> None:
+    op = Part(
+        at_us=1, nonce="n", name="cats", type="t", distributed_id="d", run=None, manifest="blake3:p", entries=1,
+        bytes=2, aliases=[], description=None, metadata={},
+    )  # fmt: skip
+    for _ in range(2):
+        log.add(op)
+
+    assert log.voids == ["it was added before"]
 
 
 def test_a_portfolio_counts_its_links(log: Log) -> None:

@@ -18,12 +18,14 @@ from artstore.model.records import (
     Delete,
     DeleteCollection,
     Describe,
+    DropPart,
     EditMetadata,
     EditRun,
     FinishRun,
     Link,
     MoveAlias,
     Op,
+    Part,
     Relog,
     Rename,
     Retype,
@@ -63,12 +65,37 @@ GOLDEN: list[tuple[Op, str]] = [
         '{"at_us":1,"description":null,"kind":"sequence","name":"cats","nonce":"n","op":"create","type":"dataset"}',
     ),
     (
-        Commit(at_us=1, nonce="n", record=RECORD),
-        f'{{"at_us":1,"nonce":"n","op":"commit","record":{RECORD_JSON}}}',
+        Commit(at_us=1, nonce="n", record=RECORD, parts=["a", "b"]),
+        f'{{"at_us":1,"nonce":"n","op":"commit","parts":["a","b"],"record":{RECORD_JSON}}}',
     ),
     (
         Relog(at_us=1, nonce="n", target="v", record=RECORD),
-        f'{{"at_us":1,"nonce":"n","op":"relog","record":{RECORD_JSON},"target":"v"}}',
+        f'{{"at_us":1,"nonce":"n","op":"relog","parts":[],"record":{RECORD_JSON},"target":"v"}}',
+    ),
+    (
+        Part(
+            at_us=1,
+            nonce="n",
+            name="cats",
+            type="dataset",
+            distributed_id="d",
+            run="r",
+            manifest="blake3:m",
+            entries=1,
+            bytes=2,
+            aliases=["best"],
+            description=None,
+            metadata={"b": 1, "a": 2},
+        ),
+        (
+            '{"aliases":["best"],"at_us":1,"bytes":2,"description":null,"distributed_id":"d","entries":1,'
+            '"manifest":"blake3:m","metadata":{"a":2,"b":1},"name":"cats","nonce":"n","op":"part","run":"r",'
+            '"type":"dataset"}'
+        ),
+    ),
+    (
+        DropPart(at_us=1, nonce="n", part="a"),
+        '{"at_us":1,"nonce":"n","op":"drop-part","part":"a"}',
     ),
     (
         MoveAlias(at_us=1, nonce="n", collection="c", alias="best", before=None, version="v"),

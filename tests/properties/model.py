@@ -124,6 +124,8 @@ class Model:
         self.runs: dict[str, Run] = {}
         self.portfolios: dict[str, Portfolio] = {}
         """By project: each has one at most, `best`."""
+        self.parts: dict[tuple[str, str], list[tuple[str, Files]]] = {}
+        """By project and name: the type and the files of each part."""
         self.gone: list[tuple[str, str, Collection]] = []
         """Deleted collections, with the project and the name that they had."""
         self._clock = 0
@@ -197,6 +199,15 @@ class Model:
             self.delete(collection, version)
         self.gone.append((project, name, collection))
 
+    def union(self, project: str, name: str) -> Files | None:
+        """What the parts of a version have together; None where two differ on a path."""
+        found: Files = {}
+        for _type, files in self.parts[project, name]:
+            for path, number in files.items():
+                if content(found.setdefault(path, number)) != content(number):
+                    return None
+        return found
+
     def prune(
         self,
         collection: Collection,
@@ -263,6 +274,8 @@ def check_state(store: Store, model: Model) -> None:
         for version in collection.versions:
             if version.deleted:
                 check_gone(store, f"{project}/{name}:v{version.number}")
+    expected_parts = sorted((*key, kind, len(files)) for key, some in model.parts.items() for kind, files in some)
+    assert expected_parts == sorted((part.project, part.name, part.type, part.files) for part in store.parts())
     check_portfolios(store, model)
     check_runs(store, model)
 
@@ -352,6 +365,7 @@ def check_everything(store: Store, model: Model, *, each_once: bool = False) -> 
 def unique_live_bytes(model: Model) -> int:
     """What one copy of each content takes that a live version has."""
     contents = {content(number) for _, _, version in model.live() for number in version.files.values()}
+    contents |= {content(n) for parts in model.parts.values() for _, files in parts for n in files.values()}
     return sum(map(len, contents))
 
 

@@ -136,6 +136,31 @@ def check_acknowledged(store: Store, acknowledged: Path, name: str = "p/cats", *
     assert (True, []) == (report.ok, report.problems)
 
 
+def test_thirty_two_processes_make_one_version_together(store: Store, crowd: Crowd) -> None:
+    """Each adds a part; whoever gathers them has all, and nothing is seen before."""
+
+    def writer(who: int) -> Callable[[], None]:
+        def work() -> None:
+            with Store.open(store.path) as own, own.draft() as draft:
+                draft.add_stream(io.BytesIO(b"%d" % who), f"parts/{who}")
+                draft.add_stream(io.BytesIO(b"shared"), "shared")
+                own.add_part(draft, name="cats", type="t", project="p", distributed_id="d", run=f"run-{who}")
+
+        return work
+
+    for who in range(CROWD):
+        crowd.add(writer(who))
+    crowd.run()
+    assert [] == store.collections()
+    version = store.finish_parts(name="cats", type="t", project="p", distributed_id="d", expect=CROWD)
+
+    assert CROWD + 1 == version.files
+    for who in range(CROWD):
+        assert b"%d" % who == b"".join(store.read("p/cats", f"parts/{who}"))
+    store.gc(grace_s=0)
+    assert store.verify().ok
+
+
 def test_thirty_two_processes_commit_to_one_collection(store: Store, crowd: Crowd, tmp_path: Path) -> None:
     """A commit that returned and is lost is the one thing that a store must never do."""
     notes = tmp_path / "notes"

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from artstore import Store
-from artstore.errors import Conflict, Corrupt, Invalid, NotFound
+from artstore.errors import Conflict, Corrupt, Invalid, NotFound, PathCollision
 from artstore.lifecycle.compact import compact
 from artstore.storage import stat_cache
 from tests.properties.model import (
@@ -272,6 +273,48 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.delete_collection(name, project=project, force=force)
         self.model.delete_collection(project, name)
 
+    @rule(project=PROJECTS, name=NAMES, files=st.dictionaries(PATHS, CONTENTS, min_size=1, max_size=3))
+    def add_a_part(self, project: str, name: str, files: Files) -> None:
+        collection = self.model.collection(project, name)
+        parts = self.model.parts.get((project, name), [])
+        kind = parts[0][0] if parts else "t" if collection is None else collection.type
+        with self.store.draft() as draft:
+            for path, number in files.items():
+                if _fits(path, draft.entries):
+                    draft.add_file(self._pooled(number), path)
+            taken = {path: number for path, number in files.items() if path in draft.entries}
+            said: dict[str, Any] = {"name": name, "type": kind, "project": project, "distributed_id": "d"}
+            if collection is not None and collection.type != kind:
+                with pytest.raises(Invalid):
+                    self.store.add_part(draft, **said)
+                return
+            self.store.add_part(draft, **said)
+        self.model.parts.setdefault((project, name), []).append((kind, taken))
+
+    @precondition(lambda self: self.model.parts)
+    @rule(pick=PICKS, drop=st.booleans())
+    def finish_or_drop_parts(self, pick: int, drop: bool) -> None:
+        parts = sorted(self.model.parts)
+        project, name = parts[pick % len(parts)]
+        kind = self.model.parts[project, name][0][0]
+        collection = self.model.collection(project, name)
+        said: dict[str, Any] = {"name": name, "type": kind, "project": project, "distributed_id": "d"}
+        files = self.model.union(project, name)
+        if not drop and files is not None and all(_fits(path, files) for path in files):
+            if collection is not None and collection.type != kind:
+                with pytest.raises(Invalid):
+                    self.store.finish_parts(**said)
+                return
+            info = self.store.finish_parts(**said)
+            version, _made = self.model.put(project, name, kind, files)
+            assert version.number == info.number
+        else:
+            if not drop:
+                with pytest.raises(PathCollision):
+                    self.store.finish_parts(**said)
+            self.store.drop_parts(name, project=project, distributed_id="d")
+        del self.model.parts[project, name]
+
     @rule(pick=PICKS, project=PROJECTS, aliases=st.lists(ALIASES, max_size=2, unique=True))
     def link(self, pick: int, project: str, aliases: list[str]) -> None:
         if (chosen := self._pick(pick)) is None:
@@ -497,7 +540,8 @@ class StoreMachine(RuleBasedStateMachine):
                 with contextlib.suppress(Corrupt):
                     assert content(number) == b"".join(self.store.read(f"{project}/{name}:v{version.number}", path))
         self.store.verify(fast=at % 2 == 0)
-        for number in {number for _, _, version in self.model.live() for number in version.files.values()}:
+        in_parts = {number for some in self.model.parts.values() for _, files in some for number in files.values()}
+        for number in {n for _, _, version in self.model.live() for n in version.files.values()} | in_parts:
             self._pooled(number)
         report = self.store.repair([self.pool])
         assert [] == report.still_damaged
@@ -567,6 +611,11 @@ class StoreMachine(RuleBasedStateMachine):
 
 def _changed(files: Files, changes: dict[str, int | None]) -> Files:
     return {path: number for path, number in {**files, **changes}.items() if number is not None}
+
+
+def _fits(path: str, others: Iterable[str]) -> bool:
+    """Whether a file of this name can be beside those."""
+    return not any(other.startswith(f"{path}/") or path.startswith(f"{other}/") for other in others)
 
 
 def _damage(path: Path, at: int, how: str) -> None:

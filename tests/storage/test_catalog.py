@@ -20,12 +20,14 @@ from artstore.model.records import (
     Delete,
     DeleteCollection,
     Describe,
+    DropPart,
     EditMetadata,
     EditRun,
     FinishRun,
     Kind,
     Link,
     MoveAlias,
+    Part,
     Relog,
     Rename,
     Retype,
@@ -55,6 +57,7 @@ class Guess:
         self.random = random.Random(seed)
         self.collections: list[str] = []
         self.versions: list[str] = []
+        self.parts: list[str] = []
         self.records: list[VersionRecord] = []
         self.ops: list[bytes] = []
 
@@ -64,6 +67,7 @@ class Guess:
             self.create, self.commit, self.commit, self.commit, self.relog, self.alias, self.alias, self.alias,
             self.tag, self.describe, self.metadata, self.ttl, self.rename, self.delete, self.start, self.finish,
             self.use, self.edit_run, self.retype, self.delete_collection, self.link, self.link, self.unlink,
+            self.part, self.part, self.drop_part,
         ]  # fmt: skip
         for _ in range(count):
             if self.ops and self.random.random() < 0.1:
@@ -73,6 +77,8 @@ class Guess:
             self.ops.append(encode_op(op))
             if isinstance(op, Create):
                 self.collections.append(str(Digest.of(self.ops[-1])))
+            if isinstance(op, Part):
+                self.parts.append(str(Digest.of(self.ops[-1])))
             if isinstance(op, Commit | Relog):
                 self.versions.append(str(op.record.id))
         return self.ops
@@ -123,10 +129,38 @@ class Guess:
         )
 
     def commit(self) -> AnyOp:
-        return Commit(at_us=self.time(), nonce=self.nonce(), record=self.record())
+        return Commit(at_us=self.time(), nonce=self.nonce(), record=self.record(), parts=self.some_parts())
 
     def relog(self) -> AnyOp:
-        return Relog(at_us=self.time(), nonce=self.nonce(), target=self.version(), record=self.record())
+        return Relog(
+            at_us=self.time(),
+            nonce=self.nonce(),
+            target=self.version(),
+            record=self.record(),
+            parts=self.some_parts(),
+        )
+
+    def some_parts(self) -> list[str]:
+        return self.random.sample([*self.parts, UNKNOWN], k=self.random.randrange(min(3, len(self.parts) + 2)))
+
+    def part(self) -> AnyOp:
+        return Part(
+            at_us=self.time(),
+            nonce=self.nonce(),
+            name=self.pick("x", "y"),
+            type="t",
+            distributed_id=self.pick("d", "e"),
+            run=self.random.choice([None, "r", "s"]),
+            manifest=str(Digest.of(b"part")),
+            entries=1,
+            bytes=2,
+            aliases=["best"],
+            description=None,
+            metadata={"a": [1]},
+        )
+
+    def drop_part(self) -> AnyOp:
+        return DropPart(at_us=self.time(), nonce=self.nonce(), part=self.pick(*self.parts, UNKNOWN))
 
     def alias(self) -> AnyOp:
         version = self.random.choice([None, self.version(), self.version()])

@@ -1,0 +1,183 @@
+"""Parts: several writers make one version together.
+
+Each adds a part, which is durable and which nobody sees; one gathers them. Which parts belong together say the
+collection's name and a distributed id. What is gathered is the same in whatever order the parts came; a part that comes
+later belongs to the next version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from artstore.errors import Conflict, Invalid, NotFound, PathCollision
+from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us
+from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.put import Label, Overtaken, attachments_of, check_type, commit_draft
+from artstore.lifecycle.reports import PartInfo, VersionInfo
+from artstore.lifecycle.resolve import find_project
+from artstore.model.digest import Digest
+from artstore.model.manifest import Entry, digest_of_lines
+from artstore.model.names import LONGEST
+from artstore.model.records import DropPart, Op, Part, encode_op
+from artstore.model.state import UnfinishedPart
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.root import Root
+
+_NOBODY: Final = "a writer without a run"
+
+
+def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
+    """Make a part of a draft: durable, and kept until it is gathered or dropped; answers its id. See Store.add_part."""
+    root = draft.root
+    _check_id(distributed_id)
+    check_type(root, label)
+    entries = draft.sorted_entries()
+    warnings = draft.check_paths([entry.path for entry in entries])
+    draft.intake.settle()
+    digest = digest_of_lines(entry.line() for entry in entries)
+    attachments = attachments_of(draft, label, digest, entries, always=True)
+    op = Part(
+        at_us=now_us(),
+        nonce=nonce(),
+        name=label.name,
+        type=label.type,
+        distributed_id=distributed_id,
+        run=label.run,
+        manifest=str(digest),
+        entries=len(entries),
+        bytes=draft.bytes,
+        aliases=label.aliases,
+        description=label.description,
+        metadata=label.metadata,
+    )
+
+    def plan(view: ProjectView) -> list[Op]:
+        _check_types(view.parts_of(label.name, distributed_id), label)
+        root.manifests.keep(digest)
+        return [op]
+
+    def after(_project: Project, _view: ProjectView) -> str:
+        return str(Digest.of(encode_op(op)))
+
+    id_ = commit_and_answer(root, draft.session, label.project, plan, answer=after, attachments=attachments)
+    draft.save_stat_caches(digest)
+    draft.warnings = warnings
+    return id_
+
+
+def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int | None) -> VersionInfo:
+    """Gather all parts there are, and what the draft has, into a version; see Store.finish_parts."""
+    _check_id(distributed_id)
+    own, own_bytes = dict(draft.entries), draft.bytes
+    while True:
+        parts = _unfinished(draft.root, label, distributed_id)
+        _check_types(parts, label)
+        if expect is not None and len(parts) < expect:
+            message = f"{label.project}/{label.name} has {len(parts)} of {expect} parts of {distributed_id!r}: wait"
+            raise Conflict(message, code="parts-missing")
+        if not parts and not own:
+            message = f"{label.project}/{label.name} has no parts of {distributed_id!r}: add some, then finish"
+            raise NotFound(message, code="no-parts")
+        draft.entries = _union(draft.root, own, label.run, parts)
+        draft.bytes = sum(entry.size or 0 for entry in draft.entries.values())
+        try:
+            return commit_draft(draft, _said_together(label, parts), parts=parts).version
+        except Overtaken:
+            # A part came, or somebody else finished, a moment ago.
+            draft.entries, draft.bytes = dict(own), own_bytes
+
+
+def all_parts(root: Root, project: str | None) -> list[PartInfo]:
+    """The parts that nobody has gathered, of a project or of all, the first first."""
+    return [
+        PartInfo(
+            id=part.id,
+            project=each.name,
+            name=part.name,
+            type=part.type,
+            distributed_id=part.distributed_id,
+            run=part.run,
+            files=part.entries,
+            bytes=part.bytes,
+            created_at=part.created_us / 1e6,
+        )
+        for each in root.catalog.projects()
+        if project in {None, each.name}
+        for part in ProjectView(root.catalog, each.id).parts()
+    ]
+
+
+def drop_parts(root: Root, project: str, name: str, distributed_id: str) -> int:
+    """Give up the parts of a version; answers how many there were. Raises NotFound (no-parts)."""
+    find_project(root, project)
+    gone: list[str] = []
+
+    def plan(view: ProjectView) -> list[Op]:
+        gone[:] = [part.id for part in view.parts_of(name, distributed_id)]
+        if not gone:
+            message = f"{project}/{name} has no parts of {distributed_id!r}"
+            raise NotFound(message, code="no-parts")
+        return [DropPart(at_us=now_us(), nonce=nonce(), part=id_) for id_ in gone]
+
+    with root.session("drop") as session:
+        commit(root, session, project, plan)
+    return len(gone)
+
+
+def _unfinished(root: Root, label: Label, distributed_id: str) -> list[UnfinishedPart]:
+    project = root.catalog.project(label.project)
+    return [] if project is None else ProjectView(root.catalog, project.id).parts_of(label.name, distributed_id)
+
+
+def _union(root: Root, own: Mapping[str, Entry], run: str | None, parts: Sequence[UnfinishedPart]) -> dict[str, Entry]:
+    """The entries of all together. Raises PathCollision (parts-clash) where two say different things of one path."""
+    found: dict[str, Entry] = dict(own)
+    owners: dict[str, str | None] = dict.fromkeys(own, run)
+    for part in parts:
+        for entry in root.manifests.entries(Digest.parse(part.manifest)):
+            there = found.setdefault(entry.path, entry)
+            owner = owners.setdefault(entry.path, part.run)
+            if there != entry:
+                first, second = sorted(_called(each) for each in (owner, part.run))
+                message = (
+                    f"{entry.path!r} has one content from {first} and another from {second}, so nothing was committed: "
+                    "give them two paths, or drop the parts and add them again"
+                )
+                raise PathCollision(message, code="parts-clash")
+    return found
+
+
+def _called(run: str | None) -> str:
+    return _NOBODY if run is None else f"run {run!r}"
+
+
+def _said_together(label: Label, parts: Sequence[UnfinishedPart]) -> Label:
+    """What is said of the version: the finisher's word counts first; among parts, the same in whatever order."""
+    ordered = sorted(parts, key=lambda part: (part.run or "", part.manifest, msgspec.json.encode(part.metadata)))
+    metadata: dict[str, Any] = {}
+    for part in ordered:
+        metadata.update(part.metadata)
+    said = [part.description for part in ordered if part.description is not None]
+    aliases = sorted({alias for part in parts for alias in part.aliases} - set(label.aliases))
+    return msgspec.structs.replace(
+        label,
+        aliases=[*label.aliases, *aliases],
+        description=label.description if label.description is not None or not said else said[-1],
+        metadata={**metadata, **label.metadata},
+    )
+
+
+def _check_types(parts: Sequence[UnfinishedPart], label: Label) -> None:
+    other = next((part for part in parts if part.type != label.type), None)
+    if other is not None:
+        message = f"parts of {label.project}/{label.name} are of type {other.type!r}, not of type {label.type!r}"
+        raise Invalid(message, code="type-clash")
+
+
+def _check_id(distributed_id: str) -> None:
+    if not distributed_id or not distributed_id.isprintable() or len(distributed_id) > LONGEST:
+        message = f"{distributed_id!r} is not a distributed id: use 1 to {LONGEST} characters that can be seen"
+        raise Invalid(message, code="bad-distributed-id")
