@@ -10,13 +10,14 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Refused
 from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.reading import OPEN_FLAGS, Reader, stood_still
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.scan import Found, Scan, describe_kind
 from artstore.model.digest import Digest
@@ -36,9 +37,6 @@ NAMED: Final = 10
 """Problems that a message names; the report has all."""
 _SHOWN_WARNINGS: Final = 20
 _TICK_S: Final = 0.05
-_OPEN_FLAGS: Final = (
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)
 
 
 class _Scanned(NamedTuple):
@@ -57,6 +55,7 @@ class Draft:
         self.root = root
         self.session = root.session("put")
         self.intake = Intake(root, self.session, keep=keep)
+        self._reader = Reader(self.intake)
         self.entries: dict[str, Entry] = {}
         self.skipped: list[Skipped] = []
         self.warnings: list[str] = []
@@ -81,6 +80,7 @@ class Draft:
 
     def discard(self) -> None:
         """Forget what was not committed. May be called again, also after the commit."""
+        self._reader.close()
         self.intake.close()
         self.session.end()
 
@@ -121,12 +121,7 @@ class Draft:
         skip_unreadable: then `skipped` has it, and PathCollision where a path has other bytes already, unless
         overwrite.
         """
-        if not folder.is_dir():
-            message = f"{str(folder)!r} is not a folder"
-            raise Invalid(message, code="not-a-folder")
-        if self.root.path.resolve() in (folder.resolve(), *folder.resolve().parents):
-            message = f"{str(folder)!r} is the store's own folder, or in it: `artstore backup` copies a store"
-            raise Invalid(message, code="own-store")
+        self._check_folder(folder)
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
         cache = self._usable_cache(where)
@@ -134,22 +129,35 @@ class Draft:
         findings = Findings(where, time.time_ns())
         new: dict[str, Entry] = {}
         size = hits = 0
-        for found in scan.files():
-            known = _from_cache(found, cache)
-            try:
-                if known is None:
-                    known = self._read(found.source, found.path)
-                else:
-                    hits += 1
-            except _Unreadable as problem:
-                scan.problem(found.source, problem.reason)
-                continue
+
+        def note(known: Known) -> None:
+            nonlocal size
             # The cache's own string: the new one of the same path is not kept.
             findings.add(known.path, known.stamp, known.digest)
             path = start + known.path
             new[path] = BlobEntry(path, known.digest, known.size)
             size += known.size
             self._tick(len(new), size)
+
+        def unknown() -> Iterator[Found]:
+            nonlocal hits
+            for found in scan.files():
+                known = _from_cache(found, cache)
+                if known is None:
+                    yield found
+                else:
+                    hits += 1
+                    note(known)
+
+        def alone(found: Found) -> Known | None:
+            try:
+                return self._read(found.source, found.path)
+            except _Unreadable as problem:
+                scan.problem(found.source, problem.reason)
+                return None
+
+        for known in self._reader.read(unknown(), alone):
+            note(known)
         self.settle_problems(scan.problems, skip=skip_unreadable)
         self._add_all(new, size, overwrite=overwrite)
         self.empty_directories += scan.empty_directories
@@ -252,6 +260,14 @@ class Draft:
             raise PathCollision(message, code="path-taken")
         return before
 
+    def _check_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            message = f"{str(folder)!r} is not a folder"
+            raise Invalid(message, code="not-a-folder")
+        if self.root.path.resolve() in (folder.resolve(), *folder.resolve().parents):
+            message = f"{str(folder)!r} is the store's own folder, or in it: `artstore backup` copies a store"
+            raise Invalid(message, code="own-store")
+
     def _usable_cache(self, folder: str) -> StatCache:
         cache = stat_cache.load(self.root.path, folder)
         if cache.manifest is None or self.root.manifests.find(cache.manifest) is None:
@@ -262,7 +278,7 @@ class Draft:
         """Store what a file holds, having made sure that it stood still meanwhile."""
         for _ in range(TRIES):
             try:
-                fd = os.open(source, _OPEN_FLAGS)
+                fd = os.open(source, OPEN_FLAGS)
             except OSError as error:
                 if error.errno == errno.ENXIO:
                     # So the system refuses a socket, and a device that nothing drives.
@@ -275,9 +291,9 @@ class Draft:
                 size = before.st_size
                 if size > SMALL:
                     stored = self._take_file(fd, size)
-                    if stored.size == size and _stood_still(fd, before):
+                    if stored.size == size and stood_still(fd, before):
                         return Known(path, stamp_of(before), stored.digest)
-                elif _read(fd, self.intake.slot(size + 1), size) == size and _stood_still(fd, before):
+                elif _read(fd, self.intake.slot(size + 1), size) == size and stood_still(fd, before):
                     return Known(path, stamp_of(before), self.intake.take_slot(size))
             finally:
                 os.close(fd)
@@ -336,12 +352,3 @@ def _read(fd: int, buffer: memoryview, size: int) -> int:
         return got if got >= size else got + read_into(fd, buffer[got:])
     except OSError as error:
         raise _Unreadable(error.strerror or str(error), error.errno) from error
-
-
-def _stood_still(fd: int, before: os.stat_result) -> bool:
-    after = os.fstat(fd)
-    return (
-        after.st_mtime_ns == before.st_mtime_ns
-        and after.st_ctime_ns == before.st_ctime_ns
-        and after.st_size == before.st_size
-    )

@@ -7,6 +7,7 @@ for a whole buffer at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -29,7 +30,9 @@ REMEMBERED: Final = 200_000
 _ZEROS: Final = bytes(BLOCK)
 
 
-class _Small(NamedTuple):
+class Small(NamedTuple):
+    """A blob in a buffer, in the form that it has in a pack."""
+
     digest: Digest
     start: int
     """Of its header in the buffer."""
@@ -43,7 +46,7 @@ class _Batch:
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(BUFFER))
         self.used = 0
-        self.blobs: list[_Small] = []
+        self.blobs: list[Small] = []
         self.written: Future[None] | None = None
 
     def wait(self) -> None:
@@ -95,12 +98,23 @@ class Gatherer:
         digest = Digest(blake3(data).digest())
         if digest not in self._taken:
             self._taken.add(digest)
-            batch.blobs.append(_Small(digest, start, size, xxh3_64_intdigest(data)))
+            checksum = xxh3_64_intdigest(data)
+            batch.blobs.append(Small(digest, start, size, checksum))
+            batch.buffer[start : start + BLOCK] = packs.header(digest, size, checksum)
             padding = -size % BLOCK
             end = start + BLOCK + size
             batch.buffer[end : end + padding] = _ZEROS[:padding]
             batch.used = end + padding
         return digest
+
+    def take_read(self, buffer: memoryview, blobs: Sequence[Small]) -> Future[None] | None:
+        """Take blobs that stand in a buffer in the form of a pack; answers what ends when it is free again, if any."""
+        fresh: list[Small] = []
+        for small in blobs:
+            if small.digest not in self._taken:
+                self._taken.add(small.digest)
+                fresh.append(small)
+        return self._store(buffer, fresh)
 
     def settle(self) -> None:
         """Return when all that was taken is durable and can be found."""
@@ -120,22 +134,27 @@ class Gatherer:
 
     def _flush(self) -> None:
         """Write what is new of a full buffer, in the background, and go on with the other."""
-        # Until all of it is done: a pack in which one place was not written must not be finished.
-        self.has_failed = True
         batch = self._batch
-        known = set() if self._store_is_empty else self._blobs.known([small.digest for small in batch.blobs])
-        news = [small for small in batch.blobs if small.digest not in known]
-        self.new_blobs += len(news)
-        self.new_bytes += sum(small.size for small in news)
-        if self._keep and news:
-            with storage_errors("storing files"):
-                self._write(batch, news)
+        batch.written = self._store(batch.buffer, batch.blobs)
         batch.blobs = []
         batch.used = 0
         self._batch, self._other = self._other, batch
         self._batch.wait()
+
+    def _store(self, buffer: memoryview, blobs: Sequence[Small]) -> Future[None] | None:
+        # Until all of it is done: a pack in which one place was not written must not be finished.
+        self.has_failed = True
+        known = set() if self._store_is_empty else self._blobs.known([small.digest for small in blobs])
+        news = [small for small in blobs if small.digest not in known]
+        self.new_blobs += len(news)
+        self.new_bytes += sum([small.size for small in news])
+        written = None
+        if self._keep and news:
+            with storage_errors("storing files"):
+                written = self._write(buffer, news)
         self._note(wait=False)
         self.has_failed = False
+        return written
 
     def _note(self, *, wait: bool) -> None:
         """Put the blobs of published packs into the catalog.
@@ -149,7 +168,7 @@ class Gatherer:
             if len(self.ids) < REMEMBERED:
                 self.ids.update(ids)
 
-    def _write(self, batch: _Batch, news: list[_Small]) -> None:
+    def _write(self, buffer: memoryview, news: Sequence[Small]) -> Future[None]:
         if self._pack is None:
             name = f"{self._session.id}-{random_hex(4)}{packs.SUFFIX}"
             self._pack = PackWriter(self._session.scratch() / name)
@@ -158,17 +177,17 @@ class Gatherer:
         stretches: list[list[int]] = []
         for digest, start, size, checksum in news:
             pack.place(digest, size, checksum)
-            batch.buffer[start : start + BLOCK] = packs.header(digest, size, checksum)
             end = start + BLOCK + size + (-size % BLOCK)
             if stretches and stretches[-1][1] == start:
                 stretches[-1][1] = end
             else:
                 stretches.append([start, end])
-        parts = [batch.buffer[start:end] for start, end in stretches]
-        batch.written = self._pool.submit(_write_parts, pack.fd, parts, offset)
-        self._writes.append(batch.written)
+        parts = [buffer[start:end] for start, end in stretches]
+        written = self._pool.submit(_write_parts, pack.fd, parts, offset)
+        self._writes.append(written)
         if pack.size >= PACK_SIZE:
             self._end_pack()
+        return written
 
     def _end_pack(self) -> None:
         if self._pack is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ from artstore.storage.files import (
     sync_directory,
     sync_file,
 )
-from artstore.storage.gather import Gatherer
+from artstore.storage.gather import Gatherer, Small
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 
@@ -99,6 +99,13 @@ class Intake:
     def take_slot(self, size: int) -> Digest:
         """Take the first bytes of the slot in as a small blob."""
         return self._small.take(size)
+
+    def take_read(self, buffer: memoryview, blobs: Sequence[Small]) -> Future[None] | None:
+        """Take in small blobs that a buffer has in the form of a pack.
+
+        Answers what ends when the buffer is free again; None if it is already.
+        """
+        return self._small.take_read(buffer, blobs)
 
     def take_file(self, source: int, *, limit: int) -> whole.Stored:
         """Take in what an open file holds, however large, up to one block behind `limit` bytes.

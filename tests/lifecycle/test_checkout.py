@@ -471,6 +471,7 @@ def test_a_full_disk_is_said_to_be_full(store: Store, volume: Path, tmp_path: Pa
 FORBIDDEN = """
 import sys
 from pathlib import Path
+import sqlite_utils
 import artstore.storage.gather
 from artstore.errors import ArtstoreError
 from artstore.store import Store

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, NotFound, PathCollision, Refused
+from artstore.lifecycle import reading
 from artstore.lifecycle.progress import Tick
 from artstore.model.digest import Digest
 from artstore.storage import stat_cache
@@ -237,6 +238,7 @@ def test_what_cannot_be_read_may_be_left_out_and_is_reported(store: Store, tree:
 UNREADABLE = """
 import sys
 from pathlib import Path
+import sqlite_utils
 import artstore.storage.gather
 from artstore.errors import ArtstoreError
 from artstore.store import Store
@@ -294,6 +296,14 @@ def when_begun(act: Callable[[], None]) -> Callable[[Tick], None]:
     return progress
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read one after the other, and each is noted before the next is opened."""
+    monkeypatch.setattr(reading, "FILES", 1)
+    monkeypatch.setattr(reading, "can_fork", lambda: False)
+
+
+@pytest.mark.usefixtures("one_by_one")
 def test_a_file_that_vanishes_is_named(store: Store, tree: Tree) -> None:
     """F4. It was listed, and is gone when its turn comes."""
     folder = tree({"a": b"1", "b": b"2", "c": b"3"})
@@ -304,6 +314,7 @@ def test_a_file_that_vanishes_is_named(store: Store, tree: Tree) -> None:
     assert store.collections() == []
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_vanished_file_may_be_left_out(store: Store, tree: Tree) -> None:
     folder = tree({"a": b"1", "b": b"2", "c": b"3"})
     report = put(store, folder, progress=when_begun((folder / "b").unlink), skip_unreadable=True)
@@ -512,7 +523,7 @@ def test_every_write_begins_at_once_with_the_lock(
 
     def traced(self: Connections) -> Any:
         opened = real(self)
-        opened.conn.set_trace_callback(statements.setdefault(id(opened.conn), []).append)
+        opened.set_trace_callback(statements.setdefault(id(opened), []).append)
         return opened
 
     monkeypatch.setattr(Connections, "_open", traced)
