@@ -137,7 +137,8 @@ class Draft:
             path = start + known.path
             new[path] = BlobEntry(path, known.digest, known.size)
             size += known.size
-            self._tick(len(new), size)
+            if self._progress is not None:
+                self._tick(len(new), size)
 
         def unknown() -> Iterator[Found]:
             nonlocal hits
@@ -292,9 +293,9 @@ class Draft:
                 if size > SMALL:
                     stored = self._take_file(fd, size)
                     if stored.size == size and stood_still(fd, before):
-                        return Known(path, stamp_of(before), stored.digest)
+                        return Known(path, stamp_of(before), stored.digest, size)
                 elif _read(fd, self.intake.slot(size + 1), size) == size and stood_still(fd, before):
-                    return Known(path, stamp_of(before), self.intake.take_slot(size))
+                    return Known(path, stamp_of(before), self.intake.take_slot(size), size)
             finally:
                 os.close(fd)
         raise _Unreadable(f"it changed during each of {TRIES} tries to read it", errno.EAGAIN)

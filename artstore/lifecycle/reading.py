@@ -149,7 +149,7 @@ class Reader:
             if start:
                 name = Digest(digest)
                 blobs.append(Small(name, start - BLOCK, size, checksum))
-                read.append(Known(found.path, stamp, name))
+                read.append(Known(found.path, stamp, name, size))
             else:
                 unread.append(found)
         slot.hold(self._intake.take_read(slot.data, blobs))

@@ -233,26 +233,21 @@ class Blobs:
         raise Corrupt(message, code="blob-missing")
 
     def _intern(self, blobs: Sequence[tuple[Digest, int, bytes | None]], *, acquit: bool) -> Ids:
+        first = self._number("SELECT coalesce(max(id), 0) + 1 FROM blob")
+        rows = [(id_, *blob) for id_, blob in enumerate(blobs, start=first)]
+        if self._catalog.insert("blob (id, digest, size, sums)", rows, or_ignore=True) == len(rows):
+            # Mostly all are new, and then nothing has to be looked for.
+            return {row[1]: row[0] for row in rows}
         digests = tuple(digest for digest, _size, _sums in blobs)
-        marks = ",".join("?" * len(digests))
         known: Ids = {}
         condemned: list[tuple[int]] = []
-        number = self._number("SELECT coalesce(max(id), 0) FROM blob")
-        sql = f"SELECT digest, id, condemned FROM blob WHERE digest IN ({marks})"
-        # In an empty table there is nothing to look for.
-        for digest, id_, epoch in self._catalog.rows(sql, digests) if number else ():
+        sql = f"SELECT digest, id, condemned FROM blob WHERE digest IN ({','.join('?' * len(digests))})"
+        for digest, id_, epoch in self._catalog.rows(sql, digests):
             known[digest] = id_
             if epoch is not None and acquit:
                 condemned.append((id_,))
         # Stored again: `gc`, which may be about to free it, has to ask anew.
         self._catalog.executemany("UPDATE blob SET condemned = NULL WHERE id = ?", condemned)
-        new: list[tuple[int, Digest, int, bytes | None]] = []
-        for digest, size, sums in blobs:
-            if digest not in known:
-                number += 1
-                known[digest] = number
-                new.append((number, digest, size, sums))
-        self._catalog.insert("blob (id, digest, size, sums)", new)
         return known
 
     def _number(self, sql: str, *parameters: object) -> int:

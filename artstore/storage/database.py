@@ -165,13 +165,14 @@ class Connections:
         with sqlite_errors(self.path):
             self.connection.executemany(sql, rows)
 
-    def insert(self, into: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
-        """Insert rows into `table (columns)`, many with one statement.
+    def insert(self, into: str, rows: Sequence[Row], *, or_ignore: bool = False) -> int:
+        """Insert rows into `table (columns)`, many with one statement; answers how many, which or_ignore may lessen.
 
         That is a third faster than executemany, which besides takes and gives the interpreter's lock for each row.
         """
         if not rows:
-            return
+            return 0
+        inserted = 0
         width = len(rows[0])
         verb = "INSERT OR IGNORE INTO" if or_ignore else "INSERT INTO"
         row = f"({','.join('?' * width)})"
@@ -180,7 +181,8 @@ class Connections:
             for start in range(0, len(rows), at_once):
                 some = rows[start : start + at_once]
                 sql = f"{verb} {into} VALUES {','.join([row] * len(some))}"
-                self.connection.execute(sql, list(chain.from_iterable(some)))
+                inserted += self.connection.execute(sql, list(chain.from_iterable(some))).rowcount
+        return inserted
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
         """The first row of a query."""

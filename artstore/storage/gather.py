@@ -7,6 +7,7 @@ for a whole buffer at a time.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -79,7 +80,8 @@ class Gatherer:
         self._other = _Batch()
         self._pack: PackWriter | None = None
         self._writes: list[Future[None]] = []
-        self._unnoted: list[tuple[PackWriter, Future[None]]] = []
+        self._unnoted: list[tuple[PackWriter, Future[Ids]]] = []
+        self._noting = threading.Lock()
 
     def slot(self, size: int) -> memoryview:
         """Where the bytes of the next blob go: `size` of them, SMALL and one at most. Valid until the next call."""
@@ -120,15 +122,19 @@ class Gatherer:
         """Return when all that was taken is durable and can be found."""
         self._flush()
         self._end_pack()
-        self._note(wait=True)
+        unnoted, self._unnoted = self._unnoted, []
+        for _, noted in unnoted:
+            ids = noted.result()
+            if len(self.ids) < REMEMBERED:
+                self.ids.update(ids)
 
     def close(self) -> None:
         """Let go, after the pool has stopped."""
         if self._pack is not None:
             self._pack.close()
             self._pack = None
-        for pack, published in self._unnoted:
-            if published.cancelled():
+        for pack, noted in self._unnoted:
+            if noted.cancelled():
                 pack.close()
         self._unnoted.clear()
 
@@ -152,21 +158,8 @@ class Gatherer:
         if self._keep and news:
             with storage_errors("storing files"):
                 written = self._write(buffer, news)
-        self._note(wait=False)
         self.has_failed = False
         return written
-
-    def _note(self, *, wait: bool) -> None:
-        """Put the blobs of published packs into the catalog.
-
-        Not in the background: a second thread that computes would make each read of this one wait for the interpreter.
-        """
-        while self._unnoted and (wait or self._unnoted[0][1].done()):
-            pack, published = self._unnoted.pop(0)
-            published.result()
-            ids = self._blobs.add_pack(pack.path.name, pack.size, pack.members)
-            if len(self.ids) < REMEMBERED:
-                self.ids.update(ids)
 
     def _write(self, buffer: memoryview, news: Sequence[Small]) -> Future[None]:
         if self._pack is None:
@@ -197,7 +190,7 @@ class Gatherer:
         self.packs.append(pack.path.name)
         self._unnoted.append((pack, self._pool.submit(self._publish, pack, writes)))
 
-    def _publish(self, pack: PackWriter, writes: list[Future[None]]) -> None:
+    def _publish(self, pack: PackWriter, writes: list[Future[None]]) -> Ids:
         with storage_errors("storing a pack"):
             try:
                 for write in writes:
@@ -208,6 +201,9 @@ class Gatherer:
                 pack.close()
             publish(str(pack.path), str(self._directory / pack.path.name))
             sync_directory(self._directory)
+        with self._noting:
+            # One after the other: those who wait for the lock of the database ask for it only now and then.
+            return self._blobs.add_pack(pack.path.name, pack.size, pack.members)
 
 
 def _write_parts(fd: int, parts: list[memoryview], offset: int) -> None:

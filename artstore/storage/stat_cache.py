@@ -44,11 +44,8 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     path: str
     stamp: Stamp
     digest: Digest
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return int(_STAMP.unpack(self.stamp)[2])
+    size: int
+    """Bytes."""
 
 
 class StatCache:
@@ -103,8 +100,11 @@ def load(root: Path, folder: str) -> StatCache:
             path,
             data[stamps + at * width : stamps + at * width + width],
             Digest(data[digests + at * SIZE : digests + at * SIZE + SIZE]),
+            int(size),
         )
-        for at, path in enumerate(paths)
+        for at, (path, (_, _, size, _, _)) in enumerate(
+            zip(paths, _STAMP.iter_unpack(data[stamps:digests]), strict=True)
+        )
     }
     return StatCache(Digest(manifest), files)
 

@@ -31,7 +31,10 @@ def save(place: Path, folder: str, stamps: dict[str, Stamp]) -> None:
 
 
 def known(stamps: dict[str, Stamp]) -> dict[str, Known]:
-    return {path: Known(path, each, Digest.of(path.encode())) for path, each in stamps.items()}
+    return {
+        path: Known(path, each, Digest.of(path.encode()), struct.unpack("=QQqqq", each)[2])
+        for path, each in stamps.items()
+    }
 
 
 @pytest.fixture
