@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -309,9 +310,12 @@ def _insert_manifest(
                 if not is_here:
                     root.manifests.add_difference(digest, base, difference, len(entries), ids)
                 return encode_difference(digest, base_digest, difference, len(entries))
-    if not is_here:
-        root.manifests.add_full(digest, entries, ids)
-    return encode_full(digest, (entry.line() for entry in entries))
+    with ThreadPoolExecutor(1, thread_name_prefix="artstore-encode") as pool:
+        # Neither compressing nor inserting needs the interpreter for most of its time.
+        encoding = pool.submit(encode_full, digest, (entry.line() for entry in entries))
+        if not is_here:
+            root.manifests.add_full(digest, entries, ids)
+        return encoding.result()
 
 
 def _commit(

@@ -118,11 +118,7 @@ class Scan:
                     yield found
 
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
-        if entry.name == STORE_FOLDER and os.path.isfile(os.path.join(entry.path, "format.json")):
-            # A store of its own. Any other file or folder of that name is refused by `entry_path`.
-            return None
-        if entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp"):
-            # What a killed checkout left.
+        if entry.name.startswith(STORE_FOLDER) and _is_passed_over(entry):
             return None
         path = entry_path(folder.prefix + entry.name)
         is_directory = entry.is_dir()
@@ -137,6 +133,14 @@ class Scan:
             self.problem(entry.path, _kind(entry))
             return None
         return Found(path, entry.path, entry)
+
+
+def _is_passed_over(entry: os.DirEntry[str]) -> bool:
+    if entry.name == STORE_FOLDER:
+        # A store of its own. Any other file or folder of that name is refused by `entry_path`.
+        return os.path.isfile(os.path.join(entry.path, "format.json"))
+    # What a killed checkout left.
+    return entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp")
 
 
 def _name(entry: os.DirEntry[str]) -> str:

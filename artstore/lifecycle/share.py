@@ -18,7 +18,7 @@ import os
 import select
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
@@ -51,9 +51,34 @@ def share(
         yield from _by_children(work, parts, kind, again or work)
 
 
+def beside(work: Callable[[], R], kind: type[R]) -> contextlib.AbstractContextManager[Callable[[], R]]:
+    """Have a child do some work while the block goes on; what this gives answers what it came to.
+
+    Where no child can be forked, or it does not end well, the work is done here when its answer is asked for.
+    """
+    return _beside_a_child(work, kind) if can_fork() else contextlib.nullcontext(work)
+
+
 def can_fork() -> bool:
     """Whether a child could help, and is safe to make."""
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and len(os.listdir("/proc/self/task")) == 1
+
+
+@contextlib.contextmanager
+def _beside_a_child(work: Callable[[], R], kind: type[R]) -> Iterator[Callable[[], R]]:
+    numbers = os.memfd_create("artstore-share")
+    write_all(numbers, _NUMBER.pack(0))
+    os.lseek(numbers, 0, os.SEEK_SET)
+    child = _fork(lambda _number: work(), numbers)
+
+    def answer() -> R:
+        answered = _receive(child.answers)
+        return work() if answered is None else msgspec.msgpack.decode(answered[1], type=kind)
+
+    try:
+        yield answer
+    finally:
+        _end([child], numbers)
 
 
 def _by_threads(work: Callable[[int], R], parts: int) -> Iterator[tuple[int, R]]:
@@ -107,13 +132,7 @@ def _by_children(
         for number in sorted(missing):
             yield number, again(number)
     finally:
-        # Nothing is left to take, so that a child ends with the part that it has.
-        os.lseek(numbers, 0, os.SEEK_END)
-        os.close(numbers)
-        for child in children:
-            os.close(child.answers)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(child.pid, 0)
+        _end(children, numbers)
 
 
 def _fork(work: Callable[[int], R], numbers: int) -> _Child:
@@ -133,6 +152,16 @@ def _fork(work: Callable[[int], R], numbers: int) -> _Child:
     finally:
         # Also after an error, which the parent meets itself; nothing of the parent's is flushed or closed twice.
         os._exit(0)
+
+
+def _end(children: Sequence[_Child], numbers: int) -> None:
+    # Nothing is left to take, so that a child ends with the part that it has.
+    os.lseek(numbers, 0, os.SEEK_END)
+    os.close(numbers)
+    for child in children:
+        os.close(child.answers)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child.pid, 0)
 
 
 def _has_answered(child: _Child) -> bool:

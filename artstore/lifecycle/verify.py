@@ -26,6 +26,7 @@ from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
+from artstore.lifecycle.share import beside
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import BlobEntry, digest_of_lines
@@ -56,10 +57,10 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         for project in root.catalog.projects():
             if project.name not in damaged_logs:
                 problems += _check_state(root, project)
-        for manifest in sorted(Marking(root.catalog).live_manifests()):
-            problems += _check_manifest(root, manifest)
-        blobs, size, suspects = examine(root.blobs.all_places(), fast=fast, progress=progress)
-        problems += _check_packs(root)
+        # What needs no bytes of blobs needs a processor all the same.
+        with beside(lambda: _check_manifests(root) + _check_packs(root), list[Problem]) as answer:
+            blobs, size, suspects = examine(root.blobs.all_places(), fast=fast, progress=progress)
+            problems += answer()
         problems += _quarantine(root, suspects)
         problems += [
             Problem(kind="blob-missing", subject=str(digest), message=f"{size} bytes that a version needs are nowhere")
@@ -167,6 +168,11 @@ def _check_state(root: Root, project: Project) -> list[Problem]:
         return []
     message = f"the catalog's state of project {project.name!r} is not what its log folds to. Run `artstore rebuild`"
     return [Problem(kind="state-differs", subject=project.name, message=message)]
+
+
+def _check_manifests(root: Root) -> list[Problem]:
+    live = sorted(Marking(root.catalog).live_manifests())
+    return [problem for manifest in live for problem in _check_manifest(root, manifest)]
 
 
 def _check_manifest(root: Root, manifest: Digest) -> list[Problem]:
