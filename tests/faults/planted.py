@@ -92,7 +92,7 @@ def unlink_before_segment() -> None:
 def deferred_begin() -> None:
     """Write transactions begin as reads, and find out at the first row that another was faster."""
 
-    def begin(_self: object, connection: Any) -> None:
+    def begin(_self: object, connection: Any, _patience_s: float) -> None:
         connection.execute("BEGIN")
 
     _set(database.Connections, "_begin_immediate", begin)
