@@ -4,7 +4,7 @@
     python -m benchmarks scale      growth from 10^3 to 10^6 entries and from 1 to 1,000 versions
     python -m benchmarks soak       long fault runs, by name
 
-    __main__ → suite, startup, scale, soak → laps → subject, yardsticks → measure → workloads, volumes
+    __main__ → suite, startup, listing, scale, soak → laps → subject, yardsticks → measure → workloads, volumes
                        rows, table, machine: what was measured, judged and written down
 
 Decisions:

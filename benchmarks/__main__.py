@@ -59,8 +59,8 @@ def _refusal(options: argparse.Namespace) -> str | None:
     """Why what would be measured must not replace a table that is kept, if so."""
     if options.quick:
         return "--quick measures nothing that is worth keeping"
-    missing = set(suite.ROWS) - {suite.STARTUP} - set(options.rows)
-    if missing and set(options.rows) != {suite.STARTUP}:
+    missing = set(suite.ROWS) - suite.APART - set(options.rows)
+    if missing and not set(options.rows) <= suite.APART:
         return f"a table without {', '.join(sorted(missing))} would take the place of a whole one"
     return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import laps, machine, startup
+from benchmarks import laps, listing, machine, startup
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -17,7 +17,10 @@ from benchmarks.workloads import GIB, WORKLOADS, Workload
 from benchmarks.yardsticks import PEERS, Copy
 
 STARTUP: Final = "startup"
-ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", STARTUP)
+REFERENCES: Final = "references"
+APART: Final = frozenset({STARTUP, REFERENCES})
+"""What is measured without a workload."""
+ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Block:
 
 def run(options: Options) -> Iterator[Block]:
     """Measure, and give every block as soon as it is done. Raises Failed if artstore fails at anything."""
-    if options.rows - {STARTUP}:
+    if options.rows - APART:
         for name in options.workloads:
             yield _workload(name, options)
     if STARTUP in options.rows:
@@ -57,6 +60,18 @@ def run(options: Options) -> Iterator[Block]:
             rows = startup.measure(volume, options.laps)
             facts = [_conditions(options, volume.label), machine.describe()]
         yield Block(STARTUP, "Start-up", facts, _judged(rows, options))
+    if REFERENCES in options.rows:
+        yield _references(options)
+
+
+def _references(options: Options) -> Block:
+    facts = [_conditions(options, "SeaweedFS on this machine"), machine.describe()]
+    rows: list[Row] = []
+    if listing.is_possible():
+        rows = listing.measure(options.laps, listing.OBJECTS // 20 if options.is_quick else listing.OBJECTS)
+    else:
+        facts.append("weed is not installed")
+    return Block(REFERENCES, "References", facts, _judged(rows, options))
 
 
 def _workload(name: str, options: Options) -> Block:

@@ -77,6 +77,7 @@ TARGETS: Final[dict[tuple[str, str], tuple[Target, ...]]] = {
     ("inodes", "T"): (_most(0.01),),
     ("help", "startup"): (_most(0.25),),
     ("ls", "startup"): (_most(0.4),),
+    ("listing", "references"): (_times(1.5, "s3fs find"), _times(1.5, "bare pages")),
     ("get one", "scale"): (_most(0.4),),
     ("put peak", "scale"): (_most(700e6),),
     ("get peak", "scale"): (_most(700e6),),

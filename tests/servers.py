@@ -67,7 +67,13 @@ class Servers:
         with (self._folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not written.exists():
-                facts = start(Server(Path(tempfile.mkdtemp(prefix=f"artstore-{name}-")), self._owner))
+                folder = Path(tempfile.mkdtemp(prefix=f"artstore-{name}-"))
+                try:
+                    facts = start(Server(folder, self._owner))
+                except BaseException:
+                    # Also where it is not installed, and the test skipped.
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
                 written.write_text(json.dumps(facts))
         found: Facts = json.loads(written.read_text())
         return found
