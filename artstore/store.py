@@ -10,6 +10,7 @@ Invalid where a reference or a name cannot be one; what else it raises stands be
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +60,9 @@ from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
 from artstore.model.manifest import BlobEntry, ReferenceEntry
 from artstore.model.names import UNCATEGORIZED, Reference
-from artstore.model.paths import entry_path
+from artstore.model.paths import entry_path, quoted
 from artstore.storage.blobs import BlobReader
+from artstore.storage.files import AnyPath, as_path
 from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock
 
@@ -76,26 +78,26 @@ class Store:
         catch_up(root, thorough=True)
 
     @classmethod
-    def init(cls, path: Path, *, single_host: bool = False) -> Store:
+    def init(cls, path: AnyPath, *, single_host: bool = False) -> Store:
         """Make a store in a folder that is empty or not there yet, and open it.
 
         Raises Conflict (already-a-store, not-empty); Refused (network-file-system) where other machines could open it
         too, unless single_host promises that none does.
         """
-        return cls(Root.create(path.absolute(), single_host=single_host))
+        return cls(Root.create(as_path(path).absolute(), single_host=single_host))
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: AnyPath) -> Store:
         """Open the store in a folder; read-only where it cannot be written.
 
         Raises NotFound (store-not-found), Corrupt (catalog-missing, catalog-damaged), UpgradeNeeded.
         """
-        return cls(Root(path.absolute()))
+        return cls(Root(as_path(path).absolute()))
 
     @staticmethod
-    def rebuild(path: Path) -> RebuildReport:
+    def rebuild(path: AnyPath) -> RebuildReport:
         """Make the catalog of a store anew from its log and its blobs, whatever became of the old one."""
-        root = Root(path.absolute())
+        root = Root(as_path(path).absolute())
         try:
             return root.with_reserve(lambda: rebuild(root))
         finally:
@@ -135,7 +137,7 @@ class Store:
 
     def put(
         self,
-        sources: Sequence[Path | BinaryIO],
+        sources: AnyPath | Sequence[AnyPath | BinaryIO],
         *,
         name: str,
         type: str,
@@ -159,11 +161,13 @@ class Store:
 
         Raises Invalid (bad-name, bad-type, type-clash, bad-alias, bad-path, bad-metadata, empty-draft, not-a-file),
         NotFound (source-not-found), PathCollision, Conflict (file-changed), and Refused (unreadable), which names all
-        that could not be read, unless skip_unreadable leaves it out.
+        that could not be read, or Invalid (unkeepable) where all of that is of a kind or a name that no version can
+        hold, unless skip_unreadable leaves it out.
         """
+        several = [sources] if isinstance(sources, str | os.PathLike) else sources
         return put(
             self._current(),
-            sources,
+            [as_path(each) if isinstance(each, str | os.PathLike) else each for each in several],
             Label.checked(
                 project=project,
                 name=name,
@@ -311,7 +315,7 @@ class Store:
     def get(
         self,
         reference: str,
-        target: Path,
+        target: AnyPath,
         *,
         project: str = UNCATEGORIZED,
         patterns: Sequence[str] = (),
@@ -331,7 +335,7 @@ class Store:
         return checkout(
             self._root,
             self._resolve(reference, project),
-            target,
+            as_path(target),
             patterns=patterns,
             mode=mode,
             delete=delete,
@@ -357,7 +361,7 @@ class Store:
         resolved = self._resolve(reference, project)
         entry = self._root.manifests.entry(resolved.manifest, entry_path(path))
         if isinstance(entry, BlobEntry):
-            return self._root.blobs.open(entry.digest)
+            return self._root.blobs.open(entry.digest, called=f"{quoted(entry.path)} of {resolved.name}")
         if fetch is None:
             raise not_here(entry)
         return FetchedFile(entry, fetch)
@@ -421,14 +425,15 @@ class Store:
         """The files of a version, by path. Raises NotFound (…-not-found)."""
         return listing.entries(self._root, self._resolve(reference, project))
 
-    def diff(self, reference: str, other: str | Path, *, project: str = UNCATEGORIZED) -> DiffReport:
-        """What turns a version into another one, or, where `other` is a path, into a folder as `put` would take it.
+    def diff(self, reference: str, other: AnyPath, *, project: str = UNCATEGORIZED) -> DiffReport:
+        """What turns a version into another one, or into a folder as `put` would take it.
 
-        Raises NotFound (…-not-found), Invalid (not-a-folder), Refused (unreadable).
+        Text is a reference if it can be one, and else a path, as `./photos` is. Raises NotFound (…-not-found), Invalid
+        (not-a-folder, unkeepable), Refused (unreadable).
         """
         before = self._resolve(reference, project)
-        if isinstance(other, Path):
-            return diff_folder(self._root, before, other)
+        if not isinstance(other, str) or _can_only_be_a_folder(other):
+            return diff_folder(self._root, before, as_path(other))
         return diff_versions(self._root, before, self._resolve(other, project))
 
     def find(self, query: str, *, project: str | None = None) -> list[Match]:
@@ -703,21 +708,21 @@ class Store:
             return verify(self._root, fast=fast, progress=progress)
         return verify_version(self._root, self._resolve(reference, project), fast=fast, progress=progress)
 
-    def repair(self, sources: Sequence[Path] = ()) -> RepairReport:
+    def repair(self, sources: Sequence[AnyPath] = ()) -> RepairReport:
         """Mend what is missing from the trash, other copies here, and files and folders that are given."""
         self._root.reconsider()
-        return repair(self._root, sources)
+        return repair(self._root, [as_path(source) for source in sources])
 
     def doctor(self) -> list[Check]:
         """Look at what the store stands on: SQLite, the file system, the disk, locks, clocks."""
         return doctor(self._root)
 
-    def backup(self, target: Path) -> BackupReport:
+    def backup(self, target: AnyPath) -> BackupReport:
         """Copy the store, live as it is, into a folder; into that of an earlier backup only what is new.
 
         Raises Conflict (not-empty).
         """
-        return backup(self._current(), target.absolute())
+        return backup(self._current(), as_path(target).absolute())
 
     def gc(
         self,
@@ -761,6 +766,14 @@ class Store:
 
     def _resolve(self, reference: str, project: str) -> Resolved:
         return resolve(self._current(), Reference.parse(reference, project=project))
+
+
+def _can_only_be_a_folder(text: str) -> bool:
+    try:
+        Reference.parse(text)
+    except Invalid:
+        return bool(text) and Path(text).is_dir()
+    return False
 
 
 def _is_name_alone(reference: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artstore.cli.completing import collections
+from artstore.cli.completing import collections, references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, say
@@ -28,7 +28,7 @@ def rename(call: Call, *, name: str, new_name: str) -> None:
 
 
 @verb("artstore copy cats:v3 zoo/cats")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("target", metavar="PROJECT/NAME", shell_complete=collections)
 def copy(call: Call, *, ref: str, target: str) -> None:
     """Make a version known under another name.
@@ -40,7 +40,7 @@ def copy(call: Call, *, ref: str, target: str) -> None:
 
 
 @verb("artstore link cats:v3 zoo/best-cats --alias staging")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("portfolio", metavar="[PROJECT/]PORTFOLIO", shell_complete=collections)
 @click.option("--alias", "aliases", metavar="ALIAS", multiple=True, help="An alias for it there. May be repeated.")
 def link(call: Call, *, ref: str, portfolio: str, aliases: tuple[str, ...]) -> None:
@@ -54,7 +54,7 @@ def link(call: Call, *, ref: str, portfolio: str, aliases: tuple[str, ...]) -> N
 
 
 @verb("artstore unlink zoo/best-cats:staging")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 def unlink(call: Call, *, ref: str) -> None:
     """Take a version out of a portfolio.
 
@@ -65,7 +65,7 @@ def unlink(call: Call, *, ref: str) -> None:
 
 
 @verb("artstore delete cats:v2")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it, or it is linked.")
 def delete(call: Call, *, ref: str, force: bool) -> None:
     """Delete a version.

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from artstore.cli import shells as _shells  # noqa: F401 - registers them
 from artstore.cli.options import Call, shared_options, write_examples
 from artstore.cli.output import escape
 from artstore.errors import ArtstoreError

@@ -16,7 +16,7 @@ import msgspec
 
 from artstore.cli.discovery import open_store
 from artstore.cli.look import render_diff
-from artstore.cli.options import Call, verb
+from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import note, print_json, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, duration, size
@@ -54,9 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @verb("artstore demo", "artstore demo ./photos")
-@click.argument(
-    "folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False)
-)
+@click.argument("folder", metavar="[DIR]", required=False, type=Place(path_type=Path, exists=True, file_okay=False))
 def demo(call: Call, *, folder: Path | None) -> None:
     """Put a tree twice, get it back, and check every byte.
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from artstore.cli.completing import collections
+from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
-from artstore.cli.options import Call, verb
+from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, duration, size
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     "artstore get cats:latest ./photos",
     "artstore get cats:v3 ./photos --path 'train/**' --delete",
 )
-@click.argument("ref", shell_complete=collections)
-@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("ref", shell_complete=references)
+@click.argument("folder", metavar="[DIR]", required=False, type=Place(path_type=Path, file_okay=False))
 @click.option("--path", "patterns", metavar="GLOB", multiple=True, help="Only paths that match; repeatable.")
 @click.option(
     "--mode",
@@ -79,7 +79,7 @@ def get(
 
 
 @verb("artstore cat cats:latest labels.csv | head")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("path")
 def cat(call: Call, *, ref: str, path: str) -> None:
     """Write one file of a version to standard output.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from artstore.cli.completing import collections
+from artstore.cli.completing import references
 from artstore.cli.discovery import find_store, open_store, project_of
-from artstore.cli.options import Call, verb
+from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, duration, size
@@ -25,7 +25,7 @@ DAMAGED: Final = Corrupt.exit_code
 
 
 @verb("artstore verify", "artstore verify cats:v3 --fast")
-@click.argument("ref", required=False, shell_complete=collections)
+@click.argument("ref", required=False, shell_complete=references)
 @click.option("--fast", is_flag=True, help="Compare the second, faster checksum: finds accidents, not forgeries.")
 def verify(call: Call, *, ref: str | None, fast: bool) -> int:
     """Check that everything kept is whole.
@@ -40,7 +40,7 @@ def verify(call: Call, *, ref: str | None, fast: bool) -> int:
 
 
 @verb("artstore repair", "artstore repair /mnt/backup/photos")
-@click.argument("sources", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="[PATH]...", nargs=-1, type=Place(path_type=Path))
 def repair(call: Call, *, sources: tuple[Path, ...]) -> int:
     """Mend what is damaged, from other copies.
 
@@ -76,7 +76,7 @@ def doctor(call: Call) -> None:
 
 
 @verb("artstore backup /mnt/backup/store")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=Place(path_type=Path, file_okay=False))
 def backup(call: Call, *, folder: Path) -> None:
     """Copy the store, even while it is in use.
 

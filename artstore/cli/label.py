@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from artstore.cli.completing import collections
+from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, plain, say
@@ -30,7 +30,7 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 @verb("artstore alias cats:v3 best production", "artstore alias cats:v3 best --remove")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take these aliases away from the version.")
 def alias(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None:
@@ -44,7 +44,7 @@ def alias(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None
 
 
 @verb("artstore tag cats:v3 reviewed", "artstore tag cats:v3 reviewed --remove")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("names", metavar="TAG...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take these tags away from the version.")
 def tag(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None:
@@ -58,7 +58,7 @@ def tag(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None:
 
 
 @verb("artstore describe cats:v3 'cleaned, without duplicates'", "artstore describe cats 'photos of cats'")
-@click.argument("name", metavar="REF|NAME", shell_complete=collections)
+@click.argument("name", metavar="REF|NAME", shell_complete=references)
 @click.argument("text")
 def describe(call: Call, *, name: str, text: str) -> None:
     """Set the description of a version or a collection.
@@ -73,7 +73,7 @@ def describe(call: Call, *, name: str, text: str) -> None:
     "artstore metadata resnet:v3",
     "artstore metadata resnet:v3 accuracy=0.93 note=final --remove draft",
 )
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("values", metavar="[KEY=VALUE]...", nargs=-1, type=assignment)
 @click.option("--remove", metavar="KEY", multiple=True, help="Take this key away; repeatable.")
 def metadata(call: Call, *, ref: str, values: tuple[tuple[str, Any], ...], remove: tuple[str, ...]) -> None:
@@ -91,7 +91,7 @@ def metadata(call: Call, *, ref: str, values: tuple[tuple[str, Any], ...], remov
 
 
 @verb("artstore ttl cats:v3 30d", "artstore ttl cats:v3 --never")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 @click.argument("length", metavar="DURATION", required=False, type=duration)
 @click.option("--never", is_flag=True, help="Keep it for good.")
 def ttl(call: Call, *, ref: str, length: float | None, never: bool) -> None:

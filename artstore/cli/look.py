@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from artstore.cli.completing import collections
+from artstore.cli.completing import collections, references
 from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, pairs, plain, say, say_all, stream_json, table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @verb("artstore ls", "artstore ls cats:v3 --long")
-@click.argument("ref", required=False, shell_complete=collections)
+@click.argument("ref", required=False, shell_complete=references)
 @click.option("--long", "is_long", is_flag=True, help="Also show each file's digest, and its size in bytes.")
 def ls(call: Call, *, ref: str | None, is_long: bool) -> None:
     """List the collections, or the files of a version.
@@ -38,7 +38,7 @@ def ls(call: Call, *, ref: str | None, is_long: bool) -> None:
 
 
 @verb("artstore show cats:latest", "artstore show cats@blake3:9f2c04 --json")
-@click.argument("ref", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
 def show(call: Call, *, ref: str) -> None:
     """Show what is known about a version."""
     with open_store(call) as store:
@@ -54,8 +54,8 @@ def log(call: Call, *, name: str) -> None:
 
 
 @verb("artstore diff cats:v1 cats:v2", "artstore diff cats:latest ./photos")
-@click.argument("ref", shell_complete=collections)
-@click.argument("other", metavar="REF|DIR", shell_complete=collections)
+@click.argument("ref", shell_complete=references)
+@click.argument("other", metavar="REF|DIR", shell_complete=references)
 def diff(call: Call, *, ref: str, other: str) -> None:
     """Compare a version with another, or with a folder.
 
@@ -64,7 +64,7 @@ def diff(call: Call, *, ref: str, other: str) -> None:
     """
     folder = Path(other)
     with open_store(call) as store:
-        report = store.diff(ref, folder if folder.is_dir() else other, project=project_of(call))
+        report = store.diff(ref, folder if other and folder.is_dir() else other, project=project_of(call))
     emit(call, report, render_diff)
 
 

@@ -6,6 +6,7 @@ Imports nothing but click, because `artstore --help` needs this module.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,16 @@ def best(text: str) -> Best:
     return Best(key, "min" if head.endswith(":min") else "max", int(count))
 
 
+class Place(click.Path):
+    """A path on the command line. An empty one, as an unset variable makes it, names nothing."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if not os.fspath(value):
+            self.fail("an empty path names nothing: write . for the folder that you are in", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Verb(click.Command):
     """A command with the options of all commands, and examples at the end of its help."""
 
@@ -99,7 +110,7 @@ def shared_options() -> list[click.Parameter]:
     return [
         click.Option(
             ["--store"],
-            type=click.Path(path_type=Path),
+            type=Place(path_type=Path),
             metavar="DIR",
             expose_value=False,
             is_eager=True,

@@ -13,7 +13,7 @@ import msgspec
 
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
-from artstore.cli.options import Call, duration, verb
+from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, size
@@ -53,7 +53,7 @@ def metadata_object(text: str) -> dict[str, Any]:
     "pg_dump shop | artstore put - --name shop --type backup --as shop.sql",
     "artstore put s3://bucket/photos --name far-cats --type dataset",
 )
-@click.argument("sources", metavar="PATH|URI...", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="PATH|URI...", nargs=-1, required=True, type=Place(allow_dash=True))
 @click.option("--name", required=True, shell_complete=collections, help="The collection, as NAME or PROJECT/NAME.")
 @click.option("--type", "kind", required=True, help="What it is, for example dataset, model or result.")
 @click.option("--alias", "aliases", metavar="NAME", multiple=True, help="Another name for this version; repeatable.")

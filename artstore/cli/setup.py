@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from artstore.cli.options import Call, verb
+from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, note, say
+from artstore.cli.shells import SHELLS
 from artstore.discovery import FOLDER, names_another_store
 from artstore.store import Store
 
-SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-
 
 @verb("artstore init", "artstore init /data/store")
-@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="[DIR]", required=False, type=Place(path_type=Path, file_okay=False))
 @click.option(
     "--single-host",
     is_flag=True,

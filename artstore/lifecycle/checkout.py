@@ -107,7 +107,7 @@ def checkout(
         _check_paths(target, entries)
         brought = bring(target, references, fetch, is_fresh=is_fresh, allow_missing=allow_missing, progress=progress)
         is_fresh = is_fresh and not references
-        counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, progress=progress)
+        counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, called=resolved.name, progress=progress)
         deleted = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else 0
     return GetReport(
         version=resolved.info(),
@@ -258,6 +258,7 @@ def _write_all(
     mode: Mode,
     *,
     is_fresh: bool,
+    called: str,
     progress: Progress | None,
 ) -> Counts:
     batches = list(_batches(entries))
@@ -266,7 +267,7 @@ def _write_all(
     done = seen_bytes = 0
 
     def write(number: int, *, is_fresh: bool = is_fresh) -> Counts:
-        with contextlib.closing(_Writer(root, top, mode, is_fresh=is_fresh)) as writer:
+        with contextlib.closing(_Writer(root, top, mode, is_fresh=is_fresh, called=called)) as writer:
             return writer.write(batches[number])
 
     def again(number: int) -> Counts:
@@ -308,8 +309,9 @@ class _Task(NamedTuple):
 class _Writer:
     """Writes some entries, in one process or thread."""
 
-    def __init__(self, root: Root, top: Path, mode: Mode, *, is_fresh: bool) -> None:
+    def __init__(self, root: Root, top: Path, mode: Mode, *, is_fresh: bool, called: str) -> None:
         self._root = root
+        self._called = called
         self._mode = mode
         self._is_fresh = is_fresh
         self._target = Target(top)
@@ -333,7 +335,10 @@ class _Writer:
                 is_there = status is not None
                 if status is not None and self._is_same(name, status, entry):
                     continue
-            place = places.get(entry.digest) or self._root.blobs.places(entry.digest)[0]
+            place = places.get(entry.digest)
+            if place is None:
+                with self._naming(folder, name):
+                    place = self._root.blobs.places(entry.digest)[0]
             tasks.append(_Task(folder, name, place, is_there))
         ways: Counter[str] = Counter()
         for stretch in _stretches(tasks):
@@ -357,7 +362,19 @@ class _Writer:
                 self._target.write(name, piece, replaces=replaces)
                 yield "copy"
             else:
-                yield self._write_one(name, place, replaces=replaces)
+                with self._naming(folder, name):
+                    how = self._write_one(name, place, replaces=replaces)
+                yield how
+
+    @contextlib.contextmanager
+    def _naming(self, folder: str, name: str) -> Iterator[None]:
+        """Say of damage which file it hurts."""
+        try:
+            yield
+        except Corrupt as error:
+            path = f"{folder}/{name}" if folder else name
+            message = f"{quoted(path)} of {self._called}: {error.message}"
+            raise Corrupt(message, code=error.code) from error
 
     def _is_same(self, name: str, status: os.stat_result, entry: BlobEntry) -> bool:
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:

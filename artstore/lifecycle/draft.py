@@ -25,7 +25,7 @@ from artstore.model.manifest import BlobEntry, Entry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
-from artstore.storage.files import read_into, read_some
+from artstore.storage.files import AnyPath, as_path, read_into, read_some
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.stat_cache import Findings, Known, StatCache, stamp_of
@@ -84,17 +84,18 @@ class Draft:
         self.intake.close()
         self.session.end()
 
-    def add_file(self, source: Path, path: str | None = None, *, overwrite: bool = False) -> BlobEntry:
+    def add_file(self, source: AnyPath, path: str | None = None, *, overwrite: bool = False) -> BlobEntry:
         """Add a file, under its own name if no other is given.
 
         Raises NotFound (source-not-found) and Invalid (not-a-file, bad-path), PathCollision where the path has other
         bytes already, unless overwrite, and Conflict (file-changed) where it does not stand still.
         """
-        name = entry_path(source.name if path is None else path)
+        file = as_path(source)
+        name = entry_path(file.name if path is None else path)
         try:
-            known = self._read(str(source), name)
+            known = self._read(str(file), name)
         except _Unreadable as problem:
-            raise problem.typed(source) from problem
+            raise problem.typed(file) from problem
         entry = BlobEntry(name, known.digest, known.size)
         self._add(entry, overwrite=overwrite)
         return entry
@@ -109,7 +110,7 @@ class Draft:
 
     def add_directory(
         self,
-        folder: Path,
+        folder: AnyPath,
         prefix: str = "",
         *,
         skip_unreadable: bool = False,
@@ -117,10 +118,11 @@ class Draft:
     ) -> None:
         """Add every file below a folder, or none where it raises.
 
-        Raises Invalid (not-a-folder, own-store), Refused (unreadable) with all that could not be read, unless
-        skip_unreadable: then `skipped` has it, and PathCollision where a path has other bytes already, unless
-        overwrite.
+        Raises Invalid (not-a-folder, own-store), Refused (unreadable) with all that could not be read, or Invalid
+        (unkeepable) where only names and kinds of file are at fault, unless skip_unreadable: then `skipped` has it;
+        and PathCollision where a path has other bytes already, unless overwrite.
         """
+        folder = as_path(folder)
         self._check_folder(folder)
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
@@ -154,7 +156,7 @@ class Draft:
             try:
                 return self._read(found.source, found.path)
             except _Unreadable as problem:
-                scan.problem(found.source, problem.reason)
+                scan.problem(found.source, problem.reason, unkeepable=problem.number == errno.EINVAL)
                 return None
 
         for known in self._reader.read(unknown(), alone):
@@ -190,7 +192,7 @@ class Draft:
         return len(gone)
 
     def settle_problems(self, problems: list[Skipped], *, skip: bool) -> None:
-        """Note what was left out, or raise Refused (unreadable) that names it."""
+        """Note what was left out, or raise Refused (unreadable), or Invalid (unkeepable), that names it."""
         if not problems:
             return
         if skip:
@@ -202,6 +204,8 @@ class Draft:
             f"{len(problems)} of the sources cannot be kept, so nothing was committed: {named}{more}. Mend them, or "
             "leave them out with --skip-unreadable"
         )
+        if all(problem.unkeepable for problem in problems):
+            raise Invalid(message, code="unkeepable")
         raise Refused(message, code="unreadable")
 
     def sorted_entries(self) -> list[Entry]:

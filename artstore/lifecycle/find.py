@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -49,7 +49,7 @@ def find(root: Root, query: str, project: str | None = None) -> list[Match]:
     Versions that are deleted are not found. Raises Invalid (bad-query), NotFound (project-not-found).
     """
     with root.catalog.snapshot():
-        shelf = _Shelf(list(_live_versions(root, project)), Queries(root.catalog))
+        shelf = _Shelf(list(live_versions(root, project)), Queries(root.catalog))
         digest = _DIGEST.match(query)
         if digest is not None:
             found = _by_digest(shelf, digest[1])
@@ -70,7 +70,19 @@ def find(root: Root, query: str, project: str | None = None) -> list[Match]:
         return _by_path(shelf, query)
 
 
-def _live_versions(root: Root, project: str | None) -> Iterator[Resolved]:
+def holders(root: Root, digests: Collection[Digest]) -> dict[str, list[Match]]:
+    """The live versions, and the paths in them, that hold each of some blobs, by digest."""
+    with root.catalog.snapshot():
+        shelf = _Shelf(list(live_versions(root)), Queries(root.catalog))
+        blobs = {id_ for digest in digests for id_ in shelf.queries.blobs_between(digest, digest)}
+        found: dict[str, list[Match]] = {}
+        for match in _matches(shelf, shelf.queries.paths_of(blobs), blobs):
+            found.setdefault(str(match.digest), []).append(match)
+        return found
+
+
+def live_versions(root: Root, project: str | None = None) -> Iterator[Resolved]:
+    """Every version that is not deleted, of one project or of all, the newest of a collection first."""
     projects = root.catalog.projects() if project is None else [find_project(root, project)[0]]
     for each in projects:
         view = ProjectView(root.catalog, each.id)

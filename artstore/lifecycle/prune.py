@@ -7,6 +7,7 @@ goes, unless such an alias, link or use holds it. Without a rule only those go.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from artstore.errors import Invalid
+from artstore.errors import ArtstoreError, Invalid
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
@@ -86,7 +87,11 @@ def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_ru
     freeable = Marking(root.catalog).freeable_by(judged)
     if not dry_run:
         gone = {id_ for project, versions in condemned.items() for id_ in _delete(root, project, versions)}
-        deleted = [each for each, id_ in zip(deleted, judged, strict=True) if id_ in gone]
+        if len(gone) < len(judged):
+            deleted = [each for each, id_ in zip(deleted, judged, strict=True) if id_ in gone]
+            with contextlib.suppress(ArtstoreError):
+                # What is committed is not reported as failed for a figure.
+                freeable = Marking(root.catalog).freeable_by(sorted(gone))
     return PruneReport(dry_run=dry_run, deleted=deleted, kept=kept, freeable_bytes=freeable)
 
 

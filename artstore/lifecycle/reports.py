@@ -130,6 +130,8 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     reason: str
+    unkeepable: bool = False
+    """Whether the source itself is at fault, whoever reads it: a name or a kind of file that no version can hold."""
 
 
 class PutReport(msgspec.Struct, frozen=True, kw_only=True):

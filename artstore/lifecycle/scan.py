@@ -7,6 +7,7 @@ reach; they are files like others, and kept. A store's own folder is never part 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 IGNORE_FILE: Final = ".artstoreignore"
 STORE_FOLDER: Final = ".artstore"
+_VANISHED: Final = "it vanished"
+_OF_THE_NAME: Final = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
 UNFINISHED: Final = ".artstore-"
 """How a checkout calls a file, with `.tmp` at its end, until it is whole."""
 
@@ -77,16 +80,16 @@ class Scan:
                     above.pop()
                 continue
             if folder.identity in above:
-                self.problem(folder.source, "a link that leads back to a folder above it")
+                self.problem(folder.source, "a link that leads back to a folder above it", unkeepable=True)
                 continue
             above.append(folder.identity)
             below: list[_Folder] = []
             yield from self._list(folder, below)
             stack.append(iter(below))
 
-    def problem(self, source: str, reason: str) -> None:
-        """Note what cannot be kept."""
-        self.problems.append(Skipped(path=source, reason=reason))
+    def problem(self, source: str, reason: str, *, unkeepable: bool = False) -> None:
+        """Note what cannot be kept; `unkeepable` if no right and no other time would help."""
+        self.problems.append(Skipped(path=source, reason=reason, unkeepable=unkeepable))
 
     def _list(self, folder: _Folder, below: list[_Folder]) -> Iterator[Found]:
         try:
@@ -110,9 +113,9 @@ class Scan:
             try:
                 found = self._visit(entry, folder, ignores, below)
             except Invalid as error:
-                self.problem(entry.path, error.message)
+                self.problem(entry.path, error.message, unkeepable=True)
             except OSError as error:
-                self.problem(entry.path, error.strerror or str(error))
+                self.problem(entry.path, error.strerror or str(error), unkeepable=error.errno in _OF_THE_NAME)
             else:
                 if found is not None:
                     yield found
@@ -130,7 +133,8 @@ class Scan:
                 below.append(_Folder(entry.path, path + "/", (status.st_dev, status.st_ino), ignores))
             return None
         if not entry.is_file():
-            self.problem(entry.path, _kind(entry))
+            kind = _kind(entry)
+            self.problem(entry.path, kind, unkeepable=kind != _VANISHED)
             return None
         return Found(path, entry.path, entry)
 
@@ -151,7 +155,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
     try:
         mode = entry.stat().st_mode
     except FileNotFoundError:
-        return "a link to nothing" if entry.is_symlink() else "it vanished"
+        return "a link to nothing" if entry.is_symlink() else _VANISHED
     return describe_kind(mode)
 
 

@@ -20,8 +20,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.lifecycle.examine import NO_FILE, examine, judge
+from artstore.lifecycle.find import holders, live_versions
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
@@ -31,6 +34,7 @@ from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import BlobEntry, digest_of_lines
 from artstore.model.notes import Order, decode_line
+from artstore.model.paths import quoted
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
 from artstore.storage import packs, stat_cache
@@ -41,6 +45,11 @@ from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 
+_OF_BLOBS: Final = frozenset({"blob-damaged", "blob-missing", "unreadable"})
+_OF_MANIFESTS: Final = frozenset({"manifest-damaged", "manifest-missing"})
+_LOOKED_UP: Final = 1_000
+"""Damaged blobs of which it is said what they are: each costs a look at every version."""
+_NAMED: Final = 3
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -67,6 +76,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
             for digest, size in Marking(root.catalog).missing()
         ]
         _forget_hashed(root, problems)
+        problems = _with_what_is_hurt(root, problems)
     return VerifyReport(
         ok=not problems,
         checked_blobs=blobs,
@@ -94,16 +104,15 @@ def verify_version(
         for digest, group in groupby(sorted(entries, key=lambda entry: entry.digest), key=lambda entry: entry.digest):
             place = found.get(digest)
             if place is None:
-                paths = ", ".join(entry.path for entry in group)
-                problems.append(
-                    Problem(kind="blob-missing", subject=str(digest), message=f"the bytes of {paths} are nowhere")
-                )
+                message = f"{next(group).size} bytes that a version needs are nowhere"
+                problems.append(Problem(kind="blob-missing", subject=str(digest), message=message))
             else:
                 places.append(place)
         places.sort(key=lambda place: (place.path, place.offset))
         blobs, size, suspects = examine(places, fast=fast, progress=progress)
         problems += _quarantine(root, suspects)
         _forget_hashed(root, problems)
+        problems = _with_what_is_hurt(root, problems)
     return VerifyReport(
         ok=not problems,
         checked_blobs=blobs,
@@ -229,6 +238,31 @@ def _quarantine(root: Root, suspects: Sequence[Place]) -> list[Problem]:
             if not root.read_only:
                 _put_aside(root, place)
     return problems
+
+
+def _with_what_is_hurt(root: Root, problems: Sequence[Problem]) -> list[Problem]:
+    """Say of damaged blobs and manifests which files of which live versions they are."""
+    blobs = [problem.subject for problem in problems if problem.kind in _OF_BLOBS][:_LOOKED_UP]
+    manifests = {problem.subject for problem in problems if problem.kind in _OF_MANIFESTS}
+    hurt: dict[str, list[str]] = {}
+    if blobs:
+        for digest, matches in holders(root, set(map(Digest.parse, blobs))).items():
+            hurt[digest] = [f"{quoted(match.path or '')} of {match.version.ref}" for match in matches]
+    if manifests:
+        for resolved in live_versions(root):
+            if resolved.version.manifest in manifests:
+                hurt.setdefault(resolved.version.manifest, []).append(resolved.name)
+    named: list[Problem] = []
+    for problem in problems:
+        message = problem.message
+        if problem.subject in hurt:
+            some = hurt[problem.subject]
+            more = f", and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+            message = f"{', '.join(some[:_NAMED])}{more}: {message}"
+        elif problem.subject in blobs:
+            message = f"no live version needs it: {message}"
+        named.append(msgspec.structs.replace(problem, message=message))
+    return named
 
 
 def _put_aside(root: Root, place: Place) -> None:

@@ -137,12 +137,16 @@ class Blobs:
         """Whether a pack is in the catalog, with all that it holds."""
         return self._catalog.one("SELECT 1 FROM pack WHERE name = ? AND members IS NOT NULL", (name,)) is not None
 
-    def places(self, digest: Digest) -> list[Place]:
-        """Every place that holds a blob, a file of its own first. Raises Corrupt (blob-missing) if there is none."""
+    def places(self, digest: Digest, *, called: str = "") -> list[Place]:
+        """Every place that holds a blob, a file of its own first. Raises Corrupt (blob-missing) if there is none.
+
+        `called` says in the message what the blob is to whoever asks, as `'a.txt' of cats:v3`.
+        """
         found = self.places_of(digest)
         if not found:
             message = (
-                f"blob {digest} is missing from this store. Put the same bytes again, or run `artstore repair PATH`"
+                f"{_so_called(called)}blob {digest} is missing from this store. Put the same bytes again, or run "
+                "`artstore repair PATH`"
             )
             raise Corrupt(message, code="blob-missing")
         return found
@@ -219,17 +223,23 @@ class Blobs:
         with contextlib.closing(self.open(digest)) as reader:
             yield from reader.blocks()
 
-    def open(self, digest: Digest) -> BlobReader:
-        """A seekable file over a blob, in whichever place opens; where that is damaged it goes on in another."""
-        places = self.places(digest)
+    def open(self, digest: Digest, *, called: str = "") -> BlobReader:
+        """A seekable file over a blob, in whichever place opens; where that is damaged it goes on in another.
+
+        `called` says in messages what the blob is to whoever asks, as `'a.txt' of cats:v3`.
+        """
+        places = self.places(digest, called=called)
         for attempt in range(2):
             for index, place in enumerate(places):
                 with contextlib.suppress(FileNotFoundError):
-                    return BlobReader(place, others=places[index + 1 :])
+                    return BlobReader(place, others=places[index + 1 :], called=called)
             if attempt == 0:
                 # Its pack was repacked since it was looked up: the catalog knows the new one.
-                places = self.places(digest)
-        message = f"blob {digest} is missing: {places[0].path!r} is gone. Run `artstore verify`, then `artstore repair`"
+                places = self.places(digest, called=called)
+        message = (
+            f"{_so_called(called)}blob {digest} is missing: {places[0].path!r} is gone. Run `artstore verify`, then "
+            "`artstore repair`"
+        )
         raise Corrupt(message, code="blob-missing")
 
     def _intern(self, blobs: Sequence[tuple[Digest, int, bytes | None]], *, acquit: bool) -> Ids:
@@ -259,8 +269,9 @@ class Blobs:
 class BlobReader(io.RawIOBase):
     """A blob as a read-only, seekable file. Reads verify the blocks that they touch."""
 
-    def __init__(self, place: Place, *, others: Sequence[Place] = ()) -> None:
+    def __init__(self, place: Place, *, others: Sequence[Place] = (), called: str = "") -> None:
         super().__init__()
+        self._called = called
         self._fd = -1
         self._place = place
         self._others = list(others)
@@ -364,7 +375,7 @@ class BlobReader(io.RawIOBase):
             assert self._sums is not None
             is_whole = len(block) == wanted and xxh3_64_digest(block) == self._sums[number * 8 : number * 8 + 8]
         if not is_whole:
-            raise damaged(self._place, start)
+            raise damaged(self._place, start, called=self._called)
         return block
 
     def _open(self, place: Place) -> None:
@@ -390,7 +401,7 @@ class BlobReader(io.RawIOBase):
         with reading(self._place):
             found = whole.measure(self._fd)
         if found.digest != self._place.digest:
-            raise damaged(self._place, 0)
+            raise damaged(self._place, 0, called=self._called)
         return found.sums
 
 
@@ -407,11 +418,15 @@ def reading(place: Place) -> Iterator[None]:
         raise storage_error(error, f"reading blob {place.digest}") from error
 
 
-def damaged(place: Place, at: int) -> Corrupt:
+def damaged(place: Place, at: int, *, called: str = "") -> Corrupt:
     """The error for bytes that are not what their digest says."""
     where = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
     message = (
-        f"blob {place.digest} is damaged in {where}, near its byte {at} of {place.size}. "
+        f"{_so_called(called)}blob {place.digest} is damaged in {where}, near its byte {at} of {place.size}. "
         "Run `artstore verify` to put it aside, then `artstore repair`"
     )
     return Corrupt(message, code="digest-mismatch")
+
+
+def _so_called(called: str) -> str:
+    return f"{called}: " if called else ""

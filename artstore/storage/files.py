@@ -15,10 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from artstore.errors import ArtstoreError, Corrupt, ReadOnlyStore, Refused, StorageFull
+from artstore.errors import ArtstoreError, Corrupt, Invalid, ReadOnlyStore, Refused, StorageFull
 
 if sys.platform != "win32":
     import fcntl
+
+AnyPath = str | os.PathLike[str]
+"""What a caller may say a place in the file system by."""
 
 READ_ONLY_MODE: Final = 0o444
 _FICLONE: Final = 0x40049409
@@ -30,6 +33,14 @@ _IOV_MAX: Final = 1024
 _position: Final = threading.Lock()
 _synced_folders: Final[set[Path]] = set()
 _NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+def as_path(path: AnyPath) -> Path:
+    """A place that a caller named. Raises Invalid (bad-path) for an empty text, which `Path` would take for `.`."""
+    if not os.fspath(path):
+        message = "an empty path names nothing: write '.' for the folder that you are in"
+        raise Invalid(message, code="bad-path")
+    return Path(path)
 
 
 @contextlib.contextmanager

@@ -162,11 +162,11 @@ class Marking:
         return freed
 
     def freeable_by(self, versions: Sequence[str]) -> int:
-        """Bytes of the blobs that only these versions need, among the live ones."""
+        """Bytes of the blobs that only these versions need, among the live ones; some of them may be deleted by now."""
         if not versions:
             return 0
         with self._catalog.snapshot():
-            self._find_needed()
+            self._find_needed(besides=versions)
             self._catalog.execute("DELETE FROM needed_before")
             self._catalog.execute("INSERT INTO needed_before SELECT blob FROM needed")
             self._find_needed(without=versions)
@@ -251,16 +251,18 @@ class Marking:
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
-    def _find_needed(self, *, without: Sequence[str] = ()) -> None:
-        """Fill the temporary tables, as if some versions were deleted."""
+    def _find_needed(self, *, besides: Sequence[str] = (), without: Sequence[str] = ()) -> None:
+        """Fill the temporary tables, as if some versions were live, or were deleted."""
         for statement in _TEMPORARY:
             self._catalog.execute(statement)
         marks = ",".join("?" * len(without))
+        more = ",".join("?" * len(besides))
         self._catalog.execute(
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
-            f"WHERE digest IN ({_OF_VERSIONS} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS})) WHERE choice = 1",
-            tuple(without),
+            f"WHERE digest IN ({_OF_VERSIONS} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} "
+            f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
+            (*without, *besides),
         )
         self._catalog.execute(
             "INSERT OR IGNORE INTO needed SELECT blob FROM entry WHERE blob IS NOT NULL "

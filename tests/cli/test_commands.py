@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -444,13 +445,93 @@ def test_completion_prints_a_script(artstore: Run, shell: str) -> None:
     assert "_ARTSTORE_COMPLETE" in text(artstore, "completion", shell)
 
 
+def complete(folder: Path, line: str) -> list[str]:
+    """What bash offers, and what it would write in place of its last word."""
+    script = f"""
+        {sys.executable} -m artstore.cli completion bash > script.bash
+        artstore() {{ :; }}
+        source script.bash
+        COMP_LINE={shlex.quote(line)}
+        COMP_POINT=${{#COMP_LINE}}
+        function=$(complete -p artstore | sed 's/.* -F \\([^ ]*\\) .*/\\1/')
+        $function "$PWD/artstore" "" ""
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    starter = folder / "artstore"
+    starter.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m artstore.cli "$@"\n')
+    starter.chmod(0o755)
+    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("artstore get ca", ["cats"]),
+        ("artstore get cats:", ["latest", "v1", "v0"]),
+        ("artstore get cats:v", ["v1", "v0"]),
+        ("artstore show cats:l", ["latest"]),
+        ("artstore show uncategorized/cats:v1", ["v1"]),
+        ("artstore diff cats:v0 cats:v1", ["v1"]),
+        ("artstore --json ls cats:lat", ["latest"]),
+        ("artstore log cats:", []),
+        ("artstore get dogs:", []),
+        ("artstore get cats:v0:", []),
+        ("artstore sta", ["status"]),
+    ],
+)
+def test_bash_completes_versions_and_aliases(folder: Path, line: str, offered: list[str]) -> None:
+    """bash takes `cats:v1` for three words, so the whole of it would be written behind the colon once more."""
+    assert offered == complete(folder, line)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("get", "cats", ""),
+        ("put", "", "--name", "x", "--type", "t"),
+        ("diff", "cats", ""),
+        ("init", ""),
+        ("backup", ""),
+        ("repair", ""),
+        ("demo", ""),
+        ("--store", "", "ls"),
+        ("get", "", "out"),
+        ("ls", ""),
+        ("cat", "cats", ""),
+        ("find", ""),
+        ("rename", "cats", ""),
+        ("copy", "cats:v0", ""),
+        ("alias", "cats:v0", ""),
+        ("tag", "cats:v0", ""),
+        ("prune", ""),
+        ("log", ""),
+        ("verify", ""),
+        ("metadata", "cats:v0", ""),
+        ("ttl", "cats:v0", ""),
+        ("delete", ""),
+    ],
+)
+def test_an_empty_word_means_nothing(artstore: Run, folder: Path, words: tuple[str, ...]) -> None:
+    """An unset variable in a script must not become the working folder, or the latest version."""
+    before = sorted(str(path) for path in folder.rglob("*"))
+    done = artstore(*words)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert before == sorted(str(path) for path in folder.rglob("*"))
+
+
 def test_the_shell_completes_commands_and_names(folder: Path) -> None:
     def offered(*words: str) -> list[str]:
         environment = {
             **os.environ,
             "_ARTSTORE_COMPLETE": "bash_complete",
-            "COMP_WORDS": " ".join(["artstore", *words]),
-            "COMP_CWORD": str(len(words)),
+            "COMP_LINE": (line := " ".join(["artstore", *words])),
+            "COMP_POINT": str(len(line)),
         }
         program = "import sys; from artstore.cli import main; sys.exit(main([]))"
         ended = subprocess.run(

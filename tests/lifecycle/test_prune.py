@@ -38,3 +38,5 @@ def test_what_changed_since_it_was_judged_is_not_deleted(
     assert [each.ref for each in report.deleted] == ["uncategorized/cats:v1"]
     there = {version.number for version in store.versions("cats") if version.state == "committed"}
     assert there == ({2} if what == "delete" else {0, 2})
+    # Of what was deleted, not of what had been judged.
+    assert report.freeable_bytes == 1

@@ -215,12 +215,81 @@ def test_all_that_cannot_be_read_is_named_and_nothing_is_committed(store: Store,
         (tmp_path / folder / "file").write_bytes(folder.encode())
         os.mkfifo(tmp_path / folder / "pipe")
         (tmp_path / folder / "dangling").symlink_to("nowhere")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Invalid) as caught:
         put(store, tmp_path / "one", tmp_path / "two")
 
-    assert (caught.value.code, store.collections(), stored(store)) == ("unreadable", [], set())
+    assert (caught.value.code, store.collections(), stored(store)) == ("unkeepable", [], set())
     named = re.findall(r"'([^']*)': ", caught.value.message)
     assert {f"{tmp_path}/{folder}/{name}" for folder in ("one", "two") for name in ("pipe", "dangling")} == set(named)
+
+
+@pytest.mark.parametrize("skip", ["bad name", "pipe", "dangling", "loop", "link loop"])
+def test_what_no_version_can_hold_is_the_input_s_fault(store: Store, tmp_path: Path, skip: str) -> None:
+    """Exit code 2 and not 7: no right and no space would help, and a script has to tell the two apart."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "good").write_bytes(b"1")
+    if skip == "bad name":
+        Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).write_bytes(b"x")
+    elif skip == "pipe":
+        os.mkfifo(folder / "pipe")
+    elif skip == "dangling":
+        (folder / "dangling").symlink_to("nowhere")
+    elif skip == "loop":
+        (folder / "loop").symlink_to(folder)
+    else:
+        (folder / "own").symlink_to("own")
+    with pytest.raises(Invalid) as caught:
+        put(store, folder)
+
+    assert ("unkeepable", 2) == (caught.value.code, caught.value.exit_code)
+    assert store.collections() == []
+    assert len(put(store, folder, skip_unreadable=True).skipped) == 1
+
+
+def test_places_may_be_text(store: Store, tree: Tree, tmp_path: Path) -> None:
+    """Nobody imports pathlib to put a folder whose name is at hand."""
+    folder = str(tree({"a": b"1"}))
+    store.put(folder, name="cats", type="t")
+    store.put([folder], name="cats", type="t")
+    out, copy = str(tmp_path / "out"), str(tmp_path / "copy")
+    store.get("cats", out)
+    report = store.diff("cats", folder)
+    store.backup(copy)
+    store.repair([folder])
+    with store.draft() as draft:
+        draft.add_directory(folder)
+        draft.add_file(f"{folder}/a", "b")
+        store.commit(draft, name="dogs", type="t")
+    with Store.open(copy) as other:
+        other.version("cats:v0")
+    with Store.init(str(tmp_path / "new")):
+        pass
+    Store.rebuild(copy)
+
+    assert (tmp_path / "out" / "a").read_bytes() == b"1"
+    assert (report.unchanged, report.added, report.removed) == (1, [], [])
+    assert sorted(entry.path for entry in store.entries("dogs")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("verb", ["put", "get", "backup", "repair", "init", "open"])
+def test_an_empty_place_is_no_place(store: Store, tree: Tree, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unset variable became the working folder, and a version was written all over it."""
+    folder = tree({"a": b"1"})
+    store.put([folder], name="cats", type="t")
+    monkeypatch.chdir(folder)
+    verbs: dict[str, Callable[[], object]] = {
+        "put": lambda: store.put([""], name="cats", type="t"),
+        "get": lambda: store.get("cats", "", delete=True),
+        "backup": lambda: store.backup(""),
+        "repair": lambda: store.repair([""]),
+        "init": lambda: Store.init(""),
+        "open": lambda: Store.open(""),
+    }
+    with pytest.raises(Invalid, match="names nothing"):
+        verbs[verb]()
+
+    assert [path.name for path in folder.iterdir()] == ["a"]
 
 
 def test_what_cannot_be_read_may_be_left_out_and_is_reported(store: Store, tree: Tree) -> None:
@@ -240,6 +309,7 @@ import sys
 from pathlib import Path
 import sqlite_utils
 import artstore.storage.gather
+import sqlite_utils
 from artstore.errors import ArtstoreError
 from artstore.store import Store
 store_path, folder = map(Path, sys.argv[1:])
@@ -343,7 +413,7 @@ def test_names_that_are_not_utf8_are_refused_with_their_bytes(store: Store, tree
     """N11. Never a UnicodeEncodeError in the middle of a commit."""
     folder = tree({"a": b"1"})
     (folder / os.fsdecode(b"caf\xe9")).write_bytes(b"2")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Invalid) as caught:
         put(store, folder)
 
     assert ("caf\\xe9" in caught.value.message, caught.value.message.isprintable()) == (True, True)
@@ -659,7 +729,7 @@ def test_what_a_killed_checkout_left_is_no_data(store: Store, tree: Tree) -> Non
 
 
 def test_a_folder_of_the_name_of_a_store_is_named_and_not_dropped(store: Store, tree: Tree) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Invalid) as caught:
         store.put([tree({"a": b"1", "sub/.artstore/data": b"2"})], name="cats", type="dataset")
 
     assert ".artstore" in caught.value.message
