@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from artstore.errors import Conflict, NotFound
+from artstore.errors import Conflict, NotFound, Refused
+from artstore.storage.rights import owner_is_another
 from artstore.store import Store
 
 FOLDER: Final = ".artstore"
@@ -33,7 +34,10 @@ class Opened(NamedTuple):
 
 
 def find_place(named: Path | None, environment: Mapping[str, str], directory: Path | None) -> Place:
-    """Decide which store is meant, seen from a directory; None where the working directory is gone."""
+    """Decide which store is meant, seen from a directory; None where the working directory is gone.
+
+    Raises Refused (other-owner) where the search upward meets another user's store, which nobody has named.
+    """
     if named is not None:
         return Place(named, made_on_use=False)
     if chosen := environment.get("ARTSTORE_DIR"):
@@ -42,12 +46,23 @@ def find_place(named: Path | None, environment: Mapping[str, str], directory: Pa
         for parent in (directory, *directory.parents):
             # os.path answers False where a parent may not be looked into; Path.is_dir raises.
             if os.path.isdir(parent / FOLDER):  # noqa: PTH112
+                _check_owner(parent / FOLDER, environment)
                 return Place(parent / FOLDER, made_on_use=False)
     # Loaded only here: it takes 8 ms, of every start.
     import platformdirs  # noqa: PLC0415
 
     # A folder of its own in the user's data: on some systems that is also where configuration lies.
     return Place(platformdirs.user_data_path("artstore", appauthor=False) / "store", made_on_use=True)
+
+
+def _check_owner(root: Path, environment: Mapping[str, str]) -> None:
+    # Anybody can make a store in /tmp: what is put below it would go there.
+    if owner_is_another(root, on_behalf_of=environment.get("SUDO_UID")):
+        message = (
+            f"the store in {str(root)!r} belongs to another user, and was found only by looking upward: if you mean "
+            "it, name it with --store or ARTSTORE_DIR"
+        )
+        raise Refused(message, code="other-owner")
 
 
 def here(named: Path | None = None) -> Place:

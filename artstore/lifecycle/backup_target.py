@@ -14,6 +14,7 @@ import msgspec
 
 from artstore.errors import Conflict, Corrupt, Invalid, UpgradeNeeded
 from artstore.lifecycle.replay import catch_up
+from artstore.storage import rights
 from artstore.storage.files import make_directory, sync_directory, write_file
 from artstore.storage.queries import Queries
 from artstore.storage.root import FORMAT, Format, Root, is_store
@@ -59,12 +60,14 @@ def check_target(root: Root, target: Path) -> None:
 def lay_out(root: Root, target: Path) -> None:
     """Make the folders, and the mark of a backup that is not finished."""
     make_directory(target)
+    is_closed = rights.close(target)
     for entry in os.scandir(root.path):
         if entry.is_dir():
             make_directory(target / entry.name)
+            rights.close(target / entry.name)
     if not is_store(target):
         # A copy that is bound to a machine would be of no use once that machine is gone.
-        about = msgspec.structs.replace(root.format, host=None)
+        about = msgspec.structs.replace(root.format, host=None, open_to_others=not is_closed)
         write_file(target / "tmp", target / UNFINISHED, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
 
 

@@ -37,7 +37,7 @@ from artstore.model.notes import Order, decode_line
 from artstore.model.paths import quoted
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
-from artstore.storage import packs, stat_cache
+from artstore.storage import packs, rights, stat_cache
 from artstore.storage.blobs import Place
 from artstore.storage.catalog import Project
 from artstore.storage.files import read_exactly, storage_errors, sync_directory
@@ -293,4 +293,5 @@ def _copy_out(place: Place, target: Path) -> None:
     except OSError:
         # It is gone, no file, or the disk gives nothing back: there is nothing to put aside.
         return
-    target.write_bytes(data)
+    with rights.create(target) as file:
+        file.write(data)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from artstore.errors import ArtstoreError, Corrupt, Invalid, ReadOnlyStore, Refused, StorageFull
+from artstore.storage.rights import mode_below
 
 if sys.platform != "win32":
     import fcntl
@@ -114,7 +115,7 @@ def make_directory(directory: Path) -> bool:
         return False
     make_directory(directory.parent)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(directory)
+        os.mkdir(directory, mode_below(directory.parent))
     sync_directory(directory.parent)
     _synced_folders.add(directory)
     return True

@@ -16,6 +16,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from artstore.storage import rights
+
 FOLDER: Final = "reserve"
 SIZE: Final = 8 << 20
 FILES: Final = 16
@@ -36,7 +38,7 @@ def fill(root: Path) -> None:
         for path in (folder / str(number) for number in range(FILES)):
             if path.exists() and path.stat().st_size >= size // 2:
                 continue
-            with path.open("wb") as file:
+            with rights.create(path) as file:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)
                 else:

@@ -35,7 +35,7 @@ from artstore.errors import (
     StorageFull,
     UpgradeNeeded,
 )
-from artstore.storage import reserve, schema
+from artstore.storage import reserve, rights, schema
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.database import file_system, is_network
@@ -67,6 +67,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     host: str | None = None
     """The only machine that may open the store, where it lies on a network file system."""
+    open_to_others: bool = False
+    """Whether the file system knows no rights, so that it cannot be said who may write here."""
 
 
 class Root:
@@ -76,6 +78,7 @@ class Root:
         self.path = path
         with storage_errors("opening the store"):
             self.format = _read_format(path)
+            _check_rights(path, self.format)
             self.read_only = not os.access(path / "locks", os.W_OK)
             if self.format.format > FORMAT:
                 # Newer formats may be read where they say so, and never written.
@@ -116,8 +119,10 @@ class Root:
                     "other opens it"
                 )
                 raise Refused(message, code="network-file-system")
+            is_closed = rights.close(path)
             for name in _FOLDERS:
                 make_directory(path / name)
+                rights.close(path / name)
         with Exclusive(path, "init"), storage_errors(f"making a store in {str(path)!r}"):
             if (path / _FORMAT_FILE).exists():
                 message = f"{str(path)!r} was made a store just now: use it as it is"
@@ -131,6 +136,7 @@ class Root:
                 store_id=random_hex(16),
                 created_at=time.time(),
                 host=platform.node() if single_host and is_network(path) else None,
+                open_to_others=not is_closed,
             )
             # Last: a folder without it is not a store yet, and may be made one again.
             write_file(path / "tmp", path / _FORMAT_FILE, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
@@ -230,6 +236,19 @@ def _read_format(path: Path) -> Format:
             return found
     message = f"{str(path / _FORMAT_FILE)!r} is not the format file of a store"
     raise Invalid(message, code="store-damaged")
+
+
+def _check_rights(path: Path, found: Format) -> None:
+    if found.open_to_others:
+        return
+    for name in ("", *_FOLDERS):
+        folder = path / name
+        if folder.is_dir() and rights.is_open(folder):
+            message = (
+                f"others may write into {str(folder)!r}, so what this store says may be theirs: look whether it is as "
+                f"it should be, then take that right away (chmod -R go-w {path})"
+            )
+            raise Refused(message, code="open-to-others")
 
 
 def _check_format(path: Path, found: Format) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from xxhash import xxh3_64, xxh3_64_digest
 
 from artstore.model.digest import SIZE, Digest
+from artstore.storage import rights
 from artstore.storage.files import random_hex
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def save(root: Path, manifest: Digest, findings: Findings, holds: Callable[[str,
     target = _file(root, findings.folder)
     temporary = target.with_name(f"{target.name}.{random_hex(4)}.tmp")
     with contextlib.suppress(OSError):
-        with temporary.open("wb") as file:
+        with rights.create(temporary) as file:
             hasher = xxh3_64()
 
             def write(data: bytes) -> None:
