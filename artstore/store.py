@@ -359,7 +359,7 @@ class Store:
         NotFound (path-not-found), Invalid (is-a-reference) without `fetch`, and what that raises.
         """
         resolved = self._resolve(reference, project)
-        entry = self._root.manifests.entry(resolved.manifest, entry_path(path))
+        entry = self._root.manifests.entry(resolved.manifest, entry_path(path), called=resolved.name)
         if isinstance(entry, BlobEntry):
             return self._root.blobs.open(entry.digest, called=f"{quoted(entry.path)} of {resolved.name}")
         if fetch is None:
@@ -769,6 +769,9 @@ class Store:
 
 
 def _can_only_be_a_folder(text: str) -> bool:
+    if text[:1] in {"/", "."}:
+        # No name begins so.
+        return True
     try:
         Reference.parse(text)
     except Invalid:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from artstore.cli.output import note
 from artstore.discovery import here, open_place, project_here
-from artstore.model.names import UNCATEGORIZED
+from artstore.model.names import UNCATEGORIZED, project_name
 from artstore.store import Store
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def project_of(call: Call) -> str:
 
 
 def chosen_project(call: Call) -> str | None:
-    """Name the project that was asked for; None means that nobody narrowed it down."""
-    return call.project or project_here()
+    """Name the project that was asked for; None means that nobody narrowed it down. Raises Invalid (bad-name)."""
+    project = call.project or project_here()
+    return None if project is None else project_name(project)
 
 
 class _Notes(logging.Handler):

@@ -14,6 +14,7 @@ from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, duration, size
+from artstore.errors import NotFound
 from artstore.references.fetch import fetch
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ def get(
                 allow_missing=allow_missing,
                 progress=watcher,
             )
+    if patterns and not (report.written or report.unchanged or report.deleted or report.missing):
+        message = f"no file of {report.version.ref} is meant by {' or '.join(map(repr, patterns))}: nothing was written"
+        raise NotFound(message, code="path-not-found")
     emit(call, report, render)
 
 

@@ -30,7 +30,11 @@ def ls(call: Call, *, ref: str | None, is_long: bool) -> None:
     """
     with open_store(call) as store:
         if ref is None:
-            emit(call, store.collections(chosen_project(call)), render_collections)
+            project = chosen_project(call)
+            known = store.collections(project)
+            emit(call, known, render_collections)
+            if not (known or project is None or call.json):
+                note(f"none in project {project!r}")
         elif call.json:
             stream_json(store.entries(ref, project=project_of(call)))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import warnings
@@ -38,13 +39,25 @@ def metadata_object(text: str) -> dict[str, Any]:
     is_inline = text.lstrip().startswith("{")
     try:
         raw = text.encode() if is_inline else Path(text).read_bytes()
-        return msgspec.json.decode(raw, type=dict[str, Any])
+        values = msgspec.json.decode(raw, type=dict[str, Any])
+        # Of a key that stands twice, one value would be lost without a word.
+        json.loads(raw, object_pairs_hook=_each_key_once)
     except OSError as error:
         message = f"{text!r} is neither a JSON object nor a file that can be read: {error.strerror}"
         raise click.BadParameter(message) from error
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         message = f"{'the text' if is_inline else repr(text)} is not a JSON object: {error}"
         raise click.BadParameter(message) from error
+    return values
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for key, _value in pairs:
+        if key in seen:
+            message = f"the key {key!r} stands there twice"
+            raise ValueError(message)
+        seen.add(key)
 
 
 @verb(

@@ -148,7 +148,9 @@ def checked_text(text: str | None) -> str | None:
 def check_ttl(ttl_s: float | None) -> None:
     """Raise Invalid (bad-ttl) for a time to live that is none."""
     if ttl_s is not None and not 0 < ttl_s < LONGEST_TTL_S:
-        message = f"a time to live of {ttl_s} s is not one: give more than 0 s, or none"
+        message = (
+            f"a time to live of {ttl_s:g} s is not one: give more than 0 s, less than {LONGEST_TTL_S:g} s, or none"
+        )
         raise Invalid(message, code="bad-ttl")
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Difference, Entry, ReferenceEntry
+from artstore.model.paths import quoted
 from artstore.storage.blobs import Ids, Packed
 from artstore.storage.database import Connections, Row
 
@@ -198,11 +199,11 @@ class Manifests:
         rows = self._catalog.rows(_PACKED, (self.get(digest).id,))
         return {path: Packed(blob, size, packs[pack], offset) for path, blob, size, pack, offset in rows}
 
-    def entry(self, digest: Digest, path: str) -> Entry:
-        """The entry at a path. Raises NotFound (path-not-found)."""
+    def entry(self, digest: Digest, path: str, *, called: str = "it") -> Entry:
+        """The entry at a path. Raises NotFound (path-not-found); `called` is what its message says the manifest is."""
         row = self._catalog.one(_ONE, (self.get(digest).id, path))
         if row is None or (row[0] is None and row[2] is None):
-            message = f"there is no file {path!r} in it"
+            message = f"there is no file {quoted(path)} in {called}"
             raise NotFound(message, code="path-not-found")
         return _entry((path, *row))
 

@@ -525,6 +525,55 @@ def test_an_empty_word_means_nothing(artstore: Run, folder: Path, words: tuple[s
     assert before == sorted(str(path) for path in folder.rglob("*"))
 
 
+@pytest.mark.usefixtures("store")
+def test_what_means_no_file_is_said(artstore: Run, folder: Path) -> None:
+    """A typing error in a pattern wrote nothing, and a script went on."""
+    for pattern in ("*.png", "", "[", "sub/none", "photos/"):
+        done = artstore("get", "cats", "out", "--path", pattern)
+        assert (done.returncode, "nothing was written" in done.stderr) == (3, True)
+    assert artstore("get", "cats", "out", "--path", "*.txt").returncode == 0
+    assert artstore("get", "cats", "out", "--path", "*.txt").returncode == 0
+    done = artstore("cat", "cats:v0", "none")
+
+    assert (done.returncode, done.stderr) == (3, "artstore: there is no file 'none' in uncategorized/cats:v0\n")
+    assert (folder / "out" / "a.txt").read_bytes() == b"alpha\n"
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": 1, "b": 1}}',
+        '{"a": [' + "[" * 50_000,
+        '{"a": 1e999}',
+        '{"a": NaN}',
+        '{"\\ud800": 1}',
+    ],
+)
+def test_metadata_that_would_be_changed_are_refused(artstore: Run, metadata: str) -> None:
+    """D4. What two programs read in two ways is not recorded at all."""
+    done = artstore("put", "photos", "--name", "dogs", "--type", "t", "--metadata", metadata)
+
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_project_that_cannot_be_is_no_empty_one(artstore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing error looked like an empty store."""
+    assert artstore("--project", "a b", "ls").returncode == 2
+    assert "none in project 'nope'" in artstore("--project", "nope", "ls").stderr
+    monkeypatch.setenv("ARTSTORE_PROJECT", "a/b")
+    assert artstore("ls").returncode == 2
+
+
+@pytest.mark.usefixtures("store")
+def test_a_folder_that_is_not_there_is_not_taken_for_a_version(artstore: Run) -> None:
+    for other in ("/nope", "./nope", "../nope"):
+        done = artstore("diff", "cats", other)
+        assert (done.returncode, done.stderr) == (2, f"artstore: {other.removeprefix('./')!r} is not a folder\n")
+
+
 def test_the_shell_completes_commands_and_names(folder: Path) -> None:
     def offered(*words: str) -> list[str]:
         environment = {
