@@ -158,7 +158,9 @@ def test_a_version_says_its_name_wherever_it_stands_in_json() -> None:
 def test_json_can_carry_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_json({os.fsdecode(b"\xff"): [Skipped(path=os.fsdecode(b"a\xfe"), reason="é")]})
 
-    assert {"\\udcff": [{"path": "a\\udcfe", "reason": "é"}]} == json.loads(capsys.readouterr().out)
+    assert {"\\udcff": [{"path": "a\\udcfe", "reason": "é", "unkeepable": False}]} == json.loads(
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
