@@ -30,7 +30,7 @@ from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.share import beside
-from artstore.model.digest import Digest
+from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import BlobEntry, digest_of_lines
 from artstore.model.notes import Order, decode_line
@@ -242,7 +242,9 @@ def _quarantine(root: Root, suspects: Sequence[Place]) -> list[Problem]:
 
 def _with_what_is_hurt(root: Root, problems: Sequence[Problem]) -> list[Problem]:
     """Say of damaged blobs and manifests which files of which live versions they are."""
-    blobs = [problem.subject for problem in problems if problem.kind in _OF_BLOBS][:_LOOKED_UP]
+    # A pack can be unreadable too, and is none of these.
+    blobs = [each.subject for each in problems if each.kind in _OF_BLOBS and each.subject.startswith(ALGORITHM)]
+    del blobs[_LOOKED_UP:]
     manifests = {problem.subject for problem in problems if problem.kind in _OF_MANIFESTS}
     hurt: dict[str, list[str]] = {}
     if blobs:
