@@ -529,11 +529,14 @@ def _array_of(kind: ColumnType) -> NDArray | None:
 
 
 def _is_embedding(array: NDArray, longest: int) -> bool:
-    return len(array.shape) == 1 and array.shape[0] <= longest
+    # Of no dimension: a number in all but name. W&B puts it into a file, which it then refuses to read.
+    return not array.shape or (len(array.shape) == 1 and array.shape[0] <= longest)
 
 
 def _as_list(kind: ColumnType, array: NDArray, cells: Sequence[Any]) -> ColumnType:
     """The type of a column of short arrays, which are written as lists."""
+    if not array.shape:
+        return assign_all(_optional(UNKNOWN), cells)
     lists = [cell for cell in cells if cell is not None]
     flat = [item for cell in lists for item in cell]
     element = assign_all(_optional(UNKNOWN) if None in flat else UNKNOWN, flat)

@@ -71,7 +71,7 @@ def test_written_again_it_is_the_same(tmp_path: Path, folder: Folder, case: str)
     assert json.loads(folder.text("t.table.json"))["data"] == json.loads(again.text("t.table.json"))["data"]
 
 
-@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("case", sorted(UNREADABLE.keys() - {"arrays of no dimension"}))
 def test_the_cells_that_wandb_cannot_read_again_are_written_as_it_writes_them(folder: Folder, case: str) -> None:
     folder.add(UNREADABLE[case](Table), "t")
 
