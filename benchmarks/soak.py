@@ -48,12 +48,18 @@ def power_cuts(effort: Effort) -> Sequence[str]:
     return ["tests.faults.power_cut", "--cuts", str(max(8, effort.kills // 100)), "--seed", str(effort.seed)]
 
 
+def wandb(effort: Effort) -> Sequence[str]:
+    """Put the real wandb package beside artstore: tables of chance, and what its runs leave behind."""
+    return ["tests.api.beside_wandb", "--tables", str(effort.kills), "--seed", str(effort.seed)]
+
+
 SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
     "kill-loop": kill_loop,
     "beside": beside,
     "failing-calls": failing_calls,
     "injected-errors": injected_errors,
     "power-cuts": power_cuts,
+    "wandb": wandb,
 }
 """By name: the module to run, and its arguments. Exit 0 is a pass."""
 

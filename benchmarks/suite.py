@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import laps, listing, machine, startup
+from benchmarks import laps, listing, machine, startup, tables
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -18,7 +18,8 @@ from benchmarks.yardsticks import PEERS, Copy
 
 STARTUP: Final = "startup"
 REFERENCES: Final = "references"
-APART: Final = frozenset({STARTUP, REFERENCES})
+TABLES: Final = "tables"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES})
 """What is measured without a workload."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
@@ -62,6 +63,8 @@ def run(options: Options) -> Iterator[Block]:
         yield Block(STARTUP, "Start-up", facts, _judged(rows, options))
     if REFERENCES in options.rows:
         yield _references(options)
+    if TABLES in options.rows:
+        yield _tables(options)
 
 
 def _references(options: Options) -> Block:
@@ -72,6 +75,11 @@ def _references(options: Options) -> Block:
     else:
         facts.append("weed is not installed")
     return Block(REFERENCES, "References", facts, _judged(rows, options))
+
+
+def _tables(options: Options) -> Block:
+    facts = [_conditions(options, "a temporary folder"), machine.describe()]
+    return Block(TABLES, "Tables", facts, _judged(tables.measure(options.folder, options.laps), options))
 
 
 def _workload(name: str, options: Options) -> Block:

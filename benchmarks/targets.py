@@ -78,6 +78,7 @@ TARGETS: Final[dict[tuple[str, str], tuple[Target, ...]]] = {
     ("help", "startup"): (_most(0.25),),
     ("ls", "startup"): (_most(0.4),),
     ("listing", "references"): (_times(1.5, "s3fs find"), _times(1.5, "bare pages")),
+    ("table", "tables"): (_times(3.0, "pandas"),),
     ("get one", "scale"): (_most(0.4),),
     ("put peak", "scale"): (_most(700e6),),
     ("get peak", "scale"): (_most(700e6),),
