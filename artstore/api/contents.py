@@ -157,10 +157,13 @@ class Contents:
         with self._lock:
             try:
                 self.draft.add_directory(folder, prefix, overwrite=merge)
-            except Refused as error:
-                if error.code == "unreadable" and "a link to nothing" in error.message:
+            except (Refused, Invalid) as error:
+                if error.code not in {"unreadable", "unkeepable"}:
+                    raise
+                if "a link to nothing" in error.message:
                     raise MissingFile(error.message, code=error.code) from error
-                raise
+                # To W&B's users what the folder holds is the system's error.
+                raise Refused(error.message, code=error.code) from error
             self._folders.append((os.path.abspath(folder), prefix))
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 from artstore.errors import ArtstoreError, ReadOnlyStore, StorageFull
 from artstore.lifecycle.reports import VersionInfo
 from artstore.storage import database
+from artstore.storage.journal import Journal
 from artstore.store import Store
 from tests.stumbling import Stumbling, let_stumble
 
@@ -129,7 +130,7 @@ def test_a_put_that_was_linked_is_told_as_it_is(
 def test_what_fails_before_the_link_has_not_happened(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The catalog is asked before the link, and what it refuses leaves the log as it was."""
     files = sorted((opened.path / "ops").rglob("*"))
-    monkeypatch.setattr(opened._root.catalog, "append", _refuse)
+    monkeypatch.setattr(Journal, "append", _refuse)
     with pytest.raises(StorageFull):
         opened.alias("cats:v0", ["best"])
 
