@@ -6,7 +6,6 @@ written is stored at once; it can be seen by others, whole or not at all, after 
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from artstore.model.manifest import BlobEntry, Entry
 from artstore.model.names import LATEST, Reference
 from artstore.model.paths import entry_path
 from artstore.storage.blobs import SMALL, BlobReader
+from artstore.storage.files import random_hex
 from artstore.storage.root import Root
 
 _TRIES: Final = 100
@@ -76,7 +76,7 @@ class Change:
 
     def scratch(self) -> Path:
         """A new name in a folder on the store's own disk, for a file to give to `write_scratch`."""
-        return self._draft.session.scratch() / f"written-{secrets.token_hex(8)}"
+        return self._draft.session.scratch() / f"written-{random_hex(8)}"
 
     def write(self, path: str, data: bytes, *, is_new: bool = False) -> None:
         """Write a file of at most SMALL bytes; it must not be there at the commit where `is_new`."""

@@ -27,7 +27,7 @@ from artstore.lifecycle.scan import Found
 from artstore.lifecycle.share import can_fork
 from artstore.model.digest import Digest
 from artstore.storage.blobs import SMALL
-from artstore.storage.files import read_into
+from artstore.storage.files import read_some
 from artstore.storage.gather import Small
 from artstore.storage.intake import Intake
 from artstore.storage.packs import BLOCK, header
@@ -235,14 +235,15 @@ def _read_into(sources: Sequence[str | bytes], slot: _Slot) -> None:
     at = 0
     records: list[bytes] = []
     for source in sources:
-        record = _UNREAD
-        # Whoever reads it alone afterwards says what is wrong with it.
-        with contextlib.suppress(OSError):
+        try:
             fd = os.open(source, OPEN_FLAGS)
             try:
                 record = _read_one(fd, slot.data, at)
             finally:
                 os.close(fd)
+        except OSError:
+            # Whoever reads it alone afterwards says what is wrong with it.
+            record = _UNREAD
         records.append(record)
         if record is not _UNREAD:
             start, size, *_ = _Record.unpack(record)
@@ -257,8 +258,8 @@ def _read_one(fd: int, data: memoryview, at: int) -> bytes:
     start = at + BLOCK
     if not stat.S_ISREG(before.st_mode) or size > SMALL or start + size + BLOCK > ROOM:
         return _UNREAD
-    # One byte more, so that growth shows.
-    if read_into(fd, data[start : start + size + 1]) != size or not stood_still(fd, before):
+    # One byte more, so that growth shows; and once, as a file is read at once if it can be.
+    if read_some(fd, data[start : start + size + 1]) != size or not stood_still(fd, before):
         return _UNREAD
     content = data[start : start + size]
     digest = blake3(content).digest()
