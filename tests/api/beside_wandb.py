@@ -32,7 +32,10 @@ def main() -> int:
             "ARTSTORE_WANDB_SEED": str(options.seed),
         }
         words = [sys.executable, "-m", "pytest", "--no-cov", "-q", "-n", "0", "tests/api/test_real_wandb.py"]
-        return subprocess.run(words, env=environment, check=False).returncode
+        code = subprocess.run(words, env=environment, check=False).returncode
+    if code == 0:
+        sys.stdout.write(f"{options.tables} tables of chance from seed {options.seed}, 0 violations\n")
+    return code
 
 
 def made(folder: Path) -> str:
