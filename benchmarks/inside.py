@@ -2,6 +2,7 @@
 
     python -m benchmarks.inside verify STORE [--fast]
     python -m benchmarks.inside fill STORE TREE --name NAME --files N --first A --last B
+    python -m benchmarks.inside add STORE TREE --how add_file|add_dir
 
 Prints one line of JSON.
 """
@@ -13,7 +14,7 @@ import json
 import time
 from pathlib import Path
 
-from artstore import Store
+from artstore import Artifact, Store, init
 from benchmarks.workloads import entries
 
 
@@ -31,9 +32,15 @@ def main() -> None:
     filler.add_argument("--files", type=int, required=True)
     filler.add_argument("--first", type=int, required=True)
     filler.add_argument("--last", type=int, required=True)
+    adder = verbs.add_parser("add", help="make a store, and time the adding of a tree to an artifact")
+    adder.add_argument("store", type=Path)
+    adder.add_argument("tree", type=Path)
+    adder.add_argument("--how", choices=["add_file", "add_dir"], required=True)
     options = parser.parse_args()
     if options.verb == "verify":
         seconds = verify(options.store, fast=options.fast)
+    elif options.verb == "add":
+        seconds = add(options.store, options.tree, options.how)
     else:
         seconds = fill(options.store, options.tree, options.name, options.files, range(options.first, options.last + 1))
     print(json.dumps({"seconds": seconds}))
@@ -60,6 +67,24 @@ def fill(root: Path, tree: Path, name: str, files: int, numbers: range) -> float
             workload.change(tree, seed=str(number))
             store.put([tree], name=name, type="dataset")
     return time.perf_counter() - start
+
+
+def add(root: Path, tree: Path, how: str) -> float:
+    """Seconds that adding all files of a tree to one artifact takes; that it is logged then is not counted."""
+    Store.init(root).close()
+    paths = sorted(path for path in tree.rglob("*") if path.is_file())
+    with init(dir=root) as run:
+        artifact = Artifact("tree", "dataset")
+        start = time.perf_counter()
+        if how == "add_dir":
+            artifact.add_dir(tree)
+        else:
+            for path in paths:
+                artifact.add_file(path, path.relative_to(tree))
+        seconds = time.perf_counter() - start
+        run.log_artifact(artifact).wait()
+        assert len(paths) == artifact.file_count
+    return seconds
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import laps, listing, machine, startup, tables
+from benchmarks import facade, laps, listing, machine, startup, tables
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -19,7 +19,8 @@ from benchmarks.yardsticks import PEERS, Copy
 STARTUP: Final = "startup"
 REFERENCES: Final = "references"
 TABLES: Final = "tables"
-APART: Final = frozenset({STARTUP, REFERENCES, TABLES})
+FACADE: Final = "facade"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE})
 """What is measured without a workload."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
@@ -65,6 +66,11 @@ def run(options: Options) -> Iterator[Block]:
         yield _references(options)
     if TABLES in options.rows:
         yield _tables(options)
+    if FACADE in options.rows:
+        with journaled(options.folder, 2 * GIB) as volume:
+            rows = facade.measure(volume, options.laps, is_quick=options.is_quick)
+            facts = [_conditions(options, volume.label), machine.describe()]
+        yield Block(FACADE, "Façade", facts, _judged(rows, options))
 
 
 def _references(options: Options) -> Block:

@@ -79,6 +79,8 @@ TARGETS: Final[dict[tuple[str, str], tuple[Target, ...]]] = {
     ("ls", "startup"): (_most(0.4),),
     ("listing", "references"): (_times(1.5, "s3fs find"), _times(1.5, "bare pages")),
     ("table", "tables"): (_times(3.0, "pandas"),),
+    ("add_file", "facade"): (_times(2.0, "add_dir"),),
+    ("import", "facade"): (Target(Kind.DIFFERENCE, 0.15, "bare Python"),),
     ("get one", "scale"): (_most(0.4),),
     ("put peak", "scale"): (_most(700e6),),
     ("get peak", "scale"): (_most(700e6),),

@@ -17,11 +17,11 @@ from artstore.api import active, reading
 from artstore.api.background import Task
 from artstore.api.collections import ArtifactCollection
 from artstore.api.contents import Contents
-from artstore.api.data_types import KINDS, decode, find
 from artstore.api.entries import ArtifactManifest, ArtifactManifestEntry, of_info, path_of
 from artstore.api.facts import Facts, owner
 from artstore.api.files import ArtifactFiles
 from artstore.api.labels import Labels
+from artstore.api.late import Late
 from artstore.api.naming import checked_aliases, checked_name, checked_tags
 from artstore.api.past import PastRun
 from artstore.api.stores import Hall, project_or_default, users_errors
@@ -36,12 +36,17 @@ from artstore.errors import (
     NotFound,
     WrongType,
 )
-from artstore.references.expand import expand
-from artstore.references.wanted import MAX_OBJECTS
 
 if TYPE_CHECKING:
+    from artstore.api import data_types
     from artstore.lifecycle.draft import Draft
     from artstore.lifecycle.reports import RunInfo, VersionInfo
+    from artstore.references import expand
+    from artstore.references import wanted as limits
+else:
+    data_types = Late("artstore.api.data_types")
+    expand = Late("artstore.references.expand")
+    limits = Late("artstore.references.wanted")
 
 AUTOMATIC: Final = "auto"
 """The job type of a run that is made because there is none."""
@@ -317,7 +322,7 @@ class Artifact(Facts):
         self._check_open("add")
         given: object = obj
         if not isinstance(given, Value):
-            expected = ", ".join(kind.__name__ for kind in KINDS.values())
+            expected = ", ".join(kind.__name__ for kind in data_types.KINDS.values())
             message = f"found object of type {type(given)}, expected one of: {expected}; add a file with add_file"
             raise WrongType(message, code="not-a-value")
         entry = self._contents.add_value(obj, name, self, overwrite=overwrite)
@@ -349,8 +354,8 @@ class Artifact(Facts):
             message = f"references are URIs, and {given!r} is none: for a local file write file:// and its full path"
             raise Invalid(message, code="bad-reference")
         inside = None if name is None else path_of(name)
-        most = MAX_OBJECTS if max_objects is None else max_objects
-        return self._contents.add_references(expand(given, name=inside, checksum=checksum, max_objects=most))
+        most = limits.MAX_OBJECTS if max_objects is None else max_objects
+        return self._contents.add_references(expand.expand(given, name=inside, checksum=checksum, max_objects=most))
 
     def add_bytes(self, data: bytes, path: str) -> None:
         """Add a file that is in memory; for the objects that are added."""
@@ -514,7 +519,8 @@ class Artifact(Facts):
         """The entry of a path, or of an object by the name it was added with. Raises MissingEntry."""
         wanted = path_of(name)
         entries = self.manifest.entries
-        found = entries.get(wanted) or next((entries[p] for k in KINDS if (p := file_name(k, wanted)) in entries), None)
+        names = [wanted, *(file_name(kind, wanted) for kind in data_types.KINDS)]
+        found = next((entries[name] for name in names if name in entries), None)
         if found is None:
             message = f"path not contained in artifact: {wanted!r} is not in {self.name}"
             raise MissingEntry(message, code="path-not-found")
@@ -526,10 +532,10 @@ class Artifact(Facts):
         Raises Corrupt (bad-value), ArtifactNotLoggedError.
         """
         self._version("get")
-        path = find(path_of(name), self)
+        path = data_types.find(path_of(name), self)
         if path is None:
             return None
-        value = decode(path, self)
+        value = data_types.decode(path, self)
         value.home = (self, path)
         return value
 

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from artstore.api.facts import written_time
+from artstore.api.late import Late
 from artstore.api.naming import checked_tags
 from artstore.api.paginator import Paginator
 from artstore.api.stores import Hall, users_errors
 from artstore.errors import MissingArtifact
-from artstore.model.names import collection_name, type_name
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo
+    from artstore.model import names
+else:
+    names = Late("artstore.model.names")
 
 A = TypeVar("A")
 
@@ -61,7 +64,7 @@ class ArtifactCollection(Generic[A]):
 
     @name.setter
     def name(self, text: str) -> None:
-        self._name = collection_name(text)
+        self._name = names.collection_name(text)
 
     @property
     def type(self) -> str:
@@ -70,7 +73,7 @@ class ArtifactCollection(Generic[A]):
 
     @type.setter
     def type(self, text: str) -> None:
-        self._type = type_name(text)
+        self._type = names.type_name(text)
 
     @property
     def aliases(self) -> list[str]:

@@ -18,15 +18,20 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_of, to_model
+from artstore.api.late import Late
 from artstore.api.settings import system_path
 from artstore.api.values import HASHED_FOLDER, Holder, Value, encode, file_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
-from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, digest_of_lines
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall
     from artstore.lifecycle.draft import Draft
+    from artstore.model import digest, manifest
+    from artstore.model.digest import Digest
+    from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
+else:
+    digest = Late("artstore.model.digest")
+    manifest = Late("artstore.model.manifest")
 
 POLICIES: Final = ("mutable", "immutable")
 """Whether W&B copies a file that is added; artstore keeps it in either case, and once."""
@@ -117,7 +122,7 @@ class Contents:
     @property
     def digest(self) -> Digest:
         """The digest of all that was added."""
-        return digest_of_lines(self._there[path].line() for path in sorted(self._there))
+        return manifest.digest_of_lines(self._there[path].line() for path in sorted(self._there))
 
     def add_file(
         self,
@@ -206,7 +211,7 @@ class Contents:
                 return there
             data = encode(value, holder)
             if path.startswith(f"{HASHED_FOLDER}/"):
-                path = file_name(value.kind, f"{HASHED_FOLDER}/{Digest.of(data).hex()[:_DIGITS]}")
+                path = file_name(value.kind, f"{HASHED_FOLDER}/{digest.Digest.of(data).hex()[:_DIGITS]}")
             self._values[path] = value
             return self.add_bytes(data, path, overwrite=overwrite)
 
@@ -269,6 +274,6 @@ def _add_by_digest(draft: Draft, source: Path, path: str, *, overwrite: bool) ->
     added = draft.add_file(source, waiting)
     draft.remove(waiting)
     named = f"{added.digest.hex()[:_DIGITS]}{dot}{rest}"
-    entry = BlobEntry(f"{folder}/{named}" if folder else named, added.digest, added.size)
+    entry = manifest.BlobEntry(f"{folder}/{named}" if folder else named, added.digest, added.size)
     draft.add_entry(entry, overwrite=overwrite)
     return entry

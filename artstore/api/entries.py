@@ -8,15 +8,18 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from artstore.api.late import Late
 from artstore.api.settings import system_path
 from artstore.errors import ArtifactFinalizedError, Invalid, MissingFile, WrongType
-from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, digest_of_lines
-from artstore.model.manifest import reference as reference_entry
 from artstore.model.paths import entry_path
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import EntryInfo
+    from artstore.model import digest, manifest
+    from artstore.model.manifest import Entry, ReferenceEntry
+else:
+    digest = Late("artstore.model.digest")
+    manifest = Late("artstore.model.manifest")
 
 VERSION: Final = 1
 _POLICY: Final = {"storagePolicy": "wandb-storage-policy-v1", "storagePolicyConfig": {"storageLayout": "V2"}}
@@ -175,7 +178,7 @@ class ArtifactManifest:
 
     def digest(self) -> str:
         """The digest of all of it, `blake3:<hex>`: equal content, equal digest."""
-        return str(digest_of_lines(to_model(self.entries[path]).line() for path in sorted(self.entries)))
+        return str(manifest.digest_of_lines(to_model(self.entries[path]).line() for path in sorted(self.entries)))
 
     def size(self) -> int:
         """Bytes of all entries, references included where their size is known."""
@@ -234,7 +237,7 @@ class Drafted(Protocol):
 
 def of_model(entry: Entry, parent: Parent | None) -> ArtifactManifestEntry:
     """An entry of a draft as its users see it."""
-    if isinstance(entry, BlobEntry):
+    if isinstance(entry, manifest.BlobEntry):
         made = ArtifactManifestEntry(entry.path, str(entry.digest), size=entry.size)
     else:
         extra = json.loads(entry.extra)
@@ -255,14 +258,14 @@ def to_model(entry: ArtifactManifestEntry) -> Entry:
     """The entry as a draft takes it. Raises Invalid (bad-path, bad-digest, bad-reference)."""
     path = entry_path(entry.path)
     if entry.ref is not None:
-        found: ReferenceEntry = reference_entry(
+        found: ReferenceEntry = manifest.reference(
             path, entry.ref, checksum=entry.digest, size=entry.size, extra=entry.extra
         )
         return found
     if entry.size is None:
         message = f"{entry.path!r} is given with a digest and no size: add the file itself"
         raise Invalid(message, code="bad-digest")
-    return BlobEntry(path, Digest.parse(entry.digest), entry.size)
+    return manifest.BlobEntry(path, digest.Digest.parse(entry.digest), entry.size)
 
 
 def _from_json(path: str, said: Mapping[str, Any]) -> ArtifactManifestEntry:

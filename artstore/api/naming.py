@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from artstore.api.late import Late
 from artstore.errors import Invalid, WrongType
-from artstore.model.names import LATEST, alias_name, collection_name, tag_name, type_name
+
+if TYPE_CHECKING:
+    from artstore.model import names
+else:
+    names = Late("artstore.model.names")
 
 _NOT_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _RESERVED: Final = (("run_table", "run-"), ("code", "source-"))
@@ -26,7 +31,7 @@ def checked_name(name: object, type: object) -> tuple[str, str]:
         if type == reserved and name.startswith(prefix):
             message = f"artifacts of type {type!r} whose names begin with {prefix!r} are W&B's own: choose another name"
             raise Invalid(message, code="bad-name")
-    return collection_name(name), type_name(type)
+    return names.collection_name(name), names.type_name(type)
 
 
 def safe_name(text: str) -> str:
@@ -37,17 +42,17 @@ def safe_name(text: str) -> str:
 
 def checked_aliases(aliases: object) -> list[str]:
     """Aliases, given as one or as several, `latest` among them at most once. Raises Invalid (bad-alias)."""
-    return [alias_name(alias) for alias in dict.fromkeys(_texts(aliases, "aliases"))]
+    return [names.alias_name(alias) for alias in dict.fromkeys(_texts(aliases, "aliases"))]
 
 
 def checked_tags(tags: object) -> list[str]:
     """Tags, given as one or as several, each once and in order. Raises Invalid (bad-tag)."""
-    return [tag_name(tag) for tag in dict.fromkeys(_texts(tags, "tags"))]
+    return [names.tag_name(tag) for tag in dict.fromkeys(_texts(tags, "tags"))]
 
 
 def without_latest(aliases: Iterable[str]) -> list[str]:
     """The aliases that are moved by hand; `latest` follows the last version by itself."""
-    return [alias for alias in aliases if alias != LATEST]
+    return [alias for alias in aliases if alias != names.LATEST]
 
 
 def _texts(given: object, what: str) -> list[str]:

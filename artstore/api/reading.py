@@ -7,15 +7,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from artstore.api.late import Late
 from artstore.api.settings import download_folder, on_disk, system_path
 from artstore.api.stores import users_errors
 from artstore.api.terminal import note
 from artstore.errors import Invalid, MissingFile
-from artstore.references.fetch import fetch
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import VersionInfo
+    from artstore.references import fetch
     from artstore.store import Store
+else:
+    fetch = Late("artstore.references.fetch")
 
 _SPECIAL: Final = re.compile(r"([\\*?\[\]!# ])")
 """Characters that mean something in a pattern."""
@@ -38,7 +41,9 @@ def download(
     folder = _folder(root, version.name)
     patterns = [] if not path_prefix else [beginning_with(str(path_prefix))]
     with users_errors():
-        report = store.get(exact(version), Path(folder), patterns=patterns, fetch=fetch, allow_missing=allow_missing)
+        report = store.get(
+            exact(version), Path(folder), patterns=patterns, fetch=fetch.fetch, allow_missing=allow_missing
+        )
     for missing in report.missing:
         note(f"left out {missing.path}: {missing.reason}")
     return folder
@@ -48,7 +53,7 @@ def checkout(store: Store, version: VersionInfo, root: object = None) -> str:
     """Make a folder hold the files of the version and no others."""
     folder = _folder(root, version.collection)
     with users_errors():
-        store.get(exact(version), Path(folder), delete=True, fetch=fetch)
+        store.get(exact(version), Path(folder), delete=True, fetch=fetch.fetch)
     return folder
 
 
@@ -56,14 +61,14 @@ def write_entry(store: Store, version: VersionInfo, path: str, root: object = No
     """Write one file below a folder; answers where it is."""
     folder = _folder(root, version.name)
     with users_errors():
-        store.get(exact(version), Path(folder), patterns=[exactly(path)], fetch=fetch)
+        store.get(exact(version), Path(folder), patterns=[exactly(path)], fetch=fetch.fetch)
     return str(Path(folder, path))
 
 
 def open_file(store: Store, version: VersionInfo, path: str) -> BinaryIO:
     """A file of a version, to read."""
     with users_errors():
-        return io.BufferedReader(store.open_file(exact(version), path, fetch=fetch))
+        return io.BufferedReader(store.open_file(exact(version), path, fetch=fetch.fetch))
 
 
 def the_file(store: Store, version: VersionInfo, root: object = None) -> str:

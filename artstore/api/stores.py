@@ -8,17 +8,21 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from artstore.api.background import Queue
+from artstore.api.late import Late
 from artstore.api.settings import setting
 from artstore.api.terminal import note
 from artstore.errors import AliasedArtifact, Conflict, MissingArtifact, NotFound
 
 if TYPE_CHECKING:
+    import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from
+    from artstore.discovery import Place
     from artstore.store import Store
+else:
+    discovery = Late("artstore.discovery")
 
 UNCATEGORIZED: Final = "uncategorized"
 
@@ -46,13 +50,11 @@ class Hall:
 
 def hall_here() -> Hall:
     """The store that is meant here and now, made if it is the user's own or ARTSTORE_DIR names it."""
-    discovery = _discovery()
     return _hall(discovery.here())
 
 
 def hall_in(folder: Path) -> Hall:
     """The store that a folder is, or else the `.artstore` in it, made if there is none."""
-    discovery = _discovery()
     with contextlib.suppress(NotFound):
         return _hall(discovery.Place(folder, made_on_use=False))
     return _hall(discovery.Place(folder / discovery.FOLDER, made_on_use=True))
@@ -62,7 +64,7 @@ def hall_for_once() -> Hall:
     """A store that is gone when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="artstore-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return _hall(_discovery().Place(folder / "store", made_on_use=True), quietly=True)
+    return _hall(discovery.Place(folder / "store", made_on_use=True), quietly=True)
 
 
 def project_or_default(project: str | None) -> str:
@@ -85,17 +87,12 @@ def users_errors() -> Iterator[None]:
         raise
 
 
-def _discovery() -> Any:
-    # By name: it brings the store along, which takes longer than all of this door.
-    return import_module("artstore.discovery")
-
-
-def _hall(place: Any, *, quietly: bool = False) -> Hall:
+def _hall(place: Place, *, quietly: bool = False) -> Hall:
     with _opening:
         root = place.root.expanduser().absolute()
         hall = _open.get(root)
         if hall is None or not root.exists():
-            opened = _discovery().open_place(place)
+            opened = discovery.open_place(place)
             if opened.made and not quietly:
                 note(f"made a store in {root}")
             hall = _open[root] = Hall(opened.store)

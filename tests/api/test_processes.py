@@ -1,0 +1,146 @@
+"""Processes: what was logged is there however a process ends, and forks and threads do not get in each other's way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import artstore as wandb
+from tests.conftest import Children
+
+LOG = """
+import os, sys, signal, threading
+import artstore as wandb
+def log(text, type="dataset", **options):
+    artifact = wandb.Artifact("cats", type)
+    with artifact.new_file("a.txt") as file:
+        file.write(text)
+    return run.log_artifact(artifact, **options)
+run = wandb.init(project="demo", id="x1")
+"""
+
+TWO_TYPES = """
+log("1")
+log("2", type="model")
+gate.set()
+"""
+
+
+def versions() -> list[str]:
+    return [each.version for each in wandb.Api().artifacts("dataset", "demo/cats", order="version_index")]
+
+
+def state() -> str:
+    return wandb.Api().run("demo/x1").state
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "expected"),
+    [
+        ("", 0, "finished"),
+        ("sys.exit(3)", 3, "finished"),
+        ("raise RuntimeError('boom')", 1, "crashed"),
+        ("threading.Thread(target=lambda: log('from a thread')).start()", 0, "finished"),
+    ],
+)
+def test_what_was_logged_is_there_when_the_interpreter_ends(
+    children: Children, end: str, code: int, expected: str
+) -> None:
+    """Nobody waited, and nobody finished the run."""
+    child = children.start(LOG + f"for number in range(5): log(str(number) * 3_000_000)\n{end}\n")
+    _, complaints = child.communicate(timeout=60)
+
+    assert code == child.returncode, complaints
+    assert [f"v{number}" for number in range(5)] == versions()[:5]
+    assert expected == state()
+
+
+def test_an_error_that_nobody_asked_for_is_printed_at_the_end(children: Children) -> None:
+    child = children.start(LOG + "gate = threading.Event()\nrun.hall.queue.add('a gate', gate.wait)\n" + TWO_TYPES)
+    _, complaints = child.communicate(timeout=60)
+
+    assert "'dataset'" in complaints
+    assert ["v0"] == versions()
+
+
+def test_a_killed_process_leaves_a_crashed_run_and_what_it_had_logged(children: Children) -> None:
+    child = children.start(LOG + "log('1').wait(); print('there', flush=True); signal.pause()\n")
+    assert child.stdout is not None
+    assert "there\n" == child.stdout.readline()
+    assert "running" == state()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+    assert "crashed" == state()
+    assert ["v0"] == versions()
+
+
+def in_a_process(number: int, folder: str) -> None:
+    os.chdir(folder)
+    with wandb.init(project="demo", group="g") as run:
+        artifact = wandb.Artifact(f"part-{number}", "dataset")
+        with artifact.new_file("a.txt") as file:
+            file.write(str(number))
+        run.log_artifact(artifact)
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_processes_log_to_one_store_together(how: Any, place: Path) -> None:
+    with wandb.init(project="demo") as run:
+        for number in range(3):
+            pending = wandb.Artifact("parent", "dataset")
+            with pending.new_file("a.txt") as file:
+                file.write(str(number) * 1_000_000)
+            run.log_artifact(pending)
+        context = multiprocessing.get_context(how)
+        workers = [context.Process(target=in_a_process, args=(number, str(place))) for number in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+        assert [0, 0, 0] == [worker.exitcode for worker in workers]
+
+    assert ["parent", "part-0", "part-1", "part-2"] == [each.name for each in wandb.Api().artifact_collections("demo")]
+    assert 3 == len(wandb.Api().artifacts("dataset", "demo/parent"))
+    assert 3 == len([each for each in wandb.Api().runs("demo") if (each.group, each.state) == ("g", "finished")])
+
+
+def test_a_child_begins_its_own_run_and_leaves_its_parents_alone(children: Children) -> None:
+    said = children.run(
+        LOG
+        + """
+gate = threading.Event()
+run.hall.queue.add("a gate", lambda: None)
+pending = log("parent's")
+begun = wandb.Artifact("begun", "dataset")
+with begun.new_file("x") as file:
+    file.write("x")
+pid = os.fork()
+if pid == 0:
+    refused = []
+    for call in (lambda: run.log_artifact(begun), lambda: begun.add_file(sys.executable)):
+        try:
+            call()
+        except wandb.Conflict as error:
+            refused.append(error.code)
+    own = wandb.init(project="demo", id="x2")
+    assert own is not run and wandb.run is own
+    print(refused, flush=True)
+    own.finish()
+    run.finish()
+    os._exit(0)
+os.waitpid(pid, 0)
+print(pending.wait().version)
+run.log_artifact(begun).wait()
+run.finish()
+"""
+    )
+
+    assert "['other-process', 'other-process']\nv0" == said
+    assert ("finished", "finished") == (state(), wandb.Api().run("demo/x2").state)
+    assert wandb.Api().artifact_exists("demo/begun:v0")
