@@ -11,14 +11,14 @@ import contextlib
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self, TypedDict
 
 from artstore.api import active, reading
 from artstore.api.background import Task
 from artstore.api.collections import ArtifactCollection
 from artstore.api.contents import Contents
 from artstore.api.entries import ArtifactManifest, ArtifactManifestEntry, of_info, path_of
-from artstore.api.facts import Facts, owner
+from artstore.api.facts import Facts, owner, written_time
 from artstore.api.files import ArtifactFiles
 from artstore.api.labels import Labels
 from artstore.api.late import Late
@@ -40,7 +40,7 @@ from artstore.errors import (
 if TYPE_CHECKING:
     from artstore.api import data_types
     from artstore.lifecycle.draft import Draft
-    from artstore.lifecycle.reports import RunInfo, VersionInfo
+    from artstore.lifecycle.reports import LinkInfo, RunInfo, VersionInfo
     from artstore.references import expand
     from artstore.references import wanted as limits
 else:
@@ -85,6 +85,7 @@ class Artifact(Facts):
         self._distributed_id: str | None = None
         self._hall: Hall | None = None
         self._task: Task[VersionInfo] | None = None
+        self._part: Task[str] | None = None
         self._info: VersionInfo | None = None
         self._manifest: ArtifactManifest | None = None
         self._is_deleted = False
@@ -113,13 +114,13 @@ class Artifact(Facts):
 
     @property
     def name(self) -> str:
-        """`cats`, and from `wait` on `cats:v3`."""
-        return self._name if self._info is None else self._info.name
+        """`cats`, and from `wait` on `cats:v3`; of a link, its name in the portfolio."""
+        return self._name if self._info is None else (self._info.link or self._info).name
 
     @property
     def source_name(self) -> str:
         """The name in the collection where it was logged."""
-        return self.name
+        return self._name if self._info is None else self._info.name
 
     @property
     def type(self) -> str:
@@ -133,6 +134,7 @@ class Artifact(Facts):
 
     @description.setter
     def description(self, text: str | None) -> None:
+        self._warn_of_link("description")
         self._labels.description = text
 
     @property
@@ -142,6 +144,7 @@ class Artifact(Facts):
 
     @metadata.setter
     def metadata(self, values: dict[str, Any] | str | None) -> None:
+        self._warn_of_link("metadata")
         self._labels.set_metadata(values)
 
     @property
@@ -173,7 +176,7 @@ class Artifact(Facts):
     @property
     def is_new(self) -> bool:
         """Whether nobody has logged it yet."""
-        return self._info is None and self._task is None
+        return self._info is None and self._task is None and self._part is None
 
     def note_use(self, use_as: str | None) -> None:
         """Remember as what a run uses it, for `json_encode`."""
@@ -201,7 +204,13 @@ class Artifact(Facts):
     @property
     def is_link(self) -> bool:
         """Whether it was reached through a portfolio."""
-        return False
+        return self._info is not None and self._info.is_link
+
+    @property
+    def linked_at(self) -> str | None:
+        """When it was linked, in UTC; None where it is no link."""
+        link = None if self._info is None else self._info.link
+        return None if link is None else written_time(link.linked_at)
 
     @property
     def manifest(self) -> ArtifactManifest:
@@ -235,6 +244,7 @@ class Artifact(Facts):
     @tags.setter
     def tags(self, names: Sequence[str]) -> None:
         self._version("tags")
+        self._warn_of_link("tags")
         self._labels.tags[:] = checked_tags(names)
 
     @property
@@ -246,6 +256,9 @@ class Artifact(Facts):
 
     @ttl.setter
     def ttl(self, ttl: dt.timedelta | str | None) -> None:
+        if self.is_link:
+            message = f"{self.name!r} is a link, and the time to live is the version's: set it on the source artifact"
+            raise Invalid(message, code="is-a-link")
         self._labels.set_ttl(ttl)
 
     # Adding.
@@ -387,7 +400,7 @@ class Artifact(Facts):
             self.wait()
             assert self._hall is not None
             with users_errors():
-                self._become(self._hall, self._labels.save(self._hall.settled(), reading.exact(self._version("save"))))
+                self._become(self._hall, self._labels.save(self._hall.settled()))
             return
         run = active.run_of_process()
         if run is not None:
@@ -415,27 +428,54 @@ class Artifact(Facts):
     ) -> Task[VersionInfo]:
         """Ask for the version to be made, after all that was asked for before; users call `Run.log_artifact`."""
         named, marked = checked_aliases(aliases), checked_tags(tags)
-        if self._info is not None or self._task is not None:
+        if not self.is_new:
             return self._log_again(hall, project, run, named, marked)
-        home = self._base
-        if home is not None and home.project != project:
-            message = f"{self._name!r} comes from project {home.project!r}, so it cannot be logged to {project!r}"
-            raise Invalid(message, code="other-project")
-        self._labels.set_metadata(self._labels.metadata)
-        self._check_type(hall, project)
-        draft = self._contents.hand_over(hall)
-        self._is_final = True
-        self._labels.note_logged()
-        make = self._commit(hall, draft, project, run, named, marked)
-        self._hall = hall
-        self._task = hall.queue.add(self._name, make)
-        return self._task
+        return self._become_later(hall, self._commit(self._hand_over(hall, project), project, run, named, marked))
+
+    def add_part_to(self, hall: Hall, project: str, run: str, distributed_id: str, *, aliases: object) -> Task[str]:
+        """Ask for a part of a version to be made, that several writers make; users call `Run.upsert_artifact`."""
+        named = checked_aliases(aliases)
+        self._check_new("upsert_artifact")
+        self._distributed_id = distributed_id
+        draft = self._hand_over(hall, project)
+        label = self._label(project, run, named)
+
+        def make() -> str:
+            with draft:
+                return hall.store.add_part(draft, distributed_id=distributed_id, **label)
+
+        self._part = hall.queue.add(self._name, make)
+        return self._part
+
+    def finish_parts_in(
+        self, hall: Hall, project: str, run: str, distributed_id: str, *, aliases: object, expect: int | None
+    ) -> Task[VersionInfo]:
+        """Ask for the version of all parts and this to be made; users call `Run.finish_artifact`."""
+        named = checked_aliases(aliases)
+        self._check_new("finish_artifact")
+        self._distributed_id = distributed_id
+        draft = self._hand_over(hall, project)
+        label = self._label(project, run, named)
+        ttl_s = self._labels.ttl_s
+
+        def make() -> VersionInfo:
+            with draft:
+                info = hall.store.finish_parts(
+                    draft, distributed_id=distributed_id, ttl_s=ttl_s, expect=expect, **label
+                )
+                _tell(draft)
+                return info
+
+        return self._become_later(hall, make)
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Return when it is a version, with all that only a version has.
+        """Return when it is a version, with all that only a version has; or, of a part, when that is safe.
 
         Raises what the logging came to, WaitTimeoutError after `timeout` seconds, ArtifactNotLoggedError for a draft.
         """
+        if self._part is not None:
+            self._part.result(timeout)
+            return self
         if self._task is None:
             if self._info is None:
                 raise self._not_logged("wait")
@@ -560,19 +600,62 @@ class Artifact(Facts):
 
     @property
     def collection(self) -> ArtifactCollection[Artifact]:
-        """The collection that it is a version of."""
+        """The collection that it is a version of; of a link, the portfolio."""
         info = self._version("collection")
-        hall = self._hall
-        assert hall is not None
-        with users_errors():
-            found = hall.settled().collection(info.collection, project=info.project)
-        return ArtifactCollection(hall, found, lambda version: Artifact.of_version(hall, version), owner=owner())
+        return self._collection(info.link or info)
 
     @property
     def source_collection(self) -> ArtifactCollection[Artifact]:
         """The collection where it was logged."""
-        self._version("source_collection")
-        return self.collection
+        return self._collection(self._version("source_collection"))
+
+    @property
+    def source_artifact(self) -> Artifact:
+        """The version itself, where this is a link."""
+        info = self._version("source_artifact")
+        if info.link is None:
+            return self
+        assert self._hall is not None
+        with users_errors():
+            return Artifact.of_version(self._hall, self._hall.settled().version(reading.exact(info)))
+
+    @property
+    def linked_artifacts(self) -> list[Artifact]:
+        """The version as it is in each portfolio."""
+        info, hall = self._version("linked_artifacts"), self._hall
+        assert hall is not None
+        with users_errors():
+            return [Artifact.of_version(hall, each) for each in hall.settled().links_of(reading.exact(info))]
+
+    def link(self, target_path: str, aliases: Sequence[str] | str | None = None) -> Artifact:
+        """Put the version into the portfolio `[[entity/]project/]name`, made if it is not there, and answer the link.
+
+        A draft is logged first. In the portfolio it has a number and aliases of its own; the same version again keeps
+        its number. Raises Invalid (not-a-portfolio, type-clash, bad-alias, bad-reference).
+        """
+        if self._info is None:
+            if self._task is None:
+                self.save()
+            self.wait()
+        info, hall = self._version("link"), self._hall
+        assert hall is not None
+        run = active.run_of_process()
+        project = info.project if run is None else run.project
+        with users_errors():
+            linked = hall.settled().link(
+                reading.exact(info), target_path, aliases=checked_aliases(aliases), project=project
+            )
+        return Artifact.of_version(hall, linked)
+
+    def unlink(self) -> None:
+        """Take the version out of the portfolio through which it was reached. Raises Invalid (not-a-link)."""
+        link = self._version("unlink").link
+        if link is None:
+            message = f"{self.name!r} is no link, but the version itself: use `Artifact.delete` to delete it"
+            raise Invalid(message, code="not-a-link")
+        with users_errors():
+            self._store("unlink").unlink(link.ref)
+        self._is_deleted = True
 
     def logged_by(self) -> PastRun[Artifact] | None:
         """The run that made it; None where that is not known here."""
@@ -587,11 +670,15 @@ class Artifact(Facts):
         return [self._run(info) for info in found]
 
     def delete(self, delete_aliases: bool = False) -> None:
-        """Delete the version; `artstore gc` frees what only it held.
+        """Delete the version; `artstore gc` frees what only it held. A link is taken out of its portfolio, no more.
 
-        Raises AliasedArtifact while an alias other than `latest` stands on it, unless delete_aliases.
+        Raises AliasedArtifact while an alias other than `latest` stands on it, or a portfolio has it, unless
+        delete_aliases.
         """
         info = self._version("delete")
+        if info.link is not None:
+            self.unlink()
+            return
         with users_errors():
             self._store("delete").delete(reading.exact(info), force=delete_aliases)
         self._is_deleted = True
@@ -629,6 +716,17 @@ class Artifact(Facts):
         with users_errors():
             return [of_info(entry, self) for entry in self._store("manifest").entries(reading.exact(info))]
 
+    def _collection(self, where: VersionInfo | LinkInfo) -> ArtifactCollection[Artifact]:
+        hall = self._hall
+        assert hall is not None
+        with users_errors():
+            found = hall.settled().collection(where.collection, project=where.project)
+        return ArtifactCollection(hall, found, lambda version: Artifact.of_version(hall, version), owner=owner())
+
+    def _warn_of_link(self, what: str) -> None:
+        if self.is_link:
+            note(f"{self.name} is a link: its {what} are those of {self.source_name}, and change there")
+
     def _run(self, info: RunInfo) -> PastRun[Artifact]:
         hall = self._hall
         assert hall is not None
@@ -646,6 +744,7 @@ class Artifact(Facts):
 
     def _not_logged(self, member: str) -> ArtifactNotLoggedError:
         way = "call wait() first" if self._task is not None else "log it first, with log_artifact() or save()"
+        way = way if self._part is None else "it is a part, and finish_artifact() makes the version"
         message = f"'Artifact.{member}' is what only a logged artifact has, and {self._name!r} is none yet: {way}"
         return ArtifactNotLoggedError(message, code="not-logged", name=member, obj=self)
 
@@ -665,36 +764,61 @@ class Artifact(Facts):
                 )
                 raise Invalid(message, code="type-clash")
 
-    def _commit(
-        self, hall: Hall, draft: Draft, project: str, run: str, aliases: list[str], tags: list[str]
-    ) -> Callable[[], VersionInfo]:
-        """What makes the version. It holds no part of this object that could change meanwhile."""
-        name, type_, incremental = self._name, self._type, self._incremental
+    def _hand_over(self, hall: Hall, project: str) -> Draft:
+        """End the first life: the draft, checked as far as that can be done at once."""
+        home = self._base
+        if home is not None and home.project != project:
+            message = f"{self._name!r} comes from project {home.project!r}, so it cannot be logged to {project!r}"
+            raise Invalid(message, code="other-project")
+        self._labels.set_metadata(self._labels.metadata)
+        self._check_type(hall, project)
+        draft = self._contents.hand_over(hall)
+        self._is_final = True
+        self._hall = hall
+        self._labels.note_logged()
+        return draft
+
+    def _label(self, project: str, run: str, aliases: list[str]) -> _Label:
+        """What is said about the version: a copy, which nobody can change meanwhile."""
         description, metadata = self._labels.logged()
+        return {
+            "name": self._name,
+            "type": self._type,
+            "project": project,
+            "aliases": aliases,
+            "description": description,
+            "metadata": metadata,
+            "run": run,
+        }
+
+    def _become_later(self, hall: Hall, make: Callable[[], VersionInfo]) -> Task[VersionInfo]:
+        self._task = hall.queue.add(self._name, make)
+        return self._task
+
+    def _commit(
+        self, draft: Draft, project: str, run: str, aliases: list[str], tags: list[str]
+    ) -> Callable[[], VersionInfo]:
+        """What makes the version; it holds no part of this object that could change meanwhile."""
+        hall, label, incremental = self._hall, self._label(project, run, aliases), self._incremental
         ttl_s = self._labels.ttl_s
+        assert hall is not None
+        store = hall.store
 
         def make() -> VersionInfo:
             with draft:
                 if incremental:
                     with contextlib.suppress(NotFound):
-                        hall.store.build_on(draft, f"{project}/{name}")
-                info = hall.store.commit(
-                    draft,
-                    name=name,
-                    type=type_,
-                    project=project,
-                    aliases=aliases,
-                    description=description,
-                    metadata=metadata,
-                    ttl_s=ttl_s,
-                    run=run,
-                    tags=tags,
-                )
-                for warning in draft.warnings:
-                    note(warning)
+                        store.build_on(draft, f"{label['project']}/{label['name']}")
+                info = store.commit(draft, ttl_s=ttl_s, tags=tags, **label)
+                _tell(draft)
                 return info
 
         return make
+
+    def _check_new(self, verb: str) -> None:
+        if not self.is_new:
+            message = f"{self.name!r} was logged already: {verb} takes an artifact that is new, such as a new_draft()"
+            raise ArtifactFinalizedError(message, code="finalized", name=verb, obj=self)
 
     def _log_again(self, hall: Hall, project: str, run: str, aliases: list[str], tags: list[str]) -> Task[VersionInfo]:
         """The same content once more: no new version, but the run counts as one that logged it."""
@@ -717,3 +841,20 @@ class Artifact(Facts):
 
         self._task = hall.queue.add(self._name, make)
         return self._task
+
+
+class _Label(TypedDict):
+    """What the verbs of the store that make versions take alike."""
+
+    name: str
+    type: str
+    project: str
+    aliases: list[str]
+    description: str | None
+    metadata: dict[str, Any]
+    run: str
+
+
+def _tell(draft: Draft) -> None:
+    for warning in draft.warnings:
+        note(warning)

@@ -92,7 +92,7 @@ class ArtifactCollection(Generic[A]):
 
     def is_sequence(self) -> bool:
         """Whether its versions are its own, and not links to those of others."""
-        return True
+        return self._info.kind == "sequence"
 
     def artifacts(self, per_page: int = 50) -> Paginator[A]:
         """Its versions, the newest first."""

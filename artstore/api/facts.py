@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from artstore.api.settings import setting
 
@@ -34,7 +34,8 @@ class Facts(ABC):
     @property
     def project(self) -> str:
         """The project."""
-        return self._version("project").project
+        info = self._version("project")
+        return (info.link or info).project
 
     @property
     def source_project(self) -> str:
@@ -43,8 +44,9 @@ class Facts(ABC):
 
     @property
     def version(self) -> str:
-        """`v3`."""
-        return f"v{self._version('version').number}"
+        """`v3`; of a link, its number in the portfolio."""
+        info = self._version("version")
+        return f"v{(info.link or info).number}"
 
     @property
     def source_version(self) -> str:
@@ -55,7 +57,7 @@ class Facts(ABC):
     def qualified_name(self) -> str:
         """`entity/project/cats:v3`."""
         info = self._version("qualified_name")
-        return f"{owner()}/{info.ref}"
+        return f"{owner()}/{(info.link or info).ref}"
 
     @property
     def source_qualified_name(self) -> str:
@@ -64,15 +66,10 @@ class Facts(ABC):
         return f"{owner()}/{info.ref}"
 
     @property
-    def source_artifact(self) -> Self:
-        """Itself, but for a link."""
-        self._version("source_artifact")
-        return self
-
-    @property
     def url(self) -> str:
         """Where it is, for fsspec."""
-        return f"artstore://{self._version('url').ref}"
+        info = self._version("url")
+        return f"artstore://{(info.link or info).ref}"
 
     @property
     def commit_hash(self) -> str:

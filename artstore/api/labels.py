@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artstore.api.metadata import metadata_of
 from artstore.api.naming import checked_aliases, checked_tags, without_latest
+from artstore.api.reading import exact
 from artstore.errors import Invalid, WrongType
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Labels:
             self.description = info.description
             self.metadata = copy.deepcopy(info.metadata)
         self._logged = None
-        self.aliases[:] = info.aliases
+        self.aliases[:] = (info.link or info).aliases
         self.tags[:] = info.tags
         self.ttl_s = info.ttl_s
         self.ttl_is_set = False
@@ -80,7 +81,7 @@ class Labels:
         """The time to live, in whole seconds; None: for ever."""
         return None if self.ttl_s is None else dt.timedelta(seconds=int(self.ttl_s))
 
-    def save(self, store: Store, reference: str) -> VersionInfo:
+    def save(self, store: Store) -> VersionInfo:
         """Keep what was changed: only that is written, step by step, so after an error `save` goes on from there.
 
         Raises Invalid (bad-alias, bad-tag, bad-metadata).
@@ -88,13 +89,16 @@ class Labels:
         kept = self._kept
         assert kept is not None
         aliases, tags, metadata = checked_aliases(self.aliases), checked_tags(self.tags), metadata_of(self.metadata)
-        after, before = set(without_latest(aliases)), set(without_latest(kept.aliases))
+        reference, standing = exact(kept), (kept.link or kept).aliases
+        # In a portfolio a version has other aliases; all else is its own.
+        named = reference if kept.link is None else kept.link.ref
+        after, before = set(without_latest(aliases)), set(without_latest(standing))
         # `latest` follows the last version by itself: to leave it out of the list means nothing.
-        new = sorted(after - before) + (["latest"] if "latest" in aliases and "latest" not in kept.aliases else [])
+        new = sorted(after - before) + (["latest"] if "latest" in aliases and "latest" not in standing else [])
         if new:
-            self._kept = store.alias(reference, new)
+            self._kept = store.alias(named, new)
         if gone := sorted(before - after):
-            self._kept = store.unalias(reference, gone)
+            self._kept = store.unalias(named, gone)
         if added := [tag for tag in tags if tag not in kept.tags]:
             self._kept = store.tag(reference, added)
         if removed := [tag for tag in kept.tags if tag not in tags]:
@@ -108,7 +112,7 @@ class Labels:
         if self.ttl_s != kept.ttl_s:
             self._kept = store.set_ttl(reference, self.ttl_s)
         assert self._kept is not None
-        return self._kept
+        return store.version(named) if kept.link is not None else self._kept
 
 
 _NOTHING: Final = object()

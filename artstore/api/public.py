@@ -89,7 +89,7 @@ class Api:
             if found and found[0].type != type_name:
                 message = f"{name!r} is of type {found[0].type!r}, not {type_name!r}"
                 raise MissingArtifact(message, code="other-type")
-            found.sort(key=lambda info: info.number, reverse=order in (None, "-version_index"))
+            found.sort(key=lambda info: (info.link or info).number, reverse=order in (None, "-version_index"))
             return [Artifact.of_version(hall, info) for info in found if wanted <= set(info.tags)]
 
         return Paginator(load, per_page=per_page, start=start)

@@ -25,7 +25,7 @@ from artstore.api.terminal import note
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotAModel, WrongType
 
 if TYPE_CHECKING:
-    from artstore.lifecycle.reports import RunInfo, VersionInfo
+    from artstore.lifecycle.reports import RunInfo
 
 UNSPECIFIED: Final = "unspecified"
 """The type of what is logged without one."""
@@ -45,7 +45,7 @@ class Run:
         self._hall = hall
         self._info = info
         self._dir = folder
-        self._tasks: list[tuple[weakref.ref[Artifact], Task[VersionInfo]]] = []
+        self._tasks: list[tuple[weakref.ref[Artifact], Task[Any]]] = []
         self._is_over = False
         self._pid = os.getpid()
         self._hold = hall.store.hold_run(info.id, project=info.project)
@@ -213,6 +213,52 @@ class Run:
         artifact.note_use(use_as)
         return artifact
 
+    def upsert_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Sequence[str] | str | None = None,
+        distributed_id: str | None = None,
+    ) -> Artifact:
+        """Add a part to a version that several runs make together, in the background; `wait()` until it is safe.
+
+        The parts of one name belong together that have the same distributed_id, or by default the runs' same group.
+        Nobody sees them before `finish_artifact`; what comes after that belongs to the next version.
+
+        Raises WrongType (no-distributed-id) where there is neither, ArtifactFinalizedError for what was logged already,
+        and as log_artifact.
+        """
+        self._check_going_on("upsert_artifact")
+        shared = self._distributed_id(distributed_id, "upsert")
+        artifact = self._artifact(artifact_or_path, name, type or UNSPECIFIED)
+        with users_errors():
+            task = artifact.add_part_to(self._hall, self.project, self.id, shared, aliases=aliases)
+        return self._remember(artifact, task)
+
+    def finish_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Sequence[str] | str | None = None,
+        distributed_id: str | None = None,
+        *,
+        expect: int | None = None,
+    ) -> Artifact:
+        """Make the version of all parts and of this, in the background; `wait()` for it.
+
+        It does not depend on the order of the parts. `wait` and `finish` raise PathCollision where two parts have
+        different bytes for one path, and Conflict (parts-missing) where there are fewer than `expect`; then the parts
+        are there still. Raises as upsert_artifact.
+        """
+        self._check_going_on("finish_artifact")
+        shared = self._distributed_id(distributed_id, "finish")
+        artifact = self._artifact(artifact_or_path, name, type or UNSPECIFIED)
+        with users_errors():
+            task = artifact.finish_parts_in(self._hall, self.project, self.id, shared, aliases=aliases, expect=expect)
+        return self._remember(artifact, task)
+
     def logged_artifacts(self) -> list[Artifact]:
         """What it logged so far, in that order."""
         return [Artifact.of_version(self._hall, i) for i in self._hall.settled().outputs(self.id, project=self.project)]
@@ -242,6 +288,25 @@ class Run:
         folder = artifact.download()
         entries = list(artifact.manifest.entries)
         return str(Path(folder, entries[0])) if len(entries) == 1 else folder
+
+    def link_artifact(
+        self, artifact: Artifact, target_path: str, aliases: Sequence[str] | str | None = None
+    ) -> Artifact:
+        """Put an artifact into a portfolio, and answer the link; see Artifact.link. A draft is logged by this run."""
+        self._check_going_on("link_artifact")
+        if artifact.is_new:
+            self._log(artifact)
+        return artifact.link(target_path, aliases)
+
+    def link_model(
+        self,
+        path: str | os.PathLike[str],
+        registered_model_name: str,
+        name: str | None = None,
+        aliases: Sequence[str] | str | None = None,
+    ) -> Artifact:
+        """Log a file or folder as a model, put it into the portfolio of the registered name, and answer the link."""
+        return self.link_artifact(self.log_model(path, name=name), registered_model_name, aliases)
 
     def log_code(
         self,
@@ -342,10 +407,20 @@ class Run:
     def _log(self, artifact: Artifact, *, aliases: object = None, tags: object = None) -> Artifact:
         with users_errors():
             task = artifact.log_to(self._hall, self.project, self.id, aliases=aliases, tags=tags)
+        return self._remember(artifact, task)
+
+    def _remember(self, artifact: Artifact, task: Task[Any]) -> Artifact:
         # A run of weeks does not keep all that it ever logged.
         self._tasks = [(there, each) for there, each in self._tasks if there() is not None or not each.is_over]
         self._tasks.append((weakref.ref(artifact), task))
         return artifact
+
+    def _distributed_id(self, given: str | None, verb: str) -> str:
+        shared = given or self.group
+        if shared is None:
+            message = f"cannot {verb} an artifact unless the run is in a group or a distributed_id is provided"
+            raise WrongType(message, code="no-distributed-id")
+        return shared
 
     def _keep_config(self, values: dict[str, Any], remove: list[str]) -> None:
         self._check_going_on("config")

@@ -45,6 +45,7 @@ COMMANDS: Final = {
         Line("get", "get", "Write a version's files into a folder, verified."),
         Line("cat", "get", "Write one file of a version to standard output."),
         Line("import", "importing", "Take over the runs and artifacts of wandb."),
+        Line("artifact", "artifact", "Put, get and list artifacts in the words of W&B."),
     ),
     "Look": (
         Line("ls", "look", "List the collections, or the files of a version."),

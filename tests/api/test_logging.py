@@ -358,3 +358,28 @@ def test_saving_in_a_run_logs_to_it(run: wandb.Run) -> None:
     artifact.wait()
 
     assert ["cats:v0"] == [each.name for each in run.logged_artifacts()]
+
+
+def test_an_object_is_added_once_and_a_name_keeps_what_it_has() -> None:
+    artifact = wandb.Artifact("tables", "dataset")
+    table, other = wandb.Table(columns=["a"], data=[[1]]), wandb.Table(columns=["a"], data=[[2]])
+    first = artifact.add(table, "x")
+
+    assert "x.table.json" == first.path
+    assert first.path == artifact.add(table, "elsewhere").path == artifact.add(other, "x").path
+    assert first.digest == artifact.manifest.entries["x.table.json"].digest
+    assert first.digest != artifact.add(other, "x", overwrite=True).digest
+    assert ["x.table.json"] == list(artifact.manifest.entries)
+
+
+@pytest.mark.parametrize("given", [object(), "text", {"a": 1}, None])
+def test_what_is_no_table_is_a_type_error(given: Any) -> None:
+    with pytest.raises(TypeError, match="expected one of: Table, PartitionedTable, JoinedTable"):
+        wandb.Artifact("tables", "dataset").add(given, "x")
+
+
+def test_an_object_below_media_tables_is_named_by_its_digest() -> None:
+    artifact = wandb.Artifact("tables", "dataset")
+    entry = artifact.add(wandb.Table(columns=["a"], data=[[1]]), "media/tables/x")
+
+    assert f"media/tables/{entry.digest.removeprefix('blake3:')[:20]}.table.json" == entry.path
