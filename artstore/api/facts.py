@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 import datetime as dt
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
+from artstore.api.lives import Lives
 from artstore.api.settings import setting
 
-if TYPE_CHECKING:
-    from artstore.lifecycle.reports import VersionInfo
 
+class Facts(Lives):
+    """What a version has, and what a draft has of it; the rest raises ArtifactNotLoggedError before that."""
 
-class Facts(ABC):
-    """What only a version has; each raises ArtifactNotLoggedError before that."""
+    @property
+    def digest(self) -> str:
+        """The digest of all entries, `blake3:<hex>`: equal content, equal digest. Takes time for a large draft."""
+        return str(self._contents.digest) if self._info is None else self._info.digest
 
-    @abstractmethod
-    def _version(self, member: str) -> VersionInfo:
-        """The version. Raises ArtifactNotLoggedError, which names what was asked for."""
+    @property
+    def digest_algorithm(self) -> str:
+        """How digests are made."""
+        return "BLAKE3"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all entries, those of references included where they are known."""
+        return self._contents.size if self._info is None else self._info.bytes
+
+    @property
+    def incremental(self) -> bool:
+        """Whether its version begins with the entries of the one before."""
+        return self._incremental
+
+    @property
+    def use_as(self) -> str | None:
+        """What was given."""
+        return self._use_as
+
+    @property
+    def distributed_id(self) -> str | None:
+        """What the parts of a version that several runs make have in common."""
+        return self._distributed_id
+
+    @distributed_id.setter
+    def distributed_id(self, text: str | None) -> None:
+        self._distributed_id = text
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it was reached through a portfolio."""
+        return self._info is not None and self._info.is_link
+
+    @property
+    def linked_at(self) -> str | None:
+        """When it was linked, in UTC; None where it is no link."""
+        link = None if self._info is None else self._info.link
+        return None if link is None else written_time(link.linked_at)
 
     @property
     def entity(self) -> str:

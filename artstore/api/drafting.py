@@ -1,0 +1,152 @@
+"""Drafting: what may be done to an artifact before it is logged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from artstore.api.entries import ArtifactManifestEntry, path_of
+from artstore.api.holding import Holding
+from artstore.api.late import Late
+from artstore.api.terminal import note
+from artstore.api.values import Value
+from artstore.errors import Invalid, WrongType
+
+if TYPE_CHECKING:
+    from artstore.api import data_types
+    from artstore.references import expand
+    from artstore.references import wanted as limits
+else:
+    data_types = Late("artstore.api.data_types")
+    expand = Late("artstore.references.expand")
+    limits = Late("artstore.references.wanted")
+
+
+class Drafting(Holding):
+    """Files, objects and references come and go; each verb raises ArtifactFinalizedError once it is logged."""
+
+    def add_file(
+        self,
+        local_path: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        is_tmp: bool | None = False,
+        skip_cache: bool | None = False,
+        policy: str | None = "mutable",
+        overwrite: bool = False,
+    ) -> ArtifactManifestEntry:
+        """Add a file, by default under its last name. It is stored now: what becomes of it later does not matter.
+
+        `is_tmp` names it by its digest up to the first dot. There is one copy under either policy, and no cache that
+        could be skipped. Raises Invalid (not-a-file, bad-path, bad-policy), ArtifactFinalizedError, and PathCollision
+        where the path has other bytes already, unless overwrite.
+        """
+        del skip_cache
+        self._check_open("add_file")
+        return self._contents.add_file(local_path, name, is_tmp=bool(is_tmp), policy=policy, overwrite=overwrite)
+
+    def add_dir(
+        self,
+        local_path: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        skip_cache: bool | None = False,
+        policy: str | None = "mutable",
+        merge: bool = False,
+    ) -> None:
+        """Add every file below a folder, under its path in the folder; all of them below `name`, if one is given.
+
+        Links are followed, hidden files are taken, empty folders are not kept, and a file `.artstoreignore` says what
+        to leave out. `merge` replaces what has other bytes already. It is all added or nothing is.
+
+        Raises Invalid (not-a-folder, bad-path), PathCollision, MissingFile for a link to nothing, Refused (unreadable),
+        ArtifactFinalizedError.
+        """
+        del skip_cache
+        self._check_open("add_dir")
+        self._contents.add_dir(local_path, name, policy=policy, merge=merge)
+
+    @contextlib.contextmanager
+    def new_file(
+        self,
+        name: str | os.PathLike[str],
+        mode: str = "x",
+        encoding: str | None = None,
+        policy: str | None = "mutable",
+    ) -> Iterator[IO[Any]]:
+        """Open a new file to write; it is added when the `with` ends well, and dropped when it does not.
+
+        Modes: `x` or `xb` for a name that is free, `w` or `wb` for any. Raises ArtifactFinalizedError, and Invalid
+        (path-taken, bad-mode, bad-path).
+        """
+        self._check_open("new_file")
+        try:
+            with self._contents.new_file(name, mode, encoding, policy=policy) as file:
+                yield file
+        except UnicodeEncodeError as error:
+            note(f"{error.object[error.start : error.end]!r} cannot be written as {error.encoding}: give an encoding")
+            raise
+
+    def add(self, obj: Value, name: str | os.PathLike[str], overwrite: bool = False) -> ArtifactManifestEntry:
+        """Add an object, as JSON in the file `name.<kind>.json`: `scores` is `scores.table.json` for a Table.
+
+        The same object again is what it was the first time, and a name that is taken keeps what it has, unless
+        overwrite. `artifact[name] = obj` does the same. Below `media/tables` the name is made of the digest.
+
+        Raises WrongType for what is no Table, PartitionedTable or JoinedTable, what the object has to say (BadTable),
+        Invalid (bad-path), ArtifactFinalizedError.
+        """
+        self._check_open("add")
+        given: object = obj
+        if not isinstance(given, Value):
+            expected = ", ".join(kind.__name__ for kind in data_types.KINDS.values())
+            message = f"found object of type {type(given)}, expected one of: {expected}; add a file with add_file"
+            raise WrongType(message, code="not-a-value")
+        entry = self._contents.add_value(obj, name, self, overwrite=overwrite)
+        if obj.home is None:
+            obj.home = (self, entry.path)
+        return entry
+
+    def __setitem__(self, name: str, obj: Value) -> None:
+        self.add(obj, name)
+
+    def add_reference(
+        self,
+        uri: ArtifactManifestEntry | str,
+        name: str | os.PathLike[str] | None = None,
+        checksum: bool = True,
+        max_objects: int | None = None,
+    ) -> list[ArtifactManifestEntry]:
+        """Record bytes that stay where a URI says, with what their owner says of them now; nothing is copied.
+
+        A folder, or a prefix of a bucket, gives an entry for each of up to max_objects (10,000) objects, below `name`
+        if one is given. Without checksum nothing is asked for, and nothing compared later; see `artstore.references`.
+
+        Raises Invalid (bad-reference, too-many-objects, name-missing), ReferenceMissing, PathCollision, Refused,
+        Unreachable, ArtifactFinalizedError.
+        """
+        self._check_open("add_reference")
+        given: object = uri
+        if not isinstance(given, str) or "://" not in given:
+            message = f"references are URIs, and {given!r} is none: for a local file write file:// and its full path"
+            raise Invalid(message, code="bad-reference")
+        inside = None if name is None else path_of(name)
+        most = limits.MAX_OBJECTS if max_objects is None else max_objects
+        return self._contents.add_references(expand.expand(given, name=inside, checksum=checksum, max_objects=most))
+
+    def add_bytes(self, data: bytes, path: str) -> None:
+        """Add a file that is in memory; for the objects that are added."""
+        self._contents.add_bytes(data, path)
+
+    def remove(self, item: str | os.PathLike[str] | ArtifactManifestEntry) -> None:
+        """Remove a file, or every file below a folder. Raises MissingFile, ArtifactFinalizedError."""
+        self._check_open("remove")
+        self._contents.remove(item)
+
+    def get_added_local_path_name(self, local_path: str | os.PathLike[str]) -> str | None:
+        """The path in the artifact under which a local file was added, if it was."""
+        return self._contents.name_of_source(local_path)
+
+    def finalize(self) -> None:
+        """Let nothing be added or removed any more. Logging does so too."""
+        self._is_final = True
