@@ -98,15 +98,22 @@ class _Container:
         """What gives the recorded state, a part at a time."""
         version = json.loads(entry.extra).get("versionID")
         is_tracked = entry.checksum != entry.uri
+        answer = self._answer(entry, key, version)
+        if answer is None and is_tracked and (older := self._older(entry, key)):
+            answer = self._answer(entry, key, older)
+        if answer is None:
+            raise lost(entry, is_there=self.look(key, None) is not None)
+        return aiter(answer.chunks())
+
+    def _answer(self, entry: ReferenceEntry, key: str, version: str | None) -> Any | None:
+        """The blob, if it has the recorded state; None where it has not."""
+        etag = None if entry.checksum == entry.uri else entry.checksum
         # Where there is nothing, a condition is not met either.
         with contextlib.suppress(ResourceModifiedError, ResourceNotFoundError):
-            answer = self._download(key, version, entry.checksum if is_tracked else None)
-            if not is_tracked or _bare(answer.properties.etag) == entry.checksum:
-                return aiter(answer.chunks())
-        older = self._older(entry, key) if is_tracked else None
-        if older is not None:
-            return aiter(self._download(key, older, None).chunks())
-        raise lost(entry, is_there=self.look(key, None) is not None)
+            answer = self._download(key, version, etag)
+            if etag in {None, _bare(answer.properties.etag)}:
+                return answer
+        return None
 
     def _download(self, key: str, version: str | None, etag: str | None) -> Any:
         condition = {} if etag is None else {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}

@@ -89,20 +89,26 @@ class _Bucket:
         version = json.loads(entry.extra).get("versionID")
         is_tracked = entry.checksum != entry.uri
         condition = {"VersionId": version} if version else {"IfMatch": f'"{entry.checksum}"'} if is_tracked else {}
+        answer = self._answer(entry, key, condition)
+        if answer is None and is_tracked and (older := self._older(entry, key)):
+            answer = self._answer(entry, key, {"VersionId": older})
+        if answer is None:
+            raise lost(entry, is_there=self.look(key, None) is not None)
+        return answer
+
+    def _answer(self, entry: ReferenceEntry, key: str, condition: dict[str, str]) -> Any | None:
+        """The object, if the condition is met; None where it is not, or is met by another state."""
         try:
             answer = self.system.call_s3("get_object", Bucket=self._name, Key=key, **condition)
         except OSError as error:
             if _code(error) not in _NO_SUCH | _OTHER_STATE:
                 raise
-        else:
-            # Not every service knows the condition.
-            if not is_tracked or answer["ETag"].strip('"') == entry.checksum:
-                return answer
-            self.system.loop.call_soon_threadsafe(answer["Body"].close)
-        older = self._older(entry, key) if is_tracked else None
-        if older is not None:
-            return self.system.call_s3("get_object", Bucket=self._name, Key=key, VersionId=older)
-        raise lost(entry, is_there=self.look(key, None) is not None)
+            return None
+        # Not every service knows the conditions.
+        if entry.checksum in {entry.uri, answer["ETag"].strip('"')}:
+            return answer
+        self.system.loop.call_soon_threadsafe(answer["Body"].close)
+        return None
 
     def _older(self, entry: ReferenceEntry, key: str) -> str | None:
         """A version of the object that has the recorded state."""

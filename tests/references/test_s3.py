@@ -145,6 +145,37 @@ def test_an_object_recorded_before_the_bucket_kept_versions_is_found_by_its_etag
     assert b"first" == all_of(entry)
 
 
+def test_another_object_with_the_recorded_content_is_not_taken_for_a_version(plain: Prefix) -> None:
+    """Keys that begin alike stand in the same listing, and all have the version `null` there."""
+    plain.put("a", b"first")
+    plain.put("a.backup", b"first")
+    (entry,) = expand(f"{plain.uri}/a")
+
+    plain.put("a", b"other")
+
+    with pytest.raises(ReferenceChanged):
+        all_of(entry)
+
+
+@pytest.mark.parametrize(
+    ("uri", "name", "paths"),
+    [
+        ("modelo.h5", None, ["modelo.h5"]),
+        ("checkpoints/modelo.h5", None, ["modelo.h5"]),
+        ("modelo.h5", "modelos/mimodelo.h5", ["modelos/mimodelo.h5"]),
+        ("imágenes", None, ["gato.png", "perro.png"]),
+        ("imágenes", "imágenes", ["imágenes/gato.png", "imágenes/perro.png"]),
+    ],
+)
+def test_objects_and_prefixes_are_named_as_users_expect(
+    plain: Prefix, uri: str, name: str | None, paths: list[str]
+) -> None:
+    for key in ("modelo.h5", "checkpoints/modelo.h5", "imágenes/gato.png", "imágenes/perro.png"):
+        plain.put(key, key.encode())
+
+    assert paths == [entry.path for entry in expand(f"{plain.uri}/{uri}", name=name)]
+
+
 def test_an_object_of_several_parts_comes_back(plain: Prefix) -> None:
     """Its ETag is no digest of the content, and has a dash in it."""
     data = os.urandom(12 << 20)
