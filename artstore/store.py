@@ -58,7 +58,7 @@ from artstore.lifecycle.status import status
 from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
-from artstore.model.manifest import BlobEntry, ReferenceEntry
+from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.paths import entry_path, quoted
 from artstore.storage.blobs import BlobReader
@@ -360,8 +360,10 @@ class Store:
         """
         resolved = self._resolve(reference, project)
         entry = self._root.manifests.entry(resolved.manifest, entry_path(path), called=resolved.name)
-        if isinstance(entry, BlobEntry):
-            return self._root.blobs.open(entry.digest, called=f"{quoted(entry.path)} of {resolved.name}")
+        blob = blob_of(entry)
+        if blob is not None:
+            return self._root.blobs.open(blob.digest, called=f"{quoted(entry.path)} of {resolved.name}")
+        assert isinstance(entry, ReferenceEntry)
         if fetch is None:
             raise not_here(entry)
         return FetchedFile(entry, fetch)

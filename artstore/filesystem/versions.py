@@ -35,7 +35,7 @@ from artstore.filesystem.paths import (
 )
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.tree import Tree, VersionTree
-from artstore.model.manifest import BlobEntry
+from artstore.model.manifest import BlobEntry, blob_of
 from artstore.model.names import Reference
 
 PROTOCOL: Final = "artstore"
@@ -460,9 +460,10 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         path = self._strip_protocol(path)
         tree, inner = self._find_file(path)
         entry = tree.entry(inner)
-        if not isinstance(entry, BlobEntry):
+        blob = None if entry is None else blob_of(entry)
+        if blob is None:
             raise self._why_no_file(path, tree, inner)
-        return entry
+        return blob
 
     def _why_no_file(self, path: str, tree: Tree, inner: str) -> OSError:
         if tree.is_folder(inner):

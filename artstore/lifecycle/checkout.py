@@ -28,7 +28,7 @@ from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import STORE_FOLDER, UNFINISHED
 from artstore.lifecycle.share import share
 from artstore.lifecycle.target import Target
-from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
+from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, blob_of
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
 from artstore.storage.blobs import Place, damaged, reading
@@ -148,12 +148,14 @@ def _sorted_out(entries: Iterable[Entry], fetch: Fetch | None) -> tuple[list[Blo
     references: list[ReferenceEntry] = []
     for entry in entries:
         _check_path(entry.path)
-        if isinstance(entry, BlobEntry):
-            blobs.append(entry)
-        elif fetch is None:
+        blob = blob_of(entry)
+        if blob is not None:
+            blobs.append(blob)
+            continue
+        assert isinstance(entry, ReferenceEntry)
+        if fetch is None:
             raise not_here(entry)
-        else:
-            references.append(entry)
+        references.append(entry)
     return blobs, references
 
 

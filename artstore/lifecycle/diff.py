@@ -19,7 +19,7 @@ from artstore.lifecycle.reports import DiffEntry, DiffReport, Renamed, Skipped
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import Scan, describe_kind
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry
+from artstore.model.manifest import Entry, ReferenceEntry, blob_of
 from artstore.storage import stat_cache, whole
 from artstore.storage.root import Root
 from artstore.storage.stat_cache import StatCache, stamp_of
@@ -132,8 +132,9 @@ def diff_folder(root: Root, before: Resolved, folder: Path) -> DiffReport:
             continue
         file = files[place]
         place += 1
-        if isinstance(entry, BlobEntry) and entry.size == file.size:
-            unsure.append((file, entry.digest))
+        blob = blob_of(entry)
+        if blob is not None and blob.size == file.size:
+            unsure.append((file, blob.digest))
         else:
             found.change(file.path, entry.size, file.size)
     fresh += files[place:]
@@ -162,7 +163,7 @@ def _settle(
 ) -> None:
     """Hash what the sizes left open."""
     cache = stat_cache.load(root.path, os.path.abspath(scan.folder))
-    sizes = {entry.size for entry in found.removed if isinstance(entry, BlobEntry)}
+    sizes = {blob.size for entry in found.removed if (blob := blob_of(entry))}
 
     def digest_of(file: _File) -> Digest | None:
         source = os.path.join(scan.folder, *file.path.split("/"))
@@ -241,8 +242,10 @@ def _renames(removed: Iterable[Entry], added: Iterable[tuple[DiffEntry, object]]
 
 def _content(entry: Entry) -> object:
     """What makes the bytes at a path the same as those at another."""
-    if isinstance(entry, BlobEntry):
-        return entry.digest
+    blob = blob_of(entry)
+    if blob is not None:
+        return blob.digest
+    assert isinstance(entry, ReferenceEntry)
     return (entry.uri, entry.checksum, entry.size, entry.extra)
 
 

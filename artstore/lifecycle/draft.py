@@ -15,13 +15,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
 
+import msgspec
+
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Refused
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reading import OPEN_FLAGS, Reader, stood_still
-from artstore.lifecycle.reports import Skipped
+from artstore.lifecycle.reports import Skipped, VersionInfo
+from artstore.lifecycle.resolve import resolve, resolve_id
 from artstore.lifecycle.scan import Found, Scan, describe_kind
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry
+from artstore.model.manifest import BlobEntry, Entry, pointer
+from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
@@ -179,6 +183,31 @@ class Draft:
         """Hold these entries and no others, whose bytes are here or were taken in before."""
         self.entries = {entry.path: entry for entry in entries}
         self.bytes = sum(entry.size or 0 for entry in self.entries.values())
+
+    def add_link(
+        self,
+        source: VersionInfo | str,
+        path: str,
+        name: str | None = None,
+        *,
+        project: str = UNCATEGORIZED,
+        overwrite: bool = False,
+    ) -> Entry:
+        """Add an entry that points to a file of another version, under the same path if no name is given.
+
+        It says where the file comes from, and its bytes stay as long as this version does, whatever becomes of the
+        other one. What is itself a pointer, or a reference, is taken over, so that each leads to its end in one step.
+        Raises NotFound (…-not-found, path-not-found, version-deleted).
+        """
+        if isinstance(source, str):
+            resolved = resolve(self.root, Reference.parse(source, project=project))
+        else:
+            resolved = resolve_id(self.root, source.project, source.id, source.ref)
+        found = self.root.manifests.entry(resolved.manifest, entry_path(path))
+        own = found.path if name is None else entry_path(name)
+        if isinstance(found, BlobEntry):
+            return self._add(pointer(own, resolved.project.name, resolved.version.id, found), overwrite=overwrite)
+        return self._add(msgspec.structs.replace(found, path=own), overwrite=overwrite)
 
     def remove(self, path: str) -> int:
         """Remove a file, or every file below a folder; answers how many. Raises NotFound (path-not-found)."""

@@ -15,7 +15,7 @@ from artstore.lifecycle.resolve import (
     find_project,
     find_version,
 )
-from artstore.model.manifest import BlobEntry
+from artstore.model.manifest import BlobEntry, blob_of
 from artstore.model.names import LATEST
 from artstore.model.state import Collection
 from artstore.storage.catalog import ProjectView
@@ -87,8 +87,15 @@ def entries(root: Root, resolved: Resolved) -> Iterator[EntryInfo]:
         if isinstance(entry, BlobEntry):
             yield EntryInfo(path=entry.path, size=entry.size, digest=str(entry.digest))
         else:
-            extra = json.loads(entry.extra)
-            yield EntryInfo(path=entry.path, size=entry.size, uri=entry.uri, checksum=entry.checksum, extra=extra)
+            blob = blob_of(entry)
+            yield EntryInfo(
+                path=entry.path,
+                size=entry.size,
+                digest=None if blob is None else str(blob.digest),
+                uri=entry.uri,
+                checksum=entry.checksum,
+                extra=json.loads(entry.extra),
+            )
 
 
 def _describe_portfolio(root: Root, project: str, view: ProjectView, portfolio: Collection) -> CollectionInfo:

@@ -7,7 +7,7 @@ import os
 
 from artstore.errors import Conflict, Corrupt, Refused
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Encoding, decode_difference, decode_full
+from artstore.model.manifest import Encoding, blob_of, decode_difference, decode_full
 from artstore.model.records import decode_transaction
 from artstore.storage import packs, stat_cache, whole
 from artstore.storage.blobs import WHOLE
@@ -216,7 +216,7 @@ def index_pack(root: Root, name: str) -> bool:
 def _take_manifest(root: Root, encoding: Encoding) -> None:
     if encoding.base is None:
         entries = list(decode_full(encoding))
-        root.blobs.expect([(entry.digest, entry.size) for entry in entries if isinstance(entry, BlobEntry)])
+        root.blobs.expect([(blob.digest, blob.size) for entry in entries if (blob := blob_of(entry))])
         root.manifests.add_full(encoding.digest, entries, stored_only=False)
         return
     difference = decode_difference(encoding)
@@ -227,7 +227,7 @@ def _take_manifest(root: Root, encoding: Encoding) -> None:
             raise
         # A file of the log was lost with it. What no version names is not missed, and `verify` names what is.
         return
-    root.blobs.expect([(entry.digest, entry.size) for entry in difference.come if isinstance(entry, BlobEntry)])
+    root.blobs.expect([(blob.digest, blob.size) for entry in difference.come if (blob := blob_of(entry))])
     root.manifests.add_difference(encoding.digest, base, difference, encoding.entries, stored_only=False)
 
 

@@ -114,7 +114,10 @@ class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A path in a version: a blob (digest and size), or a reference (uri, and what is known of its target)."""
+    """A path in a version: a blob (digest and size), or a reference (uri, and what is known of its target).
+
+    One that has both points to a file of another version, whose bytes are here.
+    """
 
     path: str
     size: int | None = None

@@ -116,6 +116,22 @@ def resolve(root: Root, reference: Reference) -> Resolved:
     return Resolved(project, view, collection, version)
 
 
+def resolve_id(root: Root, project: str, id_: str, name: str) -> Resolved:
+    """The version with an id, whatever it is called by now; `name` is for messages.
+
+    Raises NotFound (version-absent, version-deleted).
+    """
+    found = root.catalog.project(project)
+    view = None if found is None else ProjectView(root.catalog, found.id)
+    version = None if view is None else view.version(id_)
+    collection = None if view is None or version is None else view.collection(version.collection)
+    if found is None or view is None or version is None or collection is None:
+        raise NotFound(f"{name} is not in this store", code="version-absent")
+    if version.deleted:
+        raise NotFound(f"{name} was deleted", code="version-deleted")
+    return Resolved(found, view, collection, version)
+
+
 def find_member(root: Root, reference: Reference) -> Member:
     """What a reference to a portfolio means in it, whether that version is here or not.
 
@@ -203,17 +219,12 @@ def absent_version(project: str, id_: str, name: str, digest: str) -> VersionInf
 
 def _linked_version(root: Root, member: Member) -> Resolved:
     row = member.row
-    project = root.catalog.project(row.source_project)
-    view = None if project is None else ProjectView(root.catalog, project.id)
-    version = None if view is None else view.version(row.version)
-    collection = None if view is None or version is None else view.collection(version.collection)
-    if project is None or view is None or version is None or collection is None:
-        message = f"{member.name} is a link to {row.source_project}/{row.name}, which is not in this store"
-        raise NotFound(message, code="version-absent")
-    if version.deleted:
-        message = f"{member.name} is a link to {row.source_project}/{row.name}, which was deleted: unlink it"
-        raise NotFound(message, code="version-deleted")
-    return Resolved(project, view, collection, version, member)
+    try:
+        found = resolve_id(root, row.source_project, row.version, f"{row.source_project}/{row.name}")
+    except NotFound as error:
+        message = f"{member.name} is a link that leads nowhere: {error.message}. Unlink it"
+        raise NotFound(message, code=error.code) from error
+    return found._replace(member=member)
 
 
 def _membership(view: ProjectView, portfolio: Collection, reference: Reference) -> Membership:

@@ -16,7 +16,7 @@ from artstore.errors import Invalid, NotFound
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry
+from artstore.model.manifest import Entry, ReferenceEntry, blob_of
 from artstore.model.names import Reference
 from artstore.storage.blobs import SMALL, BlobReader, Packed
 from artstore.storage.catalog import Project
@@ -182,7 +182,9 @@ def digest_of(entry: Entry | None, path: str) -> Digest:
     if entry is None:
         message = f"there is no file {path!r} in it"
         raise NotFound(message, code="path-not-found")
-    if not isinstance(entry, BlobEntry):
+    blob = blob_of(entry)
+    if blob is None:
+        assert isinstance(entry, ReferenceEntry)
         message = f"{path!r} is a reference: its bytes are at {entry.uri!r}, not in this store"
         raise Invalid(message, code="is-a-reference")
-    return entry.digest
+    return blob.digest

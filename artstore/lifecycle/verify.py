@@ -32,7 +32,7 @@ from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.share import beside
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import fold_into
-from artstore.model.manifest import BlobEntry, digest_of_lines
+from artstore.model.manifest import blob_of, digest_of_lines
 from artstore.model.notes import Order, decode_line
 from artstore.model.paths import quoted
 from artstore.model.records import decode_op, decode_transaction
@@ -99,7 +99,7 @@ def verify_version(
     with root.reading("verify"):
         problems = _check_manifest(root, resolved.manifest)
         places: list[Place] = []
-        entries = [entry for entry in root.manifests.entries(resolved.manifest) if isinstance(entry, BlobEntry)]
+        entries = [blob for entry in root.manifests.entries(resolved.manifest) if (blob := blob_of(entry))]
         found = root.blobs.locate([entry.digest for entry in entries])
         for digest, group in groupby(sorted(entries, key=lambda entry: entry.digest), key=lambda entry: entry.digest):
             place = found.get(digest)

@@ -7,6 +7,9 @@ tabs, which no path can hold:
     blake3:<hex>    <size>    <path>
     =<checksum>     <size or ->    <path>    <uri>    <extra as sorted JSON>
 
+A reference whose URI is `artstore://<project>/<version id>/<path>` points to a file of another version; its checksum is
+the digest of that file's bytes, which are kept here like any blob's.
+
 An *encoding* is zstd over the full form, or over a difference to a manifest that the reader holds: a line
 `-<tab><path>` for each entry that went, and the full line of each that came or changed. Decoding hashes the result, so
 that either encoding satisfies the name.
@@ -19,14 +22,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import zstandard
 from blake3 import blake3
 
 from artstore.errors import Corrupt, Invalid
-from artstore.model.digest import Digest
+from artstore.model.digest import ALGORITHM, Digest
 
 HEADER: Final = b"artstore-manifest 1\n"
 LEVEL: Final = 3
@@ -70,6 +73,18 @@ class ReferenceEntry(msgspec.Struct, frozen=True, gc=False):
 
 Entry = BlobEntry | ReferenceEntry
 
+POINTER: Final = "artstore://"
+"""How the URI begins of what points to a file of another version."""
+
+
+class Pointed(NamedTuple):
+    """What an entry points to that is a file of another version."""
+
+    project: str
+    version: str
+    """The version's id."""
+    path: str
+
 
 class Difference(msgspec.Struct, frozen=True):
     """What turns one manifest into another."""
@@ -105,6 +120,33 @@ def reference(path: str, uri: str, *, checksum: str, size: int | None, extra: Ma
             raise Invalid(message, code="bad-reference")
     written = json.dumps(extra, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return ReferenceEntry(path=path, uri=uri, checksum=checksum, size=size, extra=written)
+
+
+def pointer(path: str, project: str, version: str, file: BlobEntry) -> ReferenceEntry:
+    """An entry that points to a file of a version, which is given by its id."""
+    uri = f"{POINTER}{project}/{version}/{file.path}"
+    return ReferenceEntry(path=path, uri=uri, checksum=str(file.digest), size=file.size)
+
+
+def pointed(entry: Entry) -> Pointed | None:
+    """What an entry points to, if that is a file of a version of a store."""
+    if not isinstance(entry, ReferenceEntry) or not entry.uri.startswith(POINTER):
+        return None
+    project, _, rest = entry.uri.removeprefix(POINTER).partition("/")
+    version, _, path = rest.partition("/")
+    return Pointed(project, version, path) if version.startswith(f"{ALGORITHM}:") and path else None
+
+
+def blob_of(entry: Entry) -> BlobEntry | None:
+    """The bytes at a path, if a store keeps them: its own, or those of the file that it points to."""
+    if isinstance(entry, BlobEntry):
+        return entry
+    if pointed(entry) is None or entry.size is None:
+        return None
+    try:
+        return BlobEntry(entry.path, Digest.parse(entry.checksum), entry.size)
+    except ValueError:
+        return None
 
 
 def digest_of_lines(lines: Iterable[str]) -> Digest:

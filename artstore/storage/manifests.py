@@ -1,8 +1,9 @@
 """Manifests in the catalog: rows that hang on an immutable manifest, never on a version.
 
 A manifest is full, or a difference to a base: rows for what came, and rows with neither blob nor reference for what
-went. Paths and blobs are interned. Rows are inserted in batches, each a short transaction, under a manifest that has no
-digest yet and so cannot be found; giving it one is the last step.
+went. What points to a file of another version has both. Paths and blobs are interned. Rows are inserted in batches,
+each a short transaction, under a manifest that has no digest yet and so cannot be found; giving it one is the last
+step.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Difference, Entry, ReferenceEntry
+from artstore.model.manifest import BlobEntry, Difference, Entry, ReferenceEntry, blob_of
 from artstore.model.paths import quoted
 from artstore.storage.blobs import Ids, Packed
 from artstore.storage.database import Connections, Row
@@ -277,13 +278,16 @@ class Manifests:
         for batch in _batches(entries):
             with self._catalog.write():
                 paths = self._intern_paths([entry.path for entry in batch])
-                digests = [entry.digest for entry in batch if isinstance(entry, BlobEntry)]
-                blobs = self._blob_ids(digests, ids, stored_only=stored_only)
+                kept = [blob_of(entry) for entry in batch]
+                blobs = self._blob_ids([blob.digest for blob in kept if blob], ids, stored_only=stored_only)
                 rows: list[tuple[int, int, int | None, int | None]] = [
-                    (id_, paths[entry.path], blobs[entry.digest], None)
-                    if isinstance(entry, BlobEntry)
-                    else (id_, paths[entry.path], None, self._intern_reference(entry))
-                    for entry in batch
+                    (
+                        id_,
+                        paths[entry.path],
+                        None if blob is None else blobs[blob.digest],
+                        None if isinstance(entry, BlobEntry) else self._intern_reference(entry),
+                    )
+                    for entry, blob in zip(batch, kept, strict=True)
                 ]
                 self._catalog.insert(_ENTRY, rows)
             count += len(batch)

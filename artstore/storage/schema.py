@@ -80,7 +80,8 @@ CREATE TABLE logged (project INTEGER NOT NULL, run TEXT NOT NULL, version TEXT N
     position INTEGER NOT NULL, PRIMARY KEY (project, run, version)) WITHOUT ROWID;
 CREATE INDEX logged_version ON logged (version);
 
--- Which entries a manifest has: those of its base, less the rows without blob and reference, with the others.
+-- Which entries a manifest has: those of its base, less the rows without blob and reference, with the others. A row
+-- with both points to a file of another version.
 CREATE TABLE manifest (id INTEGER PRIMARY KEY, digest BLOB, base INTEGER, depth INTEGER NOT NULL DEFAULT 0,
     weight INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0, condemned INTEGER);
 CREATE INDEX manifest_digest ON manifest (digest);
