@@ -42,6 +42,7 @@ from artstore.lifecycle.reports import (
     EntryInfo,
     GcReport,
     GetReport,
+    LineageReport,
     Match,
     PartInfo,
     PruneReport,
@@ -693,6 +694,23 @@ class Store:
         """The runs of this store that used a version, the first first. Raises NotFound (…-not-found)."""
         resolved = self._resolve(reference, project)
         return lineage.consumers(self._root, resolved)
+
+    def lineage(
+        self,
+        reference: str,
+        *,
+        up: bool = True,
+        down: bool = True,
+        depth: int | None = None,
+        project: str = UNCATEGORIZED,
+    ) -> LineageReport:
+        """What a version came from (up) and what came from it (down), over all projects of this store.
+
+        Each run and each version is one step; `depth` is how many are walked, None: all. A version comes from what its
+        run had used before. Raises NotFound (…-not-found), Invalid (bad-depth).
+        """
+        resolved = self._resolve(reference, project)
+        return lineage.lineage(self._root, resolved, up=up, down=down, depth=depth)
 
     # Care.
 

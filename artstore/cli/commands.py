@@ -53,6 +53,9 @@ COMMANDS: Final = {
         Line("log", "look", "List the versions of a collection, newest first."),
         Line("diff", "look", "Compare a version with another, or with a folder."),
         Line("find", "look", "Find versions by digest, path or metadata."),
+        Line("lineage", "lineage", "Show what a version came from, and what came from it."),
+        Line("runs", "runs", "List the runs, newest first."),
+        Line("run", "runs", "Show a run, what it used and what it made."),
         Line("parts", "parts", "List the parts of versions that nobody has finished."),
     ),
     "Label": (

@@ -398,3 +398,44 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "finished", "crashed"]
     started_at: float
     ended_at: float | None = None
+
+
+EdgeKind = Literal["used", "logged"]
+
+
+class LineageNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A version or a run: one of the two is there."""
+
+    key: str
+    """The version's id, or `run:project/id`."""
+    depth: int
+    """Steps from the version that was asked about: negative for what it came from."""
+    version: VersionInfo | None = None
+    run: RunInfo | None = None
+
+    @property
+    def label(self) -> str:
+        """`project/cats:v3`, or the run's name."""
+        if self.version is not None:
+            return self.version.ref
+        assert self.run is not None
+        return self.run.name
+
+
+class LineageEdge(msgspec.Struct, frozen=True, kw_only=True):
+    """In the direction in which data went: from a version to the run that used it, or from a run to what it made."""
+
+    source: str
+    target: str
+    kind: EdgeKind
+
+
+class LineageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version came from and what came from it; the edges never lead in a circle."""
+
+    start: str
+    """The key of the version that was asked about."""
+    nodes: list[LineageNode]
+    edges: list[LineageEdge]
+    loops: list[LineageEdge]
+    """Uses of what came from the same run's earlier work; with them the edges would lead in a circle."""

@@ -364,13 +364,14 @@ def _finish_run(view: View, _op_id: str, op: records.FinishRun, _position: int) 
 def _use(view: View, _op_id: str, op: records.Use, position: int) -> list[Change] | Void:
     if view.run(op.run) is None:
         return Void("the run is not known")
+    there = view.used(op.run, op.project, op.version)
     used = Used(
         run=op.run,
         used_project=op.project,
         version=op.version,
         name=op.name,
         digest=op.digest,
-        position=position,
+        position=position if there is None else there.position,
     )
     return [Put(used)]
 

@@ -176,7 +176,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """Of its manifest."""
     position: int
-    """Place in the log where the run last said so."""
+    """Place in the log where the run first said so."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -249,6 +249,9 @@ class View(Protocol):
     def run(self, id: str) -> Run | None:
         """The run with this id."""
 
+    def used(self, run: str, project: str, version: str) -> Used | None:
+        """Whether a run used a version of a project."""
+
     def logged(self, run: str, version: str) -> Logged | None:
         """Whether a run logged a version."""
 
@@ -315,6 +318,10 @@ class MemoryState:
     def run(self, id: str) -> Run | None:
         """See View."""
         return self._get(Run, id)
+
+    def used(self, run: str, project: str, version: str) -> Used | None:
+        """See View."""
+        return self._get(Used, run, project, version)
 
     def logged(self, run: str, version: str) -> Logged | None:
         """See View."""

@@ -157,13 +157,16 @@ class Catalog(Connections):
         sql = "SELECT begun, project.name, run.id FROM run JOIN project ON project.id = run.project WHERE state = ?"
         return {begun: (project, id_) for begun, project, id_ in self.rows(sql, ("running",))}
 
-    def users_of(self, version: str) -> list[tuple[str, str]]:
-        """Every run that used a version, in whatever project: the project's name and the run's id, the first first."""
+    def uses_of(self, version: str) -> list[tuple[str, str, int]]:
+        """Every run that used a version, in whatever project, the first first.
+
+        Answers the project's name, the run's id, and the place in the project's log where it said so.
+        """
         sql = (
-            "SELECT project.name, used.run FROM used JOIN project ON project.id = used.project "
+            "SELECT project.name, used.run, position FROM used JOIN project ON project.id = used.project "
             "JOIN run ON run.project = used.project AND run.id = used.run WHERE version = ? ORDER BY started_us, run.id"
         )
-        return [(project, run) for project, run in self.rows(sql, (version,))]
+        return [(project, run, position) for project, run, position in self.rows(sql, (version,))]
 
     def portfolios_of(self, version: str) -> list[tuple[str, str]]:
         """The portfolios, of whatever project, that a version is in: the project's name and the portfolio's id."""
@@ -283,6 +286,14 @@ class ProjectView:
     def runs(self) -> list[Run]:
         """Every run, the newest first."""
         return self.all(Run, "1 ORDER BY started_us DESC, id")
+
+    def used(self, run: str, project: str, version: str) -> Used | None:
+        """See View."""
+        return self._first(Used, "run = ? AND used_project = ? AND version = ?", run, project, version)
+
+    def makers_of(self, version: str) -> list[Logged]:
+        """The runs that made a version: who finished it, and who added a part."""
+        return self.all(Logged, "version = ? AND relogged = 0 ORDER BY position, run", version)
 
     def logged(self, run: str, version: str) -> Logged | None:
         """See View."""

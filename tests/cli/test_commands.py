@@ -275,6 +275,80 @@ def test_a_version_is_linked_and_unlinked(artstore: Run) -> None:
     assert artstore("unlink", "zoo/best:prod").returncode == 3
 
 
+@pytest.fixture
+def history(store: Path) -> None:
+    """A run that used cats:v0 and made net:v0, and one that used that."""
+    with Store.open(store) as opened:
+        opened.start_run(id="train", name='fit "all"', job_type="fit", group="g", tags=["t"], config={"lr": 0.1})
+        opened.use("train", "cats:v0")
+        opened.put([io.BytesIO(b"w")], name="net", type="model", prefix="w", run="train")
+        opened.finish_run("train")
+        opened.start_run(id="eval", project="zoo")
+        opened.use("eval", "uncategorized/net:v0", project="zoo")
+
+
+@pytest.mark.usefixtures("history")
+def test_lineage_is_told_as_a_tree(artstore: Run) -> None:
+    said = text(artstore, "lineage", "net:v0")
+
+    assert said == (
+        "uncategorized/net:v0\n"
+        '  made by run fit "all" (finished)\n'
+        "    used uncategorized/cats:v0\n"
+        "  used by run eval (running)\n"
+    )
+    assert "used by" not in text(artstore, "lineage", "net:v0", "--up")
+    assert "made by" not in text(artstore, "lineage", "net:v0", "--down")
+    assert 2 == len(text(artstore, "lineage", "net:v0", "--up", "--depth", "1").splitlines())
+    assert artstore("lineage", "net:v0", "--depth", "-1").returncode == 2
+    assert artstore("lineage", "mice").returncode == 3
+
+
+@pytest.mark.usefixtures("history")
+def test_lineage_is_drawn_for_other_programs(artstore: Run) -> None:
+    report = data(artstore, "lineage", "net:v0")
+    assert (4, 3, []) == (len(report["nodes"]), len(report["edges"]), report["loops"])
+    assert report == json.loads(text(artstore, "lineage", "net:v0", "--format", "json"))
+    mermaid = text(artstore, "lineage", "net:v0", "--format", "mermaid").splitlines()
+    run = '  n1(["run fit #quot;all#quot; (finished)"])'
+    assert ["flowchart LR", '  n0["uncategorized/net:v0"]', run] == mermaid[:3]
+    assert "  n1 --> n0" in mermaid
+    dot = text(artstore, "lineage", "net:v0", "--format", "dot")
+    assert '  n1 [shape=ellipse, label="run fit \\"all\\" (finished)"];\n' in dot
+    assert dot.startswith("digraph lineage {\n")
+    assert dot.endswith("}\n")
+
+
+@pytest.mark.usefixtures("history")
+def test_what_was_shown_is_not_shown_again(artstore: Run, store: Path) -> None:
+    """A history where all comes from all would fill the screen for ever."""
+    with Store.open(store) as opened:
+        for number in range(3):
+            opened.put([io.BytesIO(b"%d" % number)], name=f"n{number}", type="model", prefix="w", run="train")
+            opened.use("train", f"n{number}")
+    said = text(artstore, "lineage", "cats:v0")
+
+    assert 1 == said.count("used by run eval")
+    assert "left out, since it would lead in a circle" in said
+
+
+@pytest.mark.usefixtures("history")
+def test_runs_are_listed_and_shown(artstore: Run) -> None:
+    listed = text(artstore, "runs").splitlines()
+    assert ["zoo", "uncategorized"] == [line.split()[0] for line in listed[1:]]
+    assert ["train"] == [run["id"] for run in data(artstore, "runs", "--group", "g")]
+    assert "no runs yet" in artstore("runs", "--project", "nowhere").stderr
+    shown = text(artstore, "run", "train")
+    for line in ("state    finished", "tags     t", "used     uncategorized/cats:v0", "made     uncategorized/net:v0"):
+        assert line in shown
+    assert '"lr": 0.1' in shown
+    found = data(artstore, "run", "train")
+    assert ("train", ["cats:v0"], ["net:v0"]) == (
+        found["run"]["id"], [v["name"] for v in found["inputs"]], [v["name"] for v in found["outputs"]],
+    )  # fmt: skip
+    assert artstore("run", "missing").returncode == 3
+
+
 def test_parts_are_listed_and_dropped(artstore: Run, store: Path) -> None:
     assert "no unfinished parts" in artstore("parts").stderr
     with Store.open(store) as opened, opened.draft() as draft:

@@ -810,7 +810,7 @@ def test_what_a_run_used_is_kept(log: Log) -> None:
         log.add(use)
 
     expected = Used(
-        run="r", used_project="elsewhere", version="blake3:u", name="felines:v3", digest="blake3:m", position=3
+        run="r", used_project="elsewhere", version="blake3:u", name="felines:v3", digest="blake3:m", position=2
     )
     assert [expected] == log.state.all(Used)
 

@@ -23,6 +23,25 @@ from artstore.storage.queries import Queries
 Files = dict[str, int]
 """Path to the number of its content."""
 
+
+class Pointer(int):
+    """The number of a content that is said to be a file of another version."""
+
+    to: str
+    """The version's id and the path in it."""
+
+    @classmethod
+    def make(cls, number: int, to: str) -> Pointer:
+        made = cls(number)
+        made.to = to
+        return made
+
+
+def kept_as(number: int) -> tuple[bytes, str | None]:
+    """What makes two files of two versions the same."""
+    return content(number), number.to if isinstance(number, Pointer) else None
+
+
 LARGE = 1000
 """Contents from this number on are files of their own."""
 _SIZES = {1000: (1 << 20) + 1, 1001: (2 << 20) + 512, 1002: 1 << 20, 1003: (1 << 20) + 1}
@@ -155,9 +174,9 @@ class Model:
         """The version that has this content now, and whether it is new."""
         self._clock += 1
         collection = self.projects.setdefault(project, {}).setdefault(name, Collection(kind))
-        bytes_of = {path: content(number) for path, number in files.items()}
+        wanted = {path: kept_as(number) for path, number in files.items()}
         version = next(
-            (each for each in collection.live if {path: content(n) for path, n in each.files.items()} == bytes_of),
+            (each for each in collection.live if {path: kept_as(n) for path, n in each.files.items()} == wanted),
             None,
         )
         made = version is None
@@ -325,7 +344,11 @@ def check_entries(store: Store, model: Model) -> None:
     for project, name, version in model.live():
         expected = [(path, len(content(number)), digest_of(number)) for path, number in sorted(version.files.items())]
         found = store.entries(f"{project}/{name}:v{version.number}")
-        assert expected == [(entry.path, entry.size, entry.digest) for entry in found]
+        shown = list(found)
+        assert expected == [(entry.path, entry.size, entry.digest) for entry in shown]
+        pointers = {path: number.to for path, number in version.files.items() if isinstance(number, Pointer)}
+        uris = {entry.path: entry.uri.split("/", 3)[3] for entry in shown if entry.uri is not None}
+        assert pointers == uris
 
 
 def check_bytes(store: Store, model: Model, *, each_once: bool = False) -> None:

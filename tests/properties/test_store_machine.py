@@ -28,6 +28,7 @@ from tests.properties.model import (
     LARGE,
     Files,
     Model,
+    Pointer,
     Run,
     Version,
     check_bytes,
@@ -152,7 +153,9 @@ class StoreMachine(RuleBasedStateMachine):
         if (chosen := self._pick(pick)) is None:
             return
         project, name, version = chosen
-        files = _changed(version.files, changes)
+        changed = _changed(version.files, changes)
+        # What is taken over stays what it is, a pointer too.
+        files = {path: version.files[path] if version.files.get(path) == n else n for path, n in changed.items()}
         if not files:
             return
         collection = self.model.collection(project, name)
@@ -168,6 +171,28 @@ class StoreMachine(RuleBasedStateMachine):
                     draft.add_file(self._pooled(number), path)
             self.store.commit(draft, name=name, type=collection.type, project=project)
         self.model.put(project, name, collection.type, files)
+
+    @rule(pick=PICKS, project=PROJECTS, name=NAMES, others=st.dictionaries(PATHS, CONTENTS, max_size=2))
+    def point_to_another_version(self, pick: int, project: str, name: str, others: Files) -> None:
+        """Some files of a version that are said to be those of another one, beside some of its own."""
+        if (chosen := self._pick(pick)) is None:
+            return
+        from_project, from_name, source = chosen
+        there = self.model.collection(project, name)
+        kind = "t" if there is None else there.type
+        reference = f"{from_project}/{from_name}:v{source.number}"
+        id_ = self.store.version(reference).id
+        files: Files = {}
+        with self.store.draft() as draft:
+            for path, number in sorted(source.files.items())[:2]:
+                draft.add_link(reference, path)
+                files[path] = number if isinstance(number, Pointer) else Pointer.make(number, f"{id_}/{path}")
+            for path, number in others.items():
+                if path not in files and _fits(path, files):
+                    draft.add_file(self._pooled(number), path)
+                    files[path] = number
+            self.store.commit(draft, name=name, type=kind, project=project)
+        self.model.put(project, name, kind, files)
 
     @rule(project=PROJECTS, name=NAMES)
     def put_as_another_type(self, project: str, name: str) -> None:
@@ -410,7 +435,8 @@ class StoreMachine(RuleBasedStateMachine):
             project, name, version = chosen
             run, there = self._pick_run(pick_run)
             self.store.use(run, f"{project}/{name}:v{version.number}", project="p")
-            there.inputs = [each for each in there.inputs if each is not version] + [version]
+            if version not in there.inputs:
+                there.inputs.append(version)
             version.used = True
 
     @precondition(lambda self: self.model.runs)
@@ -568,6 +594,8 @@ class StoreMachine(RuleBasedStateMachine):
     # Means.
 
     def _put(self, project: str, name: str, kind: str, files: Files, **labels: Any) -> None:
+        # A folder has files, and no pointers.
+        files = {path: int(number) for path, number in files.items()}
         source = self._written(f"{project}-{name}", files)
         report = self.store.put([source], name=name, type=kind, project=project, **labels)
         version, made = self.model.put(project, name, kind, files, **labels)
