@@ -11,7 +11,7 @@ Invalid where a reference or a name cannot be one; what else it raises stands be
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
@@ -53,12 +53,14 @@ from artstore.lifecycle.reports import (
     StatusReport,
     VerifyReport,
     VersionInfo,
+    WatchReport,
 )
 from artstore.lifecycle.resolve import Resolved, find_collection, resolve
 from artstore.lifecycle.status import status
 from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
+from artstore.lifecycle.watch import LONGEST_S, QUIET_S, Rules, Watch
 from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.paths import entry_path, quoted
@@ -312,6 +314,37 @@ class Store:
         """Give up the parts of a version that nobody will finish; answers how many. Raises NotFound (no-parts)."""
         parsed = Reference.parse(name, project=project)
         return parts.drop_parts(self._current(), parsed.project, parsed.collection, distributed_id)
+
+    def watch(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        type: str,
+        project: str = UNCATEGORIZED,
+        quiet_s: float = QUIET_S,
+        longest_s: float = LONGEST_S,
+        ignore: Sequence[str] = (),
+        only: Sequence[str] = (),
+        keep_last: int | None = None,
+        tell: Callable[[WatchReport], None] | None = None,
+    ) -> Watch:
+        """Make a version of a folder whenever it changed: `run` the answer, or use it as a context manager.
+
+        That is after `quiet_s` without a change, and at the latest `longest_s` after the first. A file that somebody
+        has open for writing stays as it was until it is closed. `ignore` and `only` have patterns in gitignore's
+        syntax; of the versions the last `keep_last` are kept, and those with an alias or a use. `tell` is called with
+        each version and notice, in the watching thread.
+
+        Raises Invalid (not-a-folder, own-store, bad-name, bad-type, type-clash, bad-wait, bad-policy).
+        """
+        return Watch(
+            self._current(),
+            folder,
+            Label.checked(project=project, name=name, type=type),
+            Rules.checked(quiet_s=quiet_s, longest_s=longest_s, ignore=ignore, only=only, keep_last=keep_last),
+            tell,
+        )
 
     def get(
         self,

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "Keep and take": (
         Line("put", "put", "Keep files and folders as a version."),
         Line("get", "get", "Write a version's files into a folder, verified."),
+        Line("watch", "watch", "Make a version of a folder whenever it changes."),
         Line("cat", "get", "Write one file of a version to standard output."),
         Line("import", "importing", "Take over the runs and artifacts of wandb."),
         Line("artifact", "artifact", "Put, get and list artifacts in the words of W&B."),

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -119,8 +119,13 @@ class Draft:
         *,
         skip_unreadable: bool = False,
         overwrite: bool = False,
+        ignore: Sequence[str] = (),
+        select: Callable[[Found, bool], bool] | None = None,
     ) -> None:
         """Add every file below a folder, or none where it raises.
+
+        Left out are what `ignore` has patterns of and what `select` answers False for, which is asked with each file
+        and whether it is known to be unchanged.
 
         Raises Invalid (not-a-folder, own-store), Refused (unreadable) with all that could not be read, or Invalid
         (unkeepable) where only names and kinds of file are at fault, unless skip_unreadable: then `skipped` has it;
@@ -131,7 +136,7 @@ class Draft:
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
         cache = self._usable_cache(where)
-        scan = Scan(folder, store=self.root.path)
+        scan = Scan(folder, store=self.root.path, ignore=ignore)
         findings = Findings(where, time.time_ns())
         new: dict[str, Entry] = {}
         size = hits = 0
@@ -150,6 +155,8 @@ class Draft:
             nonlocal hits
             for found in scan.files():
                 known = _from_cache(found, cache)
+                if select is not None and not select(found, known is not None):
+                    continue
                 if known is None:
                     yield found
                 else:

@@ -77,6 +77,19 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.project}/{self.name}"
 
 
+class WatchReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a watch has to tell: a version that it made, or a notice."""
+
+    folder: str
+    version: VersionInfo | None = None
+    new_bytes: int = 0
+    kept_back: list[Skipped] = []
+    """Files that were being written or could not be read; in the version they are as they were before, if at all."""
+    pruned: int = 0
+    """Older versions that were deleted, since so many newer ones are kept."""
+    notice: str | None = None
+
+
 class CollectionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A named, typed series of versions, or, in a portfolio, of links to versions."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -54,11 +54,15 @@ class _Folder(NamedTuple):
 class Scan:
     """One walk over a folder."""
 
-    def __init__(self, folder: Path, *, store: Path) -> None:
+    def __init__(self, folder: Path, *, store: Path, ignore: Sequence[str] = ()) -> None:
+        """Begin; `ignore` has patterns as the first `.artstoreignore` would."""
         self.folder = folder
         self.problems: list[Skipped] = []
         """What cannot be kept, by its place in the system, and why."""
         self.empty_directories = 0
+        self.links = 0
+        """Symbolic links that were followed."""
+        self._ignores: _Ignores = (("", _spec(ignore)),) if ignore else ()
         with storage_errors("looking for the store in the sources"):
             self._store = os.stat(store)
 
@@ -69,7 +73,7 @@ class Scan:
         except OSError as error:
             self.problem(str(self.folder), error.strerror or str(error))
             return
-        top = _Folder(str(self.folder), "", (status.st_dev, status.st_ino), ())
+        top = _Folder(str(self.folder), "", (status.st_dev, status.st_ino), self._ignores)
         stack = [iter([top])]
         above: list[tuple[int, int]] = []
         while stack:
@@ -127,6 +131,7 @@ class Scan:
         is_directory = entry.is_dir()
         if ignores and _is_ignored(path, ignores, is_directory=is_directory):
             return None
+        self.links += entry.is_symlink()
         if is_directory:
             status = entry.stat()
             if not os.path.samestat(status, self._store):
@@ -172,13 +177,17 @@ def describe_kind(mode: int) -> str:
 
 
 def _read_patterns(entry: os.DirEntry[str]) -> GitIgnoreSpec:
-    # Loaded only where there is such a file: it takes 30 ms.
-    import pathspec  # noqa: PLC0415
-
     if not entry.is_file():
         # Opening a pipe would wait for somebody who writes to it.
         raise ValueError(_kind(entry))
     lines: Any = Path(entry.path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return _spec(lines)
+
+
+def _spec(lines: Sequence[str]) -> GitIgnoreSpec:
+    # Loaded only where there are patterns: it takes 30 ms.
+    import pathspec  # noqa: PLC0415
+
     return pathspec.GitIgnoreSpec.from_lines(lines)
 
 

@@ -17,7 +17,7 @@ from artstore.cli.options import Call, Verb
 LINES: Final = [line for lines in COMMANDS.values() for line in lines]
 WANTED: Final = {
     *("init", "put", "get", "cat", "ls", "show", "log", "diff", "find", "alias", "tag", "describe", "metadata", "ttl"),
-    *("link", "unlink", "parts", "drop", "artifact", "lineage", "runs", "run"),
+    *("link", "unlink", "parts", "drop", "artifact", "lineage", "runs", "run", "watch"),
     *("rename", "copy", "delete", "du", "verify", "repair", "gc", "rebuild", "status", "doctor", "backup", "prune"),
     *("demo", "completion", "import"),
 }

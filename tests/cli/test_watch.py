@@ -1,0 +1,126 @@
+"""`artstore watch` as a service manager runs it: a process of its own, ended by a signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+Run = Callable[..., CompletedProcess[str]]
+Begin = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def begin(artstore: Run, folder: Path) -> Iterator[Begin]:
+    """Start a watch in the working directory, which has a store; none outlives its test."""
+    assert artstore("init").returncode == 0
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        quick = ["--quiet-s", "0.2", "--longest-s", "2", "--type", "dataset"]
+        command = [sys.executable, "-m", "artstore.cli", "watch", *words, *quick]
+        started.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.communicate()
+
+
+def lines(watching: subprocess.Popen[str], count: int) -> list[str]:
+    assert watching.stdout is not None
+    return [watching.stdout.readline() for _ in range(count)]
+
+
+def listed(artstore: Run, name: str) -> list[str]:
+    return [entry["path"] for entry in json.loads(artstore("ls", f"{name}:latest", "--json").stdout)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_a_last_commit(artstore: Run, folder: Path, begin: Begin, number: int) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a").write_bytes(b"1")
+    watching = begin("notes", "--quiet-s", "30", "--longest-s", "60")
+    assert "uncategorized/notes:v0" in lines(watching, 1)[0]
+    (folder / "notes" / "b").write_bytes(b"2")
+    time.sleep(0.3)
+    watching.send_signal(number)
+    said, complaints = watching.communicate(timeout=60)
+
+    assert (watching.returncode, complaints) == (0, "")
+    assert "uncategorized/notes:v1" in said
+    assert ["a", "b"] == listed(artstore, "notes")
+
+
+def test_several_folders_have_their_own_names(artstore: Run, folder: Path, begin: Begin) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "a").write_bytes(name.encode())
+    watching = begin("one", "two", "--json")
+    assert {"one", "two"} == {_report(watching)["version"]["collection"] for _ in range(2)}
+    (folder / "two" / "b").write_bytes(b"2")
+    assert _report(watching)["version"]["number"] == 1
+    (folder / "one" / "a").unlink()
+    assert "no file left" in _report(watching)["notice"]
+    (folder / "two" / "b").write_bytes(b"3")
+    assert _report(watching)["version"]["number"] == 2, "the other goes on"
+    watching.terminate()
+    _said, complaints = watching.communicate(timeout=60)
+
+    assert watching.returncode == 7
+    assert "no file left" in complaints
+    assert ["a"] == listed(artstore, "one")
+
+
+def _report(watching: subprocess.Popen[str]) -> dict[str, dict[str, object]]:
+    """The next report: a JSON document, in one line or more."""
+    assert watching.stdout is not None
+    text = ""
+    while True:
+        text += watching.stdout.readline()
+        try:
+            found: dict[str, dict[str, object]] = json.loads(text)
+        except ValueError:
+            continue
+        return found
+
+
+def test_once_makes_one_version_and_ends(artstore: Run, folder: Path, begin: Begin) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a").write_bytes(b"1")
+    (folder / "notes" / "b.tmp").write_bytes(b"2")
+    said, complaints = begin("notes", "--once", "--name", "lab/log", "--ignore", "*.tmp").communicate(timeout=60)
+
+    assert ("", "lab/log:v0") == (complaints, said.split()[0])
+    assert ["a"] == listed(artstore, "lab/log")
+
+
+def test_a_folder_that_is_emptied_is_an_error(artstore: Run, folder: Path, begin: Begin) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a").write_bytes(b"1")
+    watching = begin("notes")
+    lines(watching, 1)
+    os.unlink(folder / "notes" / "a")
+    _said, complaints = watching.communicate(timeout=60)
+
+    assert watching.returncode == 7
+    assert "no file left" in complaints
+    assert ["a"] == listed(artstore, "notes")
+
+
+def test_one_name_is_for_one_folder(artstore: Run, folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+    ended = artstore("watch", "one", "two", "--name", "both", "--type", "dataset")
+
+    assert ended.returncode == 2
+    assert "--name" in ended.stderr
