@@ -153,10 +153,7 @@ class Draft:
 
         def unknown() -> Iterator[Found]:
             nonlocal hits
-            for found in scan.files():
-                known = _from_cache(found, cache)
-                if select is not None and not select(found, known is not None):
-                    continue
+            for found, known in _chosen(scan, cache, select):
                 if known is None:
                     yield found
                 else:
@@ -373,6 +370,15 @@ class _Unreadable(Exception):
         if self.number == errno.EAGAIN:
             return Conflict(message, code="file-changed")
         return Refused(message, code="unreadable")
+
+
+def _chosen(
+    scan: Scan, cache: StatCache, select: Callable[[Found, bool], bool] | None
+) -> Iterator[tuple[Found, Known | None]]:
+    for found in scan.files():
+        known = _from_cache(found, cache)
+        if select is None or select(found, known is not None):
+            yield found, known
 
 
 def _from_cache(found: Found, cache: StatCache) -> Known | None:

@@ -325,13 +325,23 @@ class Watch:
             )
             raise Refused(message, code="folder-emptied")
         kept_back: list[Skipped] = []
+        read: dict[str, bytes] = {}
         with Draft(self._root) as draft:
-            draft.add_directory(
-                self.folder,
-                skip_unreadable=True,
-                ignore=self._rules.ignore,
-                select=lambda found, is_known: self._select(found, kept_back, is_known=is_known),
-            )
+
+            def select(found: Found, is_known: bool) -> bool:  # noqa: FBT001 - as `add_directory` asks
+                if is_known or not self._is_wanted(found):
+                    return is_known and self._is_wanted(found)
+                stamp = self._stamp_at_rest(found.source)
+                if stamp is None:
+                    kept_back.append(Skipped(path=found.source, reason=_BEING_WRITTEN))
+                    return False
+                read[found.source] = stamp
+                return True
+
+            draft.add_directory(self.folder, skip_unreadable=True, ignore=self._rules.ignore, select=select)
+            # Not opened before and unchanged after it was read, and not open now: nobody was in the middle of it.
+            moved = [path for path, stamp in read.items() if self._stamp_at_rest(path) != stamp]
+            kept_back += [Skipped(path=path, reason=_BEING_WRITTEN) for path in moved]
             kept_back += [each for each in draft.skipped if _is_transient(each)]
             for each in (*draft.skipped, *kept_back):
                 _keep_as_before(draft, os.path.relpath(each.path, self.folder), before)
@@ -366,13 +376,15 @@ class Watch:
         except NotFound:
             return None
 
-    def _select(self, found: Found, kept_back: list[Skipped], *, is_known: bool) -> bool:
-        if not self._is_wanted(found):
-            return False
-        if not is_known and _is_being_written(found.source, self._rules.quiet_s):
-            kept_back.append(Skipped(path=found.source, reason=_BEING_WRITTEN))
-            return False
-        return True
+    def _stamp_at_rest(self, path: str) -> bytes | None:
+        """What tells a file from a changed one; None while somebody writes it."""
+        if _is_being_written(path, self._rules.quiet_s):
+            return None
+        try:
+            return stamp_of(os.stat(path))
+        except OSError:
+            # Whoever reads it will say why, or it is gone.
+            return b""
 
     def _is_wanted(self, found: Found) -> bool:
         return self._only is None or bool(self._only.match_file(found.path))
@@ -409,6 +421,8 @@ def _is_transient(skipped: Skipped) -> bool:
 def _keep_as_before(draft: Draft, path: str, before: dict[str, Entry]) -> None:
     """Let what could not be taken, a file or a whole folder, be what it was."""
     name = path.replace(os.sep, "/")
+    if name in draft.entries:
+        draft.remove(name)
     here = before.get(name)
     for old in (here,) if here is not None else before.values():
         if name in {old.path, "."} or old.path.startswith(f"{name}/"):
