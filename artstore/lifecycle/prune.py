@@ -21,8 +21,9 @@ from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
 from artstore.lifecycle.resolve import find_collection
 from artstore.model.names import LATEST
+from artstore.model.paths import quoted
 from artstore.model.records import Delete, Op
-from artstore.model.state import Collection, Version
+from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
@@ -65,7 +66,10 @@ def policy(
 
 
 def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_run: bool) -> PruneReport:
-    """Delete versions of some collections, each a project and a name, by policy; `gc` frees their bytes."""
+    """Delete versions of some collections, each a project and a name, by policy; `gc` frees their bytes.
+
+    Raises Invalid (bad-policy) where the best are asked for by what no version of a collection has.
+    """
     deleted: list[PrunedVersion] = []
     judged: list[str] = []
     """The ids of those that are to be deleted, in the same order."""
@@ -76,7 +80,9 @@ def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_ru
         if collection.kind == "portfolio":
             message = f"{project}/{name} is a portfolio: its links are taken out one by one, with `artstore unlink`"
             raise Invalid(message, code="is-a-portfolio")
-        for version, reason, stays in _judge(root, view, collection, rules):
+        versions = view.versions_of(collection.id)
+        _check_keys(versions, rules, f"{project}/{collection.name}")
+        for version, reason, stays in _judge(root, view, versions, rules):
             ref = f"{project}/{collection.name}:v{version.number}"
             if stays:
                 kept.append(KeptVersion(ref=ref, reason=reason))
@@ -110,13 +116,20 @@ def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
     return gone
 
 
+def _check_keys(versions: Sequence[Version], rules: Policy, name: str) -> None:
+    """A key with a typing error must not take every version, as it would keep none."""
+    for key, _order, _count in rules.best:
+        if versions and all(_score(version.metadata, key) is None for version in versions):
+            message = f"no version of {name} has a number as {quoted(key)} in its metadata: nothing was deleted"
+            raise Invalid(message, code="bad-policy")
+
+
 def _judge(
     root: Root,
     view: ProjectView,
-    collection: Collection,
+    versions: Sequence[Version],
     rules: Policy,
 ) -> list[tuple[Version, str, bool]]:
-    versions = view.versions_of(collection.id)
     now = _safe_now(root.path, versions)
     reasons = _kept_by_rules(versions, rules, now)
     verdicts: list[tuple[Version, str, bool]] = []
@@ -164,13 +177,14 @@ def _kept_by_rules(versions: Sequence[Version], rules: Policy, now: float) -> di
     return reasons
 
 
-def _score(metadata: dict[str, Any], key: str) -> float | None:
+def _score(metadata: dict[str, Any], key: str) -> int | float | None:
     value: Any = metadata.get(key)
     if value is None:
         value = metadata
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    # Not as a float: a whole number may be too large for one.
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _safe_now(path: Path, versions: Sequence[Version]) -> float:

@@ -1,4 +1,4 @@
-"""Prune: what changed since it was judged stays."""
+"""Prune: what no rule was meant for stays, and so does what changed since it was judged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from artstore.errors import Invalid
 from artstore.lifecycle import prune as verb
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
@@ -40,3 +41,34 @@ def test_what_changed_since_it_was_judged_is_not_deleted(
     assert there == ({2} if what == "delete" else {0, 2})
     # Of what was deleted, not of what had been judged.
     assert report.freeable_bytes == 1
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_best_by_what_no_version_has_is_refused(dry_run: bool, store: Store, put: Put) -> None:
+    """A key with a typing error would keep nothing, and so take every version."""
+    for number in range(3):
+        put({"a": b"%d" % number})
+    store.set_metadata("cats:v0", {"accuracy": 0.9, "note": "good"})
+    put({"a": b"dog"}, "dogs")
+
+    for names, key in ((["cats"], "acuracy"), (["cats"], "note"), (["cats", "dogs"], "accuracy")):
+        with pytest.raises(Invalid, match=key) as refused:
+            store.prune(names, keep_best=[(key, "max", 1)], keep_last=1, dry_run=dry_run)
+        assert refused.value.code == "bad-policy"
+
+    assert len(store.versions("cats")) == 3
+
+
+def test_the_best_of_numbers_that_no_float_can_hold_is_found(store: Store, put: Put) -> None:
+    """Metadata may hold any whole number: neither is one too large an error, nor are two neighbours taken for equal."""
+    scores = {0: 10**400, 1: 2**53 + 1, 2: 2**53, 3: -(10**400), 4: 0.5}
+    for number, score in scores.items():
+        put({"a": b"%d" % number})
+        store.set_metadata(f"cats:v{number}", {"score": score})
+
+    def kept(order: verb.Order) -> list[str]:
+        report = store.prune(["cats"], keep_best=[("score", order, 2)], dry_run=True)
+        return sorted(each.ref.rpartition(":")[2] for each in report.kept)
+
+    assert kept("max") == ["v0", "v1"]
+    assert kept("min") == ["v3", "v4"]

@@ -487,6 +487,11 @@ class StoreMachine(RuleBasedStateMachine):
         collection = self.model.collection(project, name)
         if collection is None:
             return
+        for key, _order, _count in keep_best:
+            if collection.live and not any(key in version.metadata for version in collection.live):
+                with pytest.raises(Invalid):
+                    self.store.prune([name], keep_best=keep_best, dry_run=dry_run, project=project)
+                return
         report = self.store.prune(
             [name],
             keep_last=keep_last,
