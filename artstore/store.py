@@ -312,7 +312,7 @@ class Store:
 
     def drop_parts(self, name: str, *, distributed_id: str, project: str = UNCATEGORIZED) -> int:
         """Give up the parts of a version that nobody will finish; answers how many. Raises NotFound (no-parts)."""
-        parsed = Reference.parse(name, project=project)
+        parsed = _collection(name, project)
         return parts.drop_parts(self._current(), parsed.project, parsed.collection, distributed_id)
 
     def watch(
@@ -536,22 +536,22 @@ class Store:
 
     def rename(self, name: str, new_name: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Give a collection another name. Raises Conflict (name-taken)."""
-        parsed = Reference.parse(name, project=project)
+        parsed = _collection(name, project)
         return arrange.rename(self._current(), parsed.project, parsed.collection, new_name)
 
     def retype(self, name: str, type: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Give a collection, and so all its versions, another type. Raises Invalid (bad-type)."""
-        parsed = Reference.parse(name, project=project)
+        parsed = _collection(name, project)
         return arrange.retype(self._current(), parsed.project, parsed.collection, type)
 
     def tag_collection(self, name: str, tags: Sequence[str], *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Put tags on a collection. Raises Invalid (bad-tag)."""
-        parsed = Reference.parse(name, project=project)
+        parsed = _collection(name, project)
         return arrange.set_tags(self._current(), parsed.project, parsed.collection, tags, present=True)
 
     def untag_collection(self, name: str, tags: Sequence[str], *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Take tags off a collection. Raises NotFound (tag-not-found)."""
-        parsed = Reference.parse(name, project=project)
+        parsed = _collection(name, project)
         return arrange.set_tags(self._current(), parsed.project, parsed.collection, tags, present=False)
 
     def delete_collection(self, name: str, *, force: bool = False, project: str = UNCATEGORIZED) -> CollectionInfo:
@@ -560,14 +560,14 @@ class Store:
         Raises Conflict while an alias other than latest stands on one of them (aliased) or a portfolio has one
         (linked), unless forced.
         """
-        parsed = Reference.parse(name, project=project)
+        parsed = _collection(name, project)
         return self._root.with_reserve(
             lambda: arrange.delete(self._current(), parsed.project, parsed.collection, force=force),
         )
 
     def copy(self, reference: str, target: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Make a version with the same content in the collection `[PROJECT/]NAME`. No bytes move."""
-        goal = Reference.parse(target, project=project)
+        goal = _collection(target, project)
         source = Reference.parse(reference, project=project)
         return labels.copy(self._current(), source, goal.project, goal.collection).version
 
@@ -586,10 +586,7 @@ class Store:
 
         Raises Invalid (not-a-portfolio, type-clash, bad-alias), NotFound (…-not-found).
         """
-        goal = Reference.parse(target, project=project)
-        if not _is_name_alone(target):
-            message = f"{target!r} names a version: write [PROJECT/]NAME for the portfolio"
-            raise Invalid(message, code="bad-reference")
+        goal = _collection(target, project)
         return links.link(self._current(), Reference.parse(reference, project=project), goal, aliases)
 
     def unlink(self, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
@@ -807,7 +804,7 @@ class Store:
         in a portfolio or was used by a run. Without a rule only versions go whose time to live is over.
         """
         rules = policy(keep_last=keep_last, keep_best=keep_best, keep_within_s=keep_within_s)
-        references = [Reference.parse(name, project=project) for name in names]
+        references = [_collection(name, project) for name in names]
         collections = [(each.project, each.collection) for each in references]
         return self._root.with_reserve(lambda: prune(self._current(), collections, rules, dry_run=dry_run))
 
@@ -830,6 +827,15 @@ def _can_only_be_a_folder(text: str) -> bool:
     except Invalid:
         return bool(text) and Path(text).is_dir()
     return False
+
+
+def _collection(text: str, project: str) -> Reference:
+    """What is changed as a whole, or added to, is named as a whole. Raises Invalid (bad-reference)."""
+    parsed = Reference.parse(text, project=project)
+    if not _is_name_alone(text):
+        message = f"{text!r} names a version where a collection is meant: write [PROJECT/]NAME"
+        raise Invalid(message, code="bad-reference")
+    return parsed
 
 
 def _is_name_alone(reference: str) -> bool:

@@ -98,6 +98,32 @@ def test_a_deleted_collection_is_gone_and_its_bytes_can_be_freed(store: Store, p
     assert store.verify().ok
 
 
+@pytest.mark.parametrize("text", ["cats:v0", "cats:latest", "uncategorized/cats:v0", "cats@{digest}"])
+def test_one_version_is_not_taken_for_its_collection(store: Store, put: Put, text: str) -> None:
+    """Whoever names one version must not lose or change them all, nor get the copy under another number."""
+    put({"a": b"a"})
+    put({"a": b"b"})
+    text = text.format(digest=store.version("cats").id[len("blake3:") :])
+    verbs: list[Callable[[], object]] = [
+        lambda: store.delete_collection(text, force=True),
+        lambda: store.prune([text], keep_last=1),
+        lambda: store.rename(text, "dogs"),
+        lambda: store.retype(text, "model"),
+        lambda: store.tag_collection(text, ["t"]),
+        lambda: store.untag_collection(text, ["t"]),
+        lambda: store.drop_parts(text, distributed_id="nightly"),
+        lambda: store.copy("cats:v0", text),
+        lambda: store.link("cats:v0", text),
+    ]
+    before = store.collections(), store.versions("cats")
+
+    for verb in verbs:
+        with pytest.raises(Invalid, match="names a version") as refused:
+            verb()
+        assert refused.value.code == "bad-reference"
+    assert before == (store.collections(), store.versions("cats"))
+
+
 def test_the_name_of_a_deleted_collection_begins_anew(store: Store, put: Put) -> None:
     """Of another type, too; and the same bytes are a new version, whatever the old one had."""
     old = put({"a": b"a"})

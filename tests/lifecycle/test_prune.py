@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -72,3 +73,17 @@ def test_the_best_of_numbers_that_no_float_can_hold_is_found(store: Store, put: 
 
     assert kept("max") == ["v0", "v1"]
     assert kept("min") == ["v3", "v4"]
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_wrong_clock_expires_nothing(years: int, store: Store, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P10. A machine that woke up in another decade must not take what was made a minute ago for old."""
+    for number in range(3):
+        put({"a": b"%d" % number})
+    store.set_ttl("cats:v0", 2 * verb.CLOCK_SLACK_S)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + years * 365 * 86_400)
+
+    assert store.prune(["cats"]).deleted == []
+    assert store.prune(["cats"], keep_within_s=2 * verb.CLOCK_SLACK_S).deleted == []
+    assert len(store.versions("cats")) == 3
