@@ -27,6 +27,7 @@ from artstore.errors import ArtstoreError
 
 INTERRUPTED: Final = 130
 _COLLECTED_AFTER: Final = (50_000, 20, 100)
+_LAST_STANDARD_STREAM: Final = 2
 PIPE_CLOSED: Final = 141
 """What a shell reports for a program that SIGPIPE ended, as `cat` is by `head`."""
 
@@ -169,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     call = Call()
     # What a command makes by the hundred thousand are values without cycles: looking for some takes 5 % of its time.
     gc.set_threshold(*_COLLECTED_AFTER)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name that the terminal's encoding lacks is printed escaped, and stops nothing.
@@ -185,6 +187,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What cannot be parsed may have stopped before `--json` was reached.
         code = _complain(error, as_json=call.json or (isinstance(error, click.UsageError) and "--json" in arguments))
     return code if isinstance(code, int) else 0
+
+
+def _replace_closed_streams() -> None:
+    """Write to nobody where the caller closed standard output or error.
+
+    A file takes the lowest number that is free. None of the store's may take that of a standard stream, to which
+    whatever lies below Python would go on printing.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD_STREAM:
+        pass
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.dup(number), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.dup(number), "w", encoding="utf-8")
+    os.close(number)
 
 
 def _complain(error: ArtstoreError | click.ClickException | OSError, *, as_json: bool) -> int:

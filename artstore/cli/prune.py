@@ -90,7 +90,7 @@ def render_outcome(report: PruneReport) -> None:
 
 
 def _confirms(plan: PruneReport) -> bool:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         # A script has nobody to ask, and said what it wants.
         return True
     gone = escape(count(len(plan.deleted), "version"))

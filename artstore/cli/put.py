@@ -166,6 +166,9 @@ def _sources(paths: Sequence[str]) -> list[Path | BinaryIO]:
     if paths.count("-") > 1:
         message = "`-` stands for standard input, which can be read once"
         raise click.UsageError(message)
+    if "-" in paths and sys.stdin is None:
+        message = "standard input is closed, and - stands for it"
+        raise click.UsageError(message)
     return [sys.stdin.buffer if path == "-" else Path(path) for path in paths]
 
 

@@ -37,6 +37,7 @@ from artstore.lifecycle.reports import (
     StatusReport,
     VersionInfo,
 )
+from artstore.store import Store
 from tests.stumbling import let_stumble
 
 Run = Callable[..., CompletedProcess[str]]
@@ -406,6 +407,28 @@ def test_a_reader_that_has_seen_enough_is_no_error(store: Path, artstore: Run) -
         said = process.stderr.read()
 
     assert (141, b"") == (process.returncode, said)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_nobody_need_be_there_to_read(folder: Path, store: Path, closed: str) -> None:
+    """What was committed is not told as failed, nor may a file of the store be taken for where messages go."""
+    (folder / "new").write_bytes(b"new")
+    words = [*CLI, "--store", str(store), "put", str(folder / "new"), "--name", "unread", "--type", "dataset"]
+    ended = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *words], capture_output=True, check=False)
+
+    assert (0, b"") == (ended.returncode, ended.stderr)
+    with Store.open(store) as opened:
+        assert opened.version("unread:v0").files == 1
+        assert opened.verify().ok
+
+
+def test_what_nobody_can_send_is_no_content(store: Path) -> None:
+    """Where standard input is closed, `-` is a mistake in the script, and neither a file without bytes nor a bug."""
+    words = [*CLI, "--store", str(store), "put", "-", "--name", "unsent", "--type", "dataset"]
+    ended = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *words], capture_output=True, check=False)
+
+    assert ended.returncode == 2
+    assert ended.stderr.endswith(b"Error: standard input is closed, and - stands for it\n")
 
 
 def on_a_terminal(*words: str, typed: bytes = b"") -> tuple[int, str]:
