@@ -67,18 +67,6 @@ class Artifact(Drafting):
         self._name, self._type = checked_name(name, type)
         self._begin(Labels(description, metadata), incremental=incremental, use_as=use_as)
 
-    @classmethod
-    def of_version(cls, hall: Hall, info: VersionInfo) -> Self:
-        """A version that is there already, in its second life at once; its name and type were checked long ago."""
-        return cls.__new__(cls)._in_second_life(hall, info)  # noqa: SLF001 - its own
-
-    def _in_second_life(self, hall: Hall, info: VersionInfo) -> Self:
-        self._name, self._type = info.collection, info.type
-        self._begin(Labels(None, None))
-        self._is_final = True
-        self._become(hall, info)
-        return self
-
     def __repr__(self) -> str:
         return f"<Artifact {self.id or self.name}>"
 
@@ -292,11 +280,6 @@ class Artifact(Drafting):
         }
 
     # Inside.
-
-    @property
-    def info(self) -> VersionInfo:
-        """What the store says of the version. Raises ArtifactNotLoggedError."""
-        return self._version("info")
 
     @property
     def hall(self) -> Hall | None:

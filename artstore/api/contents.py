@@ -20,12 +20,14 @@ from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_of, to_model
 from artstore.api.late import Late
 from artstore.api.settings import system_path
+from artstore.api.stores import users_errors
 from artstore.api.values import HASHED_FOLDER, Holder, Value, encode, file_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall
     from artstore.lifecycle.draft import Draft
+    from artstore.lifecycle.reports import VersionInfo
     from artstore.model import digest, manifest
     from artstore.model.digest import Digest
     from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
@@ -218,6 +220,11 @@ class Contents:
     def value(self, path: str) -> Value | None:
         """The object that was added as this file, if one was."""
         return self._values.get(path)
+
+    def add_link(self, source: VersionInfo, path: str, name: str | None, *, overwrite: bool) -> ArtifactManifestEntry:
+        """Point to a file of another version. Raises MissingArtifact, NotFound (path-not-found), PathCollision."""
+        with self._lock, users_errors():
+            return of_model(self.draft.add_link(source, path, name, overwrite=overwrite), self._parent())
 
     def add_references(self, entries: Sequence[ReferenceEntry]) -> list[ArtifactManifestEntry]:
         """Add references, all or none. Raises PathCollision where a path has something else already."""

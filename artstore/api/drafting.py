@@ -7,15 +7,18 @@ import os
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
+from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, path_of
 from artstore.api.holding import Holding
 from artstore.api.late import Late
+from artstore.api.stores import POINTERS, pointed_to
 from artstore.api.terminal import note
-from artstore.api.values import Value
+from artstore.api.values import Value, file_name
 from artstore.errors import Invalid, WrongType
 
 if TYPE_CHECKING:
     from artstore.api import data_types
+    from artstore.lifecycle.reports import VersionInfo
     from artstore.references import expand
     from artstore.references import wanted as limits
 else:
@@ -93,6 +96,8 @@ class Drafting(Holding):
         The same object again is what it was the first time, and a name that is taken keeps what it has, unless
         overwrite. `artifact[name] = obj` does the same. Below `media/tables` the name is made of the digest.
 
+        An object that was read from another artifact, or is in one that was logged, becomes a pointer to there.
+
         Raises WrongType for what is no Table, PartitionedTable or JoinedTable, what the object has to say (BadTable),
         Invalid (bad-path), ArtifactFinalizedError.
         """
@@ -102,7 +107,13 @@ class Drafting(Holding):
             expected = ", ".join(kind.__name__ for kind in data_types.KINDS.values())
             message = f"found object of type {type(given)}, expected one of: {expected}; add a file with add_file"
             raise WrongType(message, code="not-a-value")
-        entry = self._contents.add_value(obj, name, self, overwrite=overwrite)
+        elsewhere = self._elsewhere(obj)
+        if elsewhere is None:
+            entry = self._contents.add_value(obj, name, self, overwrite=overwrite)
+        else:
+            path = file_name(obj.kind, path_of(name))
+            there = None if overwrite else self._contents.entry(path)
+            entry = there or self._contents.add_link(*elsewhere, path, overwrite=overwrite)
         if obj.home is None:
             obj.home = (self, entry.path)
         return entry
@@ -122,15 +133,27 @@ class Drafting(Holding):
         A folder, or a prefix of a bucket, gives an entry for each of up to max_objects (10,000) objects, below `name`
         if one is given. Without checksum nothing is asked for, and nothing compared later; see `artstore.references`.
 
+        An entry of a logged artifact, or its `ref_url()`, makes an entry that points to it: it has its bytes, and says
+        where they come from.
+
         Raises Invalid (bad-reference, too-many-objects, name-missing), ReferenceMissing, PathCollision, Refused,
-        Unreachable, ArtifactFinalizedError.
+        Unreachable, ArtifactNotLoggedError, ArtifactFinalizedError.
         """
         self._check_open("add_reference")
         given: object = uri
+        inside = None if name is None else path_of(name)
+        if isinstance(given, ArtifactManifestEntry):
+            inside = inside or given.path
+            if given.ref is None:
+                return [self._contents.add_link(given.parent_artifact().info, given.path, inside, overwrite=False)]
+            given = given.ref
+        if isinstance(given, str) and given.startswith(tuple(f"{scheme}://" for scheme in POINTERS)):
+            pointed = pointed_to((self._contents.hall or active.hall()).settled(), given)
+            if pointed is not None:
+                return [self._contents.add_link(*pointed, inside, overwrite=False)]
         if not isinstance(given, str) or "://" not in given:
             message = f"references are URIs, and {given!r} is none: for a local file write file:// and its full path"
             raise Invalid(message, code="bad-reference")
-        inside = None if name is None else path_of(name)
         most = limits.MAX_OBJECTS if max_objects is None else max_objects
         return self._contents.add_references(expand.expand(given, name=inside, checksum=checksum, max_objects=most))
 
@@ -146,6 +169,15 @@ class Drafting(Holding):
     def get_added_local_path_name(self, local_path: str | os.PathLike[str]) -> str | None:
         """The path in the artifact under which a local file was added, if it was."""
         return self._contents.name_of_source(local_path)
+
+    def _elsewhere(self, obj: Value) -> tuple[VersionInfo, str] | None:
+        """The version that has an object already, and its path there; None where this artifact has to keep it."""
+        if obj.home is None:
+            return None
+        artifact, path = obj.home
+        hall = self._contents.hall or active.hall()
+        is_elsewhere = artifact is not self and not artifact.is_draft() and artifact.hall is hall
+        return (artifact.info, path) if is_elsewhere else None
 
     def finalize(self) -> None:
         """Let nothing be added or removed any more. Logging does so too."""

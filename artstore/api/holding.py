@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -12,9 +13,9 @@ from artstore.api.facts import owner
 from artstore.api.files import ArtifactFiles
 from artstore.api.labelled import Labelled
 from artstore.api.late import Late
-from artstore.api.stores import users_errors
+from artstore.api.stores import pointed_to, users_errors
 from artstore.api.values import Holder, Value, file_name
-from artstore.errors import MissingEntry
+from artstore.errors import MissingArtifact, MissingEntry
 
 if TYPE_CHECKING:
     from artstore.api import data_types
@@ -111,6 +112,13 @@ class Holding(Labelled):
         path = data_types.find(path_of(name), holder)
         if path is None:
             return None
+        entry = self.manifest.entries[path]
+        with contextlib.suppress(MissingArtifact):
+            # What it keeps in files beside it is where it came from.
+            source = pointed_to(self._store("get"), entry.ref or "")
+            if source is not None:
+                assert self._hall is not None
+                return type(self).of_version(self._hall, source[0]).get(source[1])
         value = data_types.decode(path, holder)
         value.home = (self, path)
         return value

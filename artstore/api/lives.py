@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from artstore.api.background import Task
 from artstore.api.contents import Contents
@@ -36,6 +36,18 @@ class Lives:
         self._info: VersionInfo | None = None
         self._manifest: ArtifactManifest | None = None
         self._is_deleted = False
+
+    @classmethod
+    def of_version(cls, hall: Hall, info: VersionInfo) -> Self:
+        """A version that is there already, in its second life at once; its name and type were checked long ago."""
+        return cls.__new__(cls)._in_second_life(hall, info)  # noqa: SLF001 - its own
+
+    def _in_second_life(self, hall: Hall, info: VersionInfo) -> Self:
+        self._name, self._type = info.collection, info.type
+        self._begin(Labels(None, None))
+        self._is_final = True
+        self._become(hall, info)
+        return self
 
     @property
     def id(self) -> str | None:
@@ -81,6 +93,11 @@ class Lives:
         self._hall = hall
         self._info = info
         self._labels.take(info)
+
+    @property
+    def info(self) -> VersionInfo:
+        """What the store says of the version. Raises ArtifactNotLoggedError."""
+        return self._version("info")
 
     def _store(self, member: str) -> Store:
         self._version(member)

@@ -90,7 +90,7 @@ def verify(store: Store, version: VersionInfo, root: object = None) -> None:
     if not folder.is_dir():
         message = f"there is no folder {str(folder)!r}: download {version.name} first"
         raise MissingFile(message, code="file-missing")
-    references = {entry.path for entry in store.entries(exact(version)) if entry.uri is not None}
+    references = {entry.path for entry in store.entries(exact(version)) if entry.digest is None}
     found = store.diff(exact(version), folder)
     strangers = sorted([*(entry.path for entry in found.added), *(each.after for each in found.renamed)])
     if strangers:

@@ -20,11 +20,14 @@ from artstore.errors import AliasedArtifact, Conflict, MissingArtifact, NotFound
 if TYPE_CHECKING:
     import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from
     from artstore.discovery import Place
+    from artstore.lifecycle.reports import VersionInfo
     from artstore.store import Store
 else:
     discovery = Late("artstore.discovery")
 
 UNCATEGORIZED: Final = "uncategorized"
+POINTERS: Final = ("artstore", "wandb-artifact")
+"""Schemes of URIs that mean a file of a version."""
 
 _open: Final[dict[Path, Hall]] = {}
 _opening: Final = threading.RLock()
@@ -70,6 +73,23 @@ def hall_for_once() -> Hall:
 def project_or_default(project: str | None) -> str:
     """The project that is meant: this one, the environment's, or else `uncategorized`."""
     return project or setting("PROJECT") or UNCATEGORIZED
+
+
+def pointed_to(store: Store, uri: str) -> tuple[VersionInfo, str] | None:
+    """The version and the path in it that `artstore://<project>/<version id>/<path>` means; None for any other URI.
+
+    Raises MissingArtifact (version-not-found).
+    """
+    scheme, _, rest = uri.partition("://")
+    project, _, rest = rest.partition("/")
+    id_, _, path = rest.partition("/")
+    if scheme not in POINTERS or not id_.startswith("blake3:") or not path:
+        return None
+    found = next((match.version for match in store.find(id_, project=project) if match.version.id == id_), None)
+    if found is None:
+        message = f"{uri!r} points into a version that is not here"
+        raise MissingArtifact(message, code="version-not-found")
+    return found, path
 
 
 @contextlib.contextmanager

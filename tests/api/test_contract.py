@@ -124,6 +124,11 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "V::test_what_is_no_table_is_a_type_error",
         "V::test_an_object_below_media_tables_is_named_by_its_digest",
     ),
+    "an object or an entry of another artifact is a reference to it": (
+        "R::test_an_object_of_another_artifact_is_pointed_to_and_read_there",
+        "R::test_an_entry_of_another_artifact_is_pointed_to",
+        "R::test_a_pointer_to_nothing_is_an_error",
+    ),
     "remove": ("A::test_files_and_folders_are_removed",),
     "get_added_local_path_name": ("A::test_a_local_file_knows_its_path_in_the_artifact",),
     # The manifest.

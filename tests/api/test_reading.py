@@ -196,3 +196,51 @@ def test_a_path_that_is_taken_stays_what_it_is(files: Files, place: Path) -> Non
     artifact.add_file("x.bin")
     with pytest.raises(ValueError, match=r"'x\.bin' was added already"):
         artifact.add_reference(f"file://{place}/x.bin")
+
+
+def test_an_entry_of_another_artifact_is_pointed_to(artifact: wandb.Artifact) -> None:
+    """Its bytes are kept once, and it says where they come from."""
+    entry = artifact.get_entry("a.txt")
+    other = wandb.Artifact("other", "dataset")
+    (first,) = other.add_reference(entry)
+    (second,) = other.add_reference(entry.ref_url(), name="x/y.txt")
+    draft = wandb.Artifact("draft", "dataset")
+    with pytest.raises(wandb.ArtifactNotLoggedError):
+        other.add_reference(draft.add_file("source/a.txt"), name="z")
+    other.save()
+
+    assert ("a.txt", "x/y.txt") == (first.path, second.path)
+    assert entry.ref_url() == other.get_entry("x/y.txt").ref_target()
+    assert entry.digest == other.get_entry("a.txt").digest
+    assert {"a.txt": b"1", "x/y.txt": b"1"} == found(other.download("out"))
+    other.verify("out")
+    artifact.delete()
+    assert {"a.txt": b"1", "x/y.txt": b"1"} == found(other.download("again"))
+
+
+def test_a_pointer_to_nothing_is_an_error(artifact: wandb.Artifact) -> None:
+    other = wandb.Artifact("other", "dataset")
+    with pytest.raises(wandb.CommError, match="not here"):
+        other.add_reference(f"artstore://uncategorized/blake3:{'0' * 64}/a.txt")
+    with pytest.raises(wandb.NotFound):
+        other.add_reference(f"artstore://uncategorized/{artifact.id}/nothing")
+
+
+def test_an_object_of_another_artifact_is_pointed_to_and_read_there() -> None:
+    pytest.importorskip("numpy")
+    import numpy  # noqa: ICN001, PLC0415 - only where it is there
+
+    first, second, third = (wandb.Artifact(name, "dataset") for name in ("first", "second", "third"))
+    table = wandb.Table(columns=["image"], data=[[numpy.zeros((2, 2))], [numpy.ones((2, 2))]])
+    first.add(table, "x")
+    first.save()
+    second.add(wandb.Api().artifact("first")["x"], "y")  # type: ignore[arg-type]
+    third.add(table, "z")
+    for each in (second, third):
+        each.save()
+        assert 1 == len(each.manifest), "its arrays stay where they are"
+        assert each.manifest.entries.popitem()[1].ref == first.get_entry("x").ref_url()
+
+    read = wandb.Api().artifact("second")["y"]
+    assert isinstance(read, wandb.Table)
+    assert [[0, 0], [0, 0]] == read.data[0][0].tolist()
