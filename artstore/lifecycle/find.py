@@ -48,6 +48,11 @@ def find(root: Root, query: str, project: str | None = None) -> list[Match]:
 
     Versions that are deleted are not found. Raises Invalid (bad-query), NotFound (project-not-found).
     """
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        message = f"{query!a} is not valid UTF-8, and no name or text in a store is such"
+        raise Invalid(message, code="bad-query") from error
     with root.catalog.snapshot():
         shelf = _Shelf(list(live_versions(root, project)), Queries(root.catalog))
         digest = _DIGEST.match(query)

@@ -56,7 +56,8 @@ def policy(
 ) -> Policy:
     """Parse at the border. Raises Invalid (bad-policy)."""
     counts = [keep_last, *(count for _key, _order, count in keep_best)]
-    if any(count is not None and count < 0 for count in counts) or (keep_within_s is not None and keep_within_s < 0):
+    # A time that is not a number is not below 0 either.
+    if any(count is not None and count < 0 for count in counts) or not (keep_within_s is None or keep_within_s >= 0):
         message = "a policy keeps 0 or more versions, for 0 or more seconds"
         raise Invalid(message, code="bad-policy")
     if any(order not in {"max", "min"} for _key, order, _count in keep_best):

@@ -165,6 +165,16 @@ def test_one_project_is_searched_where_one_is_named(store: Store, put: Put) -> N
         find(root, "a", "zo")
 
 
+@pytest.mark.parametrize("query", ["\udcff", "a/\udcff*", "key=\udcff", "\udcff=1"])
+def test_what_is_no_text_is_refused(store: Store, put: Put, query: str) -> None:
+    """N11. What a shell hands over need not be UTF-8; no version holds such a name, and SQLite takes no such text."""
+    put({"a": b"a"})
+    with pytest.raises(Invalid, match="UTF-8") as caught:
+        find(store._root, query)
+
+    assert caught.value.code == "bad-query"
+
+
 @pytest.mark.parametrize("query", ["", "/", "blake3:", "blake3:1234567", "blake3:XYZ", f"blake3:{'0' * 65}"])
 def test_what_means_nothing_is_refused(store: Store, query: str) -> None:
     """No match would be read as: it is not here."""

@@ -60,6 +60,27 @@ def test_the_best_by_what_no_version_has_is_refused(dry_run: bool, store: Store,
     assert len(store.versions("cats")) == 3
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"keep_within_s": float("nan")},
+        {"keep_within_s": -1.0},
+        {"keep_last": -1},
+        {"keep_best": [("accuracy", "max", -1)]},
+        {"keep_best": [("accuracy", "least", 1)]},
+    ],
+)
+def test_a_rule_that_means_nothing_is_refused(rules: Any, store: Store, put: Put) -> None:
+    """No version is younger than a time that is not a number, so such a rule would keep none."""
+    put({"a": b"a"})
+    store.set_metadata("cats", {"accuracy": 0.9})
+
+    with pytest.raises(Invalid) as refused:
+        store.prune(["cats"], **rules)
+    assert refused.value.code == "bad-policy"
+    assert len(store.versions("cats")) == 1
+
+
 def test_the_best_of_numbers_that_no_float_can_hold_is_found(store: Store, put: Put) -> None:
     """Metadata may hold any whole number: neither is one too large an error, nor are two neighbours taken for equal."""
     scores = {0: 10**400, 1: 2**53 + 1, 2: 2**53, 3: -(10**400), 4: 0.5}
