@@ -27,6 +27,7 @@ from artstore.lifecycle.doctor import doctor
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.fetch import Fetch, FetchedFile, not_here
 from artstore.lifecycle.find import find
+from artstore.lifecycle.increment import commit_increment
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.prune import Order, policy, prune
 from artstore.lifecycle.put import Label, commit_draft, put
@@ -217,10 +218,13 @@ class Store:
         run: str | None = None,
         tags: Sequence[str] = (),
         created_at: float | None = None,
+        incremental: bool = False,
     ) -> VersionInfo:
         """Make a version of a draft; durable when this returns. See put for what it raises; `draft.warnings` has more.
 
-        created_at is for what was made before, elsewhere. Raises Invalid (bad-tag, bad-time) as well.
+        created_at is for what was made before, elsewhere. With `incremental` the draft is given the entries of the
+        latest version where it has none of its own: of that which is the latest at the moment of the commit, so that
+        of several writers none loses what another one added. Raises Invalid (bad-tag, bad-time) as well.
         """
         label = Label.checked(
             project=project,
@@ -234,7 +238,7 @@ class Store:
             tags=tags,
             created_at=created_at,
         )
-        return commit_draft(draft, label).version
+        return commit_increment(draft, label) if incremental else commit_draft(draft, label).version
 
     def add_part(
         self,

@@ -351,10 +351,7 @@ class Artifact(Drafting):
 
         def make() -> VersionInfo:
             with draft:
-                if incremental:
-                    with contextlib.suppress(NotFound):
-                        store.build_on(draft, f"{label['project']}/{label['name']}")
-                info = store.commit(draft, ttl_s=ttl_s, tags=tags, **label)
+                info = store.commit(draft, ttl_s=ttl_s, tags=tags, incremental=incremental, **label)
                 _tell(draft)
                 return info
 

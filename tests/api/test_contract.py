@@ -225,7 +225,10 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "V::test_a_new_draft_stays_in_its_project",
         "G::test_a_version_is_updated_by_a_draft_of_it",
     ),
-    "incremental": ("V::test_incremental_versions_add_to_the_latest",),
+    "incremental": (
+        "V::test_incremental_versions_add_to_the_latest",
+        "C::test_processes_that_add_to_the_latest_version_lose_nothing_of_each_other",
+    ),
     "upsert_artifact and finish_artifact: by group or distributed_id, else TypeError": (
         "D::test_a_group_or_a_distributed_id_has_to_be_there",
         "D::test_a_path_may_be_a_part",

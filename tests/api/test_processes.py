@@ -110,6 +110,38 @@ def test_processes_log_to_one_store_together(how: Any, place: Path) -> None:
     assert 3 == len([each for each in wandb.Api().runs("demo") if (each.group, each.state) == ("g", "finished")])
 
 
+INCREMENTS = """
+import sys
+import artstore as wandb
+with wandb.init(project="demo") as run:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(10):
+        artifact = wandb.Artifact("grown", "dataset", incremental=True)
+        with artifact.new_file(f"{sys.argv[1]}-{number}.txt") as file:
+            file.write(f"{sys.argv[1]} {number}")
+        run.log_artifact(artifact)
+"""
+
+
+def test_processes_that_add_to_the_latest_version_lose_nothing_of_each_other(children: Children) -> None:
+    """What one of them had committed meanwhile would be missing in the next version, and nobody would be told."""
+    started = [children.start(INCREMENTS, name) for name in ("a", "b")]
+    for child in started:
+        assert child.stdout is not None
+        assert "ready\n" == child.stdout.readline()
+    for child in started:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in started:
+        _, complaints = child.communicate(timeout=60)
+        assert 0 == child.returncode, complaints
+
+    grown = wandb.Api().artifacts("dataset", "demo/grown", order="version_index")
+    assert [number + 1 for number in range(20)] == [each.file_count for each in grown]
+
+
 def test_a_child_begins_its_own_run_and_leaves_its_parents_alone(children: Children) -> None:
     said = children.run(
         LOG

@@ -372,6 +372,46 @@ def test_a_draft_builds_on_a_version_without_reading_its_files(
     assert {"a": b"1", "b": b"mine"} == contents(store)
 
 
+def add_to_cats(store: Store, path: str) -> VersionInfo:
+    with store.draft() as draft:
+        draft.add_stream(io.BytesIO(path.encode()), path)
+        return store.commit(draft, name="cats", type="dataset", incremental=True)
+
+
+def test_an_increment_is_to_what_is_the_latest_when_it_is_committed(
+    store: Store, draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there was no version yet when it began: what another writer made meanwhile would be left out."""
+    settle, others = draft.intake.settle, iter(["first", "second"])
+
+    def overtaken() -> None:
+        settle()
+        for path in others:
+            add_to_cats(store, path)
+            break
+
+    monkeypatch.setattr(draft.intake, "settle", overtaken)
+    draft.add_stream(io.BytesIO(b"mine"), "mine")
+    version = store.commit(draft, name="cats", type="dataset", incremental=True)
+
+    assert ("cats:v2", 3, 15) == (version.name, version.files, version.bytes)
+    assert {"first": b"first", "second": b"second", "mine": b"mine"} == contents(store)
+
+
+def test_an_increment_has_its_own_word_and_begins_with_nothing_where_nothing_is_left(store: Store) -> None:
+    """What was deleted does not come back, and a file that is written anew is what was written last."""
+    add_to_cats(store, "a")
+    store.delete("cats:v0")
+    with store.draft() as draft:
+        draft.add_stream(io.BytesIO(b"new"), "b")
+        assert 1 == store.commit(draft, name="cats", type="dataset", incremental=True).files
+    with store.draft() as draft:
+        draft.add_stream(io.BytesIO(b"newer"), "b")
+        assert 5 == store.commit(draft, name="cats", type="dataset", incremental=True).bytes
+    with store.draft() as draft, pytest.raises(Invalid, match="type"):
+        store.commit(draft, name="cats", type="model", incremental=True)
+
+
 def test_tags_come_with_the_version(store: Store, draft: Draft) -> None:
     """In one transaction: a version that somebody selects by its tags is never seen without them."""
     draft.add_stream(io.BytesIO(b"1"), "a")
