@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,30 @@ def test_lost_bytes_of_a_pointer_are_named(store: Store, put: Put) -> None:
 
     assert [] != store.verify("dogs").problems
     assert "blob-missing" in {problem.kind for problem in store.verify().problems}
+
+
+@pytest.mark.parametrize("is_difference", [False, True])
+def test_a_rebuild_names_the_lost_bytes_of_a_pointer(store: Store, put: Put, is_difference: bool) -> None:
+    """It must say so, and give back everything else, however the manifest was written."""
+    put({"large": LARGE})
+    own: dict[str, Any] = {"a": b"a", "b": b"b", "c": b"c"}
+    if is_difference:
+        point(store, "cats", **own)
+    point(store, "cats", "large", **own)
+    digest = next(entry.digest for entry in store.entries("cats"))
+    store.delete("cats:v0")
+    for _ in range(2):
+        # Nothing but the pointer may tell of the bytes.
+        store.gc(grace_s=0)
+    (blob,) = [path for path in (store.path / "blobs").rglob("*") if path.is_file()]
+    path = store.path
+    store.close()
+    blob.unlink()
+    assert [digest] == Store.rebuild(path).lost
+
+    with Store.open(path) as again:
+        assert ["a", "b", "c", "large"] == [entry.path for entry in again.entries("dogs")]
+        assert b"c" == b"".join(again.read("dogs", "c"))
 
 
 def test_a_backup_has_what_pointers_keep(store: Store, put: Put, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from artstore.errors import Conflict, Invalid, NotFound
+from artstore.lifecycle import runs
 from artstore.lifecycle.commit import commit
 from artstore.lifecycle.reports import VersionInfo
-from artstore.model.records import Use
-from artstore.storage.run_locks import FOLDER
+from artstore.model.records import StartRun, Use
+from artstore.storage.run_locks import FOLDER, RunLock
 from artstore.store import Store
 from tests.conftest import Children
 
@@ -220,6 +221,44 @@ def test_a_resumed_run_that_nobody_holds_yet_is_not_marked(store: Store, childre
     assert "running" == store.run("r").state
     with store.hold_run("r"):
         assert "running" == store.run("r").state
+
+
+def test_who_takes_hold_while_a_run_is_judged_saves_it(
+    store: Store, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between looking at the locks and writing the verdict another process of the run may come."""
+    kill(hold_elsewhere(store, "r", children))
+    held: list[RunLock] = []
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        held.append(store.hold_run("r"))
+        commit(*arguments)
+
+    monkeypatch.setattr(runs, "commit", late)
+
+    assert "running" == store.run("r").state
+    held[0].release()
+
+
+def test_who_resumes_a_run_while_it_is_judged_saves_it(
+    store: Store, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is about the start that died, not about the one that came meanwhile."""
+    kill(hold_elsewhere(store, "r", children))
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        op = StartRun(
+            at_us=1, nonce="n", run="r", name=None, job_type=None, group=None, notes=None, tags=[], config={}
+        )  # fmt: skip
+        with store._root.session("run") as session:
+            commit(store._root, session, "uncategorized", lambda _view: [op])
+        commit(*arguments)
+
+    monkeypatch.setattr(runs, "commit", late)
+
+    assert "running" == store.run("r").state
 
 
 def test_a_finished_run_stays_finished_when_its_process_dies(store: Store, children: Children) -> None:
