@@ -22,6 +22,7 @@ from artstore.api.naming import checked_aliases, checked_name, checked_tags
 from artstore.api.past import PastRun
 from artstore.api.stores import Hall, project_or_default, users_errors
 from artstore.api.terminal import note
+from artstore.api.unheeded import BLAKE3, check_digest_algorithm, check_storage_region
 from artstore.errors import (
     ArtifactFinalizedError,
     Conflict,
@@ -50,9 +51,11 @@ class Artifact(Drafting):
     Name: letters, digits, `_`, `-` and `.`, up to 128; type: what it is, `dataset` or `model` for example; a name has
     one type. Metadata: a dictionary, or the JSON text of one, copied as JSON can say it, with up to 100 keys on its top
     level. With `incremental` the version begins with the entries of the latest one, and what is added here comes on
-    top. `use_as` is taken as W&B takes it, and means nothing.
+    top. `use_as` is taken as W&B takes it, and means nothing. So do a `storage_region`, since the bytes are kept where
+    the store is, and the other algorithms that W&B has for digests, `MD5` and `XXH128`; a warning says so once.
 
-    Raises Invalid (bad-name, bad-type, bad-metadata, too-many-keys), WrongType (bad-metadata).
+    Raises Invalid (bad-name, bad-type, bad-metadata, too-many-keys, bad-storage-region, bad-digest-algorithm),
+    WrongType (bad-metadata).
     """
 
     def __init__(
@@ -63,8 +66,12 @@ class Artifact(Drafting):
         metadata: dict[str, Any] | str | None = None,
         incremental: bool = False,
         use_as: str | None = None,
+        storage_region: str | None = None,
+        digest_algorithm: str = BLAKE3,
     ) -> None:
         self._name, self._type = checked_name(name, type)
+        check_storage_region(storage_region)
+        check_digest_algorithm(digest_algorithm)
         self._begin(Labels(description, metadata), incremental=incremental, use_as=use_as)
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import datetime as dt
 
 from artstore.api.lives import Lives
 from artstore.api.settings import setting
+from artstore.api.unheeded import BLAKE3
 
 
 class Facts(Lives):
@@ -19,7 +20,7 @@ class Facts(Lives):
     @property
     def digest_algorithm(self) -> str:
         """How digests are made."""
-        return "BLAKE3"
+        return BLAKE3
 
     @property
     def size(self) -> int:

@@ -65,6 +65,10 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
     "metadata are checked again when they are logged": (
         "N::test_metadata_changed_in_place_are_checked_when_they_are_logged",
     ),
+    "not as W&B: storage_region and digest_algorithm are taken, with a warning; what is none is a ValueError": (
+        "N::test_a_script_that_wants_other_digests_or_a_region_goes_on_and_is_told_once",
+        "N::test_any_other_algorithm_and_what_is_no_region_are_value_errors",
+    ),
     "repr": ("N::test_the_repr_names_the_artifact", "S::test_the_name_gets_its_number_when_it_has_one"),
     # States and properties.
     "states, is_draft": ("S::test_the_states_have_names",),

@@ -10,6 +10,7 @@ import pytest
 
 import artstore as wandb
 from artstore.api.metadata import metadata_of
+from tests.conftest import Children
 
 
 @pytest.mark.parametrize("name", ["a", "A-b_c.9", "x" * 128])
@@ -35,6 +36,43 @@ def test_a_type_may_be_almost_any_text(type_: str) -> None:
 def test_the_types_of_what_is_made_automatically_are_reserved(name: str, type_: str) -> None:
     with pytest.raises(ValueError, match=type_):
         wandb.Artifact(name, type_)
+
+
+@pytest.mark.parametrize(
+    "unheeded", [{"digest_algorithm": "MD5"}, {"digest_algorithm": "XXH128"}, {"storage_region": "eu-west-1"}]
+)
+def test_a_script_that_wants_other_digests_or_a_region_goes_on_and_is_told_once(
+    children: Children, unheeded: dict[str, str]
+) -> None:
+    """Whoever compares MD5 sums, or has promised where data lie, must not believe that it was done."""
+    child = children.start(
+        "import artstore as wandb\n"
+        f"made = [wandb.Artifact('cats', 'dataset', **{unheeded}) for _ in range(3)]\n"
+        "print({each.digest_algorithm for each in made}, made[0].digest[:7])\n"
+    )
+    said, warned = child.communicate(timeout=60)
+    ((name, value),) = unheeded.items()
+
+    assert "{'BLAKE3'} blake3:\n" == said
+    assert 1 == warned.count(f"{name}={value!r} is not heeded")
+    assert 1 == warned.count("\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"digest_algorithm": name} for name in ("md5", "SHA256", "", None, ["MD5"])),
+        *({"storage_region": region} for region in ("", " ", 123)),
+    ],
+)
+def test_any_other_algorithm_and_what_is_no_region_are_value_errors(
+    wrong: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match=r"algorithm|region"):
+        wandb.Artifact("cats", "dataset", **wrong)
+    wandb.Artifact("cats", "dataset", storage_region=None, digest_algorithm="BLAKE3")
+
+    assert "" == capsys.readouterr().err
 
 
 def test_the_repr_names_the_artifact() -> None:
