@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.lacking import lacking
 from tests.servers import Servers
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file system that can share bytes between files. For tests that are marked with `root`."""
     if shutil.which("mkfs.xfs") is None:
-        pytest.skip("there is no mkfs.xfs")
+        lacking("there is no mkfs.xfs")
     place = tmp_path_factory.mktemp("xfs")
     image, folder = place / "image", place / "mount"
     folder.mkdir()

@@ -17,9 +17,7 @@ def check_digest_algorithm(name: object) -> None:
     if name == BLAKE3:
         return
     if name not in _OTHERS:
-        message = (
-            f"the digest algorithm {name!r} is not one of {', '.join(_OTHERS)} and {BLAKE3}, which is used"
-        )
+        message = f"the digest algorithm {name!r} is not one of {', '.join(_OTHERS)} and {BLAKE3}, which is used"
         raise Invalid(message, code="bad-digest-algorithm")
     note_once(f"digest_algorithm={name!r} is not heeded: every digest here is {BLAKE3}, written as blake3:<hex>")
 

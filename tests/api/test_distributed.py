@@ -13,6 +13,7 @@ import pytest
 
 import artstore as wandb
 from tests.conftest import Children
+from tests.lacking import lacking
 
 GROUP = "the-group"
 NAME = "artefacto-paralelo"
@@ -192,9 +193,10 @@ print(artifact.version)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install artstore[ray]")
 def test_the_workers_of_ray_make_one_version(children: Children, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of the guide, with the real Ray, on one store."""
+    if find_spec("ray") is None:
+        lacking("there is no Ray: pip install artstore[ray]")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("ARTSTORE_DIR", str(place / ".artstore"))
     child = children.start(RAY)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import artstore as wandb
+from tests.lacking import package
 
 Files = Callable[[Mapping[str, bytes]], None]
 TREE = {"a.txt": b"1", "some-prefix/b": b"22", "some-prefix-two.txt": b"333", "[x] #1*.txt": b"4444"}
@@ -227,9 +228,7 @@ def test_a_pointer_to_nothing_is_an_error(artifact: wandb.Artifact) -> None:
 
 
 def test_an_object_of_another_artifact_is_pointed_to_and_read_there() -> None:
-    pytest.importorskip("numpy")
-    import numpy  # noqa: ICN001, PLC0415 - only where it is there
-
+    numpy = package("numpy")
     first, second, third = (wandb.Artifact(name, "dataset") for name in ("first", "second", "third"))
     table = wandb.Table(columns=["image"], data=[[numpy.zeros((2, 2))], [numpy.ones((2, 2))]])
     first.add(table, "x")

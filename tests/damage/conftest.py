@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,13 +11,7 @@ import pytest
 
 from artstore import Store
 from tests.damage.disks import Disk
-
-
-def lacking(reason: str) -> None:
-    """Skip, and say so; where CI promises to have everything it is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+from tests.lacking import lacking
 
 
 def mounted(folder: Path, *options: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from artstore.filesystem import ArtstoreFileSystem
 from artstore.store import Store
+from tests.lacking import package
 
 FRAME = pd.DataFrame({"number": range(1000), "half": [number / 2 for number in range(1000)], "group": ["x", "y"] * 500})
 ROWS = len(FRAME)
@@ -58,8 +59,8 @@ def test_a_frame_that_cannot_be_written_leaves_nothing(fs: ArtstoreFileSystem) -
 
 
 def test_pyarrow_reads_and_writes_datasets(store: Store, fs: ArtstoreFileSystem) -> None:
-    pa = pytest.importorskip("pyarrow")
-    dataset = pytest.importorskip("pyarrow.dataset")
+    pa = package("pyarrow")
+    dataset = package("pyarrow.dataset")
     with fs.transaction:
         dataset.write_dataset(
             pa.Table.from_pandas(FRAME), "data:latest/parts", format="parquet", partitioning=["group"], filesystem=fs
@@ -74,8 +75,8 @@ def test_pyarrow_reads_and_writes_datasets(store: Store, fs: ArtstoreFileSystem)
 
 
 def test_polars_reads_and_writes(store: Store, fs: ArtstoreFileSystem) -> None:
-    pl = pytest.importorskip("polars")
-    dataset = pytest.importorskip("pyarrow.dataset")
+    pl = package("polars")
+    dataset = package("pyarrow.dataset")
     with fs.open("data:latest/frame.parquet", "wb") as file:
         pl.from_pandas(FRAME).write_parquet(file)
 
@@ -87,7 +88,7 @@ def test_polars_reads_and_writes(store: Store, fs: ArtstoreFileSystem) -> None:
 
 
 def test_zarr_writes_one_version_and_reads_parts(store: Store, fs: ArtstoreFileSystem) -> None:
-    zarr = pytest.importorskip("zarr")
+    zarr = package("zarr")
     with fs.transaction:
         array = zarr.create_array(fs.get_mapper("data:latest/a.zarr"), shape=(60, 40), chunks=(10, 40), dtype="f4")
         array[:] = 1
@@ -105,7 +106,7 @@ def test_zarr_writes_one_version_and_reads_parts(store: Store, fs: ArtstoreFileS
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # In dask's own code.
 def test_dask_reads_and_writes(store: Store, fs: ArtstoreFileSystem) -> None:
-    dd = pytest.importorskip("dask.dataframe")
+    dd = package("dask.dataframe")
     FRAME.to_csv("artstore://data:latest/1.csv", index=False)
     FRAME.to_csv("artstore://data:latest/2.csv", index=False)
     assert len(dd.read_csv("artstore://data:latest/*.csv")) == 2 * ROWS
