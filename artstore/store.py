@@ -785,7 +785,11 @@ class Store:
         grace_s: float = GRACE_S,
         progress: Progress | None = None,
     ) -> GcReport:
-        """Free what nothing needs, by way of the trash, or at once where the grace is 0. Raises Conflict (locked)."""
+        """Free what nothing needs, by way of the trash, or at once where the grace is 0. Raises Conflict (locked).
+
+        A later `gc` empties the trash: of what was in it for the grace, the longest time from one `gc` to the next not
+        counted, since it may be a jump of the clock.
+        """
         self._root.reconsider()
         return self._root.with_reserve(
             lambda: collect(self._root, dry_run=dry_run, grace_s=grace_s, progress=progress),

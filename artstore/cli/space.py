@@ -45,7 +45,7 @@ def status(call: Call) -> None:
     default="24h",
     show_default=True,
     metavar="DURATION",
-    help="How long what nothing refers to stays before it is freed; 0 frees it now if nobody else is at work.",
+    help="How long at least what nothing refers to stays before a later gc frees it; 0: now, if nobody is at work.",
 )
 def gc(call: Call, *, dry_run: bool, grace: float) -> None:
     """Free the space of what nothing refers to.

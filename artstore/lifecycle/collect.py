@@ -2,12 +2,14 @@
 
 What is freed was condemned first, so that no session which began later relies on it, and every session that began
 before has ended, which their kernel locks prove; clocks only ever delay. What is condemned and needed again is
-acquitted. Bytes go to the trash, and from there after the grace; with a grace of 0 they go at once.
+acquitted. Bytes go to the trash, and from there, at the earliest with the second collection that comes after, when the
+grace is over; with a grace of 0 they go at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import time
@@ -45,12 +47,14 @@ from artstore.storage.sessions import Exclusive, Session, current_epoch, live_se
 
 LONGEST_S: Final = 1e11
 GRACE_S: Final = 86_400.0
-"""How long the trash is kept if nothing is said."""
+"""How long the trash is kept at least, if nothing is said."""
 MIN_LIVE_SHARE: Final = 0.5
 """A pack of which less is needed is written anew."""
 SMALL_PACK: Final = 4 << 20
 MANY_SMALL_PACKS: Final = 32
 """So many packs under SMALL_PACK bytes are put together: inodes are metered too."""
+_LOOKS: Final = "looks"
+"""In a folder of the trash: what the clock said at each collection that left it there, in seconds, one a line."""
 
 
 class _Tally(msgspec.Struct):
@@ -172,7 +176,7 @@ class _Bin:
 
     def __init__(self, root: Root, session: Session, grace_s: float, tally: _Tally) -> None:
         self._trash = root.path / "trash"
-        self._run = self._trash / f"{time.time_ns() // 1_000_000_000:012d}-{session.id}"
+        self._run = self._trash / f"{_seconds_now():012d}-{session.id}"
         self._grace_s = grace_s
         self._tally = tally
         self.has_taken = False
@@ -206,11 +210,14 @@ class _Bin:
         self._tally.repacked += 1
 
     def empty_old(self) -> None:
-        """Delete what has been in the trash for longer than the grace. A clock that jumped only delays this."""
-        now = time.time()
+        """Delete what has been in the trash for longer than the grace, as far as clocks can be believed; see _age_s."""
+        now = _seconds_now()
         for run in sorted(self._trash.iterdir()):
             began, _, _ = run.name.partition("-")
-            if not began.isdigit() or (self._grace_s > 0 and now - int(began) < self._grace_s):
+            if not began.isdigit():
+                continue
+            if self._grace_s > 0 and _age_s([int(began), *_looks(run), now]) < self._grace_s:
+                _note_look(run, now)
                 continue
             for path in _files_below(run):
                 size = size_on_disk(os.lstat(path))
@@ -218,6 +225,34 @@ class _Bin:
                 self._tally.freed_bytes += size
             for folder, _below, _names in os.walk(run, topdown=False):
                 os.rmdir(folder)
+
+
+def _age_s(looks: Sequence[int]) -> int:
+    """How long something has been there at least, of which it is known what the clock said each time it was looked at.
+
+    The longest step from one look to the next is not believed, as it may be a jump of the clock, and one more for each
+    time that the clock went back. So neither a clock that jumped ahead and stayed there makes anything older, nor one
+    that goes to and fro; nobody can tell one that jumps ahead several times, and is never set right, from time.
+    """
+    steps = [max(later - earlier, 0) for earlier, later in itertools.pairwise(looks)]
+    doubted = 1 + sum(later < earlier for earlier, later in itertools.pairwise(looks))
+    return sum(sorted(steps, reverse=True)[doubted:])
+
+
+def _looks(run: Path) -> list[int]:
+    # What is lost of them makes fewer and longer steps, and so only delays.
+    with contextlib.suppress(OSError):
+        return [int(look) for look in (run / _LOOKS).read_bytes().split() if look.isdigit()]
+    return []
+
+
+def _note_look(run: Path, now: int) -> None:
+    with contextlib.suppress(OSError), (run / _LOOKS).open("ab") as file:
+        file.write(b"%d\n" % now)
+
+
+def _seconds_now() -> int:
+    return max(int(time.time()), 0)
 
 
 def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> None:
