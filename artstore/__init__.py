@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import artstore.api.data_types as data_types  # noqa: PLR0402 - as above
     import artstore.errors as errors  # noqa: PLR0402 - the root is not imported from
     from artstore.api.artifact import Artifact
+    from artstore.api.checkpoint import checkpoint
     from artstore.api.config import Config
     from artstore.api.data_types import JoinedTable, PartitionedTable, Table
     from artstore.api.labels import ArtifactTTL
@@ -105,6 +106,7 @@ __all__ = [
     "WaitTimeoutError",
     "WrongType",
     "__version__",
+    "checkpoint",
     "config",
     "data_types",
     "errors",
@@ -127,6 +129,7 @@ _HOMES = {
     "Run": "artstore.api.run",
     "Store": "artstore.store",
     "Table": "artstore.api.data_types",
+    "checkpoint": "artstore.api.checkpoint",
     "finish": "artstore.api.script",
     "init": "artstore.api.script",
     "log": "artstore.api.script",

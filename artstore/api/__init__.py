@@ -3,7 +3,8 @@
 Rules of this floor. It is thin: every answer comes from `artstore.store.Store`, and there is no SQL, hashing or layout
 here. Its parts, from the ground up: `settings` (the environment), `background` (the queue of what is logged), `stores`
 (what this process has open), `contents` (what is put together); an artifact, layer on layer: `lives`, `facts`,
-`labelled`, `holding`, `drafting`, `artifact`; then `run`, `script` (what a script calls on the module), `public` (Api).
+`labelled`, `holding`, `drafting`, `artifact`; then `run`, `checkpoint`, `script` (what a script calls on the module),
+`public` (Api).
 
 Chose program order: what one process logs to a store is committed in the order of the calls, and whatever it asks
 afterwards waits until that is done, because a laptop has no reason to answer like a distant server; instead of

@@ -132,7 +132,7 @@ class Draft:
         and PathCollision where a path has other bytes already, unless overwrite.
         """
         folder = as_path(folder)
-        self._check_folder(folder)
+        self.check_folder(folder)
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
         cache = self._usable_cache(where)
@@ -298,7 +298,8 @@ class Draft:
             raise PathCollision(message, code="path-taken")
         return before
 
-    def _check_folder(self, folder: Path) -> None:
+    def check_folder(self, folder: Path) -> None:
+        """Raise Invalid (not-a-folder, own-store) for what add_directory cannot take."""
         if not folder.is_dir():
             message = f"{str(folder)!r} is not a folder"
             raise Invalid(message, code="not-a-folder")
