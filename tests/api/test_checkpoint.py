@@ -275,7 +275,8 @@ def test_a_policy_that_is_none_is_an_error_before_the_training(policy: dict[str,
     assert "bad-policy" == caught.value.code
 
 
-def test_what_cannot_be_saved_is_an_error_at_once(saver: artstore.checkpoint, files: Files) -> None:
+def test_what_cannot_be_saved_is_an_error_at_once_and_leaves_nothing(saver: artstore.checkpoint, files: Files) -> None:
+    sessions = os.listdir(".artstore/locks")
     with pytest.raises(artstore.Invalid, match="alias"):
         saver.save(aliases="a/b")
     with pytest.raises(artstore.Invalid, match="step"):
@@ -294,6 +295,7 @@ def test_what_cannot_be_saved_is_an_error_at_once(saver: artstore.checkpoint, fi
         saver.save()
 
     assert [] == store().collections()
+    assert sessions == os.listdir(".artstore/locks"), "no session is left behind"
     files({"ckpt/weights": b"1"})
     assert "resnet:v0" == saver.save().wait().name, "none of it keeps the next one from being saved"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from artstore.errors import Conflict, Invalid, PathCollision
-from artstore.lifecycle.standing import Standing
+from artstore.lifecycle.standing import GRAIN_NS, Standing
 from artstore.store import Store
 
 Tree = Callable[[Mapping[str, bytes]], Path]
@@ -33,6 +34,27 @@ def test_what_is_left_out_may_change(store: Store, tree: Tree) -> None:
         there.add()
 
         assert [".artstoreignore", "a"] == sorted(draft.entries)
+
+
+def test_a_look_outlasts_the_grain_of_the_time_stamps(store: Store, tree: Tree) -> None:
+    """A write right after it would else leave the very stamp that the one before it left, on kernels before 6.13."""
+    for _ in range(5):
+        folder = tree({"d/a": b"1"})
+        with store.draft() as draft:
+            Standing(draft, folder)
+
+            assert time.time_ns() - (folder / "d/a").stat().st_mtime_ns >= GRAIN_NS
+
+
+def test_a_look_at_what_is_old_does_not_wait(store: Store, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tree({"a": b"1"})
+    time.sleep(2 * GRAIN_NS / 1e9)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with store.draft() as draft:
+        Standing(draft, folder)
+
+    assert [] == waits
 
 
 def test_ten_of_what_changed_are_named_and_all_are_counted(store: Store, tree: Tree) -> None:
