@@ -4,6 +4,8 @@ A Store is opened on a folder and knows nothing of terminals, environment variab
 text, `[[entity/]project/]collection[:vN | :alias | @digest-prefix]`; `project` is for those that name none. Sizes are
 bytes, times are seconds. What a verb did is in the report that it answers (`artstore.lifecycle.reports`).
 
+One name stands for a list of one, wherever several are taken, as one path does.
+
 Every verb may raise Corrupt where the store is damaged, StorageFull and ReadOnlyStore where it cannot be written, and
 Invalid where a reference or a name cannot be one; what else it raises stands beside it.
 """
@@ -11,7 +13,7 @@ Invalid where a reference or a name cannot be one; what else it raises stands be
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
@@ -63,7 +65,7 @@ from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
 from artstore.lifecycle.watch import LONGEST_S, QUIET_S, Rules, Watch
 from artstore.model.manifest import ReferenceEntry, blob_of
-from artstore.model.names import UNCATEGORIZED, Reference
+from artstore.model.names import UNCATEGORIZED, Reference, listed
 from artstore.model.paths import entry_path, quoted
 from artstore.storage.blobs import BlobReader
 from artstore.storage.files import AnyPath, as_path
@@ -168,10 +170,9 @@ class Store:
         that could not be read, or Invalid (unkeepable) where all of that is of a kind or a name that no version can
         hold, unless skip_unreadable leaves it out.
         """
-        several = [sources] if isinstance(sources, str | os.PathLike) else sources
         return put(
             self._current(),
-            [as_path(each) if isinstance(each, str | os.PathLike) else each for each in several],
+            [each if hasattr(each, "read") else as_path(each) for each in _several(sources)],
             Label.checked(
                 project=project,
                 name=name,
@@ -321,7 +322,7 @@ class Store:
 
     def watch(
         self,
-        folder: Path,
+        folder: AnyPath,
         *,
         name: str,
         type: str,
@@ -340,11 +341,11 @@ class Store:
         syntax; of the versions the last `keep_last` are kept, and those with an alias or a use. `tell` is called with
         each version and notice, in the watching thread.
 
-        Raises Invalid (not-a-folder, own-store, bad-name, bad-type, type-clash, bad-wait, bad-policy).
+        Raises Invalid (not-a-folder, own-store, bad-path, bad-name, bad-type, type-clash, bad-wait, bad-policy).
         """
         return Watch(
             self._current(),
-            folder,
+            as_path(folder),
             Label.checked(project=project, name=name, type=type),
             Rules.checked(quiet_s=quiet_s, longest_s=longest_s, ignore=ignore, only=only, keep_last=keep_last),
             tell,
@@ -367,14 +368,14 @@ class Store:
 
         What references stand for is brought by `fetch`, which is `artstore.references.fetch.fetch` for those that it
         knows. Raises NotFound (…-not-found), PathCollision (in-the-way, one-path-here), Refused (no-reflink,
-        no-hardlink), Invalid (is-a-reference) without `fetch`, and what that raises: ReferenceMissing and
-        ReferenceChanged, which allow_missing makes a line in the report, among others.
+        no-hardlink), Invalid (bad-mode, bad-pattern, and is-a-reference without `fetch`), and what that raises:
+        ReferenceMissing and ReferenceChanged, which allow_missing makes a line in the report, among others.
         """
         return checkout(
             self._root,
             self._resolve(reference, project),
             as_path(target),
-            patterns=patterns,
+            patterns=listed(patterns, "pattern"),
             mode=mode,
             delete=delete,
             fetch=fetch,
@@ -492,19 +493,25 @@ class Store:
 
     def alias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Move aliases to a version. Raises Invalid (bad-alias)."""
-        return labels.add_aliases(self._current(), Reference.parse(reference, project=project), names)
+        return labels.add_aliases(self._current(), Reference.parse(reference, project=project), listed(names, "alias"))
 
     def unalias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Take aliases off a version. Raises NotFound (alias-not-found)."""
-        return labels.remove_aliases(self._current(), Reference.parse(reference, project=project), names)
+        return labels.remove_aliases(
+            self._current(), Reference.parse(reference, project=project), listed(names, "alias")
+        )
 
     def tag(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Put tags on a version. Raises Invalid (bad-tag)."""
-        return labels.set_tags(self._current(), Reference.parse(reference, project=project), names, present=True)
+        return labels.set_tags(
+            self._current(), Reference.parse(reference, project=project), listed(names, "tag"), present=True
+        )
 
     def untag(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Take tags off a version. Raises NotFound (tag-not-found)."""
-        return labels.set_tags(self._current(), Reference.parse(reference, project=project), names, present=False)
+        return labels.set_tags(
+            self._current(), Reference.parse(reference, project=project), listed(names, "tag"), present=False
+        )
 
     def describe(
         self,
@@ -532,7 +539,9 @@ class Store:
 
         Raises Invalid (bad-metadata), NotFound (no-such-key).
         """
-        return labels.edit_metadata(self._current(), Reference.parse(reference, project=project), values, remove)
+        return labels.edit_metadata(
+            self._current(), Reference.parse(reference, project=project), values, listed(remove, "key")
+        )
 
     def set_ttl(self, reference: str, ttl_s: float | None, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Say how long a version is to live, from its creation; None: for ever. Raises Invalid (bad-ttl)."""
@@ -551,12 +560,12 @@ class Store:
     def tag_collection(self, name: str, tags: Sequence[str], *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Put tags on a collection. Raises Invalid (bad-tag)."""
         parsed = _collection(name, project)
-        return arrange.set_tags(self._current(), parsed.project, parsed.collection, tags, present=True)
+        return arrange.set_tags(self._current(), parsed.project, parsed.collection, listed(tags, "tag"), present=True)
 
     def untag_collection(self, name: str, tags: Sequence[str], *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Take tags off a collection. Raises NotFound (tag-not-found)."""
         parsed = _collection(name, project)
-        return arrange.set_tags(self._current(), parsed.project, parsed.collection, tags, present=False)
+        return arrange.set_tags(self._current(), parsed.project, parsed.collection, listed(tags, "tag"), present=False)
 
     def delete_collection(self, name: str, *, force: bool = False, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Delete a collection with all its versions; answers what it was. Its name is free again.
@@ -591,7 +600,7 @@ class Store:
         Raises Invalid (not-a-portfolio, type-clash, bad-alias), NotFound (…-not-found).
         """
         goal = _collection(target, project)
-        return links.link(self._current(), Reference.parse(reference, project=project), goal, aliases)
+        return links.link(self._current(), Reference.parse(reference, project=project), goal, listed(aliases, "alias"))
 
     def unlink(self, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Take a version out of a portfolio, in which the reference names it by number, alias or digest.
@@ -683,7 +692,7 @@ class Store:
             project,
             run,
             config=config,
-            remove=remove,
+            remove=listed(remove, "key"),
             name=name,
             notes=notes,
             tags=tags,
@@ -765,7 +774,7 @@ class Store:
     def repair(self, sources: Sequence[AnyPath] = ()) -> RepairReport:
         """Mend what is missing from the trash, other copies here, and files and folders that are given."""
         self._root.reconsider()
-        return repair(self._root, [as_path(source) for source in sources])
+        return repair(self._root, [as_path(source) for source in _several(sources)])
 
     def doctor(self) -> list[Check]:
         """Look at what the store stands on: SQLite, the file system, the disk, locks, clocks."""
@@ -812,7 +821,7 @@ class Store:
         in a portfolio or was used by a run. Without a rule only versions go whose time to live is over.
         """
         rules = policy(keep_last=keep_last, keep_best=keep_best, keep_within_s=keep_within_s)
-        references = [_collection(name, project) for name in names]
+        references = [_collection(name, project) for name in listed(names, "name")]
         collections = [(each.project, each.collection) for each in references]
         return self._root.with_reserve(lambda: prune(self._current(), collections, rules, dry_run=dry_run))
 
@@ -824,6 +833,12 @@ class Store:
 
     def _resolve(self, reference: str, project: str) -> Resolved:
         return resolve(self._current(), Reference.parse(reference, project=project))
+
+
+def _several(sources: Any) -> list[Any]:
+    """What a caller gave as a list of paths; one path is one source, and not as many as it has letters."""
+    is_one = isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable)
+    return [sources] if is_one else list(sources)
 
 
 def _can_only_be_a_folder(text: str) -> bool:

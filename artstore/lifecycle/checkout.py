@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar, get_args
 
 from blake3 import blake3
 
@@ -89,9 +89,12 @@ def checkout(
     where the store's bytes are not what they should be, Refused (no-reflink, no-hardlink) where the mode that was asked
     for cannot be had, Invalid (own-store) where the target is in the store, and StorageFull or Refused (no-permission,
     target-failed) where the target cannot be written. With `delete`, other files that match the patterns go; a store's
-    own folder never does.
+    own folder never does. Raises Invalid (bad-mode) for a mode that there is not.
     """
     began = time.monotonic()
+    if mode not in get_args(Mode):
+        message = f"{mode!r} is not a way to write files: choose one of {', '.join(get_args(Mode))}"
+        raise Invalid(message, code="bad-mode")
     matches = matcher(patterns)
     _check_target(root, target)
     with contextlib.ExitStack() as ending:

@@ -27,7 +27,7 @@ from artstore.model.manifest import (
     encode_difference,
     encode_full,
 )
-from artstore.model.names import LATEST, alias_name, collection_name, project_name, tag_name, type_name
+from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, tag_name, type_name
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, UnfinishedPart, Version
 from artstore.storage.blobs import Ids
@@ -78,12 +78,12 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
             project=project_name(project),
             name=collection_name(name),
             type=type_name(type),
-            aliases=[alias for alias in dict.fromkeys(map(alias_name, aliases)) if alias != LATEST],
+            aliases=[alias for alias in dict.fromkeys(map(alias_name, listed(aliases, "alias"))) if alias != LATEST],
             description=checked_text(description),
             metadata=checked_metadata(metadata or {}),
             ttl_s=ttl_s,
             run=run,
-            tags=list(dict.fromkeys(map(tag_name, tags))),
+            tags=list(dict.fromkeys(map(tag_name, listed(tags, "tag")))),
             created_us=None if created_at is None else time_us(created_at),
         )
 

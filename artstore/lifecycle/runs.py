@@ -11,7 +11,7 @@ from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, 
 from artstore.lifecycle.put import checked_metadata
 from artstore.lifecycle.reports import RunInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
-from artstore.model.names import LONGEST, Reference, project_name
+from artstore.model.names import LONGEST, Reference, listed, project_name
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run
 from artstore.storage import run_locks
@@ -254,7 +254,7 @@ def _mark_if_dead(root: Root, begun: str, project: str, run: str) -> None:
 
 def _checked_tags(tags: Sequence[str]) -> list[str]:
     """Tags of a run, each once: any words that can be seen, since nothing is ever looked up by them."""
-    found = list(dict.fromkeys(tags))
+    found = list(dict.fromkeys(listed(tags, "tag")))
     for tag in found:
         if not tag or not tag.isprintable() or len(tag) > LONGEST:
             message = f"{tag!r} is not a tag of a run: use 1 to {LONGEST} characters that can be seen"

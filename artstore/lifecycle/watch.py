@@ -32,7 +32,7 @@ from artstore.lifecycle.reports import Skipped, WatchReport
 from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.lifecycle.scan import Found, Scan
 from artstore.model.manifest import Entry, digest_of_lines
-from artstore.model.names import Reference
+from artstore.model.names import Reference, listed
 from artstore.storage.root import Root
 from artstore.storage.stat_cache import stamp_of
 
@@ -83,7 +83,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         if keep_last is not None and keep_last < 1:
             message = f"of a watched folder at least the last version is kept, not {keep_last}"
             raise Invalid(message, code="bad-policy")
-        return cls(quiet_s=quiet_s, longest_s=longest_s, ignore=tuple(ignore), only=tuple(only), keep_last=keep_last)
+        return cls(
+            quiet_s=quiet_s,
+            longest_s=longest_s,
+            ignore=tuple(listed(ignore, "pattern")),
+            only=tuple(listed(only, "pattern")),
+            keep_last=keep_last,
+        )
 
 
 class _Look(NamedTuple):

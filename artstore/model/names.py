@@ -8,11 +8,12 @@ and no one means: `..`, a first `-` or `.`, an alias that reads like a number. L
 from __future__ import annotations
 
 import re
-from typing import Final, NoReturn
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn
 
 import msgspec
 
-from artstore.errors import Invalid
+from artstore.errors import Invalid, WrongType
 from artstore.model.digest import ALGORITHM, SIZE
 from artstore.model.paths import is_device_name, quoted
 
@@ -85,6 +86,21 @@ def type_name(text: str) -> str:
     if text == "job" or text.startswith(("wandb-", "artstore-")):
         _refuse(f"type {text!r} is kept for what artstore and W&B make themselves; choose another", "bad-type")
     return text
+
+
+def listed(names: Any, noun: str) -> list[str]:
+    """What a caller gave as a list of names; one text is one name, and not as many as it has letters.
+
+    Raises WrongType (not-text) for what is no text.
+    """
+    if isinstance(names, str):
+        return [names]
+    found = list(names) if isinstance(names, Iterable) and not isinstance(names, bytes) else [names]
+    for name in found:
+        if not isinstance(name, str):
+            message = f"{name!r} is not text, and so no {noun}: write it as text, or several as a list of texts"
+            raise WrongType(message, code="not-text")
+    return found
 
 
 class DigestPrefix(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from artstore.errors import ArtstoreError, Corrupt, Invalid, ReadOnlyStore, Refused, StorageFull
+from artstore.errors import ArtstoreError, Corrupt, Invalid, ReadOnlyStore, Refused, StorageFull, WrongType
 from artstore.storage.rights import mode_below
 
 if sys.platform != "win32":
@@ -37,8 +37,19 @@ _NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.
 
 
 def as_path(path: AnyPath) -> Path:
-    """A place that a caller named. Raises Invalid (bad-path) for an empty text, which `Path` would take for `.`."""
-    if not os.fspath(path):
+    """A place that a caller named.
+
+    Raises Invalid (bad-path) for an empty text, which `Path` would take for `.`, and for one with a NUL, which no
+    system can open; WrongType (bad-path) for what is no text, such as bytes.
+    """
+    text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        message = f"{path!r} is not a path: give it as text or as a Path (`os.fsdecode` makes text of bytes)"
+        raise WrongType(message, code="bad-path")
+    if "\0" in text:
+        message = f"the path {text!r} has a NUL in it, which no file's name can: leave it out"
+        raise Invalid(message, code="bad-path")
+    if not text:
         message = "an empty path names nothing: write '.' for the folder that you are in"
         raise Invalid(message, code="bad-path")
     return Path(path)
