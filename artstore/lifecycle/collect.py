@@ -28,7 +28,7 @@ from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
-from artstore.storage import packs, reserve, whole
+from artstore.storage import packs, reserve, rights, whole
 from artstore.storage.files import (
     make_directory,
     publish,
@@ -216,8 +216,9 @@ class _Bin:
             began, _, _ = run.name.partition("-")
             if not began.isdigit():
                 continue
-            if self._grace_s > 0 and _age_s([int(began), *_looks(run), now]) < self._grace_s:
-                _note_look(run, now)
+            looks = [*_looks(run), now]
+            if self._grace_s > 0 and _age_s([int(began), *looks]) < self._grace_s:
+                _note(run, looks)
                 continue
             for path in _files_below(run):
                 size = size_on_disk(os.lstat(path))
@@ -246,9 +247,9 @@ def _looks(run: Path) -> list[int]:
     return []
 
 
-def _note_look(run: Path, now: int) -> None:
-    with contextlib.suppress(OSError), (run / _LOOKS).open("ab") as file:
-        file.write(b"%d\n" % now)
+def _note(run: Path, looks: Sequence[int]) -> None:
+    with contextlib.suppress(OSError), rights.create(run / _LOOKS) as file:
+        file.write(b"".join(b"%d\n" % look for look in looks))
 
 
 def _seconds_now() -> int:
