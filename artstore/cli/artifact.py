@@ -13,6 +13,7 @@ from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.cli.progress import progress
+from artstore.cli.put import outcome as outcome_of_put
 from artstore.cli.units import moment, size
 from artstore.errors import Invalid
 from artstore.references.expand import expand
@@ -88,7 +89,7 @@ def put(
             run=run,
             progress=watcher,
         )
-    emit(call, report, render_put)
+    emit(call, report, render_put, outcome=outcome_of_put(report))
 
 
 @verb("artstore artifact get demo/cats:latest", "artstore artifact get demo/cats --root photos --type dataset")

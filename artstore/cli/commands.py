@@ -22,7 +22,7 @@ from click.shell_completion import CompletionItem
 
 from artstore.cli import shells as _shells  # noqa: F401 - registers them
 from artstore.cli.options import Call, shared_options, write_examples
-from artstore.cli.output import escape
+from artstore.cli.output import escape, printing
 from artstore.errors import ArtstoreError
 
 INTERRUPTED: Final = 130
@@ -177,7 +177,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = door.main(arguments, prog_name="artstore", standalone_mode=False, obj=call)
-        sys.stdout.flush()
+        with printing("the command has done its work"):
+            sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except (_PipeClosed, BrokenPipeError):

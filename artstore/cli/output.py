@@ -6,11 +6,15 @@ move the cursor or turn the writing around is always printed escaped.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from artstore.errors import ArtstoreError
 
 if TYPE_CHECKING:
     from artstore.cli.options import Call
@@ -18,12 +22,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def emit(call: Call, value: T, render: Callable[[T], None]) -> None:
-    """Print a report: as JSON if that was asked for, else as its renderer writes it."""
-    if call.json:
-        print_json(value)
-    else:
-        render(value)
+def emit(call: Call, value: T, render: Callable[[T], None], *, outcome: str = "the command has done its work") -> None:
+    """Print a report: as JSON if that was asked for, else as its renderer writes it.
+
+    The outcome is what is true even where nothing can be printed.
+    """
+    with printing(outcome):
+        if call.json:
+            print_json(value)
+        else:
+            render(value)
+
+
+@contextlib.contextmanager
+def printing(outcome: str) -> Iterator[None]:
+    """Say of output that cannot be written that it is this, and not the store, that failed."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ArtstoreError) or error.errno == errno.EPIPE:
+            raise
+        message = f"standard output cannot be written ({error.strerror}): {outcome}, and only what it printed is lost"
+        raise ArtstoreError(message, code="output-lost") from error
 
 
 def say(text: str = "", *, style: str | None = None) -> None:

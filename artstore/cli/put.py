@@ -137,7 +137,14 @@ def put(
             dry_run=dry_run,
             progress=watcher,
         )
-    emit(call, report, render)
+    emit(call, report, render, outcome=outcome(report))
+
+
+def outcome(report: PutReport) -> str:
+    """What has come true, in words."""
+    if report.version is None or report.dry_run:
+        return "nothing was to be kept"
+    return f"{report.version.ref} is committed"
 
 
 def render(report: PutReport) -> None:

@@ -69,7 +69,7 @@ def watch(
 
     def tell(report: WatchReport) -> None:
         with telling:
-            emit(call, report, render)
+            emit(call, report, render, outcome="what was made so far is committed")
 
     with open_store(call) as store:
         watches: list[Watch] = []

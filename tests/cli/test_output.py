@@ -422,6 +422,46 @@ def test_nobody_need_be_there_to_read(folder: Path, store: Path, closed: str) ->
         assert opened.verify().ok
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_a_full_standard_output_is_not_a_full_store(folder: Path, store: Path, more: list[str]) -> None:
+    """Who reads of no space left frees some, and puts again, while the version is there."""
+    (folder / "new").write_bytes(b"new")
+    words = [*CLI, "--store", str(store), "put", str(folder / "new"), "--name", "unread", "--type", "dataset", *more]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = json.loads(ended.stderr)["error"]["message"] if more else ended.stderr
+
+    assert 1 == ended.returncode
+    assert "standard output cannot be written (No space left on device): " in said
+    assert "uncategorized/unread:v0 is committed, and only what it printed is lost" in said
+    assert 1 == ended.stderr.count("\n")
+    with Store.open(store) as opened:
+        assert opened.version("unread:v0").files == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ls"],
+        ["alias", "cats:v0", "best"],
+        ["gc", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_lost_is_only_what_was_printed(store: Path, words: list[str]) -> None:
+    """In one line, whatever the report, and without a complaint of Python's at its exit."""
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [*CLI, "--store", str(store), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert 1 == ended.returncode
+    assert ended.stderr.startswith(("artstore: standard output cannot be written", '{"error": {"code": "output-lost"'))
+    assert 1 == ended.stderr.count("\n")
+
+
 def test_what_nobody_can_send_is_no_content(store: Path) -> None:
     """Where standard input is closed, `-` is a mistake in the script, and neither a file without bytes nor a bug."""
     words = [*CLI, "--store", str(store), "put", "-", "--name", "unsent", "--type", "dataset"]
