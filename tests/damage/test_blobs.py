@@ -266,6 +266,37 @@ def test_a_verify_that_lacks_file_handles_takes_nothing_for_damaged(store: Store
     check(store, known)
 
 
+_SHORT_FILES = """
+import resource, sys
+from pathlib import Path
+from artstore import Store
+from artstore.errors import ArtstoreError
+store = Store.open(Path(sys.argv[1]))
+limit = int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    print(store.put(Path(sys.argv[2]), name="limited", type="dataset").version.files)
+except ArtstoreError as error:
+    print(error.code)
+"""
+
+
+def test_a_put_that_may_not_write_long_files_leaves_no_trace(store: Store, tmp_path: Path, children: Children) -> None:
+    """P8. A batch system sets `ulimit -f`: the put is refused in a line, whichever file of the store it meets first."""
+    known = {put(store, data): data for data in (noise(SMALL), noise(LARGE))}
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "large").write_bytes(noise(LARGE))
+    for number in range(20):
+        (folder / str(number)).write_bytes(noise(SMALL))
+    for limit in (0, 1, 4 << 10, 64 << 10, 256 << 10, 1 << 20, 3 << 20):
+        assert "storage-full" == children.run(_SHORT_FILES, store.path, folder, limit)
+        assert ["cats"] == [each.name for each in store.collections()]
+        check(store, known)
+    assert "21" == children.run(_SHORT_FILES, store.path, folder, 64 << 20)
+    check(store, known)
+
+
 def test_a_moved_or_copied_store_is_the_same_store(store: Store, tmp_path: Path) -> None:
     """Nothing in it may depend on where it lies: a disk is mounted elsewhere, a project is handed on with cp -a."""
     known = {put(store, data): data for data in (noise(SMALL), noise(LARGE))}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import io
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -733,3 +735,58 @@ def test_a_folder_of_the_name_of_a_store_is_named_and_not_dropped(store: Store, 
         store.put([tree({"a": b"1", "sub/.artstore/data": b"2"})], name="cats", type="dataset")
 
     assert ".artstore" in caught.value.message
+
+
+def test_a_source_with_two_names_stays_what_it_is(store: Store, tmp_path: Path) -> None:
+    """F12. Whoever writes to one of its names must not write into the store; its bytes are kept once all the same."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    for name, size in (("small", 100), ("large", 2 * MIB)):
+        (folder / name).write_bytes(os.urandom(size))
+        os.link(folder / name, folder / f"{name}-again")
+    before = {path: (path.stat().st_nlink, path.stat().st_ino) for path in folder.iterdir()}
+    expected = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report = put(store, folder)
+
+    assert (4, 2) == (report.files, report.new_files)
+    assert before == {path: (path.stat().st_nlink, path.stat().st_ino) for path in folder.iterdir()}
+    assert {inode for _, inode in before.values()}.isdisjoint(path.stat().st_ino for path in stored(store))
+    for path in folder.iterdir():
+        path.write_bytes(b"overwritten in place")
+    assert expected == contents(store)
+    assert store.verify().ok
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such bits on Windows")
+@pytest.mark.parametrize("bits", [0o4000, 0o2000, 0o1000], ids=["setuid", "setgid", "sticky"])
+@pytest.mark.parametrize("year", [1901, 2200])
+def test_special_bits_and_times_of_other_centuries_are_not_kept(
+    store: Store, tmp_path: Path, bits: int, year: int
+) -> None:
+    """F13. A program of somebody's must not come back with rights that nobody gave it, nor a date stop anything."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    moment = calendar.timegm((year, 12, 14, 0, 0, 0))
+    for name in ("program", "large"):
+        (folder / name).write_bytes(os.urandom(100 if name == "program" else 2 * MIB))
+        (folder / name).chmod(bits | 0o755)
+        os.utime(folder / name, (moment, moment))
+        assert bits == (folder / name).stat().st_mode & 0o7000
+        if int((folder / name).stat().st_mtime) != moment:
+            pytest.skip(f"the file system cannot hold a time of {year}")
+    began = time.time()
+    put(store, folder)
+    again = put(store, folder)
+    for mode in ("copy", "auto", "hardlink"):
+        out = tmp_path / mode
+        store.get("cats", out, mode=cast("Any", mode))
+        for name in ("program", "large"):
+            status = (out / name).stat()
+            assert (folder / name).read_bytes() == (out / name).read_bytes()
+            assert 0 == status.st_mode & 0o7000
+            assert abs(status.st_mtime - began) < 3600
+
+    assert not again.made
+    assert 0 == again.new_files
+    assert [] == [path for path in stored(store) if path.stat().st_mode & 0o7000]
+    assert store.verify().ok
