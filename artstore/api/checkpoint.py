@@ -56,7 +56,8 @@ class checkpoint:  # noqa: N801 - a verb for its users, as contextlib's are
     """Keep what stands in a folder at each `save`, in the background; a context manager, which drains at its end.
 
     Each save makes a version of the collection `name`, in the order of the calls, of the run that is given, or else of
-    the active one, or else of none. Files that did not change since the save before are neither read nor stored again.
+    the active one, or else of none. Files that did not change are not stored again; nor are they
+    read again, once a save has found them two seconds old.
 
     What is kept is what stands in the folder at the call of `save`, which takes the stamps of the files and reads none.
     So until `wait` returns, files that were there must not be changed or removed: a save that finds them so keeps

@@ -384,7 +384,10 @@ def test_a_training_that_goes_on_goes_on_with_the_versions(files: Files) -> None
 def test_a_file_that_did_not_change_is_neither_read_nor_stored_again(
     saver: artstore.checkpoint, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Most of a fine-tuned model stands still: a save of it must not cost what the first one did."""
+    """Most of a fine-tuned model stands still: a save of it must not cost what the first one did.
+
+    The two seconds are the stat cache's, and its tests' matter.
+    """
     monkeypatch.setattr(stat_cache, "MARGIN_NS", -(10**12))
     files({"ckpt/frozen": os.urandom(4 << 20)})
     saver.save(step=0).wait()
