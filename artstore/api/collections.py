@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from artstore.api.facts import written_time
 from artstore.api.late import Late
 from artstore.api.naming import checked_tags
 from artstore.api.paginator import Paginator
 from artstore.api.stores import Hall, users_errors
-from artstore.errors import MissingArtifact
+from artstore.errors import Invalid, MissingArtifact
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo
@@ -19,6 +20,13 @@ else:
     names = Late("artstore.model.names")
 
 A = TypeVar("A")
+
+ORDERS: Final = {
+    "name": "name",
+    **dict.fromkeys(("created_at", "createdAt"), "created_at"),
+    **dict.fromkeys(("updated_at", "updatedAt"), "updated_at"),
+}
+"""What collections can be put in order by, in the spellings that W&B knows."""
 
 
 class ArtifactCollection(Generic[A]):
@@ -133,6 +141,23 @@ class ArtifactCollection(Generic[A]):
             self._hall.settled().delete_collection(self._info.name, force=True, project=self.project)
 
 
+def order_of(text: str | None) -> Callable[[list[CollectionInfo]], list[CollectionInfo]]:
+    """What puts collections in an order: by name, or as `[+|-]field` says. Raises Invalid (bad-order)."""
+    wanted = "name" if text is None else text
+    is_reverse = wanted.startswith("-")
+    attribute = ORDERS.get(wanted[1:] if is_reverse else wanted.removeprefix("+"))
+    if attribute is None:
+        message = f"the order {text!r} is none: give one of {', '.join(ORDERS)}, with - in front for the reverse"
+        raise Invalid(message, code="bad-order")
+
+    def in_order(found: list[CollectionInfo]) -> list[CollectionInfo]:
+        # What is equal stays by name.
+        by_name = sorted(found, key=lambda info: info.name)
+        return sorted(by_name, key=attrgetter(attribute), reverse=is_reverse)
+
+    return in_order
+
+
 class ArtifactType(Generic[A]):
     """What the versions of some collections of a project are."""
 
@@ -156,14 +181,27 @@ class ArtifactType(Generic[A]):
         """The type."""
         return self._name
 
-    def collections(self, per_page: int = 50) -> Paginator[ArtifactCollection[A]]:
-        """Its collections, by name."""
+    def collections(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        order: str | None = None,
+        per_page: int = 50,
+        start: str | None = None,
+    ) -> Paginator[ArtifactCollection[A]]:
+        """Its collections, by name, or in another order; see `Api.artifact_collections`.
+
+        Raises Invalid (bad-order), and Invalid (no-filters) where there are some: that language is the server's.
+        """
+        if filters:
+            message = f"collections cannot be asked for by {filters!r}: look at the attributes of each, in a loop"
+            raise Invalid(message, code="no-filters")
+        in_order = order_of(order)
 
         def load() -> list[ArtifactCollection[A]]:
-            found = self._hall.settled().collections(self._project)
+            found = in_order(self._hall.settled().collections(self._project))
             return [self._collection(info) for info in found if info.type == self._name]
 
-        return Paginator(load, per_page=per_page)
+        return Paginator(load, per_page=per_page, start=start)
 
     def collection(self, name: str) -> ArtifactCollection[A]:
         """The collection of a name. Raises MissingArtifact (collection-not-found, other-type)."""

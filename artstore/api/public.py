@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.artifact import Artifact
-from artstore.api.collections import ArtifactCollection, ArtifactType
+from artstore.api.collections import ArtifactCollection, ArtifactType, order_of
 from artstore.api.facts import owner
 from artstore.api.paginator import Paginator
 from artstore.api.past import PastRun
@@ -129,20 +129,26 @@ class Api:
         self,
         project_name: str | None = None,
         type_name: str | None = None,
+        order: str | None = None,
         per_page: int = 50,
+        start: str | None = None,
     ) -> Paginator[ArtifactCollection[Artifact]]:
-        """The collections of a project, of one type if one is given, by name."""
+        """The collections of a project, of one type if one is given, by name.
+
+        Order: `name`, `created_at` or `updated_at`, with `-` in front for the reverse. Raises Invalid (bad-order).
+        """
         hall, place = active.hall(), self._project_of(project_name)
+        in_order = order_of(order)
 
         def load() -> list[ArtifactCollection[Artifact]]:
-            found = hall.settled().collections(place)
+            found = in_order(hall.settled().collections(place))
             return [
                 ArtifactCollection(hall, info, _shown(hall), owner=owner())
                 for info in found
                 if type_name in (None, info.type)
             ]
 
-        return Paginator(load, per_page=per_page)
+        return Paginator(load, per_page=per_page, start=start)
 
     def artifact_collection_exists(self, name: str, type: str) -> bool:
         """Whether there is such a collection, of that type."""

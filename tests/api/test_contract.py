@@ -337,6 +337,10 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "C::test_what_was_logged_is_there_when_the_interpreter_ends",
         "C::test_an_error_that_nobody_asked_for_is_printed_at_the_end",
     ),
+    "a run ends as its script does, also one that nobody finished": (
+        "C::test_a_run_ends_as_its_script_does",
+        "C::test_a_run_of_a_worker_ends_as_the_worker_does",
+    ),
     "threads and processes": (
         "V::test_threads_log_in_some_order_and_lose_nothing",
         "C::test_processes_log_to_one_store_together",
@@ -350,6 +354,11 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
     "Api.artifact_exists, artifact_collection_exists": ("P::test_whether_something_is_there",),
     "Api.artifacts, artifact_versions: order, tags": ("P::test_versions_come_in_either_order_and_by_tags",),
     "Api.artifact_type(s), artifact_collection(s)": ("P::test_collections_and_types_are_listed",),
+    "collections: order": (
+        "P::test_collections_come_in_the_order_that_is_asked_for",
+        "P::test_an_order_that_is_none_is_a_value_error_at_once",
+    ),
+    "not as W&B: collections have no filters, and say so": ("P::test_a_filter_is_refused_and_not_ignored",),
     "ArtifactCollection": (
         "P::test_a_collection_says_what_it_is",
         "P::test_a_collection_changes_with_save_and_its_versions_keep_their_numbers",

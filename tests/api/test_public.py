@@ -93,6 +93,43 @@ def test_collections_and_types_are_listed() -> None:
     assert ["demo"] == list(api.projects())
 
 
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (None, ["cats", "dogs", "owls"]),
+        ("name", ["cats", "dogs", "owls"]),
+        ("-name", ["owls", "dogs", "cats"]),
+        ("created_at", ["dogs", "owls", "cats"]),
+        ("+createdAt", ["dogs", "owls", "cats"]),
+        ("-created_at", ["cats", "owls", "dogs"]),
+        ("-updated_at", ["owls", "cats", "dogs"]),
+    ],
+)
+def test_collections_come_in_the_order_that_is_asked_for(order: str | None, expected: list[str]) -> None:
+    for name, text in [("dogs", "1"), ("owls", "1"), ("cats", "1"), ("owls", "2")]:
+        log(name, text)
+    api = wandb.Api()
+
+    assert expected == [each.name for each in api.artifact_collections("demo", "dataset", order)]
+    assert expected == [each.name for each in api.artifact_type("dataset", "demo").collections(order=order)]
+    assert expected[1:] == [each.name for each in api.artifact_collections("demo", order=order, start="1")]
+
+
+@pytest.mark.parametrize("order", ["", "size", "--name", "+-name", "-+name", "name ", "-"])
+def test_an_order_that_is_none_is_a_value_error_at_once(order: str) -> None:
+    """In another order than it was asked for, the first one is the wrong one."""
+    log("cats", "1")
+    for ask in (wandb.Api().artifact_collections, wandb.Api().artifact_type("dataset", "demo").collections):
+        with pytest.raises(ValueError, match="order"):
+            ask(order=order)
+
+
+def test_a_filter_is_refused_and_not_ignored() -> None:
+    log("cats", "1")
+    with pytest.raises(ValueError, match="asked for by"):
+        wandb.Api().artifact_type("dataset", "demo").collections({"name": "dogs"})
+
+
 def test_a_collection_says_what_it_is() -> None:
     log("cats", "1", "2", aliases=["best"])
     collection = wandb.Api().artifact_collection("dataset", "demo/cats")
