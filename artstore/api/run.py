@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from artstore.api import active
+from artstore.api import active, exits
 from artstore.api.artifact import Artifact
 from artstore.api.background import Task, at_end
 from artstore.api.config import Config
@@ -37,7 +37,8 @@ class Run:
     """A run that goes on: a context manager, which ends well or is marked as crashed.
 
     Versions that it logs come in the order of the calls. What is done in the background is done before `finish`
-    returns, and before the interpreter ends.
+    returns, and before the interpreter ends. Then it ends as the script does: crashed where an exception or a
+    `sys.exit` with another code than 0 ended that.
     """
 
     def __init__(self, hall: Hall, info: RunInfo, *, folder: Path) -> None:
@@ -52,6 +53,7 @@ class Run:
         self._config = Config(info.config, self._keep_config)
         active.enter(self)
         _going_on.append(self)
+        exits.watch()
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +64,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
+        if error is None or (isinstance(error, SystemExit) and exits.is_good(error)):
             self.finish()
         else:
             self._end("crashed")
@@ -458,8 +460,8 @@ def no_metrics() -> Invalid:
 
 
 def _end_all() -> None:
-    """End the runs that nobody has ended, when the interpreter ends: as crashed where an exception ended it."""
-    failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+    """End the runs that nobody has ended, when the interpreter ends: as crashed where it ends because of a failure."""
+    failed = exits.is_failure()
     for run in tuple(_going_on):
         with contextlib.suppress(ArtstoreError):
             for error in run._end("crashed" if failed else "finished"):  # noqa: SLF001 - of this module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ def state() -> str:
     ("end", "code", "expected"),
     [
         ("", 0, "finished"),
-        ("sys.exit(3)", 3, "finished"),
+        ("sys.exit()", 0, "finished"),
+        ("sys.exit(3)", 3, "crashed"),
+        ("sys.exit('the data are bad')", 1, "crashed"),
         ("raise RuntimeError('boom')", 1, "crashed"),
         ("threading.Thread(target=lambda: log('from a thread')).start()", 0, "finished"),
     ],
@@ -58,6 +61,64 @@ def test_what_was_logged_is_there_when_the_interpreter_ends(
     assert code == child.returncode, complaints
     assert [f"v{number}" for number in range(5)] == versions()[:5]
     assert expected == state()
+
+
+EXIT = """
+import contextlib, sys, threading
+import artstore as wandb
+def deep():
+    with contextlib.nullcontext():
+        yield 1
+        sys.exit(3)
+def caught():
+    try:
+        list(deep())
+    except SystemExit:
+        return
+run = wandb.init(project="demo", id="x1")
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("list(deep())", "crashed"),
+        ("try: sys.exit(3)\nfinally: run.config['a'] = 1", "crashed"),
+        ("try: sys.exit(0)\nexcept SystemExit: sys.exit(3)", "crashed"),
+        ("try: sys.exit(3)\nexcept SystemExit: sys.exit(0)", "finished"),
+        ("try: list(deep())\nexcept SystemExit: pass", "finished"),
+        ("caught()", "finished"),
+        ("caught()\nraise SystemExit(0)", "finished"),
+        ("thread = threading.Thread(target=sys.exit, args=(3,)); thread.start(); thread.join()", "finished"),
+        ("with run: sys.exit(0)", "finished"),
+        ("with run: sys.exit(3)", "crashed"),
+        ("run.finish()\nsys.exit(3)", "finished"),
+    ],
+)
+def test_a_run_ends_as_its_script_does(children: Children, end: str, expected: str) -> None:
+    """A job that gave up with a code, as schedulers want it, would look like one that went well; or the reverse."""
+    children.start(f"{EXIT}{end}\n").communicate(timeout=60)
+
+    assert expected == state()
+
+
+def log_and_exit(folder: str, code: int) -> None:
+    os.chdir(folder)
+    wandb.init(project="demo", id=f"x{code}")
+    sys.exit(code)
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_a_run_of_a_worker_ends_as_the_worker_does(how: Any, place: Path) -> None:
+    context = multiprocessing.get_context(how)
+    workers = [context.Process(target=log_and_exit, args=(str(place), code)) for code in (0, 3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+
+    assert [0, 3] == [worker.exitcode for worker in workers]
+    assert ("finished", "crashed") == tuple(wandb.Api().run(f"demo/x{code}").state for code in (0, 3))
 
 
 def test_an_error_that_nobody_asked_for_is_printed_at_the_end(children: Children) -> None:
