@@ -11,7 +11,7 @@ import click
 from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Place, verb
-from artstore.cli.output import emit, note, say
+from artstore.cli.output import emit, note, printing, say
 from artstore.cli.progress import progress
 from artstore.cli.units import count, duration, size
 from artstore.errors import NotFound
@@ -94,8 +94,10 @@ def cat(call: Call, *, ref: str, path: str) -> None:
     out = sys.stdout.buffer
     with open_store(call) as store:
         for block in store.read(ref, path, project=project_of(call), fetch=fetch):
-            out.write(block)
-    out.flush()
+            with printing("the store is as it was"):
+                out.write(block)
+    with printing("the store is as it was"):
+        out.flush()
 
 
 def render(report: GetReport) -> None:

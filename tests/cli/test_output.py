@@ -446,12 +446,17 @@ def test_a_full_standard_output_is_not_a_full_store(folder: Path, store: Path, m
     [
         ["ls"],
         ["alias", "cats:v0", "best"],
+        ["cat", "cats", "a.txt"],
+        ["cat", "big", "big"],
         ["gc", "--json"],
     ],
     ids=" ".join,
 )
 def test_what_is_lost_is_only_what_was_printed(store: Path, words: list[str]) -> None:
-    """In one line, whatever the report, and without a complaint of Python's at its exit."""
+    """In one line, whatever was to be printed, and without a complaint of Python's at its exit."""
+    (store.parent / "big").write_bytes(bytes(2 << 20))
+    with Store.open(store) as opened:
+        opened.put(store.parent / "big", name="big", type="dataset")
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(
             [*CLI, "--store", str(store), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
