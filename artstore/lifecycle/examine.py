@@ -163,12 +163,10 @@ def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool) -> 
         if fast and place.sums is not None:
             return _sums(fd, place.size, buffer) == place.sums
         if place.size >= _MMAP_FROM:
-            hasher = blake3(max_threads=blake3.AUTO)
-            hasher.update_mmap(place.path)
-        else:
-            hasher = blake3()
-            for start in range(0, place.size, len(buffer)):
-                hasher.update(buffer[: read_into_at(fd, buffer[: place.size - start], start)])
+            return whole.digest_of_bytes(place.path) == place.digest
+        hasher = blake3()
+        for start in range(0, place.size, len(buffer)):
+            hasher.update(buffer[: read_into_at(fd, buffer[: place.size - start], start)])
     except OSError:
         return False
     return hasher.digest() == place.digest

@@ -35,7 +35,7 @@ from artstore.model.records import (
     decode_transaction,
     encode_transaction,
 )
-from artstore.storage import packs, stat_cache
+from artstore.storage import packs, stat_cache, whole
 from artstore.storage.blobs import SMALL
 from artstore.storage.catalog import Project
 from artstore.storage.files import random_hex, read_exactly, storage_errors, sync_directory
@@ -217,10 +217,8 @@ def _from_path(source: Path) -> Iterator[_Candidate]:
 def _whole_file(path: Path) -> Iterator[_Candidate]:
     if path.name.endswith(packs.SUFFIX):
         yield from _members(path)
-    hasher = blake3(max_threads=blake3.AUTO)
     try:
-        hasher.update_mmap(path)
-        yield _Candidate(Digest(hasher.digest()), path.stat().st_size, path, 0)
+        yield _Candidate(whole.digest_of_bytes(path), path.stat().st_size, path, 0)
     except OSError:
         # Not readable: it mends nothing.
         return

@@ -119,7 +119,8 @@ class Session:
                 self._path = path
                 self._fd = fd
                 return
-        except OSError:
+        except BaseException:
+            # Or its lock would stand until this process ends, and who wants to be alone would wait for it.
             os.close(fd)
             raise
         # It counts for nothing, so a new one is tried.

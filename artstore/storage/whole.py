@@ -28,6 +28,21 @@ _WRITE_BEHIND: Final = 8 << 20
 """Bytes after which the disk is told to begin: the sync at the end then has little left to wait for."""
 
 
+class _Forked:
+    """Whether this process is a child that was forked, and did not begin anew."""
+
+    is_so = False
+
+    @classmethod
+    def note(cls) -> None:
+        """Called in every child."""
+        cls.is_so = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Forked.note)
+
+
 Fill = Callable[[memoryview], int]
 """Fills a buffer and says how far: less than all of it only at the end, and then nothing."""
 
@@ -122,6 +137,17 @@ def chained(head: bytes, stream: BinaryIO) -> Fill:
         return got
 
     return fill
+
+
+def digest_of_bytes(path: str | Path) -> Digest:
+    """The digest of what a file holds, by as many threads as there are processors. Raises OSError.
+
+    In a child of a fork by its own thread: BLAKE3 keeps its threads for the life of a process, they do not come along,
+    and a child that handed them work would wait for ever.
+    """
+    hasher = blake3(max_threads=1 if _Forked.is_so else blake3.AUTO)
+    hasher.update_mmap(path)
+    return Digest(hasher.digest())
 
 
 def measure(fd: int) -> Stored:

@@ -250,7 +250,7 @@ except OSError:
 for spare in range(int(sys.argv[2])):
     os.close(held.pop())
 try:
-    print(store.verify().ok)
+    print({problem.kind for problem in store.verify().problems} <= {"unreadable"})
 except ArtstoreError as error:
     print(error.code)
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -78,8 +79,17 @@ class Nginx:
         (self.www / path).write_bytes(data)
         return path
 
-    def seen(self, log: str, path: str) -> list[dict[str, str]]:
-        """What requests for a path brought along: `seen`, `seen-elsewhere` or `seen-insecure`."""
+    def seen(self, log: str, path: str, count: int) -> list[dict[str, str]]:
+        """What requests for a path brought along: `seen`, `seen-elsewhere` or `seen-insecure`.
+
+        A request is noted after it was answered, so that so many are waited for.
+        """
+        until = time.monotonic() + 10
+        while len(found := self._noted(log, path)) < count and time.monotonic() < until:
+            time.sleep(0.02)
+        return found
+
+    def _noted(self, log: str, path: str) -> list[dict[str, str]]:
         names = ("path", "authorization", "token", "cookie", "encoding")
         lines = (self.folder / log).read_text().splitlines()
         found = [dict(zip(names, line.split("|"), strict=True)) for line in lines]

@@ -61,7 +61,7 @@ def test_the_body_is_asked_for_as_it_is_stored(nginx: Nginx) -> None:
 
     assert b"compress me " * 10_000 == all_of(entry)
     assert 120_000 == entry.size
-    assert {"identity"} == {request["encoding"] for request in nginx.seen("seen", f"/gzip/{path}")}
+    assert {"identity"} == {request["encoding"] for request in nginx.seen("seen", f"/gzip/{path}", 1)}
 
 
 def test_without_an_etag_the_digest_is_of_the_uri_and_a_warning_says_so(nginx: Nginx) -> None:
@@ -193,7 +193,7 @@ def test_a_redirect_that_leads_round_or_away_from_tls_is_not_followed(
     """`file:` would hand out this machine's own files; plain HTTP would let anybody on the way answer."""
     with pytest.raises(kind, match="redirected"):
         expand(f"{nginx.url}/{place}", name="x")
-    assert [] == nginx.seen("seen-insecure", "/x")
+    assert [] == nginx.seen("seen-insecure", "/x", 0)
 
 
 def test_what_identifies_the_user_is_shown_to_the_first_host_alone(nginx: Nginx) -> None:
@@ -211,7 +211,7 @@ def test_what_identifies_the_user_is_shown_to_the_first_host_alone(nginx: Nginx)
         ("seen", f"/{path}", shown),
         ("seen-elsewhere", f"/{path}", dict.fromkeys(shown, "-")),
     ]:
-        requests = nginx.seen(log, place)
+        requests = nginx.seen(log, place, 2)
         assert 2 == len(requests)
         assert [expected] * 2 == [{name: request[name] for name in shown} for request in requests]
 
@@ -229,7 +229,7 @@ def test_a_password_of_netrc_is_used_and_not_shown_to_another_host(
 
     assert BYTES == all_of(only(f"{nginx.url}/private/{path}"))
 
-    shown = nginx.seen("seen", f"/private/{path}")[-1]["authorization"]
+    shown = nginx.seen("seen", f"/private/{path}", 2)[-1]["authorization"]
     assert "Basic " + base64.b64encode(b"tom:secret").decode() == shown
 
 
@@ -263,7 +263,7 @@ def test_without_checksum_nothing_is_asked_and_nothing_compared(nginx: Nginx) ->
     path = nginx.publish(b"one")
 
     entry = only(f"{nginx.url}/{path}", checksum=False)
-    assert [] == nginx.seen("seen", f"/{path}")
+    assert [] == nginx.seen("seen", f"/{path}", 0)
     (nginx.www / path).write_bytes(b"three")
 
     assert ReferenceEntry("model.h5", entry.uri, entry.uri, None, "{}") == entry

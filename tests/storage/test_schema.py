@@ -195,7 +195,7 @@ def test_nothing_of_the_log_is_in_a_column_that_the_fold_does_not_fill() -> None
 
     assert names == {
         *("meta", "project", "log_entry", "line", "op", "renumbered", "forgotten"),
-        *("collection", "synonym", "version", "alias", "tag", "run", "used", "logged"),
+        *("collection", "synonym", "version", "alias", "tag", "membership", "part", "run", "used", "logged"),
         *("manifest", "path", "reference", "entry"),
         *("blob", "pack", "stored"),
     }

@@ -16,6 +16,7 @@ from artstore.errors import Refused
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.whole import BLOCK, Stored, chained, copy, copy_file, digest_of, measure, path_of
+from tests.conftest import Children
 
 
 def stored(data: bytes) -> Stored:
@@ -136,3 +137,23 @@ def test_the_disk_may_begin_early_without_a_change(tmp_path: Path, monkeypatch: 
         found = copy_file(source.fileno(), target.fileno(), limit=len(data))
 
     assert (blake3(data).digest(), data) == (found.digest, (tmp_path / "target").read_bytes())
+
+
+_FORK = """
+import os, signal, sys
+from artstore.storage.whole import digest_of_bytes
+before = digest_of_bytes(sys.argv[1])
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if digest_of_bytes(sys.argv[1]) == before else 1)
+signal.alarm(30)
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_of_a_fork_hashes_by_itself(tmp_path: Path, children: Children) -> None:
+    """P9. A data loader's worker that verified a large file waited for ever for threads that only its parent had."""
+    (tmp_path / "large").write_bytes(bytes(64 << 20))
+
+    assert "0" == children.run(_FORK, tmp_path / "large")
