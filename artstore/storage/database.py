@@ -312,13 +312,16 @@ class Connections:
         self._local = threading.local()
 
     def _close_if(self, is_over: Callable[[int, threading.Thread], bool]) -> None:
-        # Without a lock, which a fork could leave locked for ever: at worst two threads close one connection.
+        # Without a lock, which a fork could leave locked for ever: who takes a connection out of the list closes it,
+        # and each comes out once. Two threads that closed the same one would crash the process.
         for kept in tuple(self._all):
             pid, thread, connection = kept
             if is_over(pid, thread):
-                connection.close()
-                with contextlib.suppress(ValueError):
+                try:
                     self._all.remove(kept)
+                except ValueError:
+                    continue
+                connection.close()
 
     def reconsider(self) -> bool:
         """Where the file could not be written for a while, go on with the file itself; answers whether that is so.

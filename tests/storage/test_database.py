@@ -180,6 +180,34 @@ def test_threads_that_ended_leave_no_open_files(numbers: Connections) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before + 4
 
 
+_CROWD = """
+import sys
+import threading
+from pathlib import Path
+from artstore.storage.database import Connections
+numbers = Connections(Path(sys.argv[1]), read_only=False, wal=True)
+for _ in range(150):
+    together = threading.Barrier(12)
+
+    def ask():
+        together.wait()
+        numbers.one("SELECT 1")
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+numbers.close()
+print("done")
+"""
+
+
+def test_threads_that_come_together_close_what_others_left_once(numbers: Connections, children: Children) -> None:
+    """Two that closed the connection of a thread that had ended crashed the process, and a `put` with it."""
+    assert "done" == children.run(_CROWD, numbers.path)
+
+
 def test_a_reader_may_not_write(numbers: Connections) -> None:
     insert(numbers, 1)
     numbers.close()
