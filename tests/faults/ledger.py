@@ -6,6 +6,7 @@ process leaves whole lines. What was tried and not answered may have happened or
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
@@ -40,7 +41,9 @@ def digest_of(key: int) -> str:
 
 
 def warm() -> None:
-    """Make all contents now, so that forks need not."""
+    """Make all contents and load all modules now, so that forks need not and die in artstore's own work."""
+    # What artstore loads only to make a catalog; with pandas beside it that takes longer than a child lives.
+    importlib.import_module("sqlite_utils")
     for key in range(KEYS):
         digest_of(key)
 
