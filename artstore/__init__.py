@@ -10,6 +10,8 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     references/  bytes that stay elsewhere: one module a family of schemes
     imports/     what other tools have left on this machine
     discovery    which store and which project are meant, for every door alike
+    plain        reports and names in a form that any reader can take
+    units        sizes, counts, durations and times as people read them
     api/         a door: the names and verbs that users of W&B Artifacts know
     cli/         a door: one command is parse, one verb, render
     filesystem/  a door: `artstore://` for fsspec

@@ -29,7 +29,7 @@ FLOORS: Final = (
     {"lifecycle"},
     {"store"},
     {"sync", "references", "imports"},
-    {"discovery"},
+    {"discovery", "plain", "units"},
     {"api", "cli", "server", "filesystem"},
 )
 """From the ground up."""

@@ -14,10 +14,10 @@ from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.cli.progress import progress
 from artstore.cli.put import outcome as outcome_of_put
-from artstore.cli.units import moment, size
 from artstore.errors import Invalid
 from artstore.references.expand import expand
 from artstore.references.fetch import fetch
+from artstore.units import moment, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,8 +22,9 @@ from click.shell_completion import CompletionItem
 
 from artstore.cli import shells as _shells  # noqa: F401 - registers them
 from artstore.cli.options import Call, shared_options, write_examples
-from artstore.cli.output import escape, printing
+from artstore.cli.output import printing
 from artstore.errors import ArtstoreError
+from artstore.plain import escape
 
 INTERRUPTED: Final = 130
 _COLLECTED_AFTER: Final = (50_000, 20, 100)

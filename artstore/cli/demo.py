@@ -19,10 +19,10 @@ from artstore.cli.look import render_diff
 from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import note, print_json, say
 from artstore.cli.progress import progress
-from artstore.cli.units import count, duration, size
 from artstore.errors import Corrupt
 from artstore.lifecycle.reports import DiffReport, PutReport, VersionInfo
 from artstore.store import Store
+from artstore.units import count, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

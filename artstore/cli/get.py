@@ -13,9 +13,9 @@ from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, note, printing, say
 from artstore.cli.progress import progress
-from artstore.cli.units import count, duration, size
 from artstore.errors import NotFound
 from artstore.references.fetch import fetch
+from artstore.units import count, duration, size
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import GetReport

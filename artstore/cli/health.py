@@ -12,9 +12,9 @@ from artstore.cli.discovery import find_store, open_store, project_of
 from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, say
 from artstore.cli.progress import progress
-from artstore.cli.units import count, duration, size
 from artstore.errors import Corrupt
 from artstore.store import Store
+from artstore.units import count, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,10 @@ import click
 from artstore.cli.discovery import open_store
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, say
-from artstore.cli.units import count, size
-from artstore.cli.units import duration as written_duration
 from artstore.discovery import folders_of
 from artstore.imports.wandb import import_wandb
+from artstore.units import count, size
+from artstore.units import duration as written_duration
 
 if TYPE_CHECKING:
     from artstore.imports.reports import ImportReport

@@ -10,8 +10,9 @@ import msgspec
 from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, duration, verb
-from artstore.cli.output import emit, plain, say
-from artstore.cli.units import duration as written_duration
+from artstore.cli.output import emit, say
+from artstore.plain import plain
+from artstore.units import duration as written_duration
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo

@@ -11,8 +11,9 @@ import msgspec
 from artstore.cli.completing import collections, references
 from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import emit, note, pairs, plain, say, say_all, stream_json, table
-from artstore.cli.units import count, duration, moment, size
+from artstore.cli.output import emit, note, pairs, say, say_all, stream_json, table
+from artstore.plain import plain
+from artstore.units import count, duration, moment, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

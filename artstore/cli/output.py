@@ -10,11 +10,12 @@ import contextlib
 import errno
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from artstore.errors import ArtstoreError
+from artstore.plain import escape, plain
 
 if TYPE_CHECKING:
     from artstore.cli.options import Call
@@ -60,13 +61,6 @@ def say_all(lines: Iterable[str]) -> None:
 def note(text: str) -> None:
     """Write a line about the work to standard error."""
     click.echo(f"artstore: {escape(text)}", err=True)
-
-
-def escape(text: str) -> str:
-    """Write what is not printable as Python does: controls, bidi overrides, line separators, undecodable bytes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def is_terminal() -> bool:
@@ -118,24 +112,6 @@ def stream_json(values: Iterable[object]) -> None:
         separator = b",\n"
     out.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
     out.flush()
-
-
-def plain(value: Any) -> Any:
-    """Turn a report into dictionaries, lists and text that JSON can hold; versions also say their name and ref.
-
-    Undecodable bytes in a path come as lone surrogates, which UTF-8 cannot carry: they are written escaped.
-    """
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    fields: tuple[str, ...] | None = getattr(value, "__struct_fields__", None)
-    if fields is None:
-        return value
-    names = [name for name in ("ref", "name") if name not in fields and hasattr(value, name)]
-    return {name: plain(getattr(value, name)) for name in (*names, *fields)}
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from artstore.cli.completing import collections
 from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, say, table
-from artstore.cli.units import count, moment, size
+from artstore.units import count, moment, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,9 @@ import click
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Best, Call, best, duration, verb
-from artstore.cli.output import emit, escape, say, table
-from artstore.cli.units import count, size
+from artstore.cli.output import emit, say, table
+from artstore.plain import escape
+from artstore.units import count, size
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import PruneReport

@@ -17,12 +17,12 @@ from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
-from artstore.cli.units import count, size
-from artstore.cli.units import duration as written_duration
 from artstore.errors import Invalid
 from artstore.model.manifest import ReferenceEntry
 from artstore.references.expand import expand
 from artstore.references.wanted import MAX_OBJECTS
+from artstore.units import count, size
+from artstore.units import duration as written_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,9 @@ import msgspec
 
 from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import emit, note, pairs, plain, table
-from artstore.cli.units import duration, moment
+from artstore.cli.output import emit, note, pairs, table
+from artstore.plain import plain
+from artstore.units import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from artstore.cli.discovery import chosen_project, open_store
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, pairs, say, table
 from artstore.cli.progress import progress
-from artstore.cli.units import count, moment, size
-from artstore.cli.units import duration as written_duration
+from artstore.units import count, moment, size
+from artstore.units import duration as written_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

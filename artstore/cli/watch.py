@@ -14,8 +14,8 @@ from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, say
-from artstore.cli.units import count, size
 from artstore.errors import ArtstoreError
+from artstore.units import count, size
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import WatchReport

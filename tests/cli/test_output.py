@@ -22,7 +22,6 @@ from artstore.cli.options import Call
 from artstore.cli.progress import progress
 from artstore.cli.put import render as render_put
 from artstore.cli.space import render_gc, render_status
-from artstore.cli.units import count, duration, moment, size
 from artstore.errors import Corrupt
 from artstore.lifecycle.reports import (
     DiffEntry,
@@ -37,7 +36,9 @@ from artstore.lifecycle.reports import (
     StatusReport,
     VersionInfo,
 )
+from artstore.plain import escape, plain
 from artstore.store import Store
+from artstore.units import count, duration, moment, size
 from tests.stumbling import let_stumble
 
 Run = Callable[..., CompletedProcess[str]]
@@ -74,7 +75,7 @@ SESSION = SessionInfo(id="s1", pid=77, host="node1", verb="put", since=1.0e9)
     ],
 )
 def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
-    assert shown == output.escape(text)
+    assert shown == escape(text)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_an_empty_table_is_its_titles(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_version_says_its_name_wherever_it_stands_in_json() -> None:
-    match = output.plain(Match(version=VERSION, path="a.txt", size=1))
+    match = plain(Match(version=VERSION, path="a.txt", size=1))
 
     assert match["version"]["ref"] == "zoo/cats:v3"
     assert match["version"]["name"] == "cats:v3"
