@@ -4,6 +4,7 @@
     ├── NotFound                 (LookupError)      ask for something else          exit 3
     │   ├── MissingArtifact      (CommError)        no such version, collection, project or run
     │   ├── MissingEntry         (KeyError)         no such path in an artifact
+    │   ├── MissingObject                           a remote has nothing of that name
     │   └── MissingFile          (FileNotFoundError)
     │       └── ReferenceMissing (ValueError)       what a reference stood for is gone
     │           └── ReferenceChanged                other bytes stand there now
@@ -21,6 +22,7 @@
     ├── Corrupt                                     run `artstore verify`           exit 5
     ├── Unreachable              (ConnectionError)  wait; nothing is lost           exit 6
     ├── Refused                  (PermissionError)  change rights, space or quota   exit 7
+    │   ├── Denied                                  a remote wants other credentials or rights
     │   ├── StorageFull                             free space, then repeat
     │   └── ReadOnlyStore                           open it where it can be written
     └── UpgradeNeeded                               install a newer artstore        exit 8
@@ -71,6 +73,10 @@ class MissingArtifact(NotFound, CommError):
 
 class MissingEntry(NotFound, KeyError):
     """An artifact has no such path."""
+
+
+class MissingObject(NotFound):
+    """A remote holds nothing under a name."""
 
 
 class MissingFile(NotFound, FileNotFoundError):
@@ -153,6 +159,10 @@ class Refused(ArtstoreError, PermissionError):
     """The system or its owner does not allow it."""
 
     exit_code = 7
+
+
+class Denied(Refused):
+    """A remote does not allow it to whoever asks."""
 
 
 class StorageFull(Refused):

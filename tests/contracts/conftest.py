@@ -10,6 +10,7 @@ import pytest
 
 from tests.references.sites import SITES, Site
 from tests.servers import Servers
+from tests.sync.objects.places import PLACES, Place
 
 
 @pytest.fixture(params=SITES)
@@ -17,3 +18,10 @@ def site(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> It
     """A place of each kind at which a reference can point."""
     with SITES[request.param](servers, tmp_path / uuid4().hex) as place:
         yield place
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Place]:
+    """A place of each kind that can hold objects."""
+    with PLACES[request.param](servers, tmp_path / uuid4().hex) as empty:
+        yield empty
