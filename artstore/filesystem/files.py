@@ -16,6 +16,7 @@ from artstore.lifecycle.change import Change
 IN_MEMORY: Final = 1 << 20
 """Bytes of a file being written that are kept in memory; more go to the store's disk."""
 BUFFER: Final = 1 << 20
+"""Bytes that are read at a time: as many as are verified together."""
 
 
 class SmallFile(io.BytesIO):
@@ -51,6 +52,20 @@ class LargeFile(io.BufferedReader):
         self.fs = fs
         self.path = path
         self.size = int(raw.size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read to where it is wanted; the inherited one copies where that is as much as its own buffer holds."""
+        view = memoryview(buffer).cast("B")
+        at = self.tell()
+        if len(view) < BUFFER or at % BUFFER or at >= self.size:
+            return super().readinto(view)
+        raw: Any = self.raw
+        raw.seek(at)
+        got = 0
+        while got < len(view) and (some := raw.readinto(view[got:])):
+            got += some
+        self.seek(at + got)
+        return got
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.fs, self.path, self.tell())

@@ -39,6 +39,7 @@ from artstore.model.manifest import BlobEntry, blob_of
 from artstore.model.names import Reference
 
 PROTOCOL: Final = "artstore"
+_SCHEME: Final = f"{PROTOCOL}://"
 
 
 class _Together(Transaction):  # type: ignore[misc]  # As above.
@@ -99,6 +100,8 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         """What the transaction gathers, from whichever thread."""
         self._own = threading.local()
         """What one call gathers in its thread."""
+        self._near: tuple[str, str] | None = None
+        """How the paths of the version begin that was read last, and the reference to it in them."""
 
     @property
     def fsid(self) -> str:
@@ -110,7 +113,7 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         text = str(path)
-        return text.removeprefix("artstore://").strip("/")
+        return text.removeprefix(_SCHEME).strip("/")
 
     # What is there.
 
@@ -205,6 +208,8 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """The bytes of a file, or of a stretch of it; negative numbers count from its end."""
+        if start is None and end is None and (data := self._at_hand(path)) is not None:
+            return data
         path = self._strip_protocol(path)
         tree, inner = self._find_file(path)
         try:
@@ -257,8 +262,12 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
     ) -> Any:
         """See fsspec. A small file is read and verified at once, of a large one what is read of it."""
         if mode == "rb" and compression is None:
-            # The way of most reads, which is as short as it can be.
-            return self._open_to_read(self._strip_protocol(path))
+            data = self._at_hand(path)
+            return (
+                self._open_to_read(self._strip_protocol(path))
+                if data is None
+                else SmallFile(data, path.removeprefix(_SCHEME))
+            )
         if "r" in mode:
             return super().open(path, mode, block_size, cache_options, compression, **options)
         how = {key: options.pop(key) for key in ("encoding", "errors", "newline") if key in options}
@@ -436,6 +445,22 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
 
     # Where it is.
 
+    def _at_hand(self, path: str) -> bytes | None:
+        """All of a small file of the version that was read last, as most reads want it, without taking apart its path.
+
+        None if it has to be looked for, or nothing is there.
+        """
+        if self._near is None or self._gathered() is not None or not isinstance(path, str):
+            return None
+        beginning, reference = self._near
+        path = path.removeprefix(_SCHEME)
+        if not path.startswith(beginning):
+            return None
+        try:
+            return self._store.tree(reference, project=self.project).at_hand(path[len(beginning) :])
+        except (NotFound, Invalid):
+            return None
+
     def _tree(self, reference: str, path: str) -> Tree:
         """The version that a reference means; in a transaction what it is going to be."""
         gathered = self._gathered()
@@ -454,7 +479,10 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         if found is None:
             self._list_above(path)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        return self._tree(found[1], path), inside(found[2])
+        tree = self._tree(found[1], path)
+        if isinstance(tree, VersionTree):
+            self._near = f"{found[1]}/", found[1]
+        return tree, inside(found[2])
 
     def _entry(self, path: str) -> BlobEntry:
         path = self._strip_protocol(path)

@@ -15,6 +15,8 @@ from typing import Any
 
 import fsspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from artstore.errors import Corrupt, Invalid, NotFound
 from artstore.filesystem import ArtstoreFileSystem
@@ -26,6 +28,7 @@ Put = Callable[..., None]
 
 MIB = 1 << 20
 LARGE = b"".join(bytes([number]) * MIB for number in range(3)) + b"end"
+LINES = b"".join(b"line %d\n" % number for number in range(300_000))
 FILES = {"a.txt": b"alpha\n", "sub/b.txt": b"beta\n", "sub/deep/c.bin": b"\0\1\2", "large.bin": LARGE}
 
 
@@ -267,6 +270,7 @@ def test_reads_go_on_where_gc_moved_the_bytes(store: Store, fs: ArtstoreFileSyst
     assert before not in files_of(store.path / "packs")
 
     assert keep == {path: fs.cat_file(f"cats:latest/{path}") for path in keep}
+    assert keep == {path: fs._store.tree("cats:latest").at_hand(path) for path in keep}, "and they are fast again"
 
 
 def test_an_alias_that_moved_is_followed_at_once(store: Store, fs: ArtstoreFileSystem, put: Put) -> None:
@@ -311,6 +315,41 @@ def test_files_are_as_python_has_them(fs: ArtstoreFileSystem, put: Put) -> None:
         assert text.readlines() == ["one\n", "two\n"]
     with fs.open("cats:latest/small") as file, pytest.raises(io.UnsupportedOperation):
         file.truncate(0)
+
+
+MOVES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["read", "readinto", "read1"]), st.integers(0, 5 * MIB)),
+        st.tuples(st.sampled_from(["read", "readinto"]), st.sampled_from([MIB, 2 * MIB])),
+        st.tuples(st.just("seek"), st.one_of(st.integers(0, 4 * MIB), st.sampled_from([0, MIB, 2 * MIB]))),
+        st.tuples(st.sampled_from(["readline", "rest"]), st.just(0)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=MOVES)
+def test_a_large_file_is_read_in_any_way(fs: ArtstoreFileSystem, put: Put, moves: list[tuple[str, int]]) -> None:
+    """A reader that mixes them must not be given the bytes of another place."""
+    if not fs.exists("cats:latest"):
+        put({"large": LINES})
+    with io.BytesIO(LINES) as model, fs.open("cats:latest/large") as file:
+        for move, number in moves:
+            if move == "readinto":
+                expected, found = bytearray(number), bytearray(number)
+                assert model.readinto(expected) == file.readinto(found)
+                assert expected == found
+            elif move == "read1":
+                part = file.read1(number)
+                assert model.read(len(part)) == part
+            elif move == "rest":
+                assert model.read() == file.read()
+            else:
+                arguments = [] if move == "readline" else [number]
+                assert getattr(model, move)(*arguments) == getattr(file, move)(*arguments)
+            assert model.tell() == file.tell()
 
 
 def test_file_systems_and_open_files_can_be_sent_elsewhere(

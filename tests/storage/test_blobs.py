@@ -71,6 +71,7 @@ def test_small_blobs_lie_in_packs_and_large_ones_alone(filled: Root, name: str) 
 MOVES = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(0, 2 * MIB)),
+        st.tuples(st.just("rest"), st.just(0)),
         st.tuples(st.just("set"), st.integers(0, 4 * MIB)),
         st.tuples(st.just("forward"), st.integers(0, MIB)),
         st.tuples(st.just("end"), st.integers(-3 * MIB, MIB)),
@@ -90,6 +91,8 @@ def test_a_blob_reads_like_a_file(filled: Root, name: str, moves: list[tuple[str
             if move == "read":
                 expected = model.read(number)
                 assert expected == read(reader, number)
+            elif move == "rest":
+                assert model.read() == reader.readall()
             elif move == "set":
                 assert model.seek(number) == reader.seek(number)
             elif move == "forward":
@@ -113,6 +116,30 @@ def test_a_buffered_reader_and_a_line_reader_work_on_a_blob(filled: Root) -> Non
         assert LARGE.split(b"\n")[0] == reader.readline().rstrip(b"\n")
         reader.seek(0)
         assert LARGE == reader.read()
+
+
+@pytest.mark.parametrize("at_once", [MIB, 2 * MIB, 1 << 30])
+@pytest.mark.parametrize("start", [0, 5, MIB, 2 * MIB + 1, len(LARGE)])
+def test_the_rest_of_a_large_blob_comes_in_one_piece(
+    filled: Root, monkeypatch: pytest.MonkeyPatch, at_once: int, start: int
+) -> None:
+    """However much one call to the system gives."""
+    monkeypatch.setattr("artstore.storage.blobs._AT_ONCE", at_once)
+    with filled.blobs.open(Digest.of(LARGE)) as reader:
+        reader.seek(start)
+        assert LARGE[start:] == reader.readall()
+        assert len(LARGE) == reader.tell()
+        assert reader.readall() == b""
+
+
+def test_a_blob_that_is_damaged_anywhere_is_not_read_as_a_whole(root: Root) -> None:
+    (digest,) = keep(root, LARGE)
+    damage(file_of(root, digest), 2 * MIB + 9)
+    with root.blobs.open(digest) as reader:
+        with pytest.raises(Corrupt, match="damaged"):
+            reader.readall()
+
+        assert LARGE[:5] == reader.read(5)
 
 
 def test_a_blob_is_not_written(filled: Root) -> None:
