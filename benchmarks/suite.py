@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import facade, laps, listing, machine, startup, tables
+from benchmarks import facade, laps, listing, machine, reading, startup, tables
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -20,7 +20,8 @@ STARTUP: Final = "startup"
 REFERENCES: Final = "references"
 TABLES: Final = "tables"
 FACADE: Final = "facade"
-APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE})
+READING: Final = "reading"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING})
 """What is measured without a workload."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
@@ -71,6 +72,11 @@ def run(options: Options) -> Iterator[Block]:
             rows = facade.measure(volume, options.laps, is_quick=options.is_quick)
             facts = [_conditions(options, volume.label), machine.describe()]
         yield Block(FACADE, "Façade", facts, _judged(rows, options))
+    if READING in options.rows:
+        with journaled(options.folder, 4 * GIB) as volume:
+            rows = reading.measure(volume, options.laps, is_quick=options.is_quick)
+            facts = [_conditions(options, volume.label), machine.describe()]
+        yield Block(READING, "Reading in place", facts, _judged(rows, options))
 
 
 def _references(options: Options) -> Block:
