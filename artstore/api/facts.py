@@ -126,8 +126,8 @@ class Facts(Lives):
 
     @property
     def updated_at(self) -> str:
-        """As `created_at`: when labels change is in the log, and not asked for here."""
-        return written_time(self._version("updated_at").created_at)
+        """When it was made, or its aliases, tags, description, metadata or time to live were last changed, in UTC."""
+        return written_time(self._version("updated_at").updated_at)
 
     @property
     def history_step(self) -> int | None:

@@ -112,6 +112,7 @@ def render_version(version: VersionInfo) -> None:
         ("aliases", ", ".join(version.aliases) or "-"),
         ("tags", ", ".join(version.tags) or "-"),
         ("created", moment(version.created_at, zone=True)),
+        ("updated", moment(version.updated_at, zone=True)),
         ("files", f"{version.files:,}"),
         ("size", f"{size(version.bytes)} ({version.bytes:,} bytes)"),
         ("ttl", "-" if version.ttl_s is None else _ttl(version.created_at, version.ttl_s)),

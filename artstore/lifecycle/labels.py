@@ -15,7 +15,7 @@ from artstore.lifecycle.resolve import resolve
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
 from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
-from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
 
 _Plan = Callable[[ProjectView, Version], list[Op]]
@@ -166,15 +166,10 @@ def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionIn
             raise NotFound(message, code="version-deleted")
         return make(view, version)
 
-    def after(_project: Project, view: ProjectView) -> VersionInfo:
-        version = view.version(resolved.version.id)
-        assert version is not None
-        return resolved._replace(version=version).info()
-
     with root.session(verb) as session:
         # Inside: a row number of before could mean something else after a `rebuild`.
         resolved = resolve(root, reference)
-        return commit_and_answer(root, session, resolved.project.name, plan, answer=after)
+        return commit_and_answer(root, session, resolved.project.name, plan, answer=lambda *_: resolved.info_now())
 
 
 def _edit_aliases(root: Root, reference: Reference, make: Callable[[ProjectView, str, str], list[Op]]) -> VersionInfo:
@@ -192,7 +187,7 @@ def _edit_aliases(root: Root, reference: Reference, make: Callable[[ProjectView,
         member = resolved.member
         project = resolved.project if member is None else member.project
         collection = resolved.collection.id if member is None else member.portfolio.id
-        return commit_and_answer(root, session, project.name, plan, answer=lambda _project, _view: resolved.info())
+        return commit_and_answer(root, session, project.name, plan, answer=lambda *_: resolved.info_now())
 
 
 def _alias(collection: str, name: str, before: str | None, after: str | None) -> MoveAlias:

@@ -46,6 +46,8 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """Digest of the manifest: equal content, equal digest."""
     created_at: float
+    updated_at: float
+    """When a label of it last changed: an alias, a tag, its description, metadata or time to live."""
     description: str | None = None
     metadata: dict[str, Any]
     aliases: list[str]

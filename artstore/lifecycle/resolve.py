@@ -74,6 +74,12 @@ class Resolved(NamedTuple):
         info = describe(self.project, self.view, self.collection, self.version)
         return info if self.member is None else msgspec.structs.replace(info, link=self.member.link())
 
+    def info_now(self) -> VersionInfo:
+        """How it is shown after it was edited."""
+        version = self.view.version(self.version.id)
+        assert version is not None
+        return self._replace(version=version).info()
+
 
 def find_project(root: Root, name: str) -> tuple[Project, ProjectView]:
     """A project by name. Raises NotFound (project-not-found)."""
@@ -167,6 +173,7 @@ def describe(project: Project, view: ProjectView, collection: Collection, versio
         id=version.id,
         digest=version.manifest,
         created_at=version.created_us / 1e6,
+        updated_at=version.updated_us / 1e6,
         description=version.description,
         metadata=version.metadata,
         aliases=sorted(aliases),
@@ -208,6 +215,7 @@ def absent_version(project: str, id_: str, name: str, digest: str) -> VersionInf
         id=id_,
         digest=digest,
         created_at=0.0,
+        updated_at=0.0,
         metadata={},
         aliases=[],
         tags=[],

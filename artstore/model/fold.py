@@ -118,6 +118,7 @@ def _new_version(view: View, record: VersionRecord, parts: list[str], position: 
         entries=record.entries,
         bytes=record.bytes,
         created_us=record.created_us,
+        updated_us=record.created_us,
         run=record.run,
         description=record.description,
         metadata=record.metadata,
@@ -187,10 +188,20 @@ def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) 
     if there is not None and there.version not in {op.before, op.version}:
         # Whoever wrote this saw it stand elsewhere, so somebody else moved it first: theirs stands.
         return Void(MOVED)
-    if op.version is None:
-        return Void("the alias was gone") if there is None else [Drop(there)]
-    refusal = _stranger(view, collection, op.version)
-    return refusal or [Put(Alias(collection=collection.id, name=op.alias, version=op.version))]
+    changes: list[Change] = []
+    if op.version is not None:
+        refusal = _stranger(view, collection, op.version)
+        if refusal is not None:
+            return refusal
+        changes.append(Put(Alias(collection=collection.id, name=op.alias, version=op.version)))
+    elif there is None:
+        return Void("the alias was gone")
+    else:
+        changes.append(Drop(there))
+    if collection.kind == "sequence":
+        # In a portfolio the alias is the link's; the version knows nothing of it.
+        changes += _relabelled(view, op, None if there is None else there.version, op.version)
+    return changes
 
 
 def _stranger(view: View, collection: Collection, id_: str) -> Void | None:
@@ -209,9 +220,10 @@ def _set_tag(view: View, _op_id: str, op: records.SetTag, _position: int) -> lis
     if isinstance(target, Void):
         return target
     tag = Tag(target=target.id, name=op.tag)
-    if op.present:
-        return [Put(tag)]
-    return [Drop(tag)] if tag in view.tags_of(target.id) else Void("the tag was gone")
+    if not op.present and tag not in view.tags_of(target.id):
+        return Void("the tag was gone")
+    change = Put(tag) if op.present else Drop(tag)
+    return [change, *_relabelled(view, op, target.id)]
 
 
 def _describe(view: View, _op_id: str, op: records.Describe, _position: int) -> list[Change] | Void:
@@ -220,7 +232,7 @@ def _describe(view: View, _op_id: str, op: records.Describe, _position: int) -> 
         if isinstance(collection, Void):
             return collection
         return [Put(msgspec.structs.replace(collection, description=op.text))]
-    return _edit(view, op.target, description=op.text)
+    return _edit(view, op, op.target, description=op.text)
 
 
 def _edit_metadata(view: View, _op_id: str, op: records.EditMetadata, _position: int) -> list[Change] | Void:
@@ -228,11 +240,11 @@ def _edit_metadata(view: View, _op_id: str, op: records.EditMetadata, _position:
     if isinstance(version, Void):
         return version
     kept = {key: value for key, value in version.metadata.items() if key not in op.remove}
-    return [Put(msgspec.structs.replace(version, metadata={**kept, **op.set}))]
+    return _edit(view, op, version.id, metadata={**kept, **op.set})
 
 
 def _set_ttl(view: View, _op_id: str, op: records.SetTtl, _position: int) -> list[Change] | Void:
-    return _edit(view, op.version, ttl_s=op.ttl_s)
+    return _edit(view, op, op.version, ttl_s=op.ttl_s)
 
 
 def _rename(view: View, _op_id: str, op: records.Rename, _position: int) -> list[Change] | Void:
@@ -394,11 +406,19 @@ def _live(view: View, id_: str) -> Version | Void:
     return Void("the version was deleted") if version.deleted else version
 
 
-def _edit(view: View, id_: str, **fields: object) -> list[Change] | Void:
+def _edit(view: View, op: records.Op, id_: str, **fields: object) -> list[Change] | Void:
     version = _live(view, id_)
     if isinstance(version, Void):
         return version
-    return [Put(msgspec.structs.replace(version, **fields))]
+    # A clock that was put back, or another machine's, does not make it older than it is.
+    updated_us = max(version.updated_us, op.at_us)
+    return [Put(msgspec.structs.replace(version, updated_us=updated_us, **fields))]
+
+
+def _relabelled(view: View, op: records.Op, *ids: str | None) -> list[Change]:
+    """What it changes about versions that a label of theirs comes or goes; about a collection, nothing."""
+    edits = [_edit(view, op, id_) for id_ in dict.fromkeys(ids) if id_ is not None]
+    return [change for edit in edits if not isinstance(edit, Void) for change in edit]
 
 
 # Any: each rule takes the one kind of op that it stands beside.

@@ -56,6 +56,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     bytes: int
     created_us: int
+    updated_us: int
+    """When an alias, a tag, its description, metadata or time to live last changed, never before its creation."""
     run: str | None
     description: str | None
     metadata: dict[str, Any]

@@ -48,8 +48,9 @@ CREATE UNIQUE INDEX collection_name ON collection (project, name) WHERE deleted 
 CREATE TABLE synonym (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE TABLE version (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
-    manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, created_us INTEGER NOT NULL, run TEXT,
-    description TEXT, metadata TEXT NOT NULL, ttl_s REAL, logged INTEGER NOT NULL, deleted INTEGER NOT NULL,
+    manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, created_us INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL, run TEXT, description TEXT, metadata TEXT NOT NULL, ttl_s REAL,
+    logged INTEGER NOT NULL, deleted INTEGER NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE UNIQUE INDEX version_number ON version (project, collection, number);
 CREATE INDEX version_logged ON version (project, collection, deleted, logged);

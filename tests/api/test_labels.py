@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 
 import artstore as wandb
+from artstore.lifecycle import commit
 
 
 @pytest.fixture
@@ -150,3 +152,28 @@ def test_json_encode_says_which_version(artifact: wandb.Artifact) -> None:
         "usedAs": None,
     }
     assert expected == artifact.json_encode()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda artifact: artifact.aliases.append("best"),
+        lambda artifact: artifact.tags.append("raw"),
+        lambda artifact: setattr(artifact, "description", "new"),
+        lambda artifact: artifact.metadata.update(a=2),
+        lambda artifact: setattr(artifact, "ttl", dt.timedelta(days=1)),
+    ],
+    ids=["alias", "tag", "description", "metadata", "ttl"],
+)
+def test_updated_at_follows_the_last_edit(
+    artifact: wandb.Artifact, edit: Callable[[wandb.Artifact], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is how people find out that somebody has been at what they use."""
+    assert artifact.updated_at == artifact.created_at
+    monkeypatch.setattr("artstore.lifecycle.labels.now_us", lambda: commit.now_us() + 3_600_000_000)
+    edit(artifact)
+    artifact.save()
+    hour = dt.datetime.fromisoformat(artifact.updated_at) - dt.datetime.fromisoformat(artifact.created_at)
+
+    assert dt.timedelta(minutes=59) < hour < dt.timedelta(minutes=61)
+    assert artifact.updated_at == stored().updated_at

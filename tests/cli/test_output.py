@@ -52,6 +52,7 @@ VERSION = VersionInfo(
     id="blake3:" + "1" * 64,
     digest="blake3:" + "2" * 64,
     created_at=1.0e9,
+    updated_at=1.0e9,
     metadata={"accuracy": 0.93},
     aliases=["best", "latest"],
     tags=[],

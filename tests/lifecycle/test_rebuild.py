@@ -51,3 +51,19 @@ def test_what_was_hashed_before_is_hashed_again(store: Store, put: Put) -> None:
     Store.rebuild(store.path)
 
     assert list((store.path / "stat_cache").iterdir()) == []
+
+
+def test_when_a_version_was_updated_is_in_the_log(store: Store, put: Put) -> None:
+    """What a rebuild dates otherwise is an edit that nobody made."""
+    put({"a": b"1"})
+    put({"a": b"2"})
+    put({"a": b"3"})
+    store.tag("cats:v0", ["reviewed"])
+    store.alias("cats:v1", ["best"])
+    before = store.versions("cats")
+    store.close()
+    Store.rebuild(store.path)
+
+    assert [False, True, True] == [version.updated_at > version.created_at for version in before]
+    with Store.open(store.path) as again:
+        assert before == again.versions("cats")

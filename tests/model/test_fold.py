@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 import msgspec
 import pytest
@@ -273,6 +274,7 @@ def test_a_commit_keeps_what_its_record_says(log: Log) -> None:
         entries=1,
         bytes=2,
         created_us=1,
+        updated_us=1,
         run="r",
         description=None,
         metadata={"a": 1, "b": 2},
@@ -315,6 +317,57 @@ def test_a_relog_into_a_refused_collection_is_void(log: Log) -> None:
     log.relog("blake3:unknown", log.record("blake3:refused"))
 
     assert log.voids == ["the collection was refused or is not known"]
+
+
+EDITS: Final[dict[str, Callable[[str, str], AnyOp]]] = {
+    "alias": lambda c, v: MoveAlias(at_us=9, nonce="x", collection=c, alias="best", before=None, version=v),
+    "tag": lambda _, v: SetTag(at_us=9, nonce="x", kind="version", target=v, tag="raw", present=True),
+    "description": lambda _, v: Describe(at_us=9, nonce="x", kind="version", target=v, text="mine"),
+    "metadata": lambda _, v: EditMetadata(at_us=9, nonce="x", version=v, set={"a": 2}, remove=[]),
+    "time to live": lambda _, v: SetTtl(at_us=9, nonce="x", version=v, ttl_s=1.0),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_says_when_the_version_was_updated(log: Log, edit: str) -> None:
+    """By this people find what somebody has been at; what was only logged next to it stays as old as it is."""
+    cats = log.create()
+    first, second = log.commit(cats), log.commit(cats)
+    log.add(EDITS[edit](cats, first))
+
+    assert [(1, 9), (1, 1)] == [(log.version(v).created_us, log.version(v).updated_us) for v in (first, second)]
+
+
+def test_a_version_that_loses_a_label_is_updated_too(log: Log) -> None:
+    cats = log.create()
+    first, second = log.commit(cats), log.commit(cats)
+    log.alias(cats, "best", first)
+    log.add(MoveAlias(at_us=7, nonce="a", collection=cats, alias="best", before=first, version=second))
+    assert [7, 7] == [log.version(v).updated_us for v in (first, second)]
+    log.add(MoveAlias(at_us=8, nonce="b", collection=cats, alias="best", before=second, version=None))
+    log.add(SetTag(at_us=9, nonce="c", kind="version", target=first, tag="raw", present=True))
+    log.add(SetTag(at_us=10, nonce="d", kind="version", target=first, tag="raw", present=False))
+
+    assert [10, 8] == [log.version(v).updated_us for v in (first, second)]
+
+
+def test_a_clock_that_was_put_back_makes_no_version_older(log: Log) -> None:
+    cats = log.create()
+    version = log.commit(cats)
+    log.add(Describe(at_us=9, nonce="a", kind="version", target=version, text="now"))
+    log.add(Describe(at_us=0, nonce="b", kind="version", target=version, text="then"))
+
+    assert 9 == log.version(version).updated_us
+
+
+def test_an_alias_in_a_portfolio_updates_the_link_and_not_the_version(log: Log) -> None:
+    cats = log.create()
+    version = log.commit(cats)
+    best = log.create("best", kind="portfolio")
+    log.link(best, version)
+    log.add(MoveAlias(at_us=9, nonce="a", collection=best, alias="prod", before=None, version=version))
+
+    assert ([], 1) == (log.voids, log.version(version).updated_us)
 
 
 def test_an_alias_stands_on_one_version(log: Log) -> None:
