@@ -53,6 +53,11 @@ def wandb(effort: Effort) -> Sequence[str]:
     return ["tests.api.beside_wandb", "--tables", str(effort.kills), "--seed", str(effort.seed)]
 
 
+def training(_: Effort) -> Sequence[str]:
+    """Train with the real Lightning and transformers, crash, and go on from the last version."""
+    return ["tests.api.beside_training"]
+
+
 SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
     "kill-loop": kill_loop,
     "beside": beside,
@@ -60,6 +65,7 @@ SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
     "injected-errors": injected_errors,
     "power-cuts": power_cuts,
     "wandb": wandb,
+    "training": training,
 }
 """By name: the module to run, and its arguments. Exit 0 is a pass."""
 

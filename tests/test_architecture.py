@@ -71,6 +71,8 @@ IMPORTED_AS: Final = {"azure-core": "azure", "google-auth": "google"}
 """Distributions that share a package with others."""
 
 EXTRA_OF: Final = {
+    "artstore.api.lightning": "lightning",
+    "artstore.api.transformers": "transformers",
     "artstore.references.azure": "azure",
     "artstore.references.gs": "gs",
     "artstore.references.s3": "s3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -89,7 +90,7 @@ class checkpoint:  # noqa: N801 - a verb for its users, as contextlib's are
         project: str | None = None,
     ) -> None:
         """Begin; the folder need not be there before the first save. `project` is for when there is no run."""
-        self._folder = system_path(folder, what="folder").expanduser().absolute()
+        self._folder = _place(folder)
         self._name, self._type = checked_name(name, type)
         self._keep_last = keep_last
         self._keep_best = _bests(keep_best)
@@ -135,12 +136,16 @@ class checkpoint:  # noqa: N801 - a verb for its users, as contextlib's are
 
     def save(
         self,
+        source: str | os.PathLike[str] | None = None,
         *,
         step: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         aliases: Sequence[str] | str | None = None,
     ) -> Save:
         """Keep what stands in the folder now, in the background; the step becomes a key of the metadata.
+
+        Or what stands in `source`, another folder or a single file, for a training that gives each checkpoint a place
+        of its own; a version holds that one checkpoint then, and what is said of the folder is said of the source.
 
         Content that is a version already makes no new one: that one is the latest again, with the metadata it has. An
         infinity in the metadata is an error, and NaN, which becomes null, is never one of the best.
@@ -150,12 +155,13 @@ class checkpoint:  # noqa: N801 - a verb for its users, as contextlib's are
         checkpoint-ended).
         """
         self._check_going_on()
+        place = self._folder if source is None else _place(source)
         named = checked_aliases(aliases)
         said = self._metadata(step, metadata)
         store, run = self._hall.store, None if self._run is None else self._run.id
         draft = store.draft()
         try:
-            there = standing.Standing(draft, self._folder)
+            there = standing.Standing(draft, place)
         except BaseException:
             draft.discard()
             raise
@@ -195,6 +201,18 @@ class checkpoint:  # noqa: N801 - a verb for its users, as contextlib's are
         """Return when all that was saved is there. Raises the first error that nobody was told of."""
         _raise(self._drain())
 
+    @property
+    def scores(self) -> list[str]:
+        """The keys of the metadata that `keep_best` goes by: every save says something of each, None at least."""
+        return [key for key, _, _ in self._keep_best]
+
+    def settle(self) -> None:
+        """Return when nothing is being read any more: all that was saved may be written to, or removed.
+
+        Raises nothing; what went wrong is still there for `wait` and for the end of the `with`.
+        """
+        self._hall.queue.drain()
+
     # Inside.
 
     def _drain(self) -> list[BaseException]:
@@ -232,6 +250,10 @@ class checkpoint:  # noqa: N801 - a verb for its users, as contextlib's are
                 raise
             # As long as every score is NaN there is no best, which is no reason to end a training.
             note(error.message)
+
+
+def _place(given: str | os.PathLike[str]) -> Path:
+    return system_path(given, what="folder").expanduser().absolute()
 
 
 def _bests(given: Any) -> list[Best]:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        python = os.environ.get("ARTSTORE_WANDB_PYTHON") or made(Path(folder))
+        python = os.environ.get("ARTSTORE_WANDB_PYTHON") or made(Path(folder), NEEDED)
         environment = {
             **os.environ,
             "ARTSTORE_WANDB_PYTHON": python,
@@ -38,10 +39,11 @@ def main() -> int:
     return code
 
 
-def made(folder: Path) -> str:
+def made(folder: Path, needed: Sequence[str]) -> str:
+    """An interpreter of its own that has these packages."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *NEEDED], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needed], check=True)
     return python
 
 

@@ -79,6 +79,33 @@ def test_another_error_than_a_change_stays_what_it_is(store: Store, tree: Tree) 
             there.add()
 
 
+def test_a_file_stands_by_itself(store: Store, tree: Tree) -> None:
+    folder = tree({"a": b"1", "b": b"2"})
+    with store.draft() as draft:
+        there = Standing(draft, folder / "a")
+        (folder / "b").write_bytes(b"3")
+        there.add()
+
+        assert ["a"] == list(draft.entries)
+
+
+@pytest.mark.parametrize("change", ["written", "removed", "a folder"])
+def test_a_file_that_changes_is_named(store: Store, tree: Tree, change: str) -> None:
+    file = tree({"a": b"1"}) / "a"
+    with store.draft() as draft:
+        there = Standing(draft, file)
+        if change == "written":
+            file.write_bytes(b"2")
+        else:
+            file.unlink()
+        if change == "a folder":
+            file.mkdir()
+        with pytest.raises(Conflict, match="'a'") as caught:
+            there.add()
+
+    assert "file-changed" == caught.value.code
+
+
 def test_the_store_itself_is_no_folder_to_keep(store: Store) -> None:
     with store.draft() as draft, pytest.raises(Invalid, match="store's own") as caught:
         Standing(draft, store.path)
