@@ -92,15 +92,15 @@ class Blobs:
 
         Answers their row numbers, which hold while the session that stored them lives.
         """
-        with self._catalog.write():
+        with self._catalog.prepare():
             self._catalog.execute("INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)", (name, size))
             pack = self._number("SELECT id FROM pack WHERE name = ?", name)
         # In the order of the index, which is filled from one end then instead of all over.
-        ordered = sorted(members)
+        ordered = sorted(members, key=_digest)
         found: Ids = {}
         for start in range(0, len(ordered), _LOOKUP):
             some = ordered[start : start + _LOOKUP]
-            with self._catalog.write():
+            with self._catalog.prepare():
                 if self._catalog.one("SELECT 1 FROM pack WHERE id = ? AND name = ?", (pack, name)) is None:
                     message = f"the pack {name!r} was taken away while it was noted: repeat"
                     raise Conflict(message, code="pack-gone")
@@ -108,7 +108,7 @@ class Blobs:
                 rows = [(ids[m.digest], pack, m.offset) for m in some]
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
             found.update(ids)
-        with self._catalog.write():
+        with self._catalog.prepare():
             self._catalog.execute("UPDATE pack SET members = ? WHERE id = ?", (len(ordered), pack))
         return found
 
@@ -466,3 +466,7 @@ def damaged(place: Place, at: int, *, called: str = "") -> Corrupt:
 
 def _so_called(called: str) -> str:
     return f"{called}: " if called else ""
+
+
+def _digest(member: packs.Member) -> bytes:
+    return member.digest

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -181,7 +181,7 @@ class Connections:
             for start in range(0, len(rows), at_once):
                 some = rows[start : start + at_once]
                 sql = f"{verb} {into} VALUES {','.join([row] * len(some))}"
-                inserted += self.connection.execute(sql, list(chain.from_iterable(some))).rowcount
+                inserted += self.connection.execute(sql, bindable(chain.from_iterable(some))).rowcount
         return inserted
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
@@ -193,7 +193,7 @@ class Connections:
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
         """Every row of a query."""
         with sqlite_errors(self.path):
-            found: list[Row] = self.connection.execute(sql, parameters).fetchall()
+            found: list[Row] = self.connection.execute(sql, bindable(parameters)).fetchall()
             return found
 
     def stream(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[Row]]:
@@ -249,6 +249,25 @@ class Connections:
                 with contextlib.suppress(sqlite3.Error):
                     connection.rollback()
                 raise
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[Any]:
+        """As `write`, for rows that do not count before a `write` that comes later.
+
+        A power cut before that may undo it, whole and with all that came after it. In WAL mode it spares a sync of the
+        disk for every few thousand rows: half of the time that they take.
+        """
+        connection = self.connection
+        if not self.wal or self._memory is not None or connection.in_transaction:
+            with self.write():
+                yield connection
+            return
+        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with self.write():
+                yield connection
+        finally:
+            connection.execute("PRAGMA synchronous=FULL")
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
@@ -406,6 +425,15 @@ class Connections:
             connection.execute("BEGIN IMMEDIATE")
         finally:
             connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
+
+
+def bindable(values: Iterable[object]) -> list[object]:
+    """Many parameters in the form that SQLite's driver takes soonest.
+
+    It looks for an adapter of whatever is not int, float, str or bytearray, each time anew: for a digest that takes as
+    long as the rest of its row.
+    """
+    return [bytearray(value) if isinstance(value, bytes) else value for value in values]
 
 
 @contextlib.contextmanager

@@ -254,11 +254,11 @@ class Manifests:
         )
 
     def _begin(self, *, base: int | None) -> int:
-        with self._catalog.write():
+        with self._catalog.prepare():
             return int(self._catalog.execute("INSERT INTO manifest (base) VALUES (?)", (base,)).lastrowid)
 
     def _finish(self, id_: int, digest: Digest, *, depth: int, weight: int, entries: int) -> None:
-        with self._catalog.write():
+        with self._catalog.prepare():
             self._catalog.execute(
                 "UPDATE manifest SET digest = ?, depth = ?, weight = ?, entries = ? WHERE id = ?",
                 (digest, depth, weight, entries, id_),
@@ -275,23 +275,29 @@ class Manifests:
     ) -> int:
         count = 0
         for batch in _batches(entries):
-            with self._catalog.write():
+            with self._catalog.prepare():
                 paths = self._intern_paths([entry.path for entry in batch])
-                kept = [blob_of(entry) for entry in batch]
-                blobs = self._blob_ids([blob.digest for blob in kept if blob], ids, stored_only=stored_only)
-                rows: list[tuple[int, int, int | None, int | None]] = [
+                files = [entry for entry in batch if isinstance(entry, BlobEntry)]
+                others = [(entry, blob_of(entry)) for entry in batch if not isinstance(entry, BlobEntry)]
+                digests = [file.digest for file in files] + [blob.digest for _, blob in others if blob]
+                blobs = self._blob_ids(digests, ids, stored_only=stored_only)
+                self._catalog.insert(
+                    "entry (manifest, path, blob)",
+                    [(id_, paths[file.path], blobs[file.digest]) for file in files],
+                )
+                rows: list[tuple[int, int, int | None, int]] = [
                     (
                         id_,
                         paths[entry.path],
                         None if blob is None else blobs[blob.digest],
-                        None if isinstance(entry, BlobEntry) else self._intern_reference(entry),
+                        self._intern_reference(entry),
                     )
-                    for entry, blob in zip(batch, kept, strict=True)
+                    for entry, blob in others
                 ]
                 self._catalog.insert(_ENTRY, rows)
             count += len(batch)
         for removed in _batches(gone):
-            with self._catalog.write():
+            with self._catalog.prepare():
                 paths = self._intern_paths(removed)
                 self._catalog.insert(_ENTRY, [(id_, paths[path], None, None) for path in removed])
         return count

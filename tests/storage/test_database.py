@@ -72,6 +72,24 @@ def test_the_journal_is_the_safe_one(numbers: Connections) -> None:
     ]
 
 
+def test_what_is_prepared_is_synced_by_the_next_write(numbers: Connections) -> None:
+    """The sync that a prepared row is spared is not one that an acknowledged commit lacks."""
+    modes = [numbers.one("PRAGMA synchronous")]
+    with numbers.prepare():
+        modes.append(numbers.one("PRAGMA synchronous"))
+        numbers.execute("INSERT INTO number VALUES (1)")
+    with pytest.raises(sqlite3.OperationalError), numbers.prepare():
+        insert_and_fail(numbers)
+    with numbers.write():
+        modes.append(numbers.one("PRAGMA synchronous"))
+        with numbers.prepare():
+            modes.append(numbers.one("PRAGMA synchronous"))
+
+    full, relaxed = ((2,), (1,)) if numbers.wal else ((3,), (3,))
+    assert [full, relaxed, full, full] == modes
+    assert count(numbers) == 1
+
+
 def test_a_write_takes_the_lock_before_it_reads(numbers: Connections) -> None:
     """D10. A deferred one that turns into a write is refused at once when another wrote meanwhile: 764 of 900 lost."""
     statements: list[str] = []
