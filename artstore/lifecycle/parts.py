@@ -34,11 +34,12 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
     root = draft.root
     _check_id(distributed_id)
     check_type(root, label)
+    draft.intake.seal()
     entries = draft.sorted_entries()
     warnings = draft.check_paths([entry.path for entry in entries])
-    draft.intake.settle()
     digest = digest_of_lines(entry.line() for entry in entries)
     attachments = attachments_of(draft, label, digest, entries, always=True)
+    draft.intake.settle()
     op = Part(
         at_us=now_us(),
         nonce=nonce(),

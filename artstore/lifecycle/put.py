@@ -30,8 +30,8 @@ from artstore.model.manifest import (
 from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, tag_name, type_name
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, UnfinishedPart, Version
-from artstore.storage.blobs import Ids
 from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.intake import Intake
 from artstore.storage.oplog import Attachments, Sums
 from artstore.storage.root import Root
 
@@ -258,13 +258,14 @@ def commit_draft(
     the aliases. Raises Conflict (moved-on) where `onto` no longer holds; the draft can be committed again. The parts,
     all with one distributed id, are gathered; raises Overtaken where they are no longer all of them.
     """
+    draft.intake.seal()
     entries = draft.sorted_entries()
     warnings = draft.check_paths([entry.path for entry in entries])
-    draft.intake.settle()
     digest = digest_of_lines(entry.line() for entry in entries)
     outcome = None
     while outcome is None:
         attachments = attachments_of(draft, label, digest, entries)
+        draft.intake.settle()
         try:
             outcome = _commit(draft, label, digest, entries, attachments, onto=onto, parts=parts)
         except _ContentGone:
@@ -291,7 +292,7 @@ def attachments_of(
     if there is not None and not always:
         return Attachments(sums=sums, packs=draft.intake.packs)
     latest = None if view is None or collection is None else view.latest(collection.id)
-    encoding = _insert_manifest(root, digest, entries, latest, draft.intake.ids)
+    encoding = _insert_manifest(root, digest, entries, latest, draft.intake)
     return Attachments(manifests=[encoding], sums=sums, packs=draft.intake.packs)
 
 
@@ -300,7 +301,7 @@ def _insert_manifest(
     digest: Digest,
     entries: Sequence[Entry],
     latest: Version | None,
-    ids: Ids,
+    intake: Intake,
 ) -> Encoding:
     is_here = root.manifests.find(digest) is not None
     if latest is not None:
@@ -310,13 +311,15 @@ def _insert_manifest(
             difference = difference_between(root.manifests.entries(base_digest), entries)
             if root.manifests.can_build_on(base, difference.weight, len(entries)):
                 if not is_here:
-                    root.manifests.add_difference(digest, base, difference, len(entries), ids)
+                    root.manifests.add_difference(
+                        digest, base, difference, len(entries), intake.ids(), settle=intake.settle
+                    )
                 return encode_difference(digest, base_digest, difference, len(entries))
     with ThreadPoolExecutor(1, thread_name_prefix="artstore-encode") as pool:
         # Neither compressing nor inserting needs the interpreter for most of its time.
         encoding = pool.submit(encode_full, digest, (entry.line() for entry in entries))
         if not is_here:
-            root.manifests.add_full(digest, entries, ids)
+            root.manifests.add_full(digest, entries, intake.ids(), settle=intake.settle)
         return encoding.result()
 
 

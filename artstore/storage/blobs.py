@@ -87,30 +87,39 @@ class Blobs:
         """Whether nothing was ever stored."""
         return self._catalog.one("SELECT 1 FROM blob LIMIT 1") is None
 
-    def add_pack(self, name: str, size: int, members: Iterable[packs.Member], *, acquit: bool = True) -> Ids:
+    def announce(self, members: Iterable[packs.Member]) -> Ids:
+        """Give row numbers to blobs that a live session is about to store, and will note with `add_pack`.
+
+        They hold while the session lives. Until then nobody else takes the blobs for stored.
+        """
+        found: Ids = {}
+        for some in _ordered(members):
+            with self._catalog.prepare():
+                found.update(self._intern_members(some, acquit=True))
+        return found
+
+    def add_pack(
+        self, name: str, size: int, members: Iterable[packs.Member], *, ids: Ids | None = None, acquit: bool = True
+    ) -> None:
         """Make a published and synced pack's blobs known, and fit to be relied on again, unless acquit is False.
 
-        Answers their row numbers, which hold while the session that stored them lives.
+        `ids` are their row numbers, where they were announced.
         """
         with self._catalog.prepare():
             self._catalog.execute("INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)", (name, size))
             pack = self._number("SELECT id FROM pack WHERE name = ?", name)
-        # In the order of the index, which is filled from one end then instead of all over.
-        ordered = sorted(members, key=_digest)
-        found: Ids = {}
-        for start in range(0, len(ordered), _LOOKUP):
-            some = ordered[start : start + _LOOKUP]
+        count = 0
+        for some in _ordered(members):
             with self._catalog.prepare():
                 if self._catalog.one("SELECT 1 FROM pack WHERE id = ? AND name = ?", (pack, name)) is None:
                     message = f"the pack {name!r} was taken away while it was noted: repeat"
                     raise Conflict(message, code="pack-gone")
-                ids = self._intern([(m.digest, m.size, m.checksum.to_bytes(8, "big")) for m in some], acquit=acquit)
-                rows = [(ids[m.digest], pack, m.offset) for m in some]
+                known = self._intern_members(some, acquit=acquit) if ids is None else ids
+                rows = [(known[member.digest], pack, member.offset) for member in some]
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
-            found.update(ids)
+            count += len(some)
         with self._catalog.prepare():
-            self._catalog.execute("UPDATE pack SET members = ? WHERE id = ?", (len(ordered), pack))
-        return found
+            self._catalog.execute("UPDATE pack SET members = ? WHERE id = ?", (count, pack))
 
     def add_whole(self, blobs: Sequence[whole.Stored]) -> None:
         """Make published and synced files known."""
@@ -246,6 +255,9 @@ class Blobs:
             "`artstore repair`"
         )
         raise Corrupt(message, code="blob-missing")
+
+    def _intern_members(self, members: Sequence[packs.Member], *, acquit: bool) -> Ids:
+        return self._intern([(m.digest, m.size, m.checksum.to_bytes(8, "big")) for m in members], acquit=acquit)
 
     def _intern(self, blobs: Sequence[tuple[Digest, int, bytes | None]], *, acquit: bool) -> Ids:
         first = self._number("SELECT coalesce(max(id), 0) + 1 FROM blob")
@@ -466,6 +478,13 @@ def damaged(place: Place, at: int, *, called: str = "") -> Corrupt:
 
 def _so_called(called: str) -> str:
     return f"{called}: " if called else ""
+
+
+def _ordered(members: Iterable[packs.Member]) -> Iterator[list[packs.Member]]:
+    """Some at a time, in the order of the index, which is filled from one end then instead of all over."""
+    ordered = sorted(members, key=_digest)
+    for start in range(0, len(ordered), _LOOKUP):
+        yield ordered[start : start + _LOOKUP]
 
 
 def _digest(member: packs.Member) -> bytes:

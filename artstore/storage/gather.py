@@ -57,6 +57,16 @@ class _Batch:
             self.written = None
 
 
+class _Sealed(NamedTuple):
+    """A pack to which nothing comes any more."""
+
+    pack: PackWriter
+    announced: Future[Ids]
+    """Its blobs have row numbers."""
+    noted: Future[None]
+    """It is durable and can be found."""
+
+
 class Gatherer:
     """Packs small blobs for one session. Not for several threads at once."""
 
@@ -80,7 +90,7 @@ class Gatherer:
         self._other = _Batch()
         self._pack: PackWriter | None = None
         self._writes: list[Future[None]] = []
-        self._unnoted: list[tuple[PackWriter, Future[Ids]]] = []
+        self._sealed: list[_Sealed] = []
         self._noting = threading.Lock()
 
     def slot(self, size: int) -> memoryview:
@@ -118,25 +128,35 @@ class Gatherer:
                 fresh.append(small)
         return self._store(buffer, fresh)
 
-    def settle(self) -> None:
-        """Return when all that was taken is durable and can be found."""
+    def seal(self) -> None:
+        """Begin to settle: send the rest to the disk."""
         self._flush()
         self._end_pack()
-        unnoted, self._unnoted = self._unnoted, []
-        for _, noted in unnoted:
-            ids = noted.result()
+
+    def number(self) -> bool:
+        """Return when the new blobs have row numbers; answers whether `ids` has all of them. After `seal`."""
+        for sealed in self._sealed:
+            ids = sealed.announced.result()
             if len(self.ids) < REMEMBERED:
                 self.ids.update(ids)
+        return self.new_blobs <= REMEMBERED
+
+    def settle(self) -> None:
+        """Return when all that was taken is durable and can be found."""
+        self.seal()
+        sealed, self._sealed = self._sealed, []
+        for each in sealed:
+            each.noted.result()
 
     def close(self) -> None:
         """Let go, after the pool has stopped."""
         if self._pack is not None:
             self._pack.close()
             self._pack = None
-        for pack, noted in self._unnoted:
-            if noted.cancelled():
-                pack.close()
-        self._unnoted.clear()
+        for sealed in self._sealed:
+            if sealed.noted.cancelled():
+                sealed.pack.close()
+        self._sealed.clear()
 
     def _flush(self) -> None:
         """Write what is new of a full buffer, in the background, and go on with the other."""
@@ -188,9 +208,16 @@ class Gatherer:
         pack, self._pack = self._pack, None
         writes, self._writes = self._writes, []
         self.packs.append(pack.path.name)
-        self._unnoted.append((pack, self._pool.submit(self._publish, pack, writes)))
+        announced = self._pool.submit(self._announce, pack)
+        noted = self._pool.submit(self._publish, pack, writes, announced)
+        self._sealed.append(_Sealed(pack, announced, noted))
 
-    def _publish(self, pack: PackWriter, writes: list[Future[None]]) -> Ids:
+    def _announce(self, pack: PackWriter) -> Ids:
+        with self._noting:
+            # One after the other: those who wait for the lock of the database ask for it only now and then.
+            return self._blobs.announce(pack.members)
+
+    def _publish(self, pack: PackWriter, writes: list[Future[None]], announced: Future[Ids]) -> None:
         with storage_errors("storing a pack"):
             try:
                 for write in writes:
@@ -201,9 +228,9 @@ class Gatherer:
                 pack.close()
             publish(str(pack.path), str(self._directory / pack.path.name))
             sync_directory(self._directory)
+        ids = announced.result()
         with self._noting:
-            # One after the other: those who wait for the lock of the database ask for it only now and then.
-            return self._blobs.add_pack(pack.path.name, pack.size, pack.members)
+            self._blobs.add_pack(pack.path.name, pack.size, pack.members, ids=ids)
 
 
 def _write_parts(fd: int, parts: list[memoryview], offset: int) -> None:

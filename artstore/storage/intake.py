@@ -7,9 +7,10 @@ bytes synced, names given, folders synced, rows.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -82,11 +83,6 @@ class Intake:
         """Names of the packs made."""
         return self._small.packs
 
-    @property
-    def ids(self) -> Ids:
-        """Row numbers of the new small blobs, after `settle`; they hold while the session lives."""
-        return self._small.ids
-
     def take(self, data: bytes) -> Digest:
         """Take a small blob in; at most SMALL bytes."""
         self._small.slot(len(data))[:] = data
@@ -140,24 +136,35 @@ class Intake:
             fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
             return self._take_over(path, fd, whole.measure)
 
+    def seal(self) -> None:
+        """Begin to settle: the rest is on its way to the disk while the caller does something else."""
+        with self._once():
+            self._small.seal()
+
+    def ids(self) -> Ids:
+        """Row numbers of new blobs, which hold while the session lives. The others are stored when this returns."""
+        with self._once():
+            self._small.seal()
+            has_all = self._small.number() and not self.whole
+        if not has_all:
+            # Large files get theirs when they have their names, and not all of very many are remembered.
+            self.settle()
+        return self._small.ids
+
     def settle(self) -> None:
         """Return when all that was taken in is durable and can be found.
 
         Once that has failed, or anything before it, it fails for good: what did not reach the disk then may never, and
         the system does not say so twice. Raises Conflict (draft-failed).
         """
-        if self._has_failed or self._small.has_failed:
-            message = "this draft could not be stored: begin a new one"
-            raise Conflict(message, code="draft-failed")
-        self._has_failed = True
-        self._small.settle()
-        syncs, self._syncs = self._syncs, []
-        for future, _fd in syncs:
-            future.result()
-        fresh, self._fresh = self._fresh, {}
-        if fresh:
-            self._name_whole(fresh)
-        self._has_failed = False
+        with self._once():
+            self._small.settle()
+            syncs, self._syncs = self._syncs, []
+            for future, _fd in syncs:
+                future.result()
+            fresh, self._fresh = self._fresh, {}
+            if fresh:
+                self._name_whole(fresh)
 
     def close(self) -> None:
         """Stop. What was not settled is left to the session's end."""
@@ -167,6 +174,16 @@ class Intake:
                 os.close(fd)
         self._syncs = []
         self._small.close()
+
+    @contextlib.contextmanager
+    def _once(self) -> Iterator[None]:
+        """What fails in the block has failed for good."""
+        if self._has_failed or self._small.has_failed:
+            message = "this draft could not be stored: begin a new one"
+            raise Conflict(message, code="draft-failed")
+        self._has_failed = True
+        yield
+        self._has_failed = False
 
     def _take_large(self, write: Callable[[int], whole.Stored]) -> whole.Stored:
         with storage_errors("storing a large file"):

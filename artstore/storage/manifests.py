@@ -9,7 +9,7 @@ step.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from artstore.errors import Corrupt, NotFound
@@ -217,15 +217,19 @@ class Manifests:
         entries: Iterable[Entry],
         ids: Ids | None = None,
         *,
+        settle: Callable[[], None] | None = None,
         stored_only: bool = True,
     ) -> int:
         """Keep a manifest as all of its entries, whose blobs must be in the catalog; answers its row's number.
 
-        `ids` are row numbers of blobs that a live session knows already. Raises Corrupt (blob-missing) for a blob that
-        is nowhere, unless stored_only is False: a log is followed whatever was lost.
+        `ids` are row numbers of blobs that a live session knows already; `settle` is called before the manifest can be
+        found, and returns when they are stored. Raises Corrupt (blob-missing) for another blob that is nowhere, unless
+        stored_only is False: a log is followed whatever was lost.
         """
         id_ = self._begin(base=None)
         count = self._insert(id_, entries, (), ids or {}, stored_only=stored_only)
+        if settle is not None:
+            settle()
         self._finish(id_, digest, depth=0, weight=0, entries=count)
         return id_
 
@@ -237,11 +241,14 @@ class Manifests:
         entries: int,
         ids: Ids | None = None,
         *,
+        settle: Callable[[], None] | None = None,
         stored_only: bool = True,
     ) -> int:
         """Keep a manifest as what it differs in from a base; see add_full."""
         id_ = self._begin(base=base.id)
         self._insert(id_, difference.come, difference.gone, ids or {}, stored_only=stored_only)
+        if settle is not None:
+            settle()
         self._finish(id_, digest, depth=base.depth + 1, weight=base.weight + difference.weight, entries=entries)
         return id_
 
@@ -318,14 +325,14 @@ class Manifests:
         return known
 
     def _blob_ids(self, digests: list[Digest], ids: Ids, *, stored_only: bool) -> Ids:
-        if all(digest in ids for digest in digests):
+        others = [digest for digest in digests if digest not in ids]
+        if not others:
             return ids
-        marks = ",".join("?" * len(digests))
+        marks = ",".join("?" * len(others))
         where = "AND EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)" if stored_only else ""
-        known: Ids = dict(
-            self._catalog.rows(f"SELECT digest, id FROM blob WHERE digest IN ({marks}) {where}", (*digests,)),
-        )
-        missing = next((digest for digest in digests if digest not in known), None)
+        known: Ids = {digest: ids[digest] for digest in digests if digest in ids}
+        known.update(self._catalog.rows(f"SELECT digest, id FROM blob WHERE digest IN ({marks}) {where}", (*others,)))
+        missing = next((digest for digest in others if digest not in known), None)
         if missing is not None:
             message = f"blob {missing} is nowhere in this store, so nothing was committed. Put the same bytes again"
             raise Corrupt(message, code="blob-missing")

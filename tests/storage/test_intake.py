@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from artstore.errors import Refused
 from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry
 from artstore.storage import gather
 from artstore.storage import intake as intakes
 from artstore.storage.blobs import SMALL
@@ -42,6 +44,33 @@ def test_what_was_taken_in_is_found_after_settle_and_not_before(root: Root) -> N
 
         assert (set(), set(digests)) == (before, root.blobs.known(digests))
         assert [LARGE, *SMALLS] == [root.blobs.read(digest) for digest in digests]
+
+
+def test_what_has_a_row_number_is_not_yet_taken_for_stored(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are made while the bytes are on their way; whoever counted on them would lose them with the power."""
+    with root.session("put") as session, Intake(root, session) as intake:
+        take_all(intake, b"old")
+        intake.settle()
+    is_synced = threading.Event()
+    monkeypatch.setattr(gather, "sync_file", lambda _fd: is_synced.wait(60))
+    manifest = Digest.of(b"a manifest of both")
+    found: list[tuple[set[bytes], bool]] = []
+
+    with root.session("put") as session, Intake(root, session) as intake:
+        old, new = take_all(intake, b"old", b"new")
+
+        def look() -> None:
+            found.append((root.blobs.known([old, new]), root.manifests.find(manifest) is not None))
+
+        def settle() -> None:
+            look()
+            is_synced.set()
+            intake.settle()
+
+        root.manifests.add_full(manifest, [BlobEntry("a", new, 3), BlobEntry("b", old, 3)], intake.ids(), settle=settle)
+        look()
+
+    assert [({old}, False), ({old, new}, True)] == found
 
 
 def test_equal_bytes_are_stored_once(root: Root) -> None:
