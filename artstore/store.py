@@ -29,6 +29,8 @@ from artstore.lifecycle.doctor import doctor
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.fetch import Fetch, FetchedFile, not_here
 from artstore.lifecycle.find import find
+from artstore.lifecycle.growth import growth
+from artstore.lifecycle.history import Histories
 from artstore.lifecycle.increment import commit_increment
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.prune import Order, policy, prune
@@ -43,8 +45,12 @@ from artstore.lifecycle.reports import (
     DiffReport,
     DuReport,
     EntryInfo,
+    FolderReport,
     GcReport,
     GetReport,
+    GrowthReport,
+    HistoryLine,
+    HistoryReport,
     LineageReport,
     Match,
     PartInfo,
@@ -53,12 +59,14 @@ from artstore.lifecycle.reports import (
     RebuildReport,
     RepairReport,
     RunInfo,
+    SearchReport,
     StatusReport,
     VerifyReport,
     VersionInfo,
     WatchReport,
 )
 from artstore.lifecycle.resolve import Resolved, find_collection, resolve
+from artstore.lifecycle.search import search
 from artstore.lifecycle.status import status
 from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.usage import du
@@ -80,6 +88,7 @@ class Store:
         """Take a root that was opened; use `Store.open` or `Store.init`."""
         self._root = root
         self._trees = Trees(root)
+        self._histories = Histories(root)
         root.check_catalog()
         catch_up(root, thorough=True)
 
@@ -458,6 +467,22 @@ class Store:
         reference = Reference.parse(name, project=project)
         return listing.versions(self._current(), reference.project, reference.collection)
 
+    def history(
+        self, name: str, *, before: int | None = None, limit: int = 100, project: str = UNCATEGORIZED
+    ) -> HistoryReport:
+        """A page of the versions of a collection, or of what is linked in a portfolio, each with what it brought.
+
+        The newest first, `limit` of those whose numbers are lower than `before`; None: from the last on. Raises
+        NotFound (collection-not-found), Invalid (bad-limit).
+        """
+        reference = Reference.parse(name, project=project)
+        self._current()
+        return self._histories.page(reference.project, reference.collection, before=before, limit=limit)
+
+    def history_line(self, reference: str, *, project: str = UNCATEGORIZED) -> HistoryLine:
+        """A version, with what it brought to its collection. Raises NotFound (…-not-found, version-deleted)."""
+        return self._histories.line(self._resolve(reference, project))
+
     def version(self, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """A version as it stands. Raises NotFound (…-not-found, version-deleted)."""
         return self._resolve(reference, project).info()
@@ -465,6 +490,20 @@ class Store:
     def entries(self, reference: str, *, project: str = UNCATEGORIZED) -> Iterator[EntryInfo]:
         """The files of a version, by path. Raises NotFound (…-not-found)."""
         return listing.entries(self._root, self._resolve(reference, project))
+
+    def entry(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> EntryInfo:
+        """A file of a version. Raises NotFound (…-not-found, path-not-found), Invalid (bad-path)."""
+        return listing.entry(self._root, self._resolve(reference, project), path)
+
+    def folder(
+        self, reference: str, path: str = "", *, after: str = "", limit: int = 1000, project: str = UNCATEGORIZED
+    ) -> FolderReport:
+        """What is directly in a folder of a version, `limit` folders and files at a time.
+
+        `after` is the `next` of the report before. Costs what it answers, however large the version is. Raises NotFound
+        (…-not-found, path-not-found), Invalid (bad-path, bad-limit).
+        """
+        return listing.folder(self._root, self._resolve(reference, project), path, after=after, limit=limit)
 
     def diff(self, reference: str, other: AnyPath, *, project: str = UNCATEGORIZED) -> DiffReport:
         """What turns a version into another one, or into a folder as `put` would take it.
@@ -480,6 +519,18 @@ class Store:
     def find(self, query: str, *, project: str | None = None) -> list[Match]:
         """What a digest, a `KEY=VALUE` or a path pattern means, in one project or all. Raises Invalid (bad-query)."""
         return find(self._current(), query, project)
+
+    def search(self, text: str, *, project: str | None = None, limit: int = 50) -> SearchReport:
+        """Everything that some words could mean: in names, labels, metadata keys, digests and paths.
+
+        At most `limit` of each kind, in one project or all. Raises Invalid (bad-query, bad-limit), NotFound
+        (project-not-found).
+        """
+        return search(self._current(), text, project, limit)
+
+    def growth(self, project: str | None = None) -> GrowthReport:
+        """What the versions hold together, from the first commit on. Raises NotFound (project-not-found)."""
+        return growth(self._current(), project)
 
     def du(self, project: str | None = None) -> DuReport:
         """What the collections of a project, or of all, hold. Raises NotFound (project-not-found)."""

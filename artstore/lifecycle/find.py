@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -31,7 +31,7 @@ SHORTEST: Final = 8
 """Hex digits: fewer would often be a word or a number."""
 
 _DIGEST: Final = re.compile(rf"(?:{ALGORITHM}:)?([0-9a-f]{{{SHORTEST},{2 * SIZE}}})\Z")
-_WILD: Final = re.compile(r"[*?\[\\]|\A/|/\Z")
+WILD: Final = re.compile(r"[*?\[\\]|\A/|/\Z")
 _NOT_IN_KEY: Final = re.compile(r"[*?\[\\/]")
 _ABSENT: Final = object()
 
@@ -48,11 +48,7 @@ def find(root: Root, query: str, project: str | None = None) -> list[Match]:
 
     Versions that are deleted are not found. Raises Invalid (bad-query), NotFound (project-not-found).
     """
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        message = f"{query!a} is not valid UTF-8, and no name or text in a store is such"
-        raise Invalid(message, code="bad-query") from error
+    check_text(query)
     with root.catalog.snapshot():
         shelf = _Shelf(list(live_versions(root, project)), Queries(root.catalog))
         digest = _DIGEST.match(query)
@@ -73,6 +69,15 @@ def find(root: Root, query: str, project: str | None = None) -> list[Match]:
             message = f"{query!r} says nothing to look for: write a digest, KEY=VALUE, or a path"
             raise Invalid(message, code="bad-query")
         return _by_path(shelf, query)
+
+
+def check_text(query: str) -> None:
+    """Raise Invalid (bad-query) for what no text in a store can be."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        message = f"{query!a} is not valid UTF-8, and no name or text in a store is such"
+        raise Invalid(message, code="bad-query") from error
 
 
 def holders(root: Root, digests: Collection[Digest]) -> dict[str, list[Match]]:
@@ -149,12 +154,15 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def _by_path(shelf: _Shelf, query: str) -> list[Match]:
-    if _WILD.search(query):
-        # A first `!` or `#` is part of a name here.
-        paths = shelf.queries.paths(matcher([f"\\{query}" if query[0] in "!#" else query]))
-    else:
-        paths = shelf.queries.paths_called(query)
+    queries = shelf.queries
+    paths = queries.paths(pattern(query)) if WILD.search(query) else queries.paths_called(query)
     return _matches(shelf, paths, None)
+
+
+def pattern(query: str) -> Callable[[str], bool]:
+    """Whether a path is meant by a pattern."""
+    # A first `!` or `#` is part of a name here.
+    return matcher([f"\\{query}" if query[0] in "!#" else query])
 
 
 def _matches(shelf: _Shelf, paths: dict[int, str], blobs: set[int] | None) -> list[Match]:
@@ -176,18 +184,19 @@ def _matches(shelf: _Shelf, paths: dict[int, str], blobs: set[int] | None) -> li
         if has:
             info = resolved.info()
             found += (
-                _match(info, paths[path], has[path], digests, sizes) for path in sorted(has, key=paths.__getitem__)
+                match(info, paths[path], has[path], digests, sizes) for path in sorted(has, key=paths.__getitem__)
             )
     return found
 
 
-def _match(
+def match(
     info: VersionInfo,
     path: str,
     held: Held,
     digests: dict[int, tuple[Digest, int]],
     sizes: dict[int, int | None],
 ) -> Match:
+    """A path of a version, with what stands there."""
     if held.blob is not None:
         digest, size = digests[held.blob]
         return Match(version=info, path=path, size=size, digest=str(digest))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from artstore.lifecycle.reports import CollectionInfo, EntryInfo, VersionInfo
+from artstore.errors import Invalid, NotFound
+from artstore.lifecycle.reports import CollectionInfo, EntryInfo, FolderReport, VersionInfo
 from artstore.lifecycle.resolve import (
     Member,
     Resolved,
@@ -15,8 +16,9 @@ from artstore.lifecycle.resolve import (
     find_project,
     find_version,
 )
-from artstore.model.manifest import BlobEntry, blob_of
+from artstore.model.manifest import BlobEntry, Entry, blob_of
 from artstore.model.names import LATEST
+from artstore.model.paths import entry_path, quoted
 from artstore.model.state import Collection
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
@@ -83,19 +85,48 @@ def links_of(root: Root, resolved: Resolved) -> list[VersionInfo]:
 
 def entries(root: Root, resolved: Resolved) -> Iterator[EntryInfo]:
     """The entries of a version, by path."""
-    for entry in root.manifests.entries(resolved.manifest):
-        if isinstance(entry, BlobEntry):
-            yield EntryInfo(path=entry.path, size=entry.size, digest=str(entry.digest))
-        else:
-            blob = blob_of(entry)
-            yield EntryInfo(
-                path=entry.path,
-                size=entry.size,
-                digest=None if blob is None else str(blob.digest),
-                uri=entry.uri,
-                checksum=entry.checksum,
-                extra=json.loads(entry.extra),
-            )
+    return map(describe_entry, root.manifests.entries(resolved.manifest))
+
+
+def entry(root: Root, resolved: Resolved, path: str) -> EntryInfo:
+    """The entry at a path. Raises NotFound (path-not-found), Invalid (bad-path)."""
+    return describe_entry(root.manifests.entry(resolved.manifest, entry_path(path), called=resolved.name))
+
+
+def folder(root: Root, resolved: Resolved, path: str, *, after: str, limit: int) -> FolderReport:
+    """A part of what is directly in a folder; see Store.folder."""
+    if limit < 1:
+        message = f"a page of {limit} is none: ask for 1 or more"
+        raise Invalid(message, code="bad-limit")
+    place = entry_path(path) if path else ""
+    # One more shows whether there is more.
+    folders, files = root.manifests.folder(resolved.manifest, place, after=after, limit=limit + 1)
+    if place and not folders and not files and not root.manifests.is_folder(resolved.manifest, place):
+        message = f"there is no folder {quoted(place)} in {resolved.name}"
+        raise NotFound(message, code="path-not-found")
+    start = len(place) + 1 if place else 0
+    names = sorted([*(f"{name}/" for name in folders), *(each.path[start:] for each in files)])
+    last = None
+    if len(names) > limit:
+        last, beyond = names[limit - 1], names[limit]
+        folders = [name for name in folders if f"{name}/" != beyond]
+        files = [each for each in files if each.path[start:] != beyond]
+    return FolderReport(path=place, folders=folders, files=[describe_entry(each) for each in files], next=last)
+
+
+def describe_entry(entry: Entry) -> EntryInfo:
+    """How an entry is shown."""
+    if isinstance(entry, BlobEntry):
+        return EntryInfo(path=entry.path, size=entry.size, digest=str(entry.digest))
+    blob = blob_of(entry)
+    return EntryInfo(
+        path=entry.path,
+        size=entry.size,
+        digest=None if blob is None else str(blob.digest),
+        uri=entry.uri,
+        checksum=entry.checksum,
+        extra=json.loads(entry.extra),
+    )
 
 
 def _describe_portfolio(root: Root, project: str, view: ProjectView, portfolio: Collection) -> CollectionInfo:

@@ -143,6 +143,52 @@ class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is needed to fetch the same state of a reference's target again: the version of an object, the raw ETag."""
 
 
+class FolderReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is directly in a folder of a version, or a part of that."""
+
+    path: str
+    folders: list[str]
+    """Names, sorted."""
+    files: list[EntryInfo]
+    """By path."""
+    next: str | None = None
+    """`after` for what follows; None where that is nothing."""
+
+
+class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A version, and the content that no earlier version of its collection has. A link brings none: None."""
+
+    version: VersionInfo
+    new_blobs: int | None
+    """Different contents."""
+    new_bytes: int | None
+
+
+class HistoryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a collection's versions, the newest first."""
+
+    lines: list[HistoryLine]
+    next: int | None
+    """`before` for the page that follows; None where that is nothing."""
+
+
+class GrowthPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What the versions up to a date hold, all together."""
+
+    at: float
+    versions: int
+    logical_bytes: int
+    """What checking out each of them would write."""
+    stored_bytes: int
+    """Content, each blob counted once."""
+
+
+class GrowthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The live versions in the order of their dates; many are drawn together."""
+
+    points: list[GrowthPoint]
+
+
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     """A source that was left out because the caller allowed it."""
 
@@ -413,6 +459,17 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "finished", "crashed"]
     started_at: float
     ended_at: float | None = None
+
+
+class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that some words could mean, of each kind only so many."""
+
+    query: str
+    collections: list[CollectionInfo]
+    versions: list[VersionInfo]
+    runs: list[RunInfo]
+    files: list[Match]
+    """Paths, each in the newest version of a collection that has it; of a digest, every place."""
 
 
 EdgeKind = Literal["used", "logged"]

@@ -224,6 +224,11 @@ class ProjectView:
         """See View; the newest first."""
         return self.all(Version, "collection = ? AND deleted = 0 ORDER BY number DESC", collection)
 
+    def versions_before(self, collection: str, number: int | None, limit: int) -> list[Version]:
+        """So many live versions of a collection that come before a number, or the last ones; the newest first."""
+        where = "collection = ? AND number < ? AND deleted = 0 ORDER BY number DESC LIMIT ?"
+        return self.all(Version, where, collection, 2**62 if number is None else number, limit)
+
     def count_versions(self, collection: str) -> int:
         """How many live versions a collection has."""
         sql = "SELECT count(*) FROM version WHERE project = ? AND collection = ? AND deleted = 0"

@@ -91,7 +91,7 @@ _CHILDREN: Final = (
         WHERE path.path >= CASE instr(substr(child.path, ?4), '/') WHEN 0 THEN child.path || char(1)
             ELSE substr(child.path, 1, ?4 + instr(substr(child.path, ?4), '/') - 2) || '{_AFTER_SLASH}' END
         AND {_LIVES} ORDER BY path.path LIMIT 1)
-    FROM child WHERE child.path IS NOT NULL),
+    FROM child WHERE child.path IS NOT NULL LIMIT ?5),
 has (path, blob, reference) AS (
     SELECT path.path, entry.blob, entry.reference
     FROM child CROSS JOIN path ON path.path = child.path CROSS JOIN entry ON entry.path = path.id
@@ -182,12 +182,19 @@ class Manifests:
         """Whether a manifest has an entry below a folder."""
         return self._catalog.one(_ANY_BELOW, (self.get(digest).id, *_range(folder))) is not None
 
-    def folder(self, digest: Digest, folder: str) -> tuple[list[str], list[Entry]]:
-        """The names of the folders in a folder, `""` for the top one, and the entries in it; both sorted."""
+    def folder(self, digest: Digest, folder: str, *, after: str = "", limit: int = -1) -> tuple[list[str], list[Entry]]:
+        """The names of the folders in a folder, `""` for the top one, and the entries in it; both sorted.
+
+        Of all that, in the order of their paths, `limit` that come `after` a name; one of a folder ends with `/`.
+        """
         start = len(folder) + 1 if folder else 0
         folders: list[str] = []
         entries: list[Entry] = []
-        for row in self._catalog.rows(_CHILDREN, (self.get(digest).id, *_range(folder), start + 1)):
+        first, last = _range(folder)
+        if after:
+            first = (f"{folder}/" if folder else "") + after.removesuffix("/")
+            first += _AFTER_SLASH if after.endswith("/") else chr(1)
+        for row in self._catalog.rows(_CHILDREN, (self.get(digest).id, first, last, start + 1, limit)):
             name, slash, _ = row[0][start:].partition("/")
             if slash:
                 folders.append(name)

@@ -30,9 +30,36 @@ WITH RECURSIVE chain (id, base, rank) AS (
 has (blob, rank) AS (SELECT blob, min(rank) FROM chain JOIN entry ON manifest = id GROUP BY entry.path)
 SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL
 """
+_SIZED: Final = "SELECT blob.id, size FROM entry JOIN blob ON blob.id = entry.blob WHERE manifest = ?"
+_RESOLVED_SIZED: Final = f"SELECT blob.id, size FROM ({_RESOLVED_BLOBS}) AS has JOIN blob ON blob.id = has.blob"
 _LIVE: Final = """
 SELECT version.project, collection.id, collection.name, manifest, entries, bytes FROM collection
 JOIN version ON version.project = collection.project AND version.collection = collection.id AND version.deleted = 0
+"""
+
+
+_COLLECTIONS_ABOUT: Final = """
+SELECT project, id FROM collection WHERE deleted = 0 AND ?2 IN (-1, project) AND (
+    instr(lower(name), lower(?1)) OR instr(lower(type), lower(?1)) OR instr(lower(description), lower(?1))
+    OR EXISTS (SELECT 1 FROM tag WHERE tag.project = collection.project AND target = collection.id
+        AND instr(lower(tag.name), lower(?1))))
+ORDER BY lower(name) <> lower(?1), name LIMIT ?3
+"""
+_VERSIONS_ABOUT: Final = """
+SELECT project, id FROM version WHERE deleted = 0 AND ?2 IN (-1, project) AND (
+    instr(lower(description), lower(?1))
+    OR id IN (SELECT version FROM alias WHERE instr(lower(name), lower(?1)))
+    OR id IN (SELECT target FROM tag WHERE instr(lower(name), lower(?1)))
+    OR instr(lower(metadata), lower(?1)) AND EXISTS (SELECT 1 FROM json_tree(metadata)
+        WHERE typeof(key) = 'text' AND instr(lower(key), lower(?1))))
+ORDER BY created_us DESC, id LIMIT ?3
+"""
+_RUNS_ABOUT: Final = """
+SELECT project, id FROM run WHERE ?2 IN (-1, project) AND (
+    instr(lower(id), lower(?1)) OR instr(lower(name), lower(?1)) OR instr(lower(job_type), lower(?1))
+    OR instr(lower("group"), lower(?1)) OR instr(lower(notes), lower(?1))
+    OR EXISTS (SELECT 1 FROM json_each(tags) WHERE instr(lower(value), lower(?1))))
+ORDER BY started_us DESC, id LIMIT ?3
 """
 
 
@@ -67,6 +94,30 @@ class Held(NamedTuple):
 
     blob: int | None
     reference: int | None
+
+
+class Dated(NamedTuple):
+    """What counts of a live version for what the store grew by."""
+
+    created_us: int
+    bytes: int
+    manifest: int
+
+
+class Shelved(NamedTuple):
+    """Where a live version stands."""
+
+    project: int
+    collection: str
+    id: str
+    manifest: int
+
+
+class Brought(NamedTuple):
+    """What a manifest has that none before it had."""
+
+    blobs: int
+    bytes: int
 
 
 class _Kept(NamedTuple):
@@ -173,6 +224,65 @@ class Queries:
                 yield from (blob for (blob,) in own)
             else:
                 yield from (blob for (blob,) in self._stream(_RESOLVED_BLOBS, (id_,)))
+
+    def manifests_of(self, project: int, collection: str) -> dict[str, int]:
+        """The manifests of a collection's live versions, by their ids, in the order of their numbers."""
+        sql = (
+            "SELECT version.id, max(manifest.id) FROM version JOIN manifest ON manifest.digest = version.manifest "
+            "WHERE project = ? AND collection = ? AND deleted = 0 GROUP BY version.id ORDER BY number"
+        )
+        return dict(self._catalog.rows(sql, (project, collection)))
+
+    def dated(self, project: int | None) -> list[Dated]:
+        """Every live version, of one project or of all, the first first."""
+        sql = (
+            "SELECT created_us, bytes, max(manifest.id) FROM version JOIN manifest "
+            "ON manifest.digest = version.manifest WHERE deleted = 0 AND ?1 IN (-1, project) "
+            "GROUP BY project, version.id ORDER BY created_us, logged, version.id"
+        )
+        return [Dated(*row) for row in self._catalog.rows(sql, (-1 if project is None else project,))]
+
+    def shelf(self, project: int | None) -> list[Shelved]:
+        """Every live version, of one project or of all, the newest of a collection first."""
+        sql = (
+            "SELECT project, collection, version.id, max(manifest.id) FROM version JOIN manifest "
+            "ON manifest.digest = version.manifest WHERE deleted = 0 AND ?1 IN (-1, project) "
+            "GROUP BY project, version.id ORDER BY project, collection, number DESC"
+        )
+        return [Shelved(*row) for row in self._catalog.rows(sql, (-1 if project is None else project,))]
+
+    def brought(self, manifests: Iterable[int]) -> Iterator[Brought]:
+        """Of each manifest, in this order, what none before it has. Takes a byte for each blob of the store."""
+        (most,) = self._catalog.rows("SELECT coalesce(max(id), 0) FROM blob")[0]
+        is_known = bytearray(most + 1)
+        walked: set[int] = set()
+        for id_ in manifests:
+            base = self._kept[id_].base
+            # What it has from its base was counted there.
+            sql = _SIZED if base is None or base in walked else _RESOLVED_SIZED
+            blobs = total = 0
+            for blob, size in self._stream(sql, (id_,)):
+                if not is_known[blob]:
+                    is_known[blob] = 1
+                    blobs += 1
+                    total += size
+            walked.add(id_)
+            yield Brought(blobs, total)
+
+    def collections_about(self, text: str, project: int | None, limit: int) -> list[tuple[int, str]]:
+        """The project and the id of live collections that have a text in name, type, description or a tag."""
+        return self._about(_COLLECTIONS_ABOUT, text, project, limit)
+
+    def versions_about(self, text: str, project: int | None, limit: int) -> list[tuple[int, str]]:
+        """The same of live versions: in an alias, a tag, the description or a key of the metadata; the newest first."""
+        return self._about(_VERSIONS_ABOUT, text, project, limit)
+
+    def runs_about(self, text: str, project: int | None, limit: int) -> list[tuple[int, str]]:
+        """The same of runs: in id, name, job type, group, notes or a tag; the newest first."""
+        return self._about(_RUNS_ABOUT, text, project, limit)
+
+    def _about(self, sql: str, text: str, project: int | None, limit: int) -> list[tuple[int, str]]:
+        return self._catalog.rows(sql, (text, -1 if project is None else project, limit))
 
     def transaction_digest(self, project: str, log: str, seq: int) -> str | None:
         """The digest of a transaction of a log; None where the catalog has not got so far, or knows another log."""
