@@ -86,6 +86,14 @@ def test_the_commands_for_a_new_machine_are_marked() -> None:
     assert len(_COMMAND.findall(text)) == len([block for block in blocks(text) if block.language == "sh"])
 
 
+def test_its_pictures_are_there() -> None:
+    """They are shown wherever a checkout is: by a path in it, and from no other host."""
+    named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+
+    assert 2 == len(named)
+    assert all((ROOT / name).read_bytes().startswith(b"\x89PNG") for name in named)
+
+
 @pytest.mark.parametrize(
     ("text", "ends_well"),
     [

@@ -1,0 +1,24 @@
+"""Door: pages to look at a store with, and the same as JSON.
+
+    links     where a page is, for every thing that has one
+    looks     what each page shows: one function asks the store, one frozen value answers
+    previews  the beginning of a file, as text, table or picture
+    pages     the values as HTML, by templates that escape everything
+    downloads the bytes of a file, as something to keep and nothing to run
+    guard     who may ask, and what every answer says about itself
+    app       all of it, as one ASGI application
+    listening where it may listen, and the loop that answers
+
+`/api` in front of a page's address gives the value that the page was made from, so there is nothing on a page that a
+program cannot have. The door keeps nothing: what it shows it asks of the store, at every request.
+
+Decisions:
+
+- Starlette and Jinja, pages made here: they open at once, work without scripts and without a network, and need no
+  build. Instead of an application in the browser. Two scripts add what HTML has not: copying, and the drawing of the
+  lineage, which dagre lays out (`static/dagre` is @dagrejs/dagre 3.1.3 as npm has it, with its licence).
+- Everything is read, nothing is changed: no cookie, no form that writes. What a page of another site could make a
+  browser do here is refused all the same (`guard`).
+- What people keep in a store is taken to be hostile: names and metadata are text, whatever they look like; a file is
+  shown as text that we make, or as a picture of a kind that cannot hold a script; its bytes leave as an attachment.
+"""

@@ -1,0 +1,144 @@
+"""Guard: who may ask, and what every answer says about itself.
+
+It stands around the whole application, so that errors and static files pass it too. Refused before anything is looked
+at: a request under a name that is not ours (a page of another site may have made its own name point here, "DNS
+rebinding"), one that a page of another site sends, and, where there is a token, one without it. No answer may be shown
+in a frame, read by other sites, taken for another type than it says, or load anything from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import json
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""What a page may load: our own scripts, styles and pictures, and nothing that stands in the page itself."""
+BLOB_POLICY: Final = "sandbox; default-src 'none'; frame-ancestors 'none'"
+"""The same for somebody's bytes: nothing at all."""
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_ALWAYS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_FROM_ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
+
+
+class Guard:
+    """An ASGI application that lets through to another one what may pass."""
+
+    def __init__(
+        self, app: ASGIApp, *, names: Iterable[str], any_address: bool = False, token: str | None = None
+    ) -> None:
+        """Answer under these host names and, with any_address, under every IP address; with a token, to who has it."""
+        self._app = app
+        self._names = frozenset(name.lower() for name in names)
+        self._any_address = any_address
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(Headers(scope=scope), scope["method"])
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._mark(MutableHeaders(scope=message))
+            await send(message)
+
+        if refusal is None:
+            await self._app(scope, receive, send_marked)
+        else:
+            await _refuse(refusal, send_marked)
+
+    def _refusal(self, headers: Headers, method: str) -> tuple[int, str, str] | None:
+        """Why a request must not pass: status, code and words; None if it may."""
+        hosts = headers.getlist("host")
+        host = _host_of(hosts[0]) if len(hosts) == 1 else None
+        if host is None or not self._is_ours(host):
+            return 421, "other-host", "this address is not known here: --allow-host NAME makes it so"
+        if _comes_from_elsewhere(headers, method):
+            return 403, "cross-site", "a page of another site has asked for this"
+        if self._token is not None and not _has_token(headers, self._token):
+            return 401, "bad-token", "say the token, as a password or as `Authorization: Bearer`"
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        return host in self._names or (self._any_address and _is_address(host))
+
+    def _mark(self, headers: MutableHeaders) -> None:
+        for name, value in _ALWAYS.items():
+            headers[name] = value
+        headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+        if self._token is not None:
+            headers["Cache-Control"] = "private, no-store"
+        else:
+            headers.setdefault("Cache-Control", "no-cache")
+
+
+async def _refuse(refusal: tuple[int, str, str], send: Send) -> None:
+    status, code, words = refusal
+    body = json.dumps({"error": {"code": code, "class": "Refused", "message": words}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:  # noqa: PLR2004 - as every browser knows it: it asks for a password then
+        headers.append((b"www-authenticate", b'Basic realm="artstore", charset="UTF-8"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _host_of(text: str) -> str | None:
+    """The name in a Host header, without its port and without the brackets of IPv6."""
+    try:
+        parts = urlsplit(f"//{text}")
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts.hostname if parts.netloc == text and not parts.username and parts.password is None else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _comes_from_elsewhere(headers: Headers, method: str) -> bool:
+    """Whether another site's page asks for more than to be left for ours."""
+    site = headers.get("sec-fetch-site")
+    if site in _FROM_ELSEWHERE:
+        is_a_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        return not (is_a_link and method in {"GET", "HEAD"})
+    # Older browsers say no more than this, and it where it matters: `null` is a page that hides where it is from.
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+def _has_token(headers: Headers, token: str) -> bool:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())

@@ -1,0 +1,327 @@
+"""Looks: what each page shows, asked of the store.
+
+One function a page: it takes the store and what was asked, and answers a frozen value, which becomes HTML by a template
+or JSON as it is. Everything is paged: `next` is what to ask for to go on, None at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from artstore.errors import Invalid
+from artstore.lifecycle.reports import (
+    CollectionInfo,
+    DiffReport,
+    DuReport,
+    EntryInfo,
+    FolderReport,
+    GrowthPoint,
+    HistoryLine,
+    LineageEdge,
+    LineageReport,
+    RunInfo,
+    SearchReport,
+    StatusReport,
+    VersionInfo,
+)
+from artstore.server import links
+from artstore.server.previews import Preview, preview
+from artstore.store import Store
+
+PAGE: Final = 100
+"""Versions, runs or collections on a page."""
+FOLDER_PAGE: Final = 500
+"""Files and folders on a page."""
+MOST: Final = 10_000
+"""What a page may be asked to have."""
+NODES: Final = 300
+"""Of a lineage: more can be neither laid out at once nor looked at."""
+STEPS: Final = 6
+"""How far a lineage goes, if nobody says."""
+
+
+class Asked(NamedTuple):
+    """What a request says: parts of the path, and what stands behind the question mark."""
+
+    path: Mapping[str, Any]
+    query: Mapping[str, str]
+
+    def number(self, name: str, default: int, *, least: int = 1, most: int = MOST) -> int:
+        """A number that was given, within limits. Raises Invalid (bad-number)."""
+        found = self.number_or_none(name, least=least, most=most)
+        return default if found is None else found
+
+    def number_or_none(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
+        """The same; None where there is none."""
+        text = self.query.get(name)
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):  # noqa: PLR2004
+            message = f"{name}={text!r} is no number from {least} to {most}"
+            raise Invalid(message, code="bad-number")
+        return int(text)
+
+    def text(self, name: str) -> str | None:
+        """A text that was given and is not empty."""
+        return self.query.get(name) or None
+
+
+class ProjectShelf(msgspec.Struct, frozen=True, kw_only=True):
+    """A project and some of its collections."""
+
+    project: str
+    collections: list[CollectionInfo]
+    total: int
+    """How many collections it has."""
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """The store at a glance."""
+
+    status: StatusReport
+    projects: list[ProjectShelf]
+
+
+class ProjectLook(msgspec.Struct, frozen=True, kw_only=True):
+    """The collections of a project."""
+
+    project: str
+    collections: list[CollectionInfo]
+    total: int
+    next: int | None
+    """`start` of the next page."""
+
+
+class CollectionLook(msgspec.Struct, frozen=True, kw_only=True):
+    """The versions of a collection, the newest first."""
+
+    collection: CollectionInfo
+    lines: list[HistoryLine]
+    next: int | None
+    """`before` of the next page."""
+
+
+class VersionLook(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is known about a version, and its top folder."""
+
+    line: HistoryLine
+    made_by: RunInfo | None
+    used_by: list[RunInfo]
+    links: list[VersionInfo]
+    """How it is in portfolios."""
+    folder: FolderReport
+
+
+class FilesLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What is at a path of a version: one of folder and file."""
+
+    version: VersionInfo
+    path: str
+    folder: FolderReport | None = None
+    file: EntryInfo | None = None
+    preview: Preview | None = None
+
+
+class LineageLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version came from, and what came from it, as far as it is shown."""
+
+    version: VersionInfo
+    report: LineageReport
+    addresses: dict[str, str]
+    """Of each node, by its key, where its page is."""
+    steps: int
+    left_out: int
+    """Nodes that are further away, and not shown."""
+
+
+class DiffLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies between two versions of a collection; of each kind of difference at most `limit` are told."""
+
+    before: VersionInfo | None
+    """None where there is no earlier one."""
+    after: VersionInfo
+    report: DiffReport | None
+    counts: dict[str, int]
+    limit: int
+
+
+class RunsLook(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs, the newest first."""
+
+    project: str | None
+    runs: list[RunInfo]
+    total: int
+    next: int | None
+    """`start` of the next page."""
+
+
+class RunLook(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, what it used and what it made."""
+
+    run: RunInfo
+    inputs: list[VersionInfo]
+    outputs: list[VersionInfo]
+
+
+class SearchLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found; None where nothing was asked."""
+
+    query: str
+    found: SearchReport | None
+
+
+class SpaceLook(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the space goes."""
+
+    project: str | None
+    usage: DuReport
+    growth: list[GrowthPoint]
+
+
+def home(store: Store, asked: Asked) -> Home:
+    """Every project with the collections that changed last."""
+    most = asked.number("collections", 20)
+    shelves: list[ProjectShelf] = []
+    for project in store.projects():
+        known = sorted(store.collections(project), key=lambda each: -each.updated_at)
+        shelves.append(ProjectShelf(project=project, collections=known[:most], total=len(known)))
+    return Home(status=store.status(), projects=shelves)
+
+
+def project(store: Store, asked: Asked) -> ProjectLook:
+    """A project's collections, by name."""
+    name = asked.path["project"]
+    start = asked.number("start", 0, least=0, most=2**53)
+    limit = asked.number("limit", PAGE)
+    if name not in store.projects():
+        # Whoever asks for one of its collections is told what there is instead.
+        store.du(name)
+    known = store.collections(name)
+    more = start + limit if start + limit < len(known) else None
+    return ProjectLook(project=name, collections=known[start : start + limit], total=len(known), next=more)
+
+
+def collection(store: Store, asked: Asked) -> CollectionLook:
+    """A page of a collection's versions."""
+    name = asked.path["collection"]
+    owner = asked.path["project"]
+    page = store.history(name, project=owner, before=asked.number_or_none("before"), limit=asked.number("limit", PAGE))
+    return CollectionLook(collection=store.collection(name, project=owner), lines=page.lines, next=page.next)
+
+
+def version(store: Store, asked: Asked) -> VersionLook:
+    """A version with all that belongs to it."""
+    reference = reference_of(asked)
+    return VersionLook(
+        line=store.history_line(reference),
+        made_by=store.logged_by(reference),
+        used_by=store.used_by(reference),
+        links=store.links_of(reference),
+        folder=_folder(store, reference, "", asked),
+    )
+
+
+def files(store: Store, asked: Asked) -> FilesLook:
+    """A folder of a version, or a file with its beginning."""
+    reference = reference_of(asked)
+    path = asked.path["path"].strip("/")
+    info = store.version(reference)
+    tree = store.tree(reference)
+    entry = tree.entry(path) if path else None
+    if entry is None:
+        folder = _folder(store, reference, path, asked)
+        return FilesLook(version=info, path=path, folder=folder)
+    return FilesLook(version=info, path=path, file=store.entry(reference, path), preview=preview(tree, entry))
+
+
+def lineage(store: Store, asked: Asked) -> LineageLook:
+    """The graph around a version: its nearest nodes."""
+    reference = reference_of(asked)
+    steps = asked.number("steps", STEPS, least=0)
+    report = store.lineage(reference, depth=steps)
+    shown = sorted(report.nodes, key=lambda node: abs(node.depth))[:NODES]
+    keys = {node.key for node in shown}
+
+    def among(edges: list[LineageEdge]) -> list[LineageEdge]:
+        return [edge for edge in edges if edge.source in keys and edge.target in keys]
+
+    return LineageLook(
+        version=store.version(reference),
+        report=LineageReport(start=report.start, nodes=shown, edges=among(report.edges), loops=among(report.loops)),
+        addresses={node.key: links.to_node(node) for node in shown},
+        steps=steps,
+        left_out=len(report.nodes) - len(shown),
+    )
+
+
+def diff(store: Store, asked: Asked) -> DiffLook:
+    """What a version changed, of an earlier one that is named or else of the one before it."""
+    after = store.version(reference_of(asked))
+    limit = asked.number("limit", FOLDER_PAGE)
+    number = asked.number_or_none("before")
+    if number is None:
+        earlier = store.history(after.collection, project=after.project, before=after.number, limit=1).lines
+        if not earlier:
+            return DiffLook(before=None, after=after, report=None, counts={}, limit=limit)
+        number = earlier[0].version.number
+    before = store.version(f"{after.project}/{after.collection}:v{number}")
+    report = store.diff(before.ref, after.ref)
+    kinds: tuple[Literal["added", "removed", "changed", "renamed"], ...] = ("added", "removed", "changed", "renamed")
+    cut = {kind: getattr(report, kind)[:limit] for kind in kinds}
+    return DiffLook(
+        before=before,
+        after=after,
+        report=msgspec.structs.replace(report, **cut),
+        counts={kind: len(getattr(report, kind)) for kind in kinds},
+        limit=limit,
+    )
+
+
+def runs(store: Store, asked: Asked) -> RunsLook:
+    """A page of runs, of a project or of all."""
+    name = asked.text("project")
+    start = asked.number("start", 0, least=0, most=2**53)
+    limit = asked.number("limit", PAGE)
+    known = store.runs(project=name, group=asked.text("group"))
+    more = start + limit if start + limit < len(known) else None
+    return RunsLook(project=name, runs=known[start : start + limit], total=len(known), next=more)
+
+
+def run(store: Store, asked: Asked) -> RunLook:
+    """A run."""
+    id_, owner = asked.text("id"), asked.text("project")
+    if id_ is None or owner is None:
+        message = "which run? Ask for /run?project=NAME&id=ID"
+        raise Invalid(message, code="bad-query")
+    return RunLook(
+        run=store.run(id_, project=owner),
+        inputs=store.inputs(id_, project=owner),
+        outputs=store.outputs(id_, project=owner),
+    )
+
+
+def search(store: Store, asked: Asked) -> SearchLook:
+    """Whatever some words could mean."""
+    words = (asked.text("q") or "").strip()
+    if not words:
+        return SearchLook(query="", found=None)
+    found = store.search(words, project=asked.text("project"), limit=asked.number("limit", PAGE // 2))
+    return SearchLook(query=words, found=found)
+
+
+def space(store: Store, asked: Asked) -> SpaceLook:
+    """What the collections hold, and how that came."""
+    name = asked.text("project")
+    return SpaceLook(project=name, usage=store.du(name), growth=store.growth(name).points)
+
+
+def reference_of(asked: Asked) -> str:
+    """The version that a path names, as a reference."""
+    return f"{asked.path['project']}/{asked.path['collection']}:v{asked.path['number']}"
+
+
+def _folder(store: Store, reference: str, path: str, asked: Asked) -> FolderReport:
+    return store.folder(reference, path, after=asked.text("after") or "", limit=asked.number("limit", FOLDER_PAGE))

@@ -1,0 +1,43 @@
+"""Snippets: how a version is used, to be copied.
+
+A reference has only letters that mean nothing to a shell or in a string; a path may have others, and is quoted.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import NamedTuple
+
+from artstore.lifecycle.reports import VersionInfo
+
+
+class Snippet(NamedTuple):
+    """A few lines, and where they are at home."""
+
+    title: str
+    text: str
+
+
+def of_version(version: VersionInfo) -> list[Snippet]:
+    """How a whole version is used."""
+    url = f"artstore://{version.ref}"
+    return [
+        Snippet("Command line", f"artstore get {quote(version.ref)} {quote(version.collection)}"),
+        Snippet(
+            "Python, in a run",
+            "import artstore\n\n"
+            f"with artstore.init(project={version.project!r}) as run:\n"
+            f"    used = run.use_artifact({version.ref!r})\n"
+            "    folder = used.download()",
+        ),
+        Snippet("fsspec", f"import fsspec\n\nfs, path = fsspec.url_to_fs({url!r})\nfs.find(path)"),
+    ]
+
+
+def of_file(version: VersionInfo, path: str) -> list[Snippet]:
+    """How one file is used."""
+    url = f"artstore://{version.ref}/{path}"
+    return [
+        Snippet("Command line", f"artstore cat {quote(version.ref)} {quote(path)}"),
+        Snippet("fsspec", f"import fsspec\n\nwith fsspec.open({url!r}) as file:\n    data = file.read()"),
+    ]
