@@ -7,6 +7,7 @@ that was given and an upward search name something that is there, and a typing e
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from artstore.storage.rights import owner_is_another
 from artstore.store import Store
 
 FOLDER: Final = ".artstore"
+REMOTES: Final = "remotes.toml"
+"""Where a store notes its remotes, if it has any."""
 
 
 class Place(NamedTuple):
@@ -75,6 +78,12 @@ def open_place(place: Place) -> Opened:
 
     Raises Conflict (not-empty) where one may be made, and something else lies.
     """
+    opened = _open_place(place)
+    _connect(opened.store)
+    return opened
+
+
+def _open_place(place: Place) -> Opened:
     try:
         return Opened(Store.open(place.root), made=False)
     except NotFound:
@@ -87,6 +96,13 @@ def open_place(place: Place) -> Opened:
             raise
         # Another first user was faster; theirs is as good.
         return Opened(Store.open(place.root), made=False)
+
+
+def _connect(store: Store) -> None:
+    """Let a store that has remotes ask them for bytes."""
+    # By name: the folder `sync` may be left out of an installation.
+    if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        importlib.import_module("artstore.sync.connect").connect(store)
 
 
 def project_here() -> str | None:

@@ -139,6 +139,11 @@ class Store:
         return self._root.path
 
     @property
+    def root(self) -> Root:
+        """The storage below, for what moves more than a verb does: see `artstore.sync`."""
+        return self._root
+
+    @property
     def id(self) -> str:
         """The store's random id, 32 hex digits; a backup has the same."""
         return self._root.format.store_id

@@ -78,6 +78,12 @@ COMMANDS: Final = {
         Line("drop", "parts", "Give up the unfinished parts of a version."),
         Line("prune", "prune", "Delete versions by rules."),
     ),
+    "Share": (
+        Line("remote", "remote", "Name the places that this store replicates to."),
+        Line("push", "moving", "Send committed versions to the upstream."),
+        Line("pull", "moving", "Take what others have pushed to the upstream."),
+        Line("sync", "moving", "Pull and push: afterwards the upstream and this store know the same versions."),
+    ),
     "Space": (
         Line("du", "space", "Show what each collection takes up."),
         Line("status", "space", "Show the store at a glance."),

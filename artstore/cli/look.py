@@ -107,7 +107,7 @@ def render_entries(entries: Iterable[EntryInfo], *, is_long: bool) -> None:
 def render_version(version: VersionInfo) -> None:
     """Write everything that is known, one name a line."""
     rows = [
-        ("version", version.ref + ("" if version.state == "committed" else f" ({version.state})")),
+        ("version", f"{version.project}/{_name(version)}" + _state(version)),
         ("type", version.type),
         ("aliases", ", ".join(version.aliases) or "-"),
         ("tags", ", ".join(version.tags) or "-"),
@@ -134,7 +134,7 @@ def render_versions(versions: Sequence[VersionInfo]) -> None:
         ("version", "aliases", "created", ">files", ">size", "description"),
         [
             (
-                v.name if v.link is None else f"{v.link.name} -> {v.ref}",
+                _name(v) if v.link is None else f"{v.link.name} -> {v.ref}",
                 f"({v.state})" if v.state != "committed" else ", ".join((v.link or v).aliases),
                 moment(v.created_at),
                 f"{v.files:,}",
@@ -179,6 +179,14 @@ def render_matches(matches: Sequence[Match]) -> None:
         [(m.version.ref, size(m.version.bytes if m.path is None else m.size), m.path or "") for m in matches],
     )
     note(count(len(matches), "match", "matches"))
+
+
+def _name(version: VersionInfo) -> str:
+    return f"{version.name} (local)" if version.provisional else version.name
+
+
+def _state(version: VersionInfo) -> str:
+    return "" if version.state == "committed" else f" ({version.state})"
 
 
 def _type(collection: CollectionInfo) -> str:

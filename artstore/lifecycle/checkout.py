@@ -22,7 +22,7 @@ from blake3 import blake3
 from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
 from artstore.lifecycle.fetch import Fetch, bring, not_here
 from artstore.lifecycle.patterns import is_plain_path, matcher
-from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.progress import Progress, Tick, telling
 from artstore.lifecycle.reports import GetReport
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import STORE_FOLDER, UNFINISHED
@@ -102,6 +102,7 @@ def checkout(
         ending.enter_context(root.reading("get"))
         entries = list(_wanted(root, resolved, patterns, matches))
         blobs, references = _sorted_out(entries, fetch)
+        root.blobs.bring([blob.digest for blob in blobs], telling(progress, "bring"))
         if not target.is_dir():
             _make_target(target)
         is_fresh = not any(target.iterdir())

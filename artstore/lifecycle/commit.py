@@ -19,7 +19,8 @@ from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid
 from artstore.lifecycle.compact import compact_if_due
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
-from artstore.model.records import FORMAT, Op, Transaction, decode_op, encode_op, encode_transaction
+from artstore.model.notes import decode_line
+from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_transaction
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal
@@ -42,7 +43,7 @@ def commit(
     plan: Callable[[ProjectView], Sequence[Op]],
     attachments: Attachments | None = None,
 ) -> None:
-    """Commit the ops that `plan` answers, all or none.
+    """Commit the ops and notes that `plan` answers, all or none.
 
     `plan` is asked under the write lock, with the state that the ops will meet, and may raise to stop; nothing is
     written then. What it answers must apply.
@@ -149,7 +150,7 @@ def _checked(op: Op) -> bytes:
     """The bytes of an op that can be read back: one that cannot would lock everybody out of the log."""
     try:
         data = encode_op(op)
-        decode_op(data)
+        decode_line(data)
     except (Corrupt, TypeError, ValueError, RecursionError) as error:
         message = f"that cannot be recorded: {error.__cause__ or error}"
         raise Invalid(message, code="bad-value") from error

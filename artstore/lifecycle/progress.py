@@ -20,3 +20,10 @@ class Tick(msgspec.Struct, frozen=True):
 
 Progress = Callable[[Tick], None]
 """Called from any thread, one call at a time, a few dozen times a second at most; it returns soon and never raises."""
+
+
+def telling(progress: Progress | None, phase: str) -> Callable[[int, int], None] | None:
+    """What to call with counts of files and bytes, for who knows of no phases."""
+    if progress is None:
+        return None
+    return lambda files, size: progress(Tick(phase, files, size))

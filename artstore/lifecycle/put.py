@@ -22,6 +22,7 @@ from artstore.model.manifest import (
     Encoding,
     Entry,
     ReferenceEntry,
+    blob_of,
     difference_between,
     digest_of_lines,
     encode_difference,
@@ -261,6 +262,10 @@ def commit_draft(
     draft.intake.seal()
     entries = draft.sorted_entries()
     warnings = draft.check_paths([entry.path for entry in entries])
+    if draft.root.blobs.elsewhere is not None:
+        # What it has of versions that came from an upstream may not be here; its own bytes are, when they are settled.
+        draft.intake.settle()
+        draft.root.blobs.bring(_blobs_of(entries))
     digest = digest_of_lines(entry.line() for entry in entries)
     outcome = None
     while outcome is None:
@@ -304,6 +309,10 @@ def _insert_manifest(
     intake: Intake,
 ) -> Encoding:
     is_here = root.manifests.find(digest) is not None
+    if is_here:
+        # It may be that of a version of which only the names have come.
+        intake.settle()
+        root.blobs.check_stored(_blobs_of(entries))
     if latest is not None:
         base_digest = Digest.parse(latest.manifest)
         base = root.manifests.find(base_digest)
@@ -321,6 +330,10 @@ def _insert_manifest(
         if not is_here:
             root.manifests.add_full(digest, entries, intake.ids(), settle=intake.settle)
         return encoding.result()
+
+
+def _blobs_of(entries: Sequence[Entry]) -> list[Digest]:
+    return [blob.digest for entry in entries if (blob := blob_of(entry)) is not None]
 
 
 def _commit(

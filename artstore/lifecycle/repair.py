@@ -77,7 +77,7 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
         marking = Marking(root.catalog)
         mended += [f"packs/{name}" for name in adopt_packs(root)]
         gone = _forget_gone_packs(root, session)
-        missing = dict(marking.missing())
+        missing = dict(marking.missing(received=True))
         if gone or missing:
             # The cache takes blobs for stored as long as a manifest names them.
             stat_cache.forget(root.path)

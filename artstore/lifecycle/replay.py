@@ -179,7 +179,7 @@ def adopt_packs(root: Root) -> list[str]:
         if use.name not in there and not (directory / use.name).exists():
             marking.forget_pack(use.id)
     adopted: list[str] = []
-    missing = {digest for digest, _size in marking.missing()}
+    missing = {digest for digest, _size in marking.missing(received=True)}
     for name in strangers:
         if not missing:
             break

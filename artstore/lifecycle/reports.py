@@ -60,6 +60,8 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after `created_at` when `prune` may take it; None is never."""
     state: Literal["committed", "deleted", "absent"] = "committed"
     """Absent is what a run or a link names and this store has not: only project, name, id and digest are known."""
+    provisional: bool = False
+    """Whether the number is this store's alone: the upstream that its project follows has not accepted it yet."""
     link: LinkInfo | None = None
     """How it is in the portfolio through which it was found; all else is said of the version itself."""
 

@@ -183,6 +183,7 @@ def describe(project: Project, view: ProjectView, collection: Collection, versio
         run=version.run,
         ttl_s=version.ttl_s,
         state="deleted" if version.deleted else "committed",
+        provisional=project.upstream is not None and view.is_waiting(version.id),
     )
 
 

@@ -348,6 +348,20 @@ def decode_op(data: bytes) -> AnyOp:
     return op
 
 
+def brings(op_id: str, op: Op) -> str | None:
+    """The id of the version that an op may bring, or of the part; None for all that bring neither."""
+    if isinstance(op, Commit | Relog):
+        return str(op.record.id)
+    return op_id if isinstance(op, Part) else None
+
+
+def manifest_of(op: Op) -> str | None:
+    """The digest of the manifest that an op names, if it names one that has to be there."""
+    if isinstance(op, Commit | Relog):
+        return op.record.manifest
+    return op.manifest if isinstance(op, Part) else None
+
+
 def kind_of(op: Op) -> str:
     """The word that stands for its kind in the log."""
     return str(op.__struct_config__.tag)

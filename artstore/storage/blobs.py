@@ -13,7 +13,7 @@ import contextlib
 import errno
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -43,6 +43,11 @@ _AT_ONCE: Final = 1 << 30
 Ids = dict[bytes, int]
 """Row numbers of blobs by digest."""
 
+Tell = Callable[[int, int], None]
+"""Is told how many blobs, and how many bytes, have come so far."""
+Bring = Callable[[Sequence[Digest], Tell | None], None]
+"""Stores blobs that are not here, as far as it knows where they are. Raises Unreachable, Denied and Corrupt."""
+
 
 class Place(NamedTuple):
     """Where the bytes of a blob are."""
@@ -70,6 +75,19 @@ class Blobs:
         self._packs = str(root / "packs") + os.sep
         self._catalog = catalog
         self._handles = Handles(self._packs)
+        self.elsewhere: Bring | None = None
+        """How to get what is not here; None where nobody knows."""
+
+    def bring(self, digests: Sequence[Digest], tell: Tell | None = None) -> None:
+        """Have those brought that are not here, if somebody knows from where.
+
+        What nobody knows of stays away, and is an error for whoever reads it.
+        """
+        if self.elsewhere is not None and digests:
+            here = self.locate(digests)
+            absent = [digest for digest in dict.fromkeys(digests) if digest not in here]
+            if absent:
+                self.elsewhere(absent, tell)
 
     def known(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of the digests that are stored, synced, and not condemned by `gc`."""
@@ -82,6 +100,14 @@ class Blobs:
             )
             found.update(digest for (digest,) in self._catalog.rows(sql, tuple(some)))
         return found
+
+    def check_stored(self, digests: Sequence[Digest]) -> None:
+        """Raise Corrupt (blob-missing) where one is nowhere, before a version is made that would need it."""
+        here = self.locate(digests)
+        missing = next((digest for digest in digests if digest not in here), None)
+        if missing is not None:
+            message = f"blob {missing} is nowhere in this store, so nothing was committed. Put the same bytes again"
+            raise Corrupt(message, code="blob-missing")
 
     def is_empty(self) -> bool:
         """Whether nothing was ever stored."""
@@ -152,6 +178,9 @@ class Blobs:
         `called` says in the message what the blob is to whoever asks, as `'a.txt' of cats:v3`.
         """
         found = self.places_of(digest)
+        if not found and self.elsewhere is not None:
+            self.elsewhere([digest], None)
+            found = self.places_of(digest)
         if not found:
             message = (
                 f"{_so_called(called)}blob {digest} is missing from this store. Put the same bytes again, or run "

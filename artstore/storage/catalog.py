@@ -229,6 +229,16 @@ class ProjectView:
         where = "collection = ? AND number < ? AND deleted = 0 ORDER BY number DESC LIMIT ?"
         return self.all(Version, where, collection, 2**62 if number is None else number, limit)
 
+    def is_waiting(self, version: str) -> bool:
+        """Whether no upstream has accepted a version."""
+        sql = "SELECT 1 FROM op WHERE project = ? AND version = ? AND slot IS NOT NULL"
+        return self._connections.one(sql, (self._project, version)) is None
+
+    def is_received(self, version: str) -> bool:
+        """Whether a version, or a part, came from the upstream."""
+        sql = "SELECT 1 FROM received WHERE project = ? AND version = ?"
+        return self._connections.one(sql, (self._project, version)) is not None
+
     def count_versions(self, collection: str) -> int:
         """How many live versions a collection has."""
         sql = "SELECT count(*) FROM version WHERE project = ? AND collection = ? AND deleted = 0"

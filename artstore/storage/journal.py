@@ -8,23 +8,36 @@ the beginning.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from artstore.model.digest import Digest
 from artstore.model.fold import Void, fold, fold_into
 from artstore.model.notes import (
     Accepted,
     AcceptNumbers,
-    AnyNote,
     Attached,
     Counted,
     Dismissed,
     Forget,
     decode_line,
 )
-from artstore.model.records import AnyOp, decode_op, kind_of
+from artstore.model.records import AnyOp, brings, decode_op, kind_of
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, Project, ProjectView
+
+
+class Waiting(NamedTuple):
+    """An op that no upstream has accepted yet."""
+
+    id: str
+    body: bytes
+    void: str | None
+    """Why it changes nothing where it stands, if it does not."""
+    dismissed: bool
+    version: str | None
+    """The version or the part that it brings."""
+    seq: int | None
+    """The own transaction that it is of; None for an op that came from an earlier upstream."""
 
 
 class Journal:
@@ -38,9 +51,17 @@ class Journal:
     def append(self, seq: int, digest: str, bodies: Iterable[bytes]) -> list[Void]:
         """Take one transaction; answers what was void in it when it came."""
         voids: list[Void] = []
+        slots: list[Accepted] = []
         for place, body in enumerate(bodies):
             line = decode_line(body)
-            if isinstance(line, Attached | Accepted | Dismissed | Forget | AcceptNumbers):
+            if isinstance(line, Accepted):
+                # Together: each that comes before what waits has everything folded again.
+                slots.append(line)
+                self._run("INSERT INTO line (project, seq, place, note) VALUES (?1, ?2, ?3, ?4)", seq, place, body)
+                continue
+            self._accept(slots)
+            slots.clear()
+            if isinstance(line, Attached | Dismissed | Forget | AcceptNumbers):
                 self._note(line)
                 self._run("INSERT INTO line (project, seq, place, note) VALUES (?1, ?2, ?3, ?4)", seq, place, body)
                 continue
@@ -48,6 +69,7 @@ class Journal:
             self._run("INSERT INTO line (project, seq, place, op) VALUES (?1, ?2, ?3, ?4)", seq, place, op.id)
             if not self._counts(op.id):
                 voids += self._count(op, line)
+        self._accept(slots)
         self._run("INSERT INTO log_entry (project, seq, digest) VALUES (?1, ?2, ?3)", seq, digest)
         self._run("UPDATE project SET seq = ?2, head = ?3 WHERE id = ?1", seq, digest)
         return voids
@@ -70,6 +92,21 @@ class Journal:
         """Every op that counts, in order."""
         rows = self._rows("SELECT id, body, slot FROM op WHERE project = ?1 ORDER BY position")
         return [Counted(id_, bytes(body), slot) for id_, body, slot in rows]
+
+    def waiting(self) -> list[Waiting]:
+        """The ops that no upstream has accepted, in order."""
+        rows = self._rows(
+            "SELECT op.id, body, void, dismissed, version, "
+            "(SELECT min(seq) FROM line WHERE line.project = op.project AND line.op = op.id) "
+            "FROM op WHERE project = ?1 AND slot IS NULL ORDER BY position",
+        )
+        return [
+            Waiting(id_, bytes(body), void, bool(gone), version, seq) for id_, body, void, gone, version, seq in rows
+        ]
+
+    def holds(self, id_: str) -> bool:
+        """Whether an op counts here."""
+        return self._counts(id_)
 
     def renumbered(self, collection: str) -> list[tuple[int, str]]:
         """The numbers that versions of a collection have shown here and lost, with the versions, by number."""
@@ -94,13 +131,10 @@ class Journal:
             return state.hash()
         return self.hash_of_tables()
 
-    def _note(self, note: AnyNote) -> None:
+    def _note(self, note: Attached | Dismissed | Forget | AcceptNumbers) -> None:
         if isinstance(note, Attached):
             self._run("UPDATE op SET slot = NULL WHERE project = ?1")
             self._follow_from(note.log, 0, None)
-        elif isinstance(note, Accepted):
-            self._accept([Counted(str(Digest.of(bytes(raw))), bytes(raw), note.slot) for raw in note.ops])
-            self._follow_from(note.log, note.slot, note.digest)
         elif isinstance(note, Dismissed):
             for id_ in note.ops:
                 self._run("UPDATE op SET dismissed = 1 WHERE project = ?1 AND id = ?2", id_)
@@ -113,21 +147,37 @@ class Journal:
             for collection in note.collections:
                 self._run("DELETE FROM renumbered WHERE project = ?1 AND collection = ?2", collection)
 
-    def _accept(self, ops: Sequence[Counted]) -> None:
-        """Let ops count before all that waits."""
+    def _accept(self, slots: Sequence[Accepted]) -> None:
+        """Let the ops of some slots count before all that waits."""
+        if slots:
+            self._take([Counted(str(Digest.of(bytes(raw))), bytes(raw), n.slot) for n in slots for raw in n.ops])
+            self._follow_from(slots[-1].log, slots[-1].slot, slots[-1].digest)
+
+    def _take(self, ops: Sequence[Counted]) -> None:
         rows = self._rows("SELECT id FROM op WHERE project = ?1 AND slot IS NULL ORDER BY position")
         waiting = [id_ for (id_,) in rows]
         # An op counts once, at its first place.
-        new = list({op.id: op for op in ops if op.id in waiting or not self._counts(op.id)}.values())
-        if [op.id for op in new] == waiting[: len(new)]:
+        own = set(waiting)
+        new: dict[str, Counted] = {}
+        for op in ops:
+            if op.id not in new and (op.id in own or not self._counts(op.id)):
+                new[op.id] = op
+        self._note_received([op for op in new.values() if op.id not in own])
+        if list(new) == waiting[: len(new)]:
             # What waited was accepted as it stood: nothing comes to stand elsewhere.
-            for op in new:
+            for op in new.values():
                 self._run("UPDATE op SET slot = ?2 WHERE project = ?1 AND id = ?3", op.slot, op.id)
         elif not waiting:
-            for op in new:
+            for op in new.values():
                 self._count(op, decode_op(op.body))
         else:
-            self._put_before(new)
+            self._put_before(list(new.values()))
+
+    def _note_received(self, ops: Iterable[Counted]) -> None:
+        for op in ops:
+            version = brings(op.id, decode_op(op.body))
+            if version is not None:
+                self._run("INSERT OR IGNORE INTO received (project, version) VALUES (?1, ?2)", version)
 
     def _put_before(self, accepted: Sequence[Counted]) -> None:
         """Give accepted ops their places before those that wait, and fold everything again."""
@@ -169,13 +219,15 @@ class Journal:
         if not isinstance(outcome, Void):
             self._view.apply(outcome)
         self._run(
-            "INSERT INTO op (project, position, id, kind, body, void, slot) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO op (project, position, id, kind, body, void, slot, version) "
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             position,
             op.id,
             kind_of(line),
             op.body,
             outcome.reason if isinstance(outcome, Void) else None,
             op.slot,
+            brings(op.id, line),
         )
         return [outcome] if isinstance(outcome, Void) else []
 

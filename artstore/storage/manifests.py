@@ -214,6 +214,17 @@ class Manifests:
             raise NotFound(message, code="path-not-found")
         return _entry((path, *row))
 
+    def difference(self, digest: Digest) -> tuple[Digest, Difference] | None:
+        """The base on which a manifest is kept, and what it differs in; None for one that is kept in full."""
+        row = self.get(digest)
+        found = self._catalog.one("SELECT digest FROM manifest WHERE id = ?", (row.base,))
+        if found is None or found[0] is None:
+            return None
+        rows = self._catalog.rows(_ENTRIES_OF_FULL + " ORDER BY path.path", (row.id,))
+        gone = [path for path, blob, _size, reference, *_ in rows if blob is None and reference is None]
+        come = [_entry(each) for each in rows if each[1] is not None or each[3] is not None]
+        return Digest(found[0]), Difference(gone=gone, come=come)
+
     def can_build_on(self, base: ManifestRow, weight: int, entries: int) -> bool:
         """Whether a difference of so many rows to a base is better than a full manifest."""
         return base.depth < MAX_DEPTH and base.weight + weight <= MAX_WEIGHT_SHARE * entries

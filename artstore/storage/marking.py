@@ -19,6 +19,7 @@ BATCH: Final = 5_000
 
 _OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0"
 _OF_PARTS: Final = "SELECT manifest FROM part"
+_RECEIVED: Final = " AND id NOT IN (SELECT version FROM received)"
 _LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
@@ -227,10 +228,14 @@ class Marking:
         sql = "SELECT digest FROM stored JOIN blob ON blob.id = stored.blob WHERE pack = ?"
         return {digest for (digest,) in self._catalog.rows(sql, (WHOLE,))}
 
-    def missing(self) -> list[tuple[Digest, int]]:
-        """Blobs that live versions need and that are nowhere: digest, size."""
+    def missing(self, *, received: bool = False) -> list[tuple[Digest, int]]:
+        """Blobs that live versions need and that are nowhere: digest, size.
+
+        Where only versions need them that came from the upstream, they may never have been here, and are not counted
+        unless `received`.
+        """
         with self._catalog.snapshot():
-            self._find_needed()
+            self._find_needed(but="" if received else _RECEIVED)
             rows = self._catalog.rows(
                 "SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed) "
                 "AND id NOT IN (SELECT blob FROM stored) ORDER BY digest",
@@ -251,8 +256,8 @@ class Marking:
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
-    def _find_needed(self, *, besides: Sequence[str] = (), without: Sequence[str] = ()) -> None:
-        """Fill the temporary tables, as if some versions were live, or were deleted."""
+    def _find_needed(self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "") -> None:
+        """Fill the temporary tables, as if some versions were live, or were deleted, or those of a query were not."""
         for statement in _TEMPORARY:
             self._catalog.execute(statement)
         marks = ",".join("?" * len(without))
@@ -260,7 +265,7 @@ class Marking:
         self._catalog.execute(
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
-            f"WHERE digest IN ({_OF_VERSIONS} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} "
+            f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )

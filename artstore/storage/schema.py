@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import Corrupt, UpgradeNeeded
+from artstore.model.records import brings, decode_op
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -112,7 +113,26 @@ def _first(db: Database) -> None:
     db.conn.execute("INSERT INTO meta (key, value) VALUES ('min_reader', 1)")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+FOLLOWING: Final = """
+-- The version, or the part, that an op brings.
+ALTER TABLE op ADD COLUMN version TEXT;
+CREATE INDEX op_version ON op (project, version);
+-- Versions and parts that came from the upstream: their bytes may never have been here.
+CREATE TABLE received (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
+CREATE INDEX received_version ON received (version);
+"""
+
+
+def _second(db: Database) -> None:
+    for statement in FOLLOWING.split(";"):
+        if statement.strip():
+            db.conn.execute(statement)
+    rows = db.conn.execute("SELECT project, position, id, body FROM op WHERE kind IN ('commit', 'relog', 'part')")
+    brought = [(brings(id_, decode_op(bytes(body))), project, position) for project, position, id_, body in rows]
+    db.conn.executemany("UPDATE op SET version = ? WHERE project = ? AND position = ?", brought)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second)
 VERSION: Final = len(MIGRATIONS)
 
 

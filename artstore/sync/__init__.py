@@ -1,4 +1,15 @@
-"""How they travel: what is committed here gets to other places, and what is committed there comes here.
+"""Sync: how versions travel between stores. All of it may be deleted, and what is below does not notice.
 
-Nothing below this floor knows of it: without it artstore works as it does with it, on one machine.
+A *remote* has a log for each project (`protocol`): slots that are claimed one after the other. A *depot* is a remote
+without a process: objects in a folder or a bucket (`depot`, `objects`). One remote is the *upstream*: its log is the
+order in which ops count, so numbers, aliases and `latest` come out alike for all who follow it. `pull` counts its
+slots here, `push` offers it what waits here, `connect` fetches the bytes of a file when somebody needs them.
+
+What a store needs to know to be made anew, which slots it has counted, is in its own journal; what lies in `sync/` of
+its folder is only a help, and can be lost.
+
+Chose to note remotes in `remotes.toml` in the store's folder, because which logs a store follows is a matter of that
+store: one that is moved keeps its remotes, and another one on the same machine has others; instead of a file of the
+user's that would have to know stores by their paths. Look again when many stores of one machine share remotes. The
+file holds no token and no password.
 """

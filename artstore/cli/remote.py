@@ -1,0 +1,94 @@
+"""Remote: the places that this store replicates to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from artstore.cli.discovery import open_store
+from artstore.cli.options import Call, Verb, verb
+from artstore.cli.output import emit, say, table
+from artstore.sync.objects.families import open_objects
+from artstore.sync.objects.probe import probe
+from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artstore.sync.reports import RemoteInfo
+
+
+class Words(Verb, click.Group):
+    """A command that has commands of its own."""
+
+
+remote = Words(
+    "remote",
+    help="Name the places that this store replicates to.",
+    examples=("artstore remote add hub file:///shared/depot --upstream", "artstore remote ls"),
+)
+
+
+@verb("artstore remote add hub file:///shared/depot --upstream --join")
+@click.argument("name")
+@click.argument("url")
+@click.option("--upstream", is_flag=True, help="Push to it and pull from it: its order numbers the versions.")
+@click.option(
+    "--join",
+    is_flag=True,
+    help="Follow its log also where a project has one of its own already: what was made here comes behind it.",
+)
+def add(call: Call, *, name: str, url: str, upstream: bool, join: bool) -> None:
+    """Note a remote, having tried whether it does what it must.
+
+    URL is a folder that all machines see: file:///shared/depot. The bytes of versions are fetched from any remote that
+    has them; versions are pushed to the upstream and pulled from it, and a store has one at most.
+    """
+    with open_store(call) as store:
+        info = add_remote(store.path, name, url, upstream=upstream, join=join)
+    emit(call, info, render_remote)
+
+
+@verb("artstore remote ls")
+def ls(call: Call) -> None:
+    """List the remotes."""
+    with open_store(call) as store:
+        emit(call, list_remotes(store.path), render_remotes)
+
+
+@verb("artstore remote rm hub")
+@click.argument("name")
+def rm(call: Call, *, name: str) -> None:
+    """Forget a remote; nothing that is there, or came from there, is touched."""
+    with open_store(call) as store:
+        emit(call, remove_remote(store.path, name), render_removed)
+
+
+@verb("artstore remote test hub")
+@click.argument("name")
+def test(call: Call, *, name: str) -> None:
+    """Try whether a remote can be reached, and does what it must."""
+    with open_store(call) as store:
+        settings = find_remote(read_remotes(store.path), name)
+    probe(open_objects(settings.url))
+    emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
+
+
+for command in (add, ls, rm, test):
+    remote.add_command(command)
+
+
+def render_remote(info: RemoteInfo) -> None:
+    """Say what was noted."""
+    say(f"noted {info.name}: {info.url}{', the upstream' if info.upstream else ''}")
+
+
+def render_removed(info: RemoteInfo) -> None:
+    """Say what was forgotten."""
+    say(f"forgot {info.name}: {info.url}")
+
+
+def render_remotes(infos: Sequence[RemoteInfo]) -> None:
+    """Write one line a remote."""
+    table(("name", "url", "upstream"), [(each.name, each.url, "yes" if each.upstream else "") for each in infos])

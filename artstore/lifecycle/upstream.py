@@ -1,0 +1,107 @@
+"""Upstream: how a project follows a log that is somebody else's.
+
+What brings the log's slots here, and this store's ops there, is not known here (see artstore.sync). These are the steps
+of it that change the store: each is one transaction of the journal, durable when it returns, and none is done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from artstore.errors import Conflict
+from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.replay import catch_up
+from artstore.model.notes import Accepted, Attached
+from artstore.model.records import Op
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.journal import Journal, Waiting
+from artstore.storage.oplog import Attachments
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+
+
+class Followed(NamedTuple):
+    """How far a log was followed."""
+
+    log: str
+    """Its random id."""
+    slot: int
+    """The last slot that is counted here; 0: none yet."""
+    head: str | None
+    """Its digest."""
+
+
+class TakenSlot(NamedTuple):
+    """A slot of the upstream, as it is to be counted here."""
+
+    number: int
+    digest: str
+    ops: list[msgspec.Raw]
+
+
+def followed(root: Root, project: str) -> Followed | None:
+    """The log that a project follows, if it follows one."""
+    found = root.catalog.project(project)
+    return None if found is None or found.upstream is None else Followed(found.upstream, found.slot, found.slot_head)
+
+
+def waiting(root: Root, project: str) -> list[Waiting]:
+    """The ops of a project that no upstream has accepted, in order; all of them while it follows none."""
+    catch_up(root)
+    found = root.catalog.project(project)
+    return [] if found is None else Journal(root.catalog, found).waiting()
+
+
+def accept(
+    root: Root,
+    session: Session,
+    project: str,
+    log: str,
+    slots: Sequence[TakenSlot],
+    *,
+    attachments: Attachments | None = None,
+) -> None:
+    """Count slots of a log next, in their order, and begin to follow it where the project follows none yet.
+
+    Slots that were counted already are passed over. Raises Conflict (other-upstream) where the project follows another
+    log, Conflict (slot-gap) where a slot between is missing.
+    """
+
+    def plan(_view: ProjectView) -> list[Op]:
+        there = root.catalog.project(project)
+        assert there is not None
+        notes: list[Op] = []
+        if there.upstream is None:
+            notes.append(Attached(at_us=now_us(), nonce=nonce(), log=log))
+        elif there.upstream != log:
+            message = f"project {project!r} follows another log by now: repeat"
+            raise Conflict(message, code="other-upstream")
+        for encoding in () if attachments is None else attachments.manifests:
+            root.manifests.keep(encoding.digest)
+        return notes + _notes(there, project, log, slots)
+
+    commit(root, session, project, plan, attachments)
+
+
+def attach(root: Root, session: Session, project: str, log: str) -> None:
+    """Follow a log from its beginning. What was accepted by another one waits again, in the same order."""
+    commit(root, session, project, lambda _view: [Attached(at_us=now_us(), nonce=nonce(), log=log)])
+
+
+def _notes(there: Project, project: str, log: str, slots: Iterable[TakenSlot]) -> list[Op]:
+    last = there.slot if there.upstream is not None else 0
+    notes: list[Op] = []
+    for slot in slots:
+        if slot.number <= last:
+            continue
+        if slot.number != last + 1:
+            message = f"slot {slot.number} of the log that {project!r} follows came before slot {last + 1}: repeat"
+            raise Conflict(message, code="slot-gap")
+        notes.append(
+            Accepted(at_us=now_us(), nonce=nonce(), log=log, slot=slot.number, digest=slot.digest, ops=slot.ops)
+        )
+        last = slot.number
+    return notes

@@ -1,0 +1,61 @@
+"""Connect: what only remotes have is fetched when somebody needs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from artstore.model.digest import Digest
+from artstore.storage.intake import Intake
+from artstore.storage.root import Root
+from artstore.store import Store
+from artstore.sync.protocol import Remote, Shelf, Tell, read_slot
+from artstore.sync.remotes import open_remote, read_remotes
+
+
+def connect(store: Store) -> None:
+    """From now on, let the store ask its remotes for bytes that are not here."""
+    if store.root.blobs.elsewhere is None and not store.read_only:
+        store.root.blobs.elsewhere = _Elsewhere(store.root)
+
+
+class _Elsewhere:
+    """Fetches blobs from whichever remote has them, the upstream first. Several threads may ask."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._shelves: dict[tuple[str, str, str], Shelf] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, digests: Sequence[Digest], tell: Tell | None) -> None:
+        root = self._root
+        with self._lock, root.session("bring") as session, Intake(root, session) as intake:
+            rest = list(digests)
+            for shelf in self._all():
+                if not rest:
+                    break
+                rest = shelf.fetch(intake, rest, tell)
+            intake.settle()
+
+    def _all(self) -> Iterator[Shelf]:
+        for settings in read_remotes(self._root.path).values():
+            remote = open_remote(settings)
+            for project in self._root.catalog.projects():
+                log, until = project.upstream, project.slot
+                if not settings.upstream or log is None:
+                    first = read_slot(remote, project.name, 1)
+                    if first is None:
+                        continue
+                    log, until = first.slot.log, _FAR
+                shelf = self._shelf(remote, project.name, log)
+                shelf.follow(remote, until)
+                yield shelf
+
+    def _shelf(self, remote: Remote, project: str, log: str) -> Shelf:
+        key = remote.url, project, log
+        if key not in self._shelves:
+            self._shelves[key] = remote.shelf(self._root, project, log)
+        return self._shelves[key]
+
+
+_FAR = 1 << 40

@@ -1,0 +1,195 @@
+"""Protocol: what a remote keeps of a project, and what is asked of it.
+
+A remote has a log of slots, numbered from 1 without gaps. A slot names the one before by digest, holds whole
+transactions of one store, and says which objects were put there for it: manifests, packs of small blobs, large blobs.
+They come before the slot that names them, so a version that is seen is whole. Whoever claims a slot has read the one
+before it. So the log is one order, and what it folds to is the same for all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from artstore.errors import ArtstoreError, Corrupt, UpgradeNeeded
+from artstore.model import names, records
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
+from artstore.model.records import AnyOp, decode_op
+from artstore.storage.intake import Intake
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+
+FORMAT: Final = 1
+_LOG: Final = re.compile(r"[0-9a-f]{32}")
+
+Tell = Callable[[int, int], None]
+"""Is told how many blobs, and how many bytes, have been moved so far."""
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """One place of a log, as JSON with sorted keys; its digest is that of these bytes."""
+
+    format: int
+    project: str
+    log: str
+    """Random id of the log, 32 hex digits, chosen by whoever claimed slot 1."""
+    number: int
+    before: str | None
+    """Digest of the slot before; None for the first."""
+    store: str
+    """Id of the store that claimed it."""
+    transactions: list[list[msgspec.Raw]]
+    """Ops; those of one transaction hold together."""
+    manifests: dict[str, list[str]] = {}
+    """Objects that hold encodings of manifests, with the digests of these."""
+    packs: list[str] = []
+    blobs: list[str] = []
+    """Large blobs: `<hex of the digest>.<nonce>`."""
+
+    @property
+    def ops(self) -> list[msgspec.Raw]:
+        """All of them, in their order."""
+        return [op for transaction in self.transactions for op in transaction]
+
+
+class ReadSlot(NamedTuple):
+    """A slot as it was read, with its digest."""
+
+    slot: Slot
+    digest: str
+
+
+class Sent(NamedTuple):
+    """Objects that were put on a remote for a slot that is still to be claimed."""
+
+    manifests: dict[str, list[str]]
+    packs: list[str]
+    blobs: list[str]
+
+
+class Shelf(Protocol):
+    """The objects of one log. What it holds is known from the slots that it was told of."""
+
+    def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those that no slot has brought."""
+
+    def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those that no slot has brought."""
+
+    def send(
+        self,
+        root: Root,
+        session: Session,
+        manifests: Sequence[Encoding],
+        blobs: Sequence[Digest],
+        tell: Tell | None = None,
+    ) -> Sent:
+        """Put objects there, durably; each is verified on its way. Raises Corrupt, Unreachable, Denied, StorageFull."""
+
+    def manifests(self, name: str) -> list[Encoding]:
+        """What an object of manifests holds, not verified yet."""
+
+    def manifest(self, digest: Digest) -> list[Encoding]:
+        """The object that has this manifest, among others; empty if none has."""
+
+    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
+        """Take blobs in, each verified; answers those that it has not. Raises Corrupt (remote-corrupt)."""
+
+    def follow(self, remote: Remote, until: int) -> None:
+        """Be told of the slots up to this one, as far as that is not so yet."""
+
+    def note(self, slot: Slot) -> None:
+        """Be told of the next slot."""
+
+    def save(self) -> None:
+        """Remember all this for the next time. It can be lost: the slots say it again."""
+
+
+class Remote(Protocol):
+    """A place with logs and objects. Every call may raise Unreachable and Denied."""
+
+    @property
+    def url(self) -> str:
+        """What to call it in a message: never with a secret in it."""
+
+    def projects(self) -> Iterator[str]:
+        """The projects that have a log there."""
+
+    def slot(self, project: str, number: int) -> bytes | None:
+        """A slot; None if it is not claimed yet."""
+
+    def claim(self, project: str, number: int, data: bytes) -> bool:
+        """Claim the next slot. False: it is taken, perhaps by oneself, when an answer was lost."""
+
+    def shelf(self, root: Root, project: str, log: str) -> Shelf:
+        """The objects of a log."""
+
+
+def encode_slot(slot: Slot) -> bytes:
+    """The bytes of a slot, which the next one names by digest."""
+    return msgspec.json.encode(slot, order="sorted")
+
+
+def read_slot(remote: Remote, project: str, number: int) -> ReadSlot | None:
+    """A slot of a remote, checked in itself; None if it is not claimed yet.
+
+    Raises Corrupt (remote-corrupt), UpgradeNeeded.
+    """
+    data = remote.slot(project, number)
+    if data is None:
+        return None
+    where = f"slot {number} of project {project!r} at {remote.url}"
+    try:
+        slot = _decode_slot(data, where)
+        for raw in slot.ops:
+            check_op(decode_op(bytes(raw)))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise corrupt(f"{where} cannot be read: {error}") from error
+    except UpgradeNeeded:
+        raise
+    except ArtstoreError as error:
+        raise corrupt(f"{where} cannot be taken: {error.message}") from error
+    if _LOG.fullmatch(slot.log) is None:
+        raise corrupt(f"{where} is of a log with the id {slot.log!r}, which is none")
+    if (slot.project, slot.number) != (project, number):
+        raise corrupt(f"{where} says that it is slot {slot.number} of project {slot.project!r}")
+    return ReadSlot(slot, str(Digest.of(data)))
+
+
+def check_op(op: AnyOp) -> None:
+    """Hold names that came from elsewhere to the rules for names that are given here. Raises Invalid, Corrupt."""
+    if isinstance(op, records.Create | records.Rename):
+        names.collection_name(op.name)
+    elif isinstance(op, records.MoveAlias):
+        names.alias_name(op.alias)
+    elif isinstance(op, records.SetTag):
+        names.tag_name(op.tag)
+    elif isinstance(op, records.Commit | records.Relog):
+        Digest.parse(op.record.manifest)
+    elif isinstance(op, records.Part):
+        names.collection_name(op.name)
+        Digest.parse(op.manifest)
+    elif isinstance(op, records.Link | records.Use):
+        names.project_name(op.project)
+        Digest.parse(op.digest)
+
+
+def corrupt(what: str) -> Corrupt:
+    """The error for what a remote says and cannot be."""
+    message = f"{what}. Nothing of it was taken: ask whoever keeps that place, or restore it from a copy"
+    return Corrupt(message, code="remote-corrupt")
+
+
+def _decode_slot(data: bytes, where: str) -> Slot:
+    found = msgspec.json.decode(data, type=_Format).format
+    if found > FORMAT:
+        raise UpgradeNeeded(f"{where} has the format {found}: install a newer artstore", code="newer-log")
+    return msgspec.json.decode(data, type=Slot)
+
+
+class _Format(msgspec.Struct):
+    format: int

@@ -1,0 +1,145 @@
+"""Pull: the slots of a log that are not counted here yet, with the manifests that they brought.
+
+Bytes stay where they are until somebody needs them. Each batch of slots is one transaction of the journal, so a killed
+pull has lost nothing and goes on behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from artstore.errors import Conflict
+from artstore.lifecycle.progress import Tick
+from artstore.lifecycle.upstream import Followed, TakenSlot, accept, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
+from artstore.model.records import decode_op, kind_of, manifest_of
+from artstore.storage.oplog import Attachments
+from artstore.storage.root import Root
+from artstore.sync.protocol import ReadSlot, Shelf, Slot, corrupt, read_slot
+from artstore.sync.received import take_manifests
+from artstore.sync.reports import Moved
+from artstore.sync.way import Way
+
+_BATCH_BYTES: Final = 4 << 20
+"""Ops that go into one transaction of the journal, at most but for the last slot."""
+
+
+def pull(way: Way) -> Moved:
+    """Count the slots of a project that a remote has and that are not counted here.
+
+    Where both have ops, and this one follows no log yet, it begins to only with `join`: its own then wait behind.
+
+    Raises Conflict (needs-join, rolled-back), Corrupt (remote-corrupt), Unreachable, Denied, UpgradeNeeded.
+    """
+    moved = Moved()
+    shelf: Shelf | None = None
+    check_join(way)
+    for batch in _batches(new_slots(way)):
+        if shelf is None:
+            shelf = way.shelf(batch[0].slot.log)
+            shelf.follow(way.remote, batch[0].slot.number - 1)
+        _take(way, shelf, batch)
+        moved = moved.plus(counted(each.slot for each in batch))
+        way.tell(Tick("pull", moved.ops))
+    return moved
+
+
+def new_slots(way: Way) -> Iterator[ReadSlot]:
+    """The slots behind the last one that is counted here, each checked to follow the one before."""
+    start = last = way.followed or Followed("", 0, None)
+    while (found := read_slot(way.remote, way.project, last.slot + 1)) is not None:
+        slot = found.slot
+        if last.slot == 0 and not last.log:
+            last = Followed(slot.log, 0, None)
+        if (slot.log, slot.before) != (last.log, last.head):
+            if start.slot == last.slot and start.log:
+                raise _rolled_back(way, last)
+            raise corrupt(f"slot {slot.number} of {way.place} does not follow the one before")
+        yield found
+        last = Followed(slot.log, slot.number, found.digest)
+    if start.slot and last is start:
+        # Nothing new: is what was there still there?
+        there = read_slot(way.remote, way.project, start.slot)
+        if there is None or (there.slot.log, there.digest) != (start.log, start.head):
+            raise _rolled_back(way, start)
+
+
+def check_join(way: Way) -> None:
+    """Raise Conflict (needs-join) where two logs began apart, so that numbers of this one's would change."""
+    if way.join or way.followed is not None:
+        return
+    own = {op.id for op in waiting(way.root, way.project)}
+    if not own:
+        return
+    theirs = {str(Digest.of(bytes(raw))) for found in new_slots(way) for raw in found.slot.ops}
+    if not (own <= theirs or theirs <= own):
+        message = (
+            f"{way.place} has a log, and this store has another one of that project: `artstore remote add` with --join "
+            "lets it follow that one, and what was made here come behind it, under new numbers where those are taken"
+        )
+        raise Conflict(message, code="needs-join")
+
+
+def counted(slots: Iterable[Slot]) -> Moved:
+    """How much slots hold."""
+    slots = list(slots)
+    ops = [decode_op(bytes(raw)) for slot in slots for raw in slot.ops]
+    return Moved(slots=len(slots), ops=len(ops), versions=sum(kind_of(op) == "commit" for op in ops))
+
+
+def slots_to_take(slots: Sequence[ReadSlot]) -> list[TakenSlot]:
+    """As the journal is told of them."""
+    return [TakenSlot(slot.number, digest, slot.ops) for slot, digest in slots]
+
+
+def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot]) -> None:
+    came: list[Encoding] = []
+    for slot, _digest in batch:
+        for name, digests in slot.manifests.items():
+            encodings = shelf.manifests(name)
+            if [str(encoding.digest) for encoding in encodings] != digests:
+                raise corrupt(f"the manifests {name} of {way.place} are not those that its log names")
+            came += encodings
+        shelf.note(slot)
+    came += _needed_again(way.root, shelf, batch, {encoding.digest for encoding in came})
+    taken = take_manifests(way.root, way.place, came, shelf.manifest)
+    log = batch[0].slot.log
+    accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
+    shelf.save()
+
+
+def _needed_again(root: Root, shelf: Shelf, batch: Sequence[ReadSlot], came: set[Digest]) -> list[Encoding]:
+    """Manifests that an earlier slot brought, and that were freed here since."""
+    again: dict[Digest, Encoding] = {}
+    for slot, _digest in batch:
+        for raw in slot.ops:
+            named = manifest_of(decode_op(bytes(raw)))
+            if named is None:
+                continue
+            digest = Digest.parse(named)
+            if digest not in came and digest not in again and root.manifests.find(digest) is None:
+                again.update({each.digest: each for each in shelf.manifest(digest) if each.digest == digest})
+    return list(again.values())
+
+
+def _batches(slots: Iterator[ReadSlot]) -> Iterator[list[ReadSlot]]:
+    batch: list[ReadSlot] = []
+    size = 0
+    for found in slots:
+        batch.append(found)
+        size += sum(len(bytes(raw)) for raw in found.slot.ops)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _rolled_back(way: Way, last: Followed) -> Conflict:
+    message = (
+        f"{way.place} no longer has slot {last.slot} as it was taken from there: it was set back to an older state, or "
+        "that is another place by now. Nothing was moved"
+    )
+    return Conflict(message, code="rolled-back")

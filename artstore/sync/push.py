@@ -1,0 +1,185 @@
+"""Push: the ops of this store that no upstream has accepted are offered to it, in order and in whole transactions.
+
+First the upstream's slots are counted here, so that what is offered is known to apply where it comes to stand; own ops
+that would change nothing there stay here, as conflicts. Then objects, then the slot. Where somebody else claims it
+first, all begins again with theirs. A lost answer is read back: an op counts once, however often it is offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from artstore.errors import Conflict
+from artstore.lifecycle.progress import Tick
+from artstore.lifecycle.upstream import accept, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
+from artstore.model.records import Relog, decode_op, manifest_of
+from artstore.storage.catalog import ProjectView
+from artstore.storage.files import random_hex
+from artstore.storage.journal import Waiting
+from artstore.storage.root import Root
+from artstore.sync.protocol import FORMAT, ReadSlot, Shelf, Slot, Tell, encode_slot, read_slot
+from artstore.sync.pull import counted, pull, slots_to_take
+from artstore.sync.reports import Moved
+from artstore.sync.way import Way
+
+_SLOT_BYTES: Final = 4 << 20
+"""Ops in one slot, at most but for the last transaction."""
+_TRIES: Final = 100
+"""Slots that others may claim first before it is an error."""
+
+
+class Offer(NamedTuple):
+    """What goes into the next slot."""
+
+    transactions: list[list[Waiting]]
+    manifests: list[Digest]
+    """Those that versions need which are to be seen there."""
+
+    def counted(self) -> Moved:
+        """How much it is, without blobs."""
+        ops = [op for transaction in self.transactions for op in transaction]
+        return Moved(slots=1, ops=len(ops), versions=sum(op.version is not None for op in ops))
+
+
+def push(way: Way) -> tuple[Moved, Moved]:
+    """Offer what waits; answers what was pulled first, and what was pushed.
+
+    Raises as `pull`; Corrupt (blob-missing, blob-damaged) where what is to be sent is not whole here, Conflict (busy).
+    """
+    pulled = pushed = Moved()
+    overtaken = 0
+    while overtaken < _TRIES:
+        pulled = pulled.plus(pull(way))
+        while (offer := next_offer(way.root, way.project)) is not None:
+            sent = _offer(way, offer)
+            if sent is None:
+                overtaken += 1
+                break
+            pushed = pushed.plus(sent)
+        else:
+            return pulled, pushed
+    message = f"{overtaken} times in a row others wrote to {way.place} first: repeat later"
+    raise Conflict(message, code="busy")
+
+
+def next_offer(root: Root, project: str) -> Offer | None:
+    """The next of what waits, up to a slot full of it; None if nothing is to be offered."""
+    return next(iter(offers(root, project)), None)
+
+
+def offers(root: Root, project: str) -> list[Offer]:
+    """All that waits and would change something, cut where one slot has enough and no version is left without end."""
+    with root.catalog.snapshot():
+        ops = [op for op in waiting(root, project) if op.void is None and not op.dismissed]
+        found = root.catalog.project(project)
+        if found is None or not ops:
+            return []
+        view = ProjectView(root.catalog, found.id)
+        made = [Offer([], [])]
+        size = 0
+        ends_later = False
+        for op in ops:
+            transactions = made[-1].transactions
+            if not transactions or op.seq is None or op.seq != transactions[-1][-1].seq:
+                if size >= _SLOT_BYTES and not ends_later:
+                    made.append(Offer([], []))
+                    size = 0
+                made[-1].transactions.append([])
+            made[-1].transactions[-1].append(op)
+            size += len(op.body)
+            if op.version is not None:
+                decoded = decode_op(op.body)
+                named = manifest_of(decoded)
+                assert named is not None
+                if not _is_gone(view, op.version):
+                    made[-1].manifests.append(Digest.parse(named))
+                elif not isinstance(decoded, Relog) or view.version(op.version) is not None:
+                    # Its bytes are not needed any more, and it must not be seen without them: its end goes with it.
+                    ends_later = True
+        return made
+
+
+class Cargo(NamedTuple):
+    """What a remote lacks of an offer."""
+
+    manifests: list[Encoding]
+    blobs: dict[Digest, int]
+    """With their sizes."""
+
+    @property
+    def bytes(self) -> int:
+        """Of the blobs."""
+        return sum(self.blobs.values())
+
+
+def lacking(root: Root, shelf: Shelf, manifests: Sequence[Digest]) -> Cargo:
+    """What has to be put there for versions with these manifests to be whole.
+
+    A manifest is sent as a difference to one that is there, where the store keeps it so; the blobs of that one are
+    there too, and are not asked for.
+    """
+    sending: dict[Digest, Encoding] = {}
+    sizes: dict[Digest, int] = {}
+    for digest in shelf.lacks_manifests(manifests):
+        built = root.manifests.difference(digest)
+        entries: Iterable[Entry]
+        if built is not None and (built[0] in sending or not shelf.lacks_manifests([built[0]])):
+            base, difference = built
+            sending[digest] = encode_difference(digest, base, difference, root.manifests.get(digest).entries)
+            entries = difference.come
+        else:
+            entries = list(root.manifests.entries(digest))
+            sending[digest] = encode_full(digest, (entry.line() for entry in entries))
+        sizes.update((blob.digest, blob.size) for entry in entries if (blob := blob_of(entry)) is not None)
+    return Cargo(list(sending.values()), {digest: sizes[digest] for digest in shelf.lacks_blobs(sizes)})
+
+
+def _offer(way: Way, offer: Offer) -> Moved | None:
+    """Put objects there and claim the next slot; None if somebody else did."""
+    last = way.followed
+    log = random_hex(16) if last is None else last.log
+    number = 1 if last is None else last.slot + 1
+    shelf = way.shelf(log)
+    shelf.follow(way.remote, number - 1)
+    cargo = lacking(way.root, shelf, offer.manifests)
+    blobs = list(cargo.blobs)
+    # What came from another upstream may not be here.
+    way.root.blobs.bring(blobs)
+    objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
+    slot = Slot(
+        format=FORMAT,
+        project=way.project,
+        log=log,
+        number=number,
+        before=None if last is None else last.head,
+        store=way.root.format.store_id,
+        transactions=[[msgspec.Raw(op.body) for op in transaction] for transaction in offer.transactions],
+        manifests=objects.manifests,
+        packs=objects.packs,
+        blobs=objects.blobs,
+    )
+    data = encode_slot(slot)
+    if not way.remote.claim(way.project, number, data):
+        there = read_slot(way.remote, way.project, number)
+        if there is None or there.digest != str(Digest.of(data)):
+            return None
+    accept(way.root, way.session, way.project, log, slots_to_take([ReadSlot(slot, str(Digest.of(data)))]))
+    shelf.note(slot)
+    shelf.save()
+    return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes))
+
+
+def _is_gone(view: ProjectView, id_: str) -> bool:
+    """Whether what an op brought is not there any more, or never was, as where a relog made no version."""
+    version = view.version(id_)
+    return (version is None or version.deleted) and view.part(id_) is None
+
+
+def _telling(way: Way, cargo: Cargo) -> Tell:
+    blobs, size = len(cargo.blobs), cargo.bytes
+    return lambda done, done_size: way.tell(Tick("push", done, done_size, blobs, size))

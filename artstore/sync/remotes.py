@@ -1,0 +1,124 @@
+"""Remotes: which places a store replicates to, noted in `remotes.toml` in its folder.
+
+    [remotes.hub]
+    url = "file:///shared/depot"
+    upstream = true     # its log is the order; one remote at most
+    join = true         # follow it also where a project has a log of its own
+
+Read when it is asked for, never kept: another process may change it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import tomli_w
+
+from artstore.errors import Conflict, Invalid, NotFound
+from artstore.model.names import collection_name
+from artstore.storage.files import storage_errors, write_file
+from artstore.storage.sessions import Exclusive
+from artstore.sync.depot import Depot
+from artstore.sync.objects.families import open_objects
+from artstore.sync.objects.probe import probe
+from artstore.sync.protocol import Remote
+from artstore.sync.reports import RemoteInfo
+
+FILE_NAME: Final = "remotes.toml"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is noted of a remote."""
+
+    url: str
+    upstream: bool = False
+    join: bool = False
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    remotes: dict[str, Settings] = {}
+
+
+def read_remotes(store: Path) -> dict[str, Settings]:
+    """The remotes of the store in a folder, by name, the upstream first. Raises Invalid (bad-remotes)."""
+    path = store / FILE_NAME
+    try:
+        with storage_errors("reading the remotes"):
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        found = msgspec.convert(tomllib.loads(text), _File).remotes
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        message = f"{str(path)!r} cannot be read: {error}. Mend it, or remove it and add the remotes again"
+        raise Invalid(message, code="bad-remotes") from error
+    return dict(sorted(found.items(), key=lambda item: (not item[1].upstream, item[0])))
+
+
+def add_remote(store: Path, name: str, url: str, *, upstream: bool, join: bool) -> RemoteInfo:
+    """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
+
+    Raises Invalid (bad-name, unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream),
+    Unreachable, Denied.
+    """
+    collection_name(name)
+    objects = open_objects(url)
+    with Exclusive(store, "remotes"):
+        known = read_remotes(store)
+        if name in known and known[name].url != url:
+            message = f"the remote {name!r} is {known[name].url}: choose another name, or `artstore remote rm {name}`"
+            raise Conflict(message, code="remote-exists")
+        other = next((other for other, settings in known.items() if settings.upstream and other != name), None)
+        if upstream and other is not None:
+            message = f"{other!r} is the upstream of this store: `artstore remote rm {other}` first"
+            raise Conflict(message, code="has-upstream")
+        probe(objects)
+        settings = Settings(url=url, upstream=upstream, join=join)
+        _write(store, {**known, name: settings})
+    return RemoteInfo(name=name, url=url, upstream=upstream)
+
+
+def remove_remote(store: Path, name: str) -> RemoteInfo:
+    """Forget a remote; nothing that is there, or came from there, is touched. Raises NotFound (remote-not-found)."""
+    with Exclusive(store, "remotes"):
+        known = read_remotes(store)
+        settings = find_remote(known, name)
+        _write(store, {other: kept for other, kept in known.items() if other != name})
+    return RemoteInfo(name=name, url=settings.url, upstream=settings.upstream)
+
+
+def list_remotes(store: Path) -> list[RemoteInfo]:
+    """What is noted, the upstream first."""
+    return [
+        RemoteInfo(name=name, url=settings.url, upstream=settings.upstream)
+        for name, settings in read_remotes(store).items()
+    ]
+
+
+def find_remote(known: dict[str, Settings], name: str) -> Settings:
+    """What is noted of a remote. Raises NotFound (remote-not-found)."""
+    if name not in known:
+        there = ", ".join(known) or "none"
+        message = f"there is no remote {name!r} (there is: {there}): `artstore remote add` notes one"
+        raise NotFound(message, code="remote-not-found")
+    return known[name]
+
+
+def upstream_of(store: Path) -> tuple[str, Settings]:
+    """The upstream of a store. Raises NotFound (no-upstream)."""
+    found = next(((name, each) for name, each in read_remotes(store).items() if each.upstream), None)
+    if found is None:
+        message = "this store has no upstream: `artstore remote add NAME URL --upstream` names one"
+        raise NotFound(message, code="no-upstream")
+    return found
+
+
+def open_remote(settings: Settings) -> Remote:
+    """A remote, which is not asked for anything yet."""
+    return Depot(open_objects(settings.url))
+
+
+def _write(store: Path, remotes: dict[str, Settings]) -> None:
+    with storage_errors("noting the remotes"):
+        data = tomli_w.dumps(msgspec.to_builtins(_File(remotes)))
+        write_file(store / "tmp", store / FILE_NAME, data.encode())

@@ -1,0 +1,60 @@
+"""Reports: what was moved between a store and a remote, or would be."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """What went one way."""
+
+    slots: int = 0
+    ops: int = 0
+    versions: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    """Of the blobs."""
+
+    def plus(self, other: Moved) -> Moved:
+        """The sum of two."""
+        return Moved(
+            slots=self.slots + other.slots,
+            ops=self.ops + other.ops,
+            versions=self.versions + other.versions,
+            blobs=self.blobs + other.blobs,
+            bytes=self.bytes + other.bytes,
+        )
+
+
+class ProjectReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one project."""
+
+    project: str
+    pulled: Moved
+    pushed: Moved
+    conflicts: int = 0
+    """Own changes that change nothing, since somebody else was faster; they are not sent."""
+    error: str | None = None
+    """Why it stopped; what was moved before stays moved."""
+    code: str | None = None
+    exit_code: int = 0
+
+
+class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was moved, project by project."""
+
+    remote: str
+    verb: Literal["push", "pull", "sync"]
+    dry_run: bool
+    projects: list[ProjectReport]
+    seconds: float
+
+
+class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A remote as it is noted."""
+
+    name: str
+    url: str
+    upstream: bool

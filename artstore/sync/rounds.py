@@ -1,0 +1,143 @@
+"""Rounds: push, pull, or both, for the projects of a store.
+
+A project that cannot be moved stops alone, and the report says why; where the remote cannot be reached at all, that is
+the error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from artstore.errors import ArtstoreError, Denied, Invalid, Unreachable
+from artstore.lifecycle.progress import Progress, telling
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.upstream import followed, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.model.names import project_name
+from artstore.storage.marking import Marking
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive, Session
+from artstore.store import Store
+from artstore.sync.connect import connect
+from artstore.sync.protocol import Remote
+from artstore.sync.pull import check_join, counted, new_slots, pull
+from artstore.sync.push import lacking, next_offer, offers, push
+from artstore.sync.remotes import open_remote, upstream_of
+from artstore.sync.reports import Moved, ProjectReport, SyncReport
+from artstore.sync.way import Way
+
+Verb = Literal["push", "pull", "sync"]
+
+
+def exchange(
+    store: Store,
+    verb: Verb,
+    *,
+    remote: str | None = None,
+    projects: Sequence[str] | None = None,
+    blobs: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> SyncReport:
+    """Move what is new between a store and its upstream, for some projects or all.
+
+    A push pulls first, since what is offered has to come behind what is there. With `blobs` the bytes of all versions
+    are brought too. On a dry run nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile.
+
+    Raises NotFound (no-upstream), Conflict (locked) while another process is at it, Unreachable, Denied.
+    """
+    began = time.monotonic()
+    name, settings = upstream_of(store.path)
+    if remote is not None and remote != name:
+        message = f"{remote!r} is not the upstream of this store: {name!r} is"
+        raise Invalid(message, code="not-the-upstream")
+    root = store.root
+    root.catalog.check_writable()
+    connect(store)
+    catch_up(root, thorough=True)
+    with Exclusive(root.path, "sync"), root.session(verb) as session:
+        round_ = _Round(root, session, open_remote(settings), join=settings.join, progress=progress)
+        wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
+        reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
+    return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
+
+
+class _Round:
+    """What is the same for each project."""
+
+    def __init__(self, root: Root, session: Session, remote: Remote, *, join: bool, progress: Progress | None) -> None:
+        self._root = root
+        self._remote = remote
+        self._way = Way(root, session, remote, "", join, progress)
+
+    def projects(self, verb: Verb) -> list[str]:
+        """Those that have something to be moved, as far as can be seen from here."""
+        here = [project.name for project in self._root.catalog.projects()]
+        if verb == "push":
+            return [name for name in here if next_offer(self._root, name) is not None]
+        if verb == "pull":
+            here = [name for name in here if followed(self._root, name) is not None]
+        return sorted({*here, *self._remote.projects()})
+
+    def one(self, verb: Verb, project: str, *, blobs: bool, dry_run: bool) -> ProjectReport:
+        """Move one project, or say what would be moved."""
+        way = self._way._replace(project=project)
+        pulled = pushed = Moved()
+        error: ArtstoreError | None = None
+        try:
+            if dry_run:
+                pulled, pushed = _foresee(way, verb)
+            elif verb == "pull":
+                pulled = pull(way)
+            else:
+                pulled, pushed = push(way)
+            if blobs and not dry_run:
+                pulled = pulled.plus(_bring(way))
+        except (Unreachable, Denied):
+            raise
+        except ArtstoreError as problem:
+            error = problem
+        return ProjectReport(
+            project=project,
+            pulled=pulled,
+            pushed=pushed,
+            conflicts=sum(op.void is not None and not op.dismissed for op in waiting(self._root, project)),
+            error=None if error is None else error.message,
+            code=None if error is None else error.code,
+            exit_code=0 if error is None else error.exit_code,
+        )
+
+
+def _foresee(way: Way, verb: Verb) -> tuple[Moved, Moved]:
+    check_join(way)
+    pulled = counted(found.slot for found in new_slots(way))
+    pushed = Moved()
+    if verb != "pull":
+        last = way.followed
+        shelf = way.shelf("" if last is None else last.log)
+        for offer in offers(way.root, way.project):
+            cargo = lacking(way.root, shelf, offer.manifests)
+            pushed = pushed.plus(offer.counted()).plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
+    return pulled, pushed
+
+
+def _bring(way: Way) -> Moved:
+    """Fetch the bytes of all versions of a project that are not here."""
+    moved = Moved()
+    found = way.root.catalog.project(way.project)
+    for manifest in sorted(Marking(way.root.catalog).live_manifests(found.id)) if found is not None else ():
+        moved = moved.plus(bring_manifest(way.root, manifest, way.progress))
+    return moved
+
+
+def bring_manifest(root: Root, manifest: Digest, progress: Progress | None) -> Moved:
+    """Fetch the bytes that a manifest names and that are not here; answers what came."""
+    sizes = {blob.digest: blob.size for entry in root.manifests.entries(manifest) if (blob := blob_of(entry))}
+    here = root.blobs.locate(list(sizes))
+    absent = [digest for digest in sizes if digest not in here]
+    root.blobs.bring(absent, telling(progress, "bring"))
+    came = root.blobs.locate(absent)
+    return Moved(blobs=len(came), bytes=sum(place.size for place in came.values()))

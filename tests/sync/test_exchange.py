@@ -1,0 +1,229 @@
+"""Two machines and a folder that both see: what one has committed, the other has too, and means the same by it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from artstore.errors import Corrupt, Invalid, NotFound
+from artstore.store import Store
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import Machine
+
+Make = Callable[..., Machine]
+
+SMALL = {f"d/{number}": b"small %d" % number for number in range(20)}
+LARGE = {"large": random.Random(1).randbytes(1_500_000)}
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_one_pushes_the_other_pulls_and_reads(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE, aliases=["best"], metadata={"n": 1}, description="cats")
+    a.put(SMALL | {"more": b"more"})
+    a.push()
+    b.pull()
+
+    assert a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    assert SMALL | LARGE == b.read("cats:best")
+    assert SMALL | {"more": b"more"} == b.read("cats:latest")
+    assert b.store.version("cats:v0").metadata == {"n": 1}
+    assert b.store.verify().ok
+
+
+def test_pull_brings_no_bytes_until_they_are_needed(machine: Make) -> None:
+    """A version of 100 GB must not fill the disk of whoever only wants to know its name."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+    before = b.store.status().stored_bytes
+    b.again()
+
+    assert b.store.verify().ok
+    assert before == 0
+    exchange(b.store, "pull", blobs=True)
+    assert sum(map(len, [*SMALL.values(), *LARGE.values()])) == b.store.status().stored_bytes
+
+
+def test_get_fetches_what_it_writes(machine: Make, tmp_path: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    report = b.pull()
+    b.store.get("cats", tmp_path / "out", patterns=["d/1*"])
+
+    assert 1 == report.projects[0].pulled.versions
+    assert 11 == len(list((tmp_path / "out" / "d").iterdir()))
+    assert not list((b.store.path / "blobs").rglob("*/*/*"))
+
+
+def test_both_may_commit_offline_and_end_with_the_same_numbers(machine: Make) -> None:
+    """I11. Elsewhere a second offline sync makes versions twice, or each machine has a v0 of its own for ever."""
+    a, b = machine("a"), machine("b")
+    mine, theirs = a.put({"x": b"a"}, aliases=["best"]), b.put({"x": b"b"})
+    a.push()
+    b.push()
+    a.pull()
+
+    assert [("cats:v1", theirs.id, ["latest"]), ("cats:v0", mine.id, ["best"])] == a.names()
+    assert a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    assert {"x": b"b"} == a.read("cats:v1")
+
+
+def test_many_projects_travel_each_in_a_log_of_its_own(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    for name in ("zoo", "Zoo.u1", "_x", "My_Proj"):
+        a.put({"x": name.encode()}, project=name)
+    a.push()
+    b.pull()
+
+    assert ["My_Proj", "Zoo.u1", "_x", "zoo"] == b.store.projects()
+    assert {"x": b"_x"} == b.read("_x/cats")
+
+
+def test_a_push_with_nothing_new_writes_nothing(machine: Make, depot: Path) -> None:
+    a = machine("a")
+    a.put(SMALL)
+    a.push()
+    before = files_of(depot), files_of(a.store.path / "ops")
+
+    assert [] == a.push().projects
+    a.pull()
+    assert before == (files_of(depot), files_of(a.store.path / "ops"))
+
+
+def test_known_bytes_are_not_sent_again(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+    b.put({**SMALL, **LARGE, "one": b"more"})
+    (report,) = b.push().projects
+
+    assert (1, 4) == (report.pushed.blobs, report.pushed.bytes)
+    assert 1 == len(list((depot / "blobs").rglob("*.*")))
+
+
+def test_a_dry_run_says_what_would_move_and_moves_nothing(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL)
+    (said,) = a.move("push", dry_run=True).projects
+    assert {} == files_of(depot)
+    (done,) = a.push().projects
+    (coming,) = b.move("pull", dry_run=True).projects
+
+    assert said == done
+    assert (1, 1) == (coming.pulled.slots, coming.pulled.versions)
+    assert [] == b.store.projects()
+
+
+def test_a_number_that_nobody_else_has_seen_is_marked(machine: Make) -> None:
+    """I7. What is called v1 here may be another one's v1 by tomorrow."""
+    a = machine("a")
+    a.put({"x": b"1"})
+    before = a.store.version("cats:v0").provisional
+    a.push()
+    second = a.put({"x": b"2"})
+
+    assert (False, True) == (before, second.provisional)
+    a.push()
+    assert [False, False] == [each.provisional for each in a.store.versions("cats")]
+
+
+def test_a_version_of_what_was_never_here_is_made_whole(machine: Make) -> None:
+    """A copy of a version whose bytes are elsewhere would be a version that only this machine promises to have."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL)
+    a.push()
+    b.pull()
+    b.store.copy("cats", "dogs")
+
+    assert b.store.verify("dogs").ok
+    assert SMALL == b.read("dogs")
+    (b.store.path / "remotes.toml").unlink()
+    b.again()
+    assert SMALL == b.read("dogs")
+
+
+def test_what_no_remote_has_any_more_is_an_error_that_says_so(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL)
+    a.push()
+    b.pull()
+    for pack in (depot / "packs").rglob("*.tar"):
+        pack.unlink()
+
+    with pytest.raises(NotFound):
+        b.read("cats")
+
+
+def test_other_bytes_than_those_that_were_named_are_not_taken(machine: Make, depot: Path) -> None:
+    """X3. Whoever can write to the depot would write into every checkout."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+    for stored in [*(depot / "packs").rglob("*.tar"), *(depot / "blobs").rglob("*.*")]:
+        data = bytearray(stored.read_bytes())
+        data[514] ^= 1
+        stored.chmod(0o644)
+        stored.write_bytes(data)
+
+    for path in ("d/0", "large"):
+        with pytest.raises(Corrupt, match="other bytes") as caught:
+            b"".join(b.store.read("cats", path))
+        assert "remote-corrupt" == caught.value.code
+
+
+def test_a_rebuilt_catalog_is_the_same_and_pushes_nothing_again(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL, aliases=["best"])
+    a.push()
+    b.put({"x": b"b"})
+    b.push()
+    b.put({"x": b"c"})
+    before = b.names(), b.state_hash(), [each.provisional for each in b.store.versions("cats")]
+    b.store.close()
+    (b.store.path / "catalog.db").unlink()
+    report = Store.rebuild(b.store.path)
+    b.again()
+
+    assert [] == report.lost
+    assert before == (b.names(), b.state_hash(), [each.provisional for each in b.store.versions("cats")])
+    b.push()
+    there = files_of(depot)
+    b.push()
+    a.pull()
+    assert there == files_of(depot)
+    assert a.state_hash() == b.state_hash()
+
+
+def test_two_logs_are_not_put_together_unasked(machine: Make) -> None:
+    """Numbers that somebody has written down would mean something else."""
+    a, b = machine("a"), machine("b", join=False)
+    a.put({"x": b"a"})
+    a.push()
+    b.put({"x": b"b"})
+    (report,) = exchange(b.store, "push").projects
+
+    assert "needs-join" == report.code
+    assert ["cats:v0"] == [each.name for each in b.store.versions("cats")]
+
+
+def test_without_an_upstream_there_is_nowhere_to_go(tmp_path: Path) -> None:
+    with Store.init(tmp_path / "store") as store, pytest.raises(NotFound, match="no upstream"):
+        exchange(store, "push")
+
+
+def test_only_the_upstream_takes_and_gives_versions(machine: Make) -> None:
+    with pytest.raises(Invalid, match="not the upstream"):
+        exchange(machine("a").store, "push", remote="other")
