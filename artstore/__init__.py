@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from artstore.api.script import finish, init, log, log_artifact, login, use_artifact
     from artstore.errors import (
         AliasedArtifact,
+        AmbiguousVersion,
         ArtifactFinalizedError,
         ArtifactNotLoggedError,
         ArtifactStatusError,
@@ -76,6 +77,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AliasedArtifact",
+    "AmbiguousVersion",
     "Api",
     "Artifact",
     "ArtifactFinalizedError",

@@ -11,7 +11,7 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from artstore.errors import Conflict, NotFound, Refused
 from artstore.storage.rights import owner_is_another
@@ -103,6 +103,14 @@ def _connect(store: Store) -> None:
     # By name: the folder `sync` may be left out of an installation.
     if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
         importlib.import_module("artstore.sync.connect").connect(store)
+
+
+def remotes_of(store: Store) -> list[Any]:
+    """How it is with each remote of a store: `artstore.sync.standing.standings`."""
+    if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        found: list[Any] = importlib.import_module("artstore.sync.standing").standings(store)
+        return found
+    return []
 
 
 def project_here() -> str | None:

@@ -9,6 +9,7 @@
     │       └── ReferenceMissing (ValueError)       what a reference stood for is gone
     │           └── ReferenceChanged                other bytes stand there now
     ├── Invalid                  (ValueError)       change the input                exit 2
+    │   ├── AmbiguousVersion                        name it by its id, or accept the new numbers
     │   ├── NotAModel            (AssertionError)   use it as an artifact
     │   ├── PathCollision                           two paths cannot live together
     │   ├── WrongType            (TypeError)        a value of a kind that has no place there
@@ -95,6 +96,10 @@ class Invalid(ArtstoreError, ValueError):
     """The input cannot mean anything; nothing was written."""
 
     exit_code = 2
+
+
+class AmbiguousVersion(Invalid):
+    """A number meant one version on this machine, and another one for everybody else."""
 
 
 class NotAModel(Invalid, AssertionError):

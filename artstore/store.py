@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
 
 from artstore.errors import Invalid
-from artstore.lifecycle import arrange, labels, lineage, links, listing, parts, runs
+from artstore.lifecycle import arrange, conflicts, labels, lineage, links, listing, numbers, parts, runs
 from artstore.lifecycle.backup import backup
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import Mode, checkout
@@ -42,6 +42,7 @@ from artstore.lifecycle.reports import (
     BackupReport,
     Check,
     CollectionInfo,
+    ConflictInfo,
     DiffReport,
     DuReport,
     EntryInfo,
@@ -53,6 +54,7 @@ from artstore.lifecycle.reports import (
     HistoryReport,
     LineageReport,
     Match,
+    MovedNumber,
     PartInfo,
     PruneReport,
     PutReport,
@@ -674,17 +676,61 @@ class Store:
         resolved = self._resolve(reference, project)
         return listing.links_of(self._root, resolved)
 
-    def delete(self, reference: str, *, force: bool = False, project: str = UNCATEGORIZED) -> VersionInfo:
+    def delete(
+        self, reference: str, *, force: bool = False, everywhere: bool = False, project: str = UNCATEGORIZED
+    ) -> VersionInfo:
         """Delete a version, which the reference must name by number, alias or digest.
 
-        Raises Conflict while an alias other than latest stands on it (aliased) or a portfolio has it (linked), unless
-        forced; Invalid (is-a-link) where the reference names a link.
+        Where the project follows an upstream that has accepted the version, only this machine forgets it, unless
+        `everywhere`; the same content put again brings it back.
+
+        Raises Conflict while an alias other than latest stands on it (aliased), a portfolio has it (linked) or, with
+        `everywhere`, a run of this store used it (used), unless forced; Invalid (is-a-link) where the reference names a
+        link.
         """
         parsed = Reference.parse(reference, project=project)
         if _is_name_alone(reference):
             message = f"{reference!r} does not say which version to delete: write {reference}:latest or {reference}:vN"
             raise Invalid(message, code="bad-reference")
-        return self._root.with_reserve(lambda: labels.delete(self._current(), parsed, force=force))
+        return self._root.with_reserve(
+            lambda: labels.delete(self._current(), parsed, force=force, everywhere=everywhere)
+        )
+
+    # What an upstream changed.
+
+    def moved_numbers(self, project: str | None = None) -> list[MovedNumber]:
+        """The versions that were shown here under a number which somebody else had first."""
+        return numbers.moved_numbers(self._current(), project)
+
+    def accept_numbers(self, names: Sequence[str], *, project: str = UNCATEGORIZED) -> list[MovedNumber]:
+        """Let the numbers of some collections mean what they mean now, as everybody else's do; answers which.
+
+        Raises NotFound (…-not-found, no-moved-number).
+        """
+        references = [_collection(name, project) for name in listed(names, "name")]
+        return numbers.accept_numbers(self._current(), [(each.project, each.collection) for each in references])
+
+    def conflicts(self, project: str | None = None) -> list[ConflictInfo]:
+        """Own changes that change nothing, since the upstream's order has others before them."""
+        return conflicts.conflicts(self._current(), project)
+
+    def drop_mine(self, conflict: str) -> ConflictInfo:
+        """Give up what could not be done, and with a refused collection its versions. The id may be shortened.
+
+        Raises NotFound (conflict-not-found), Invalid (ambiguous-digest).
+        """
+        return conflicts.drop_mine(self._current(), conflict)
+
+    def keep_mine(self, conflict: str) -> ConflictInfo:
+        """Move an alias again, from where others moved it. Raises as drop_mine; Invalid (cannot-be-done-again)."""
+        return conflicts.keep_mine(self._current(), conflict)
+
+    def rename_mine(self, conflict: str, name: str) -> ConflictInfo:
+        """Keep a collection whose name is taken there under another one; its versions get new ids.
+
+        Raises as drop_mine; Invalid (bad-name, cannot-be-renamed), Conflict (name-taken).
+        """
+        return conflicts.rename_mine(self._current(), conflict, name)
 
     # Runs.
 

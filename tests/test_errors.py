@@ -22,6 +22,7 @@ TREE: dict[str, tuple[str, type[Exception], int]] = {
     "ReferenceMissing": ("MissingFile", ValueError, 3),
     "ReferenceChanged": ("ReferenceMissing", ValueError, 3),
     "Invalid": ("ArtstoreError", ValueError, 2),
+    "AmbiguousVersion": ("Invalid", ValueError, 2),
     "NotAModel": ("Invalid", AssertionError, 2),
     "PathCollision": ("Invalid", ValueError, 2),
     "WrongType": ("Invalid", TypeError, 2),

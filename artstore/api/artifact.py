@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
-from artstore.api import active, reading
+from artstore.api import active
 from artstore.api.background import Task
 from artstore.api.collections import ArtifactCollection
 from artstore.api.drafting import Drafting
@@ -184,7 +184,7 @@ class Artifact(Drafting):
         made = Artifact(info.collection, info.type, self.description, self.metadata)
         made._base = info
         with users_errors():
-            self._hall.settled().build_on(made._contents.settle_in(self._hall), reading.exact(info))
+            self._hall.settled().build_on(made._contents.settle_in(self._hall), info.exact)
         return made
 
     # What happens to a version.
@@ -208,7 +208,7 @@ class Artifact(Drafting):
             return self
         assert self._hall is not None
         with users_errors():
-            return Artifact.of_version(self._hall, self._hall.settled().version(reading.exact(info)))
+            return Artifact.of_version(self._hall, self._hall.settled().version(info.exact))
 
     @property
     def linked_artifacts(self) -> list[Artifact]:
@@ -216,7 +216,7 @@ class Artifact(Drafting):
         info, hall = self._version("linked_artifacts"), self._hall
         assert hall is not None
         with users_errors():
-            return [Artifact.of_version(hall, each) for each in hall.settled().links_of(reading.exact(info))]
+            return [Artifact.of_version(hall, each) for each in hall.settled().links_of(info.exact)]
 
     def link(self, target_path: str, aliases: Sequence[str] | str | None = None) -> Artifact:
         """Put the version into the portfolio `[[entity/]project/]name`, made if it is not there, and answer the link.
@@ -233,9 +233,7 @@ class Artifact(Drafting):
         run = active.run_of_process()
         project = info.project if run is None else run.project
         with users_errors():
-            linked = hall.settled().link(
-                reading.exact(info), target_path, aliases=checked_aliases(aliases), project=project
-            )
+            linked = hall.settled().link(info.exact, target_path, aliases=checked_aliases(aliases), project=project)
         return Artifact.of_version(hall, linked)
 
     def unlink(self) -> None:
@@ -251,13 +249,13 @@ class Artifact(Drafting):
     def logged_by(self) -> PastRun[Artifact] | None:
         """The run that made it; None where that is not known here."""
         with users_errors():
-            info = self._store("logged_by").logged_by(reading.exact(self._version("logged_by")))
+            info = self._store("logged_by").logged_by(self._version("logged_by").exact)
         return None if info is None else self._run(info)
 
     def used_by(self) -> list[PastRun[Artifact]]:
         """The runs that used it, in that order."""
         with users_errors():
-            found = self._store("used_by").used_by(reading.exact(self._version("used_by")))
+            found = self._store("used_by").used_by(self._version("used_by").exact)
         return [self._run(info) for info in found]
 
     def delete(self, delete_aliases: bool = False) -> None:
@@ -271,7 +269,7 @@ class Artifact(Drafting):
             self.unlink()
             return
         with users_errors():
-            self._store("delete").delete(reading.exact(info), force=delete_aliases)
+            self._store("delete").delete(info.exact, force=delete_aliases)
         self._is_deleted = True
 
     def json_encode(self) -> dict[str, Any]:
@@ -383,7 +381,7 @@ class Artifact(Drafting):
                 message = f"{name!r} exists in project {info.project!r}, so it cannot be logged to {project!r}"
                 raise Invalid(message, code="other-project")
             with hall.store.draft() as draft:
-                hall.store.build_on(draft, reading.exact(info))
+                hall.store.build_on(draft, info.exact)
                 return hall.store.commit(
                     draft, name=info.collection, type=info.type, project=project, aliases=aliases, run=run, tags=tags
                 )

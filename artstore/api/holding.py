@@ -142,4 +142,4 @@ class Holding(Labelled):
 
     def _entries(self, info: VersionInfo) -> list[ArtifactManifestEntry]:
         with users_errors():
-            return [of_info(entry, self) for entry in self._store("manifest").entries(reading.exact(info))]
+            return [of_info(entry, self) for entry in self._store("manifest").entries(info.exact)]

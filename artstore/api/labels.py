@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artstore.api.metadata import metadata_of
 from artstore.api.naming import checked_aliases, checked_tags, without_latest
-from artstore.api.reading import exact
 from artstore.errors import Invalid, WrongType
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Labels:
         kept = self._kept
         assert kept is not None
         aliases, tags, metadata = checked_aliases(self.aliases), checked_tags(self.tags), metadata_of(self.metadata)
-        reference, standing = exact(kept), (kept.link or kept).aliases
+        reference, standing = kept.exact, (kept.link or kept).aliases
         # In a portfolio a version has other aliases; all else is its own.
         named = reference if kept.link is None else kept.link.ref
         after, before = set(without_latest(aliases)), set(without_latest(standing))

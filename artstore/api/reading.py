@@ -24,11 +24,6 @@ _SPECIAL: Final = re.compile(r"([\\*?\[\]!# ])")
 """Characters that mean something in a pattern."""
 
 
-def exact(version: VersionInfo) -> str:
-    """The reference that means this version and never another: by its id."""
-    return f"{version.project}/{version.collection}@{version.id}"
-
-
 def download(
     store: Store,
     version: VersionInfo,
@@ -42,7 +37,7 @@ def download(
     patterns = [] if not path_prefix else [beginning_with(str(path_prefix))]
     with users_errors():
         report = store.get(
-            exact(version), Path(folder), patterns=patterns, fetch=fetch.fetch, allow_missing=allow_missing
+            version.exact, Path(folder), patterns=patterns, fetch=fetch.fetch, allow_missing=allow_missing
         )
     for missing in report.missing:
         note(f"left out {missing.path}: {missing.reason}")
@@ -53,7 +48,7 @@ def checkout(store: Store, version: VersionInfo, root: object = None) -> str:
     """Make a folder hold the files of the version and no others."""
     folder = _folder(root, version.collection)
     with users_errors():
-        store.get(exact(version), Path(folder), delete=True, fetch=fetch.fetch)
+        store.get(version.exact, Path(folder), delete=True, fetch=fetch.fetch)
     return folder
 
 
@@ -61,19 +56,19 @@ def write_entry(store: Store, version: VersionInfo, path: str, root: object = No
     """Write one file below a folder; answers where it is."""
     folder = _folder(root, version.name)
     with users_errors():
-        store.get(exact(version), Path(folder), patterns=[exactly(path)], fetch=fetch.fetch)
+        store.get(version.exact, Path(folder), patterns=[exactly(path)], fetch=fetch.fetch)
     return str(Path(folder, path))
 
 
 def open_file(store: Store, version: VersionInfo, path: str) -> BinaryIO:
     """A file of a version, to read."""
     with users_errors():
-        return io.BufferedReader(store.open_file(exact(version), path, fetch=fetch.fetch))
+        return io.BufferedReader(store.open_file(version.exact, path, fetch=fetch.fetch))
 
 
 def the_file(store: Store, version: VersionInfo, root: object = None) -> str:
     """Write the only file of a version. Raises Invalid (several-files)."""
-    paths = [entry.path for entry in store.entries(exact(version))]
+    paths = [entry.path for entry in store.entries(version.exact)]
     if len(paths) != 1:
         message = f"{version.name} has {len(paths)} files and not one: call `.download()` to get all of them"
         raise Invalid(message, code="several-files")
@@ -90,8 +85,8 @@ def verify(store: Store, version: VersionInfo, root: object = None) -> None:
     if not folder.is_dir():
         message = f"there is no folder {str(folder)!r}: download {version.name} first"
         raise MissingFile(message, code="file-missing")
-    references = {entry.path for entry in store.entries(exact(version)) if entry.digest is None}
-    found = store.diff(exact(version), folder)
+    references = {entry.path for entry in store.entries(version.exact) if entry.digest is None}
+    found = store.diff(version.exact, folder)
     strangers = sorted([*(entry.path for entry in found.added), *(each.after for each in found.renamed)])
     if strangers:
         message = f"found file {strangers[0]!r}, which is not a member of artifact {version.name}"

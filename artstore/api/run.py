@@ -19,7 +19,6 @@ from artstore.api.config import Config
 from artstore.api.facts import owner, written_time
 from artstore.api.metadata import metadata_of
 from artstore.api.naming import safe_name
-from artstore.api.reading import exact
 from artstore.api.stores import Hall, users_errors
 from artstore.api.terminal import note
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotAModel, WrongType
@@ -211,7 +210,7 @@ class Run:
             message = f"{artifact.name!r} is of type {artifact.type!r}, not {type!r}"
             raise Invalid(message, code="other-type")
         with users_errors():
-            self._hall.settled().use(self.id, exact(artifact.info), project=self.project)
+            self._hall.settled().use(self.id, artifact.info.exact, project=self.project)
         artifact.note_use(use_as)
         return artifact
 

@@ -64,16 +64,20 @@ def unlink(call: Call, *, ref: str) -> None:
         emit(call, store.unlink(ref, project=project_of(call)), render_unlinked)
 
 
-@verb("artstore delete cats:v2")
+@verb("artstore delete cats:v2", "artstore delete cats:v2 --everywhere")
 @click.argument("ref", shell_complete=references)
 @click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it, or it is linked.")
-def delete(call: Call, *, ref: str, force: bool) -> None:
+@click.option(
+    "--everywhere", is_flag=True, help="Also for all who follow the same upstream; else only this machine forgets it."
+)
+def delete(call: Call, *, ref: str, force: bool, everywhere: bool) -> None:
     """Delete a version.
 
     Its number is never used again. Its space is freed by artstore gc.
     """
     with open_store(call) as store:
-        emit(call, store.delete(ref, force=force, project=project_of(call)), render_deleted)
+        gone = store.delete(ref, force=force, everywhere=everywhere, project=project_of(call))
+    emit(call, gone, render_deleted)
 
 
 def render_renamed(collection: CollectionInfo) -> None:
@@ -100,4 +104,5 @@ def render_unlinked(version: VersionInfo) -> None:
 
 def render_deleted(version: VersionInfo) -> None:
     """Say what is gone, and what frees its space."""
-    say(f"deleted {version.ref}; artstore gc frees its space")
+    here = " on this machine" if version.state == "forgotten" else ""
+    say(f"deleted {version.ref}{here}; artstore gc frees its space")

@@ -103,7 +103,7 @@ def get(call: Call, *, path: str, root: Path | None, kind: str | None) -> None:
         if kind is not None and version.type != kind:
             message = f"{version.ref} is of type {version.type!r}, not {kind!r}"
             raise Invalid(message, code="other-type")
-        report = store.get(version.ref, root or Path("artifacts") / version.name, fetch=fetch, progress=watcher)
+        report = store.get(version.exact, root or Path("artifacts") / version.name, fetch=fetch, progress=watcher)
     emit(call, report, render_got)
 
 

@@ -61,9 +61,9 @@ def get(
     project = project_of(call)
     with open_store(call) as store:
         if folder is None:
-            # From here on by number: between two questions an alias may move.
+            # From here on by id: between two questions an alias may move.
             version = store.version(ref, project=project)
-            ref, folder = version.ref, Path(f"{version.collection}-v{version.number}")
+            ref, folder = version.exact, Path(f"{version.collection}-v{version.number}")
         with progress(call) as watcher:
             report = store.get(
                 ref,

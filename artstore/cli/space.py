@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from artstore.cli.discovery import chosen_project, open_store
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, pairs, say, table
 from artstore.cli.progress import progress
+from artstore.discovery import remotes_of
 from artstore.units import count, moment, size
 from artstore.units import duration as written_duration
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artstore.lifecycle.reports import DuReport, GcReport, SessionInfo, StatusReport
+    from artstore.sync.reports import RemoteStanding
 
 
 @verb("artstore du", "artstore du --project zoo --json")
@@ -34,7 +37,9 @@ def du(call: Call) -> None:
 def status(call: Call) -> None:
     """Show the store at a glance."""
     with open_store(call) as store:
-        emit(call, store.status(), render_status)
+        report, remotes = store.status(), remotes_of(store)
+    with_remotes = {**msgspec.to_builtins(report), "remotes": msgspec.to_builtins(remotes)}
+    emit(call, with_remotes, lambda _all: render_status(report, remotes))
 
 
 @verb("artstore gc --dry-run", "artstore gc --grace 0")
@@ -79,8 +84,8 @@ def render_du(report: DuReport) -> None:
     )
 
 
-def render_status(report: StatusReport) -> None:
-    """Write the figures, one a line."""
+def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = ()) -> None:
+    """Write the figures, one a line, and a line a remote."""
     pairs(
         [
             ("store", report.root),
@@ -97,6 +102,7 @@ def render_status(report: StatusReport) -> None:
             ("pending", count(report.pending_ops, "op")),
             ("unfinished", count(report.unfinished_parts, "part")),
             ("at work", _sessions(report.sessions)),
+            *((each.name, _standing(each)) for each in remotes),
         ]
     )
 
@@ -120,6 +126,18 @@ def render_gc(report: GcReport) -> None:
         say(f"  {', '.join(done)}")
     if report.kept_by_sessions:
         say(f"  {count(report.kept_by_sessions, 'blob')} kept for commands still at work: {_sessions(report.sessions)}")
+
+
+def _standing(remote: RemoteStanding) -> str:
+    if remote.unreachable_since is not None:
+        state = f"not reached since {moment(remote.unreachable_since)}"
+    elif remote.failure is not None:
+        state = f"failed {moment(remote.failed_at)}"
+    else:
+        state = f"last reached {moment(remote.succeeded_at)}" if remote.succeeded_at else "not tried yet"
+    waits = f"; waiting: {count(remote.waiting_versions, 'version')} ({size(remote.waiting_bytes)})"
+    why = "" if remote.failure is None else f"\n{remote.failure}"
+    return f"{remote.url}; {state}{waits if remote.upstream else ''}{why}"
 
 
 def _sessions(sessions: Sequence[SessionInfo]) -> str:

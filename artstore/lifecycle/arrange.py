@@ -11,6 +11,7 @@ from artstore.lifecycle.listing import describe_collection
 from artstore.lifecycle.put import checked_text
 from artstore.lifecycle.reports import CollectionInfo
 from artstore.lifecycle.resolve import find_collection
+from artstore.lifecycle.upstream import end_of
 from artstore.model.names import collection_name, tag_name, type_name
 from artstore.model.records import DeleteCollection, Describe, Op, Rename, Retype, SetTag
 from artstore.model.state import Collection
@@ -82,6 +83,8 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
 
     Raises Conflict while an alias other than latest stands on a version (aliased) or a portfolio of another collection
     has one (linked), unless forced: they are taken out of the portfolios then.
+
+    Where the upstream has accepted versions of it, all of them are forgotten on this machine, and the name stays.
     """
     _, view, found = find_collection(root, project, name)
     before = describe_collection(root, project, view, found)
@@ -96,6 +99,9 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
             if links := names_of_links(root, version.id):
                 message = f"{project}/{name}:v{version.number} is linked as {', '.join(links)}: unlink it, or use force"
                 raise Conflict(message, code="linked")
+        there = view.versions_of(collection.id)
+        if any(view.is_accepted(version.id) for version in there):
+            return [end_of(view, version.id) for version in there]
         return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id)]
 
     if force:

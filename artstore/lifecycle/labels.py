@@ -12,8 +12,9 @@ from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import resolve
+from artstore.lifecycle.upstream import end_of
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
-from artstore.model.records import Delete, Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
+from artstore.model.records import Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
@@ -130,8 +131,11 @@ def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
         return commit_draft(draft, label)
 
 
-def delete(root: Root, reference: Reference, *, force: bool) -> VersionInfo:
+def delete(root: Root, reference: Reference, *, force: bool, everywhere: bool = False) -> VersionInfo:
     """Delete a version; its number is never used again, and `gc` frees what only it held.
+
+    One that the upstream has accepted is forgotten on this machine only, unless `everywhere`: then it goes for all who
+    follow the upstream, and it must not have been used by a run here either (used), unless forced.
 
     Raises Conflict while an alias other than latest stands on it (aliased) or a portfolio has it (linked), unless
     forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where the reference names a link.
@@ -150,7 +154,12 @@ def delete(root: Root, reference: Reference, *, force: bool) -> VersionInfo:
         if links and not force:
             message = f"{before.name} is linked as {', '.join(links)}: unlink it first, or use --force"
             raise Conflict(message, code="linked")
-        return [Delete(at_us=now_us(), nonce=nonce(), version=version.id)]
+        if everywhere and not force and view.is_used(version.id):
+            message = (
+                f"a run used {before.name}: what it came from would be gone for everybody. Use --force if it may be"
+            )
+            raise Conflict(message, code="used")
+        return [end_of(view, version.id, everywhere=everywhere)]
 
     if force:
         with root.session("unlink") as session:

@@ -16,13 +16,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from artstore.errors import ArtstoreError, Invalid
-from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.commit import commit
 from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
 from artstore.lifecycle.resolve import find_collection
+from artstore.lifecycle.upstream import end_of
 from artstore.model.names import LATEST
 from artstore.model.paths import quoted
-from artstore.model.records import Delete, Op
+from artstore.model.records import Op
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
@@ -110,7 +111,7 @@ def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
         # An edit that came meanwhile saves one, as do an alias, a use, and a commit of the same content, which makes it
         # the latest: the rules were asked about another state of it.
         gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(root, view, each) is None]
-        return [Delete(at_us=now_us(), nonce=nonce(), version=id_) for id_ in gone]
+        return [end_of(view, id_) for id_ in gone]
 
     with root.session("prune") as session:
         commit(root, session, project, plan)

@@ -29,6 +29,7 @@ from artstore.model.manifest import (
     encode_full,
 )
 from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, tag_name, type_name
+from artstore.model.notes import Forget
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, UnfinishedPart, Version
 from artstore.storage.catalog import Project, ProjectView
@@ -256,8 +257,9 @@ def commit_draft(
     """Commit a draft: durable, visible and numbered when this returns.
 
     Content equal to that of a live version of the collection makes no new one: that version is `latest` again and gets
-    the aliases. Raises Conflict (moved-on) where `onto` no longer holds; the draft can be committed again. The parts,
-    all with one distributed id, are gathered; raises Overtaken where they are no longer all of them.
+    the aliases; so does one that was forgotten here, and is there again. Raises Conflict (moved-on) where `onto` no
+    longer holds; the draft can be committed again. The parts, all with one distributed id, are gathered; raises
+    Overtaken where they are no longer all of them.
     """
     draft.intake.seal()
     entries = draft.sorted_entries()
@@ -392,6 +394,9 @@ def _commit(
             if not attachments.manifests:
                 raise _ContentGone
             draft.root.manifests.keep(digest)
+            there = view.forgotten_with_manifest(collection.id, digest)
+            ops.extend(_wanted_again(there, at_us))
+        if there is None:
             ops.append(Commit(at_us=at_us, nonce=nonce(), record=record, parts=gathered))
             target = str(record.id)
         else:
@@ -410,6 +415,11 @@ def _commit(
 
     version = commit_and_answer(draft.root, draft.session, label.project, plan, answer=after, attachments=attachments)
     return Outcome(version, made, warnings)
+
+
+def _wanted_again(forgotten: Version | None, at_us: int) -> list[Op]:
+    # Whoever puts it again wants it again: it is the same version, under the same number.
+    return [] if forgotten is None else [Forget(at_us=at_us, nonce=nonce(), version=forgotten.id, forgotten=False)]
 
 
 def _aliases(view: ProjectView, collection: Collection, target: str, aliases: Sequence[str], at_us: int) -> list[Op]:

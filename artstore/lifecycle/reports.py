@@ -58,8 +58,10 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the run that made it."""
     ttl_s: float | None = None
     """Seconds after `created_at` when `prune` may take it; None is never."""
-    state: Literal["committed", "deleted", "absent"] = "committed"
-    """Absent is what a run or a link names and this store has not: only project, name, id and digest are known."""
+    state: Literal["committed", "deleted", "forgotten", "absent"] = "committed"
+    """Forgotten is what was deleted on this machine alone, and others still have.
+
+    Absent is what a run or a link names and this store has not: only project, name, id and digest are known."""
     provisional: bool = False
     """Whether the number is this store's alone: the upstream that its project follows has not accepted it yet."""
     link: LinkInfo | None = None
@@ -79,6 +81,37 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     def ref(self) -> str:
         """`project/cats:v3`."""
         return f"{self.project}/{self.name}"
+
+    @property
+    def exact(self) -> str:
+        """The reference that means this version and never another: by its id."""
+        return f"{self.project}/{self.collection}@{self.id}"
+
+
+class MovedNumber(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that was shown here under a number which somebody else had first."""
+
+    project: str
+    collection: str
+    before: int
+    now: int
+    id: str
+
+
+class ConflictInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of this store that changes nothing, since the upstream's order has another one before it."""
+
+    id: str
+    """Of the op."""
+    project: str
+    kind: Literal["alias", "type", "edit"]
+    """An alias that somebody else moved; a name that stands for another type; an edit of what is no longer there."""
+    what: str
+    """In words."""
+    reason: str
+    made_at: float
+    followers: int = 0
+    """Further changes that hang on this one, such as the versions of a collection whose name is taken."""
 
 
 class WatchReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from artstore.errors import Invalid, NotFound
+from artstore.errors import AmbiguousVersion, Invalid, NotFound
 from artstore.lifecycle.reports import LinkInfo, VersionInfo
-from artstore.model.digest import Digest
+from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.names import LATEST, DigestPrefix, Reference
 from artstore.model.state import Collection, Membership, Version
 from artstore.storage.catalog import Project, ProjectView
@@ -106,8 +106,8 @@ def find_collection(root: Root, project: str, name: str) -> tuple[Project, Proje
 def resolve(root: Root, reference: Reference) -> Resolved:
     """The version that a reference means, be it by its own name or by that of a portfolio.
 
-    Raises NotFound (project-, collection-, version-, alias-not-found, version-deleted, -absent) and Invalid
-    (ambiguous-digest).
+    Raises NotFound (project-, collection-, version-, alias-not-found, version-deleted, -forgotten, -absent), Invalid
+    (ambiguous-digest), and AmbiguousVersion where a number meant another version before the upstream's order came.
     """
     project, view, collection = find_collection(root, reference.project, reference.collection)
     if collection.kind == "portfolio":
@@ -135,6 +135,7 @@ def resolve_id(root: Root, project: str, id_: str, name: str) -> Resolved:
         raise NotFound(f"{name} is not in this store", code="version-absent")
     if version.deleted:
         raise NotFound(f"{name} was deleted", code="version-deleted")
+    _check_wanted(view, version, name)
     return Resolved(found, view, collection, version)
 
 
@@ -182,8 +183,8 @@ def describe(project: Project, view: ProjectView, collection: Collection, versio
         bytes=version.bytes,
         run=version.run,
         ttl_s=version.ttl_s,
-        state="deleted" if version.deleted else "committed",
-        provisional=project.upstream is not None and view.is_waiting(version.id),
+        state=_state(view, version),
+        provisional=project.upstream is not None and not view.is_accepted(version.id),
     )
 
 
@@ -257,14 +258,49 @@ def _membership(view: ProjectView, portfolio: Collection, reference: Reference) 
     return found
 
 
+def _state(view: ProjectView, version: Version) -> Literal["committed", "deleted", "forgotten"]:
+    if version.deleted:
+        return "deleted"
+    return "forgotten" if view.is_forgotten(version.id) else "committed"
+
+
+def _check_wanted(view: ProjectView, version: Version, name: str) -> None:
+    if view.is_forgotten(version.id):
+        message = (
+            f"{name} was deleted on this machine, and is still there for others: put the same content to have it back"
+        )
+        raise NotFound(message, code="version-forgotten")
+
+
 def _by_number(view: ProjectView, collection: Collection, number: int, name: str) -> Version:
     version = view.version_numbered(collection.id, number)
+    _check_meaning(view, collection, number, name)
     if version is None:
         numbers = [f"v{other.number}" for other in view.versions_of(collection.id)]
         raise NotFound(f"{name} has no version v{number} ({_has(numbers)})", code="version-not-found")
     if version.deleted:
         raise NotFound(f"{name}:v{number} was deleted; its number is not used again", code="version-deleted")
+    _check_wanted(view, version, f"{name}:v{number}")
     return version
+
+
+def _check_meaning(view: ProjectView, collection: Collection, number: int, name: str) -> None:
+    """Raise AmbiguousVersion where a number meant another version here, before somebody else had it first."""
+    moved = view.moved_from(collection.id, number)
+    if not moved:
+        return
+    now = view.version_numbered(collection.id, number)
+    before = ", ".join(f"{name}@{_short(version.id)}, which is v{version.number} now" for version in moved)
+    other = "nothing" if now is None else f"{name}@{_short(now.id)}, which was pushed first"
+    message = (
+        f"{name}:v{number} is ambiguous: on this machine it meant {before}; now it means {other}. Name one by its id, "
+        f"or say `artstore numbers accept {name}` when nobody means the old one any more"
+    )
+    raise AmbiguousVersion(message, code="ambiguous-number")
+
+
+def _short(id_: str) -> str:
+    return id_.removeprefix(f"{ALGORITHM}:")[:12]
 
 
 def _by_alias(view: ProjectView, collection: Collection, alias: str, name: str) -> Version:
@@ -278,10 +314,15 @@ def _by_alias(view: ProjectView, collection: Collection, alias: str, name: str) 
     if version is None:
         names = [other.name for other in view.aliases_in(collection.id)]
         raise NotFound(f"{name} has no alias {alias!r} ({_has([*names, LATEST])})", code="alias-not-found")
+    _check_wanted(view, version, f"{name}:{alias}")
     return version
 
 
 def _by_prefix(view: ProjectView, collection: Collection, prefix: DigestPrefix, name: str) -> Version:
+    found = view.version(str(prefix)) if prefix.is_full else None
+    if found is not None and found.collection == collection.id and not found.deleted:
+        _check_wanted(view, found, f"{name}@{_short(found.id)}")
+        return found
     versions = view.versions_of(collection.id)
     return _by_start(prefix, name, [(each, each.number, each.id, each.manifest) for each in versions])
 

@@ -14,8 +14,8 @@ import msgspec
 from artstore.errors import Conflict
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.replay import catch_up
-from artstore.model.notes import Accepted, Attached
-from artstore.model.records import Op
+from artstore.model.notes import Accepted, Attached, Forget
+from artstore.model.records import Delete, Op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.oplog import Attachments
@@ -84,6 +84,16 @@ def accept(
         return notes + _notes(there, project, log, slots)
 
     commit(root, session, project, plan, attachments)
+
+
+def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:
+    """What ends a version: where the upstream has accepted it, only this machine forgets it, unless `everywhere`.
+
+    The end of what nobody else has seen travels with it, and frees nobody of more than a number.
+    """
+    if view.is_accepted(version) and not everywhere:
+        return Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
+    return Delete(at_us=now_us(), nonce=nonce(), version=version)
 
 
 def attach(root: Root, session: Session, project: str, log: str) -> None:

@@ -61,6 +61,10 @@ _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Used: ("run", "used_project", "version"),
     Logged: ("run", "version"),
 }
+_FORGOTTEN: Final = (
+    "EXISTS (SELECT 1 FROM forgotten WHERE forgotten.project = version.project AND forgotten.version = version.id)"
+)
+_SHOWN: Final = f"deleted = 0 AND NOT {_FORGOTTEN}"
 _BOOLEANS: Final = frozenset({"deleted", "relogged"})
 _AS_JSON: Final = frozenset({"aliases", "config", "metadata", "tags"})
 
@@ -184,8 +188,8 @@ class Catalog(Connections):
         return project
 
 
-class ProjectView:
-    """The state of one project, asked of the catalog; see View."""
+class FoldView:
+    """The state of one project as the log folds to it, asked of the catalog; see View."""
 
     def __init__(self, connections: Connections, project: int) -> None:
         self._connections = connections
@@ -215,40 +219,19 @@ class ProjectView:
         """The version of a collection that has this number."""
         return self._first(Version, "collection = ? AND number = ?", collection, number)
 
-    def version_with_manifest(self, collection: str, manifest: Digest) -> Version | None:
-        """The live version of a collection with this content."""
-        where = "manifest = ? AND collection = ? AND deleted = 0"
-        return self._first(Version, where, manifest, collection)
-
     def versions_of(self, collection: str) -> list[Version]:
-        """See View; the newest first."""
-        return self.all(Version, "collection = ? AND deleted = 0 ORDER BY number DESC", collection)
+        """See View."""
+        return self.all(Version, "collection = ? AND deleted = 0", collection)
 
-    def versions_before(self, collection: str, number: int | None, limit: int) -> list[Version]:
-        """So many live versions of a collection that come before a number, or the last ones; the newest first."""
-        where = "collection = ? AND number < ? AND deleted = 0 ORDER BY number DESC LIMIT ?"
-        return self.all(Version, where, collection, 2**62 if number is None else number, limit)
-
-    def is_waiting(self, version: str) -> bool:
-        """Whether no upstream has accepted a version."""
+    def is_accepted(self, version: str) -> bool:
+        """Whether the upstream has accepted a version, or a part."""
         sql = "SELECT 1 FROM op WHERE project = ? AND version = ? AND slot IS NOT NULL"
-        return self._connections.one(sql, (self._project, version)) is None
+        return self._connections.one(sql, (self._project, version)) is not None
 
     def is_received(self, version: str) -> bool:
         """Whether a version, or a part, came from the upstream."""
         sql = "SELECT 1 FROM received WHERE project = ? AND version = ?"
         return self._connections.one(sql, (self._project, version)) is not None
-
-    def count_versions(self, collection: str) -> int:
-        """How many live versions a collection has."""
-        sql = "SELECT count(*) FROM version WHERE project = ? AND collection = ? AND deleted = 0"
-        row = self._connections.one(sql, (self._project, collection))
-        assert row is not None
-        return int(row[0])
-
-    def latest(self, collection: str) -> Version | None:
-        """The live version that was logged last."""
-        return self._first(Version, "collection = ? AND deleted = 0 ORDER BY logged DESC LIMIT 1", collection)
 
     def part(self, id: str) -> UnfinishedPart | None:
         """See View."""
@@ -377,6 +360,60 @@ class ProjectView:
     def _first(self, kind: type[R], where: str, *parameters: object) -> R | None:
         rows = self.all(kind, where, *parameters)
         return rows[0] if rows else None
+
+
+class ProjectView(FoldView):
+    """The state of one project as it is shown: without what was forgotten on this machine."""
+
+    def version_with_manifest(self, collection: str, manifest: Digest) -> Version | None:
+        """The live version of a collection with this content."""
+        return self._first(Version, f"manifest = ? AND collection = ? AND {_SHOWN}", manifest, collection)
+
+    def forgotten_with_manifest(self, collection: str, manifest: Digest) -> Version | None:
+        """The version of a collection with this content that was forgotten."""
+        where = f"manifest = ? AND collection = ? AND deleted = 0 AND {_FORGOTTEN}"
+        return self._first(Version, where, manifest, collection)
+
+    def versions_of(self, collection: str) -> list[Version]:
+        """See View; the newest first."""
+        return self.all(Version, f"collection = ? AND {_SHOWN} ORDER BY number DESC", collection)
+
+    def versions_before(self, collection: str, number: int | None, limit: int) -> list[Version]:
+        """So many live versions of a collection that come before a number, or the last ones; the newest first."""
+        where = f"collection = ? AND number < ? AND {_SHOWN} ORDER BY number DESC LIMIT ?"
+        return self.all(Version, where, collection, 2**62 if number is None else number, limit)
+
+    def count_versions(self, collection: str) -> int:
+        """How many live versions a collection has."""
+        sql = f"SELECT count(*) FROM version WHERE project = ? AND collection = ? AND {_SHOWN}"
+        row = self._connections.one(sql, (self._project, collection))
+        assert row is not None
+        return int(row[0])
+
+    def latest(self, collection: str) -> Version | None:
+        """The live version that was logged last."""
+        return self._first(Version, f"collection = ? AND {_SHOWN} ORDER BY logged DESC LIMIT 1", collection)
+
+    def is_forgotten(self, version: str) -> bool:
+        """Whether a version that the upstream has is not wanted here."""
+        sql = "SELECT 1 FROM forgotten WHERE project = ? AND version = ?"
+        return self._connections.one(sql, (self._project, version)) is not None
+
+    def moved_from(self, collection: str, number: int) -> list[Version]:
+        """The versions that were shown here under this number, and have another one by now."""
+        where = (
+            "id IN (SELECT version FROM renumbered WHERE renumbered.project = version.project "
+            "AND renumbered.collection = ? AND renumbered.number = ?)"
+        )
+        return self.all(Version, where, collection, number)
+
+    def moved(self) -> list[tuple[str, int, str]]:
+        """Every number that a version was shown under here and lost: collection, number, version."""
+        sql = (
+            "SELECT collection, number, version FROM renumbered WHERE project = ? ORDER BY collection, number, version"
+        )
+        rows = self._connections.rows(sql, (self._project,))
+        return [(collection, number, version) for collection, number, version in rows]
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:

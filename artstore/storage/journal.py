@@ -21,9 +21,9 @@ from artstore.model.notes import (
     Forget,
     decode_line,
 )
-from artstore.model.records import AnyOp, brings, decode_op, kind_of
+from artstore.model.records import AnyOp, brings, decode_op, kind_of, manifest_of
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
-from artstore.storage.catalog import Catalog, Project, ProjectView
+from artstore.storage.catalog import Catalog, FoldView, Project
 
 
 class Waiting(NamedTuple):
@@ -46,7 +46,7 @@ class Journal:
     def __init__(self, catalog: Catalog, project: Project) -> None:
         self._catalog = catalog
         self._project = project.id
-        self._view = ProjectView(catalog, project.id)
+        self._view = FoldView(catalog, project.id)
 
     def append(self, seq: int, digest: str, bodies: Iterable[bytes]) -> list[Void]:
         """Take one transaction; answers what was void in it when it came."""
@@ -216,11 +216,12 @@ class Journal:
         assert row is not None
         position = int(row[0]) + 1
         outcome = fold(self._view, op.id, line, position)
+        manifest = manifest_of(line)
         if not isinstance(outcome, Void):
             self._view.apply(outcome)
         self._run(
-            "INSERT INTO op (project, position, id, kind, body, void, slot, version) "
-            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO op (project, position, id, kind, body, void, slot, version, manifest) "
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             position,
             op.id,
             kind_of(line),
@@ -228,6 +229,7 @@ class Journal:
             outcome.reason if isinstance(outcome, Void) else None,
             op.slot,
             brings(op.id, line),
+            None if manifest is None else Digest.parse(manifest),
         )
         return [outcome] if isinstance(outcome, Void) else []
 

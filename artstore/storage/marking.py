@@ -1,6 +1,7 @@
 """Marking: which rows nothing needs any more.
 
-A manifest is live while a version that is not deleted, or a part that nobody has gathered yet, names it. Condemning
+A manifest is live while a version that is neither deleted nor forgotten here, or a part that nobody has gathered yet,
+names it. Condemning
 tells new sessions not to rely on something; it is never wrong, only wasteful, since what is needed again is acquitted
 before anything is freed.
 """
@@ -17,10 +18,14 @@ from artstore.storage.manifests import BLOBS_OF
 
 BATCH: Final = 5_000
 
-_OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0"
+_OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten)"
 _OF_PARTS: Final = "SELECT manifest FROM part"
 _RECEIVED: Final = " AND id NOT IN (SELECT version FROM received)"
-_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS}"
+_OF_REFUSED: Final = (
+    "SELECT manifest FROM op WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0 AND manifest IS NOT NULL"
+)
+"""What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it."""
+_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
 
@@ -252,7 +257,10 @@ class Marking:
         if project is None:
             rows = self._catalog.rows(_LIVE)
         else:
-            sql = f"{_OF_VERSIONS} AND project = ?1 UNION ALL {_OF_PARTS} WHERE project = ?1"
+            sql = (
+                f"{_OF_VERSIONS} AND project = ?1 UNION ALL {_OF_PARTS} WHERE project = ?1 "
+                f"UNION ALL {_OF_REFUSED} AND project = ?1"
+            )
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
@@ -266,6 +274,7 @@ class Marking:
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
             f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
+            f"UNION ALL {_OF_REFUSED} "
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )

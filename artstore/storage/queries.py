@@ -21,7 +21,7 @@ SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection WHERE de
     coalesce(sum(entries), 0), coalesce(sum(bytes), 0),
     (SELECT coalesce(sum(size), 0) FROM blob WHERE EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)),
     (SELECT max(created_us) FROM version), (SELECT count(*) FROM part)
-FROM version WHERE deleted = 0
+FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten)
 """
 _RESOLVED_BLOBS: Final = """
 WITH RECURSIVE chain (id, base, rank) AS (
@@ -35,6 +35,7 @@ _RESOLVED_SIZED: Final = f"SELECT blob.id, size FROM ({_RESOLVED_BLOBS}) AS has 
 _LIVE: Final = """
 SELECT version.project, collection.id, collection.name, manifest, entries, bytes FROM collection
 JOIN version ON version.project = collection.project AND version.collection = collection.id AND version.deleted = 0
+    AND version.id NOT IN (SELECT version FROM forgotten)
 """
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import Corrupt, UpgradeNeeded
-from artstore.model.records import brings, decode_op
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -32,9 +31,16 @@ CREATE TABLE line (project INTEGER NOT NULL, seq INTEGER NOT NULL, place INTEGER
     PRIMARY KEY (project, seq, place)) WITHOUT ROWID;
 -- The ops that count, in their order: what the upstream accepted, in its slots, then what waits.
 CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
-    body BLOB NOT NULL, void TEXT, slot INTEGER, dismissed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (project, position));
+    body BLOB NOT NULL, void TEXT, slot INTEGER, dismissed INTEGER NOT NULL DEFAULT 0, version TEXT, manifest BLOB,
+    PRIMARY KEY (project, position));
 CREATE UNIQUE INDEX op_id ON op (project, id);
 CREATE INDEX op_slot ON op (project, slot, position);
+-- The version, or the part, that an op brings, and those with bytes that have no place in the upstream's order.
+CREATE INDEX op_version ON op (project, version);
+CREATE INDEX op_refused ON op (manifest) WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0;
+-- Versions and parts that came from the upstream: their bytes may never have been here.
+CREATE TABLE received (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
+CREATE INDEX received_version ON received (version);
 -- Numbers that a version has shown here, and that the upstream's order took from it.
 CREATE TABLE renumbered (project INTEGER NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
     version TEXT NOT NULL, PRIMARY KEY (project, collection, number, version)) WITHOUT ROWID;
@@ -113,26 +119,7 @@ def _first(db: Database) -> None:
     db.conn.execute("INSERT INTO meta (key, value) VALUES ('min_reader', 1)")
 
 
-FOLLOWING: Final = """
--- The version, or the part, that an op brings.
-ALTER TABLE op ADD COLUMN version TEXT;
-CREATE INDEX op_version ON op (project, version);
--- Versions and parts that came from the upstream: their bytes may never have been here.
-CREATE TABLE received (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
-CREATE INDEX received_version ON received (version);
-"""
-
-
-def _second(db: Database) -> None:
-    for statement in FOLLOWING.split(";"):
-        if statement.strip():
-            db.conn.execute(statement)
-    rows = db.conn.execute("SELECT project, position, id, body FROM op WHERE kind IN ('commit', 'relog', 'part')")
-    brought = [(brings(id_, decode_op(bytes(body))), project, position) for project, position, id_, body in rows]
-    db.conn.executemany("UPDATE op SET version = ? WHERE project = ? AND position = ?", brought)
-
-
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second)
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
 VERSION: Final = len(MIGRATIONS)
 
 

@@ -52,6 +52,23 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """How it is with a remote, as the last attempts found it."""
+
+    name: str
+    url: str
+    upstream: bool
+    waiting_versions: int
+    """Versions that are still to be sent; 0 for any other than the upstream."""
+    waiting_bytes: int
+    """Their logical size."""
+    succeeded_at: float | None = None
+    failed_at: float | None = None
+    """When the last attempt failed, if it did."""
+    failure: str | None = None
+    unreachable_since: float | None = None
+
+
 class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A remote as it is noted."""
 

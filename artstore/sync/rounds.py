@@ -6,6 +6,7 @@ the error.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Literal
@@ -27,6 +28,7 @@ from artstore.sync.pull import check_join, counted, new_slots, pull
 from artstore.sync.push import lacking, next_offer, offers, push
 from artstore.sync.remotes import open_remote, upstream_of
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
+from artstore.sync.standing import noting
 from artstore.sync.way import Way
 
 Verb = Literal["push", "pull", "sync"]
@@ -58,7 +60,8 @@ def exchange(
     root.catalog.check_writable()
     connect(store)
     catch_up(root, thorough=True)
-    with Exclusive(root.path, "sync"), root.session(verb) as session:
+    told = contextlib.nullcontext() if dry_run else noting(root, name)
+    with Exclusive(root.path, "sync"), told, root.session(verb) as session:
         round_ = _Round(root, session, open_remote(settings), join=settings.join, progress=progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]

@@ -20,7 +20,7 @@ WANTED: Final = {
     *("link", "unlink", "parts", "drop", "artifact", "lineage", "runs", "run", "watch"),
     *("rename", "copy", "delete", "du", "verify", "repair", "gc", "rebuild", "status", "doctor", "backup", "prune"),
     *("demo", "completion", "import"),
-    *("remote", "push", "pull", "sync"),
+    *("remote", "push", "pull", "sync", "numbers", "conflicts", "resolve"),
 }
 SHARED: Final = ["--store", "--project", "--json", "--version"]
 SLOW: Final = ("sqlite3", "pysqlite3", "sqlite_utils", "msgspec", "rich", "platformdirs", "blake3", "artstore.store")

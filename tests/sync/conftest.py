@@ -10,6 +10,7 @@ import pytest
 from artstore.lifecycle.reports import VersionInfo
 from artstore.storage.journal import Journal
 from artstore.store import Store
+from artstore.sync.connect import connect
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import SyncReport
 from artstore.sync.rounds import Verb, exchange
@@ -70,6 +71,7 @@ class Machine:
         """As after a restart."""
         self.store.close()
         self.store = Store.open(self.folder / "store")
+        connect(self.store)
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""Standing: how it is with each remote, as far as the last attempts say; nothing is asked of the network.
+
+What an attempt came to is noted in the store's folder, `sync/<remote>.standing`, and may be deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from artstore.errors import ArtstoreError
+from artstore.storage.catalog import ProjectView
+from artstore.storage.files import make_directory, storage_errors, write_file
+from artstore.storage.root import Root
+from artstore.store import Store
+from artstore.sync.push import offers
+from artstore.sync.remotes import read_remotes
+from artstore.sync.reports import RemoteStanding
+
+
+class _Noted(msgspec.Struct):
+    """What attempts came to. Times are UTC seconds."""
+
+    succeeded_at: float | None = None
+    failed_at: float | None = None
+    failure: str | None = None
+    unreachable_since: float | None = None
+
+
+@contextlib.contextmanager
+def noting(root: Root, name: str) -> Iterator[None]:
+    """Note what an attempt comes to."""
+    noted = _read(root.path, name)
+    now = time.time()
+    try:
+        yield
+    except ArtstoreError as error:
+        noted.failed_at, noted.failure = now, error.message
+        noted.unreachable_since = noted.unreachable_since or now if isinstance(error, ConnectionError) else None
+        _write(root.path, name, noted)
+        raise
+    noted.succeeded_at, noted.failure, noted.unreachable_since = now, None, None
+    _write(root.path, name, noted)
+
+
+def standings(store: Store) -> list[RemoteStanding]:
+    """How it is with each remote, the upstream first."""
+    found: list[RemoteStanding] = []
+    for name, settings in read_remotes(store.path).items():
+        noted = _read(store.path, name)
+        versions, size = _waiting(store.root) if settings.upstream else (0, 0)
+        found.append(
+            RemoteStanding(
+                name=name,
+                url=settings.url,
+                upstream=settings.upstream,
+                waiting_versions=versions,
+                waiting_bytes=size,
+                succeeded_at=noted.succeeded_at,
+                failed_at=noted.failed_at if noted.failure else None,
+                failure=noted.failure,
+                unreachable_since=noted.unreachable_since,
+            )
+        )
+    return found
+
+
+def _waiting(root: Root) -> tuple[int, int]:
+    """The versions that are still to be sent, and their size."""
+    count = size = 0
+    for project in root.catalog.projects():
+        view = ProjectView(root.catalog, project.id)
+        for offer in offers(root, project.name):
+            for op in (op for transaction in offer.transactions for op in transaction):
+                version = None if op.version is None else view.version(op.version)
+                if version is not None and not version.deleted:
+                    count += 1
+                    size += version.bytes
+    return count, size
+
+
+def _read(store: Path, name: str) -> _Noted:
+    # What cannot be read is not known.
+    with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return msgspec.json.decode(_path(store, name).read_bytes(), type=_Noted)
+    return _Noted()
+
+
+def _write(store: Path, name: str, noted: _Noted) -> None:
+    with storage_errors("noting how it went"):
+        make_directory(store / "sync")
+        write_file(store / "tmp", _path(store, name), msgspec.json.encode(noted))
+
+
+def _path(store: Path, name: str) -> Path:
+    return store / "sync" / f"{name}.standing"

@@ -1,0 +1,290 @@
+"""Two machines that were of different minds: nothing is lost, nothing is guessed, and both end with the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from artstore.errors import AmbiguousVersion, Conflict, Invalid, NotFound
+from artstore.lifecycle.reports import VersionInfo
+from artstore.store import Store
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import Machine
+
+Make = Callable[..., Machine]
+
+
+@pytest.fixture
+def pair(machine: Make) -> tuple[Machine, Machine]:
+    """Two machines that have `cats:v0`, which was made on the first."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    b.pull()
+    return a, b
+
+
+def rebuilt(each: Machine) -> None:
+    """Lose the catalog, and make it anew from the journal."""
+    each.store.close()
+    (each.store.path / "catalog.db").unlink()
+    assert [] == Store.rebuild(each.store.path).lost
+    each.again()
+
+
+def both_make_v1(pair: tuple[Machine, Machine]) -> tuple[VersionInfo, VersionInfo]:
+    a, b = pair
+    theirs, mine = a.put({"x": b"a"}), b.put({"x": b"b"})
+    a.push()
+    b.push()
+    return theirs, mine
+
+
+def test_a_number_that_moved_is_refused_until_it_is_accepted(pair: tuple[Machine, Machine]) -> None:
+    """I5. A script that says cats:v1 would train on another one's data, and nobody would know."""
+    a, b = pair
+    theirs, mine = both_make_v1(pair)
+
+    for _ in range(2):
+        with pytest.raises(AmbiguousVersion, match="which is v2 now") as caught:
+            b.store.version("cats:v1")
+        assert "artstore numbers accept uncategorized/cats" in caught.value.message
+        assert [(1, 2, mine.id)] == [(each.before, each.now, each.id) for each in b.store.moved_numbers()]
+        rebuilt(b)
+    assert b.store.version("cats:v2").id == b.store.version(f"cats@{mine.id}").id == mine.id
+    b.store.accept_numbers(["cats"])
+    assert theirs.id == b.store.version("cats:v1").id == a.store.version("cats:v1").id
+    rebuilt(b)
+    assert theirs.id == b.store.version("cats:v1").id
+    with pytest.raises(NotFound, match="nothing to accept"):
+        b.store.accept_numbers(["cats"])
+
+
+def test_a_version_can_be_had_by_latest_although_its_number_is_doubtful(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    theirs, mine = both_make_v1(pair)
+    a.put({"x": b"a"})  # theirs is the latest again
+    a.push()
+    b.pull()
+
+    assert theirs.id == b.store.version("cats").id
+    assert theirs.id != mine.id
+    assert {"x": b"a"} == b.read(b.store.version("cats").exact)
+
+
+def move_best(pair: tuple[Machine, Machine]) -> None:
+    """Both put `best` on a version of their own; the first machine is faster."""
+    a, b = pair
+    a.put({"x": b"a"}, aliases=["best"])
+    b.put({"x": b"b"}, aliases=["best"])
+    a.push()
+    b.push()
+
+
+def best(each: Machine) -> bytes:
+    return each.read(each.store.version("cats:best").exact)["x"]
+
+
+def test_an_alias_that_both_moved_stands_where_the_first_put_it_and_that_is_shown(
+    pair: tuple[Machine, Machine],
+) -> None:
+    """X7. A move that vanishes without a word is a model that goes into production by accident."""
+    a, b = pair
+    move_best(pair)
+    a.pull()
+
+    for _ in range(2):
+        (conflict,) = b.store.conflicts()
+        assert ("alias", "alias cats:best to v2, which stands on v1") == (conflict.kind, conflict.what)
+        assert b"a" == best(a) == best(b)
+        assert a.state_hash() == b.state_hash()
+        rebuilt(b)
+    assert [] == a.store.conflicts()
+
+
+def test_keeping_mine_moves_it_for_everybody(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    move_best(pair)
+    b.store.keep_mine(b.store.conflicts()[0].id[7:19])
+    b.push()
+    a.pull()
+
+    assert ([], b"b", b"b") == (b.store.conflicts(), best(a), best(b))
+
+
+def test_dropping_mine_leaves_theirs_and_sends_nothing(pair: tuple[Machine, Machine]) -> None:
+    _a, b = pair
+    move_best(pair)
+    b.store.drop_mine(b.store.conflicts()[0].id)
+
+    assert [] == b.push().projects
+    rebuilt(b)
+    assert ([], b"a") == (b.store.conflicts(), best(b))
+    with pytest.raises(NotFound, match="no conflict"):
+        b.store.drop_mine("abcd")
+
+
+def clash(machine: Make) -> tuple[Machine, Machine, VersionInfo]:
+    """`cats` is a dataset on one machine and a model on another, which has two versions of it."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"a"})
+    (b.folder / "model").write_bytes(b"model")
+    b.store.put([b.folder / "model"], name="cats", type="model", aliases=["best"])
+    (b.folder / "model").write_bytes(b"better")
+    version = b.store.put([b.folder / "model"], name="cats", type="model").version
+    b.put({"y": b"b"}, name="dogs")
+    a.push()
+    assert version is not None
+    return a, b, version
+
+
+def test_a_name_of_two_types_is_refused_alone_and_its_versions_are_kept(machine: Make) -> None:
+    """Nothing else waits behind it, and `gc` must not free what only waits for a name."""
+    a, b, version = clash(machine)
+    (report,) = b.push().projects
+    b.store.gc(grace_s=0)
+    (conflict,) = b.store.conflicts()
+    a.pull()
+
+    assert 1 == report.pushed.versions
+    assert ("type", 3) == (conflict.kind, conflict.followers)
+    assert "dataset" == b.store.version("cats").type
+    assert {"y": b"b"} == a.read("dogs")
+    rebuilt(b)
+    b.store.rename_mine(conflict.id, "cat-models")
+    assert {"model": b"better"} == b.read("cat-models:v1")
+    assert {"model": b"model"} == b.read("cat-models:best")
+    b.push()
+    a.pull()
+    assert [] == b.store.conflicts()
+    assert {"model": b"better"} == a.read("cat-models")
+    assert a.state_hash() == b.state_hash()
+    assert version.digest == a.store.version("cat-models").digest
+
+
+def test_a_refused_collection_can_be_given_up(machine: Make) -> None:
+    _a, b, _version = clash(machine)
+    b.push()
+    (conflict,) = b.store.conflicts()
+    with pytest.raises(Invalid, match="cannot be done again"):
+        b.store.keep_mine(conflict.id)
+    b.store.drop_mine(conflict.id)
+
+    assert [] == b.store.conflicts()
+    assert 2 == b.store.gc(grace_s=0).freed_blobs
+
+
+def test_a_name_that_is_there_is_not_taken_by_a_rename(machine: Make) -> None:
+    _a, b, _version = clash(machine)
+    b.push()
+    with pytest.raises(Conflict, match="there already"):
+        b.store.rename_mine(b.store.conflicts()[0].id, "dogs")
+
+
+def test_what_both_deleted_is_no_conflict(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    a.put({"x": b"a"})
+    a.push()
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True)
+    b.store.delete("cats:v0", everywhere=True)
+    a.push()
+    b.push()
+
+    assert [] == b.store.conflicts()
+    assert a.state_hash() == b.state_hash()
+
+
+def test_delete_forgets_here_what_others_have(pair: tuple[Machine, Machine]) -> None:
+    """Freeing a laptop's disk must not take a colleague's data away."""
+    a, b = pair
+    a.put({"x": b"a"})
+    a.push()
+    gone = a.store.delete("cats:v1")
+    freed = a.store.gc(grace_s=0).freed_blobs
+    b.pull()
+
+    assert ("forgotten", 1) == (gone.state, freed)
+    assert [] == a.push().projects
+    for _ in range(2):
+        assert ["cats:v0"] == [each.name for each in a.store.versions("cats")]
+        assert "cats:v0" == a.store.version("cats").name
+        with pytest.raises(NotFound, match="put the same content") as caught:
+            a.store.version("cats:v1")
+        assert "version-forgotten" == caught.value.code
+        rebuilt(a)
+    assert {"x": b"a"} == b.read("cats:v1")
+    assert a.state_hash() == b.state_hash()
+
+
+def test_the_same_content_brings_a_forgotten_version_back(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    first = a.put({"x": b"a"})
+    a.push()
+    a.store.delete("cats:v1")
+    a.store.gc(grace_s=0)
+    again = a.put({"x": b"a"})
+    a.push()
+    b.pull()
+
+    assert (first.id, 1) == (again.id, again.number)
+    rebuilt(a)
+    assert {"x": b"a"} == a.read("cats:v1") == b.read("cats:v1")
+    assert a.store.verify().ok
+
+
+def test_what_nobody_else_has_seen_is_deleted_and_takes_no_bytes_along(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    b.put({"x": b"b"})
+    b.put({"x": b"c"})
+    b.store.delete("cats:v1")
+    b.store.gc(grace_s=0)
+    (report,) = b.push().projects
+    a.pull()
+
+    assert 1 == report.pushed.blobs
+    assert ["cats:v2", "cats:v0"] == [each.name for each in a.store.versions("cats")]
+    assert {"x": b"c"} == a.read("cats:v2")
+
+
+def test_deleting_everywhere_hides_it_from_all(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    a.put({"x": b"a"})
+    a.push()
+    b.pull()
+    a.store.start_run(id="r")
+    a.store.use("r", "cats:v0")
+    with pytest.raises(Conflict, match="a run used"):
+        a.store.delete("cats:v0", everywhere=True)
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    b.pull()
+
+    with pytest.raises(NotFound, match="was deleted"):
+        b.store.version("cats:v0")
+
+
+def test_an_alias_on_what_was_forgotten_says_so(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    b.put({"x": b"b"}, aliases=["best"])
+    b.push()
+    a.pull()
+    a.store.delete("cats:best", force=True)
+
+    with pytest.raises(NotFound, match="deleted on this machine"):
+        a.store.version("cats:best")
+    b.pull()
+    assert {"x": b"b"} == b.read("cats:best")
+
+
+def test_prune_forgets_what_others_have(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    a.put({"x": b"a"})
+    a.push()
+    a.store.prune(["cats"], keep_last=1)
+    exchange(a.store, "sync")
+    b.pull()
+
+    assert ["cats:v1"] == [each.name for each in a.store.versions("cats")]
+    assert ["cats:v1", "cats:v0"] == [each.name for each in b.store.versions("cats")]
