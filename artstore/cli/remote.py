@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from artstore.cli.discovery import open_store
+from artstore.cli.moving import render
 from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, say, table
+from artstore.cli.progress import progress
+from artstore.sync.adopt import add_upstream
+from artstore.sync.adopt import recover as recover_upstream
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.probe import probe
 from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote
@@ -46,7 +50,10 @@ def add(call: Call, *, name: str, url: str, upstream: bool, join: bool) -> None:
     has them; versions are pushed to the upstream and pulled from it, and a store has one at most.
     """
     with open_store(call) as store:
-        info = add_remote(store.path, name, url, upstream=upstream, join=join)
+        if upstream:
+            info = add_upstream(store, name, url, join=join)
+        else:
+            info = add_remote(store.path, name, url, upstream=False, join=join)
     emit(call, info, render_remote)
 
 
@@ -75,7 +82,20 @@ def test(call: Call, *, name: str) -> None:
     emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
 
 
-for command in (add, ls, rm, test):
+@verb("artstore remote recover")
+def recover(call: Call) -> int:
+    """Offer the upstream again what it has lost, after it was set back.
+
+    A store remembers how far it has followed the upstream's log. Where that was restored from an older copy, nothing is
+    moved until this offers it what is missing, in the same order and with all that this store knows of others' changes.
+    """
+    with open_store(call) as store, progress(call) as watcher:
+        report = recover_upstream(store, progress=watcher)
+    emit(call, report, render)
+    return 0
+
+
+for command in (add, ls, rm, test, recover):
     remote.add_command(command)
 
 

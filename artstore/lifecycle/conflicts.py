@@ -136,7 +136,7 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
     heads: dict[str, _Refused] = {}
     """The collections and versions that are not there, by id."""
     for op in waiting(root, project.name):
-        if op.void is None or op.dismissed:
+        if op.void is None:
             continue
         read = decode_op(op.body)
         head = next((heads[id_] for id_ in _named_by(read) if id_ in heads), None)

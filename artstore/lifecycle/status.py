@@ -30,7 +30,7 @@ def status(root: Root) -> StatusReport:
         on_disk_bytes=on_disk_bytes(root.path),
         dedup_ratio=totals.logical_bytes / totals.stored_bytes if totals.stored_bytes else 1.0,
         pending_ops=sum(
-            op.void is None and not op.dismissed
+            op.void is None
             for project in root.catalog.projects()
             if project.upstream is not None
             for op in waiting(root, project.name)

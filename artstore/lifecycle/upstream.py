@@ -96,8 +96,8 @@ def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Dele
     return Delete(at_us=now_us(), nonce=nonce(), version=version)
 
 
-def attach(root: Root, session: Session, project: str, log: str) -> None:
-    """Follow a log from its beginning. What was accepted by another one waits again, in the same order."""
+def attach(root: Root, session: Session, project: str, log: str | None) -> None:
+    """Follow a log from its beginning, or none. What another one has accepted waits again, in the same order."""
     commit(root, session, project, lambda _view: [Attached(at_us=now_us(), nonce=nonce(), log=log)])
 
 

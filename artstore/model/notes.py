@@ -39,7 +39,7 @@ class Accepted(Op, frozen=True, kw_only=True, tag="note-accepted"):
 
 
 class Dismissed(Op, frozen=True, kw_only=True, tag="note-dismissed"):
-    """Own ops that change nothing in the upstream's order are not to be offered, nor shown as a conflict any more."""
+    """Own ops that the upstream has not accepted are given up: they count no more, and are never offered."""
 
     ops: list[str]
     """Their ids."""
@@ -121,6 +121,9 @@ class Order:
             self._accepted, self._waiting = {}, {key: Counted(key, op.body, None) for key, op in every.items()}
         elif isinstance(line, Accepted):
             self._follow(line)
+        elif isinstance(line, Dismissed):
+            for given_up in line.ops:
+                self._waiting.pop(given_up, None)
         elif not is_note(line) and id_ not in self._accepted:
             self._waiting.setdefault(id_, Counted(id_, body, None))
 

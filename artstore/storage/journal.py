@@ -33,7 +33,6 @@ class Waiting(NamedTuple):
     body: bytes
     void: str | None
     """Why it changes nothing where it stands, if it does not."""
-    dismissed: bool
     version: str | None
     """The version or the part that it brings."""
     seq: int | None
@@ -90,23 +89,17 @@ class Journal:
 
     def ops(self) -> list[Counted]:
         """Every op that counts, in order."""
-        rows = self._rows("SELECT id, body, slot FROM op WHERE project = ?1 ORDER BY position")
+        rows = self._rows("SELECT id, body, slot FROM op WHERE project = ?1 AND dismissed = 0 ORDER BY position")
         return [Counted(id_, bytes(body), slot) for id_, body, slot in rows]
 
     def waiting(self) -> list[Waiting]:
         """The ops that no upstream has accepted, in order."""
         rows = self._rows(
-            "SELECT op.id, body, void, dismissed, version, "
+            "SELECT op.id, body, void, version, "
             "(SELECT min(seq) FROM line WHERE line.project = op.project AND line.op = op.id) "
-            "FROM op WHERE project = ?1 AND slot IS NULL ORDER BY position",
+            "FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 ORDER BY position",
         )
-        return [
-            Waiting(id_, bytes(body), void, bool(gone), version, seq) for id_, body, void, gone, version, seq in rows
-        ]
-
-    def holds(self, id_: str) -> bool:
-        """Whether an op counts here."""
-        return self._counts(id_)
+        return [Waiting(id_, bytes(body), *rest) for id_, body, *rest in rows]
 
     def renumbered(self, collection: str) -> list[tuple[int, str]]:
         """The numbers that versions of a collection have shown here and lost, with the versions, by number."""
@@ -136,8 +129,7 @@ class Journal:
             self._run("UPDATE op SET slot = NULL WHERE project = ?1")
             self._follow_from(note.log, 0, None)
         elif isinstance(note, Dismissed):
-            for id_ in note.ops:
-                self._run("UPDATE op SET dismissed = 1 WHERE project = ?1 AND id = ?2", id_)
+            self._dismiss(note.ops)
         elif isinstance(note, Forget):
             if note.forgotten:
                 self._run("INSERT OR IGNORE INTO forgotten (project, version) VALUES (?1, ?2)", note.version)
@@ -154,7 +146,7 @@ class Journal:
             self._follow_from(slots[-1].log, slots[-1].slot, slots[-1].digest)
 
     def _take(self, ops: Sequence[Counted]) -> None:
-        rows = self._rows("SELECT id FROM op WHERE project = ?1 AND slot IS NULL ORDER BY position")
+        rows = self._rows("SELECT id FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 ORDER BY position")
         waiting = [id_ for (id_,) in rows]
         # An op counts once, at its first place.
         own = set(waiting)
@@ -163,6 +155,9 @@ class Journal:
             if op.id not in new and (op.id in own or not self._counts(op.id)):
                 new[op.id] = op
         self._note_received([op for op in new.values() if op.id not in own])
+        for id_ in new:
+            # What was given up here, and has been accepted all the same, counts.
+            self._run("DELETE FROM op WHERE project = ?1 AND id = ?2 AND dismissed = 1", id_)
         if list(new) == waiting[: len(new)]:
             # What waited was accepted as it stood: nothing comes to stand elsewhere.
             for op in new.values():
@@ -179,6 +174,17 @@ class Journal:
             if version is not None:
                 self._run("INSERT OR IGNORE INTO received (project, version) VALUES (?1, ?2)", version)
 
+    def _dismiss(self, ids: Iterable[str]) -> None:
+        """Let ops count no more. Their bytes stay, since the journal has them."""
+        for id_ in ids:
+            self._run(
+                "UPDATE op SET dismissed = 1, position = (SELECT min(position, 0) - 1 FROM op AS other "
+                "WHERE other.project = op.project ORDER BY position LIMIT 1) "
+                "WHERE project = ?1 AND id = ?2 AND slot IS NULL AND dismissed = 0",
+                id_,
+            )
+        self._put_before([])
+
     def _put_before(self, accepted: Sequence[Counted]) -> None:
         """Give accepted ops their places before those that wait, and fold everything again."""
         before = self._view.numbers()
@@ -187,13 +193,10 @@ class Journal:
         order = [op for op in every if op.slot is not None]
         order += accepted
         order += [op for op in every if op.slot is None and op.id not in ids]
-        dismissed = self._rows("SELECT id FROM op WHERE project = ?1 AND dismissed = 1")
-        self._run("DELETE FROM op WHERE project = ?1")
+        self._run("DELETE FROM op WHERE project = ?1 AND dismissed = 0")
         self._view.clear()
         for op in order:
             self._count(op, decode_op(op.body))
-        for (id_,) in dismissed:
-            self._run("UPDATE op SET dismissed = 1 WHERE project = ?1 AND id = ?2", id_)
         self._note_moved(before)
 
     def _note_moved(self, before: dict[str, tuple[str, int]]) -> None:
@@ -212,7 +215,9 @@ class Journal:
 
     def _count(self, op: Counted, line: AnyOp) -> list[Void]:
         """Fold an op that comes after all others; answers why it changed nothing, if it did not."""
-        row = self._catalog.one("SELECT coalesce(max(position), 0) FROM op WHERE project = ?", (self._project,))
+        row = self._catalog.one(
+            "SELECT coalesce(max(position), 0) FROM op WHERE project = ? AND position > 0", (self._project,)
+        )
         assert row is not None
         position = int(row[0]) + 1
         outcome = fold(self._view, op.id, line, position)
@@ -234,7 +239,7 @@ class Journal:
         return [outcome] if isinstance(outcome, Void) else []
 
     def _counts(self, id_: str) -> bool:
-        sql = "SELECT 1 FROM op WHERE project = ? AND id = ?"
+        sql = "SELECT 1 FROM op WHERE project = ? AND id = ? AND dismissed = 0"
         return self._catalog.one(sql, (self._project, id_)) is not None
 
     def _follow_from(self, log: str | None, slot: int, digest: str | None) -> None:

@@ -47,7 +47,8 @@ SELECT project, id FROM collection WHERE deleted = 0 AND ?2 IN (-1, project) AND
 ORDER BY lower(name) <> lower(?1), name LIMIT ?3
 """
 _VERSIONS_ABOUT: Final = """
-SELECT project, id FROM version WHERE deleted = 0 AND ?2 IN (-1, project) AND (
+SELECT project, id FROM version
+WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten) AND ?2 IN (-1, project) AND (
     instr(lower(description), lower(?1))
     OR id IN (SELECT version FROM alias WHERE instr(lower(name), lower(?1)))
     OR id IN (SELECT target FROM tag WHERE instr(lower(name), lower(?1)))

@@ -105,6 +105,9 @@ class Shelf(Protocol):
     def note(self, slot: Slot) -> None:
         """Be told of the next slot."""
 
+    def begin_again(self) -> None:
+        """Slots are gone: what they named may be there still, and can be named by others once that is looked at."""
+
     def save(self) -> None:
         """Remember all this for the next time. It can be lost: the slots say it again."""
 

@@ -17,7 +17,7 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import decode_op, kind_of, manifest_of
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
-from artstore.sync.protocol import ReadSlot, Shelf, Slot, corrupt, read_slot
+from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, read_slot
 from artstore.sync.received import take_manifests
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
@@ -68,16 +68,21 @@ def new_slots(way: Way) -> Iterator[ReadSlot]:
 
 def check_join(way: Way) -> None:
     """Raise Conflict (needs-join) where two logs began apart, so that numbers of this one's would change."""
-    if way.join or way.followed is not None:
-        return
-    own = {op.id for op in waiting(way.root, way.project)}
-    if not own:
-        return
-    theirs = {str(Digest.of(bytes(raw))) for found in new_slots(way) for raw in found.slot.ops}
-    if not (own <= theirs or theirs <= own):
+    if not way.join and way.followed is None:
+        refuse_apart(way.remote, way.project, {op.id for op in waiting(way.root, way.project)})
+
+
+def refuse_apart(remote: Remote, project: str, own: set[str]) -> None:
+    """Raise Conflict (needs-join) where a log has ops that are not among these, and lacks some of these."""
+    theirs: set[str] = set()
+    number = 1
+    while own and (found := read_slot(remote, project, number)) is not None:
+        theirs.update(str(Digest.of(bytes(raw))) for raw in found.slot.ops)
+        number += 1
+    if own - theirs and theirs - own:
         message = (
-            f"{way.place} has a log, and this store has another one of that project: `artstore remote add` with --join "
-            "lets it follow that one, and what was made here come behind it, under new numbers where those are taken"
+            f"project {project!r} has a log at {remote.url}, and this store another one: `artstore remote add` with "
+            "--join lets it follow that one, and what was made here comes behind it, under new numbers where need be"
         )
         raise Conflict(message, code="needs-join")
 
@@ -140,6 +145,6 @@ def _batches(slots: Iterator[ReadSlot]) -> Iterator[list[ReadSlot]]:
 def _rolled_back(way: Way, last: Followed) -> Conflict:
     message = (
         f"{way.place} no longer has slot {last.slot} as it was taken from there: it was set back to an older state, or "
-        "that is another place by now. Nothing was moved"
+        "that is another place by now. Nothing was moved; `artstore remote recover` offers it again what it has lost"
     )
     return Conflict(message, code="rolled-back")

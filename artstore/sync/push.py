@@ -75,7 +75,7 @@ def next_offer(root: Root, project: str) -> Offer | None:
 def offers(root: Root, project: str) -> list[Offer]:
     """All that waits and would change something, cut where one slot has enough and no version is left without end."""
     with root.catalog.snapshot():
-        ops = [op for op in waiting(root, project) if op.void is None and not op.dismissed]
+        ops = [op for op in waiting(root, project) if op.void is None]
         found = root.catalog.project(project)
         if found is None or not ops:
             return []

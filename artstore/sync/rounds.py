@@ -107,7 +107,7 @@ class _Round:
             project=project,
             pulled=pulled,
             pushed=pushed,
-            conflicts=sum(op.void is not None and not op.dismissed for op in waiting(self._root, project)),
+            conflicts=sum(op.void is not None for op in waiting(self._root, project)),
             error=None if error is None else error.message,
             code=None if error is None else error.code,
             exit_code=0 if error is None else error.exit_code,

@@ -92,6 +92,13 @@ class DepotShelf:
         known.slot = slot.number
         self._packed = None
 
+    def begin_again(self) -> None:
+        """See Shelf."""
+        known = self._known
+        self._known = _Known(unnamed=[*known.unnamed, *known.packs, *known.blobs.values()])
+        self._packed = None
+        self.save()
+
     def save(self) -> None:
         """See Shelf."""
         with storage_errors("noting what a remote has"):

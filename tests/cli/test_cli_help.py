@@ -16,11 +16,11 @@ from artstore.cli.options import Call, Verb
 
 LINES: Final = [line for lines in COMMANDS.values() for line in lines]
 WANTED: Final = {
+    *("remote", "push", "pull", "sync", "numbers", "conflicts", "resolve"),
     *("init", "put", "get", "cat", "ls", "show", "log", "diff", "find", "alias", "tag", "describe", "metadata", "ttl"),
     *("link", "unlink", "parts", "drop", "artifact", "lineage", "runs", "run", "watch"),
     *("rename", "copy", "delete", "du", "verify", "repair", "gc", "rebuild", "status", "doctor", "backup", "prune"),
     *("demo", "completion", "import"),
-    *("remote", "push", "pull", "sync", "numbers", "conflicts", "resolve"),
 }
 SHARED: Final = ["--store", "--project", "--json", "--version"]
 SLOW: Final = ("sqlite3", "pysqlite3", "sqlite_utils", "msgspec", "rich", "platformdirs", "blake3", "artstore.store")

@@ -98,6 +98,10 @@ def accepted(slot: int, names: str) -> bytes:
     return encode_op(Accepted(at_us=1, nonce="n", log="l", slot=slot, digest=f"blake3:{slot}", ops=ops))
 
 
+def given_up(name: str) -> bytes:
+    return encode_op(Dismissed(at_us=1, nonce="n", ops=[str(Digest.of(body(name)))]))
+
+
 ATTACH = encode_op(Attached(at_us=1, nonce="n", log="l"))
 
 
@@ -112,6 +116,9 @@ ATTACH = encode_op(Attached(at_us=1, nonce="n", log="l"))
         ([ATTACH, accepted(1, "a"), body("a")], "A"),
         ([ATTACH, accepted(1, "ab"), body("c"), ATTACH], "abc"),
         ([body("a"), ATTACH, accepted(1, "b"), ATTACH, accepted(1, "a")], "Ab"),
+        ([ATTACH, body("a"), body("b"), given_up("a")], "b"),
+        ([ATTACH, body("a"), accepted(1, "a"), given_up("a")], "A"),
+        ([ATTACH, body("a"), given_up("a"), accepted(1, "a")], "A"),
     ],
 )
 def test_what_was_accepted_counts_first_and_each_op_once(lines: list[bytes], expected: str) -> None:

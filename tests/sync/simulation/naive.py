@@ -1,0 +1,216 @@
+"""A fold of its own: what a log comes to, read from the slots in a depot by the simplest means.
+
+Written from the rules (numbers count a collection's commits in the order of the log, a deleted one is not used again;
+an alias moves only from where its writer saw it; …) and not from the code that it checks: no import of artstore, plain
+dictionaries, everything looked for from the beginning.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+Json = dict[str, Any]
+
+
+def digest(data: bytes) -> str:
+    return f"blake3:{blake3(data).hexdigest()}"
+
+
+def canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def slots(folder: Path) -> list[Json]:
+    """The slots of a log, which must be a chain without gaps."""
+    found: list[Json] = []
+    before = None
+    for number, path in enumerate(sorted(folder.iterdir()), start=1):
+        data = path.read_bytes()
+        slot = json.loads(data)
+        assert path.name == f"{number:012d}", f"{path.name} where slot {number} should be"
+        assert (slot["number"], slot["before"]) == (number, before), f"slot {number} does not follow"
+        before = digest(data)
+        found.append(slot)
+    return found
+
+
+class Naive:
+    """What some ops come to, one after the other."""
+
+    def __init__(self) -> None:
+        self.collections: dict[str, Json] = {}
+        self.same: dict[str, str] = {}
+        self.versions: dict[str, Json] = {}
+        self.aliases: dict[tuple[str, str], str] = {}
+        self.tags: set[tuple[str, str]] = set()
+        self.runs: dict[str, Json] = {}
+        self.uses: set[tuple[str, str]] = set()
+        self.seen: set[str] = set()
+        self.void: list[Json] = []
+        self.clock = 0
+
+    def take(self, op: Json, body: bytes) -> None:
+        id_ = digest(body)
+        if id_ in self.seen:
+            return
+        self.seen.add(id_)
+        self.clock += 1
+        if not getattr(self, "do_" + op["op"].replace("-", "_"))(op, id_):
+            self.void.append(op)
+
+    def collection(self, id_: str) -> Json | None:
+        found = self.collections.get(self.same.get(id_, id_))
+        return None if found is None or found["deleted"] else found
+
+    def version(self, id_: str | None) -> Json | None:
+        found = self.versions.get(id_ or "")
+        return None if found is None or found["deleted"] else found
+
+    def do_create(self, op: Json, id_: str) -> bool:
+        if id_ in self.collections:
+            return False
+        there = [each for each in self.collections.values() if each["name"] == op["name"] and not each["deleted"]]
+        if there:
+            if (there[0]["type"], there[0]["kind"]) != (op["type"], op["kind"]):
+                return False
+            self.same[id_] = there[0]["id"]
+            return True
+        self.collections[id_] = {**op, "id": id_, "next": 0, "deleted": False}
+        return True
+
+    def do_commit(self, op: Json, _id: str) -> bool:
+        collection = self.collection(op["record"]["collection"])
+        version = digest(canonical(op["record"]))
+        if collection is None or version in self.versions:
+            return False
+        self.versions[version] = {
+            "id": version,
+            "collection": collection["id"],
+            "number": collection["next"],
+            "manifest": op["record"]["manifest"],
+            "metadata": dict(op["record"]["metadata"]),
+            "description": op["record"]["description"],
+            "logged": self.clock,
+            "deleted": False,
+        }
+        collection["next"] += 1
+        return True
+
+    def do_relog(self, op: Json, id_: str) -> bool:
+        target = self.version(op["target"])
+        if target is None:
+            return self.do_commit(op, id_)
+        target["logged"] = self.clock
+        return True
+
+    def do_alias(self, op: Json, _id: str) -> bool:
+        collection = self.collection(op["collection"])
+        if collection is None:
+            return False
+        key = collection["id"], op["alias"]
+        there = self.aliases.get(key)
+        if there is not None and there not in {op["before"], op["version"]}:
+            return False
+        if op["version"] is None:
+            return self.aliases.pop(key, None) is not None
+        version = self.version(op["version"])
+        if version is None or version["collection"] != collection["id"]:
+            return False
+        self.aliases[key] = op["version"]
+        return True
+
+    def do_tag(self, op: Json, _id: str) -> bool:
+        if self.version(op["target"]) is None:
+            return False
+        pair = op["target"], op["tag"]
+        if op["present"]:
+            self.tags.add(pair)
+            return True
+        there = pair in self.tags
+        self.tags.discard(pair)
+        return there
+
+    def do_describe(self, op: Json, _id: str) -> bool:
+        version = self.version(op["target"])
+        if version is not None:
+            version["description"] = op["text"]
+        return version is not None
+
+    def do_metadata(self, op: Json, _id: str) -> bool:
+        version = self.version(op["version"])
+        if version is None:
+            return False
+        for key in op["remove"]:
+            version["metadata"].pop(key, None)
+        version["metadata"].update(op["set"])
+        return True
+
+    def do_delete(self, op: Json, _id: str) -> bool:
+        version = self.version(op["version"])
+        if version is None:
+            return False
+        version["deleted"] = True
+        self.aliases = {key: id_ for key, id_ in self.aliases.items() if id_ != version["id"]}
+        self.tags = {pair for pair in self.tags if pair[0] != version["id"]}
+        return True
+
+    def do_rename(self, op: Json, _id: str) -> bool:
+        collection = self.collection(op["collection"])
+        if collection is None:
+            return False
+        for other in self.collections.values():
+            if other["name"] == op["name"] and not other["deleted"] and other is not collection:
+                return False
+        collection["name"] = op["name"]
+        return True
+
+    def do_run(self, op: Json, _id: str) -> bool:
+        self.runs[op["run"]] = op
+        return True
+
+    def do_use(self, op: Json, _id: str) -> bool:
+        if op["run"] not in self.runs:
+            return False
+        self.uses.add((op["run"], op["version"]))
+        return True
+
+    def shown(self) -> Json:
+        """What anybody can see, by collection: versions with their labels, the newest first."""
+        found: Json = {}
+        for collection in self.collections.values():
+            if collection["deleted"]:
+                continue
+            live = [each for each in self.versions.values() if each["collection"] == collection["id"]]
+            live = sorted((each for each in live if not each["deleted"]), key=lambda each: -each["number"])
+            latest = max(live, key=lambda each: each["logged"], default=None)
+            found[collection["name"]] = [
+                {
+                    "number": each["number"],
+                    "id": each["id"],
+                    "digest": each["manifest"],
+                    "metadata": each["metadata"],
+                    "description": each["description"],
+                    "tags": sorted(tag for target, tag in self.tags if target == each["id"]),
+                    "aliases": sorted(
+                        [name for (_of, name), id_ in self.aliases.items() if id_ == each["id"]]
+                        + (["latest"] if each is latest else []),
+                    ),
+                }
+                for each in live
+            ]
+        return found
+
+
+def fold(folder: Path) -> Naive:
+    """What the log in a folder comes to."""
+    naive = Naive()
+    if folder.exists():
+        for slot in slots(folder):
+            for transaction in slot["transactions"]:
+                for op in transaction:
+                    naive.take(op, canonical(op))
+    return naive

@@ -1,0 +1,125 @@
+"""Another log than before: one that was set back, or a new upstream. Nothing is lost, and numbers stay if they can."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from artstore.errors import Conflict
+from artstore.sync.adopt import add_upstream, recover
+from artstore.sync.remotes import add_remote
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import Machine
+
+Make = Callable[..., Machine]
+
+
+def set_back(depot: Path, slots: int) -> None:
+    """Restore the log from a copy that had so many slots."""
+    for path in sorted((depot / "log" / "uncategorized").iterdir())[slots:]:
+        path.unlink()
+
+
+def history(machine: Make) -> tuple[Machine, Machine]:
+    """Three slots of two machines, which both know all of it."""
+    a, b = machine("a"), machine("b")
+    for each, content in ((a, b"0"), (b, b"1"), (a, b"2")):
+        each.pull()
+        each.put({"x": content}, aliases=["best"])
+        each.push()
+    a.pull()
+    b.pull()
+    return a, b
+
+
+def test_a_log_that_was_set_back_is_noticed_and_nothing_moves(machine: Make, depot: Path) -> None:
+    """X11. Whoever went on from there would give the same numbers to other versions."""
+    a, b = history(machine)
+    set_back(depot, 1)
+    a.put({"x": b"new"})
+    before = a.names()
+
+    for verb in ("pull", "push"):
+        (report,) = exchange(a.store, verb).projects
+        assert "rolled-back" == report.code
+        assert "artstore remote recover" in str(report.error)
+    assert before == a.names()
+    assert 1 == len(list((depot / "log" / "uncategorized").iterdir()))
+    (report,) = exchange(b.store, "pull").projects
+    assert "rolled-back" == report.code
+
+
+def test_recover_offers_what_was_lost_in_the_same_order(machine: Make, depot: Path) -> None:
+    a, b = history(machine)
+    before = a.names()
+    set_back(depot, 1)
+    report = recover(a.store)
+    (again,) = exchange(b.store, "pull").projects
+    recover(b.store)
+
+    assert 2 == report.projects[0].pushed.versions
+    assert "rolled-back" == again.code
+    assert before == a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    assert {"x": b"1"} == a.read("cats:v1")
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+
+
+def test_a_log_that_went_on_after_it_was_set_back_comes_first(machine: Make, depot: Path) -> None:
+    a, _b = history(machine)
+    set_back(depot, 1)
+    c = machine("c")
+    c.pull()
+    c.put({"x": b"c"})
+    c.push()
+    recover(a.store)
+    c.pull()
+
+    assert ["v0", "v1", "v2", "v3"] == sorted(name.rpartition(":")[2] for name, *_ in a.names())
+    assert a.names() == c.names()
+    assert {"x": b"c"} == c.read("cats:v1")
+    assert [(1, 2), (2, 3)] == [(each.before, each.now) for each in a.store.moved_numbers()]
+
+
+def test_a_new_empty_upstream_keeps_all_numbers(machine: Make, tmp_path: Path) -> None:
+    a, b = history(machine)
+    before = a.names()
+    new = tmp_path / "new"
+    new.mkdir()
+    for each in (a, b):
+        add_remote(each.store.path, "hub", f"file://{each.depot}", upstream=False, join=True)
+        add_upstream(each.store, "new", f"file://{new}", join=True)
+        each.push()
+
+    assert before == a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    shutil.rmtree(a.depot)
+    c = Machine(tmp_path, new, "c")
+    c.pull()
+    assert before == c.names()
+    assert [{"x": b"0"}, {"x": b"1"}, {"x": b"2"}] == [c.read(f"cats:v{number}") for number in range(3)]
+    c.store.close()
+
+
+def test_an_upstream_with_a_log_of_its_own_is_not_followed_unasked(machine: Make, tmp_path: Path) -> None:
+    a, _b = history(machine)
+    new = tmp_path / "new"
+    new.mkdir()
+    c = Machine(tmp_path, new, "c")
+    c.put({"x": b"c"})
+    c.push()
+    c.store.close()
+    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=False, join=True)
+    with pytest.raises(Conflict, match="another one") as caught:
+        add_upstream(a.store, "new", f"file://{new}", join=False)
+
+    assert "needs-join" == caught.value.code
+    assert ["cats:v2", "cats:v1", "cats:v0"] == [name for name, *_ in a.names()]
+    add_upstream(a.store, "new", f"file://{new}", join=True)
+    a.push()
+    assert ["cats:v3", "cats:v2", "cats:v1", "cats:v0"] == [name for name, *_ in a.names()]
+    assert {"x": b"c"} == a.read("cats:v0" if not a.store.moved_numbers() else a.store.versions("cats")[-1].exact)
