@@ -7,11 +7,17 @@ import io
 import os
 import sys
 import warnings
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from artstore.errors import Conflict
 from artstore.lifecycle.change import Change
+from artstore.lifecycle.fetch import FetchedFile
+from artstore.lifecycle.tree import Tree
+from artstore.model.manifest import ReferenceEntry, blob_of
+from artstore.references.fetch import fetch
+from artstore.storage.blobs import BlobReader
 
 IN_MEMORY: Final = 1 << 20
 """Bytes of a file being written that are kept in memory; more go to the store's disk."""
@@ -71,20 +77,32 @@ class LargeFile(io.BufferedReader):
         return _reopen, (self.fs, self.path, self.tell())
 
 
+class Ending(Enum):
+    """What becomes of what was written to a file."""
+
+    AT_CLOSE = auto()
+    """It is committed when the file is closed."""
+    WHEN_ASKED = auto()
+    """It is committed by `commit`, or forgotten by `discard`, after the file was closed."""
+    TOGETHER = auto()
+    """Others commit it together with theirs."""
+
+
 class Writing(io.BufferedIOBase):
     """A file that is being written. What it holds when it is closed becomes part of a version, or nothing does."""
 
     mode = "wb"
 
-    def __init__(self, change: Change, inner: str, path: str, *, is_alone: bool, is_new: bool) -> None:
+    def __init__(self, change: Change, inner: str, path: str, ending: Ending, *, is_new: bool) -> None:
         super().__init__()
         self.path = path
         self._change = change
         self._inner = inner
-        self._is_alone = is_alone
+        self._ending = ending
         self._is_new = is_new
         self._bytes: BinaryIO = io.BytesIO()
         self._scratch: Path | None = None
+        self._is_over = False
         # Opened while another error is dealt with, a file is not to be taken for failed because of that one.
         self._outer = sys.exc_info()[1]
 
@@ -126,28 +144,39 @@ class Writing(io.BufferedIOBase):
         if error is not None and error is not self._outer:
             self.discard()
             return
+        is_kept = False
         try:
             self._keep()
-            if self._is_alone:
+            if self._ending is Ending.AT_CLOSE:
                 _commit(self._change, self.path)
+            is_kept = self._ending is Ending.WHEN_ASKED
         finally:
-            self.discard()
+            self._release() if is_kept else self.discard()
 
     def commit(self) -> None:
-        """Part of a transaction that ends well: what was not closed is taken as it is."""
+        """Take what was written: of a file in a transaction as it is now, else what it was when it was closed."""
         if not self.closed:
             self._keep()
+        if self._ending is Ending.WHEN_ASKED and not self._is_over:
+            try:
+                _commit(self._change, self.path)
+            finally:
+                self.discard()
 
     def discard(self) -> None:
-        """Forget what was written and not kept. May be called again."""
+        """Forget what was written and not committed. May be called again."""
+        self._is_over = True
+        self._release()
+        if self._ending is not Ending.TOGETHER:
+            self._change.discard()
+
+    def _release(self) -> None:
         if self.closed:
             return
         super().close()
         self._bytes.close()
         if self._scratch is not None:
             self._scratch.unlink(missing_ok=True)
-        if self._is_alone:
-            self._change.discard()
 
     def __del__(self) -> None:
         # The inherited one would close it, and so commit half of what was to be written.
@@ -214,6 +243,14 @@ class Text(io.TextIOWrapper):
     def __del__(self) -> None:
         # As in Compressing.
         pass
+
+
+def opened(tree: Tree, inner: str) -> BlobReader | FetchedFile:
+    """A file of a tree, whose reads are verified; what a reference stands for is fetched first. Raises as `fetch`."""
+    entry = tree.entry(inner)
+    if isinstance(entry, ReferenceEntry) and blob_of(entry) is None:
+        return FetchedFile(entry, fetch)
+    return tree.open(inner)
 
 
 def _reopen(fs: Any, path: str, at: int) -> Any:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from artstore.lifecycle.tree import Tree, VersionTree
-from artstore.model.manifest import Entry, ReferenceEntry
+from artstore.model.digest import ALGORITHM
+from artstore.model.manifest import Entry, ReferenceEntry, blob_of
 from artstore.model.paths import entry_path
 
 IN_VERSION: Final = re.compile(r"((?:[^/:@]+/){0,2}[^/:@]+[:@][^/]*)(?:/(.*))?\Z", re.DOTALL)
@@ -65,6 +66,16 @@ def file_info(name: str, entry: Entry, tree: Tree) -> Info:
     else:
         about = {"digest": str(entry.digest)}
     return {"name": name, "size": entry.size, "type": "file", **about, **times(tree)}
+
+
+def state_of(entry: Entry) -> str:
+    """Text that is another one where the bytes are others."""
+    blob = blob_of(entry)
+    if blob is not None:
+        return str(blob.digest)
+    assert isinstance(entry, ReferenceEntry)
+    is_digest = entry.checksum.startswith(f"{ALGORITHM}:")
+    return entry.checksum if is_digest else f"{entry.uri} {entry.checksum}"
 
 
 def times(tree: Tree) -> Info:

@@ -16,8 +16,8 @@ from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 from fsspec.transaction import Transaction
 
-from artstore.errors import Invalid, NotFound
-from artstore.filesystem.files import Compressing, LargeFile, SmallFile, Text, Writing
+from artstore.errors import Conflict, Corrupt, Invalid, NotFound, ReferenceMissing
+from artstore.filesystem.files import Compressing, Ending, LargeFile, SmallFile, Text, Writing, opened
 from artstore.filesystem.opened import HereAndNow, store_at
 from artstore.filesystem.paths import (
     ABOVE,
@@ -30,12 +30,13 @@ from artstore.filesystem.paths import (
     inside,
     no_such_file,
     pinned,
+    state_of,
     stretch,
     times,
 )
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.tree import Tree, VersionTree
-from artstore.model.manifest import BlobEntry, blob_of
+from artstore.model.digest import Digest
 from artstore.model.names import Reference
 
 PROTOCOL: Final = "artstore"
@@ -43,18 +44,49 @@ _SCHEME: Final = f"{PROTOCOL}://"
 
 
 class _Together(Transaction):  # type: ignore[misc]  # As above.
-    """What is written in one `fs.transaction` becomes one version of each collection."""
+    """What is written in one `fs.transaction` becomes one version of each collection.
+
+    One that is begun within another is part of it: all is kept when the outermost ends well, and nothing if any failed.
+    """
 
     fs: Any
     files: Any
 
+    def __init__(self, fs: Any, **options: Any) -> None:
+        super().__init__(fs, **options)
+        self._depth = 0
+        self._thread = 0
+        self._is_failed = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        # The inherited one would end the outermost as well.
+        self.complete(commit=kind is None)
+
+    def start(self) -> None:
+        """Begin, or go on with, the transaction of this thread. Raises Conflict (transaction-open)."""
+        if self._depth and self._thread != threading.get_ident():
+            message = (
+                "another thread has begun a transaction of this file system, and would commit what this one has half "
+                "done: write in the one that is open, or use a file system with skip_instance_cache=True"
+            )
+            raise Conflict(message, code="transaction-open")
+        if not self._depth:
+            super().start()
+            self._thread = threading.get_ident()
+        self._depth += 1
+
     def complete(self, commit: bool = True) -> None:  # noqa: FBT001, FBT002  # fsspec's own signature.
-        """Commit, or forget."""
+        """Commit, or forget. Raises Conflict (transaction-failed) where one within it failed, and nobody was told."""
+        self._depth -= 1
+        self._is_failed = self._is_failed or not commit
+        if self._depth > 0:
+            return
         fs: Any = self.fs
+        is_good = not self._is_failed
         try:
             for file in self.files:
-                file.commit() if commit else file.discard()
-            if commit:
+                file.commit() if is_good else file.discard()
+            if is_good:
                 fs.commit_changes()
         finally:
             for file in self.files:
@@ -64,6 +96,9 @@ class _Together(Transaction):  # type: ignore[misc]  # As above.
             fs._intrans = False  # noqa: SLF001  # So does fsspec's.
             fs._transaction = None  # noqa: SLF001
             self.fs = None
+        if commit and not is_good:
+            message = "a transaction within this one failed, so nothing of either was kept: repeat all of it"
+            raise Conflict(message, code="transaction-failed")
 
 
 class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ignore[misc]  # As above.
@@ -74,7 +109,8 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
     collections that writing makes.
 
     What is not there is FileNotFoundError, what never changes PermissionError; what else goes wrong is artstore's own
-    error. Safe to share between threads, to use after a fork and to pickle.
+    error. What a reference stands for is fetched when it is opened, whole, and compared before its first byte is given;
+    where it is gone or another it is Corrupt. Safe to share between threads, to use after a fork and to pickle.
     """
 
     protocol = PROTOCOL
@@ -184,12 +220,30 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         return {name: infos[name] for name in names} if detail else names
 
     def checksum(self, path: str) -> int:
-        """The digest as a number: equal where the bytes are, whatever the path and the version."""
-        return int.from_bytes(self._entry(path).digest)
+        """The digest as a number: equal where the bytes are, whatever the path and the version.
+
+        Of a reference it is that of its `ukey`, unless the digest of its bytes was recorded.
+        """
+        key = self.ukey(path)
+        try:
+            return int.from_bytes(Digest.parse(key))
+        except Invalid:
+            return int.from_bytes(Digest.of(key.encode()))
 
     def ukey(self, path: str) -> str:
-        """The digest: `blake3:<hex>`."""
-        return str(self._entry(path).digest)
+        """The digest: `blake3:<hex>`. Of a reference without one, where it is and what tells its state."""
+        path = self._strip_protocol(path)
+        tree, inner = self._find_file(path)
+        entry = tree.entry(inner) if inner else None
+        if entry is None:
+            raise self._why_no_file(path, tree, inner)
+        return state_of(entry)
+
+    def du(self, path: str, total: bool = True, maxdepth: int | None = None, **options: Any) -> Any:  # noqa: FBT001, FBT002
+        """Bytes below a path, or those of each file; what stands behind a reference of unknown size counts as none."""
+        sizes = super().du(path, total=False, maxdepth=maxdepth, **options)
+        sizes = {name: size or 0 for name, size in sizes.items()}
+        return sum(sizes.values()) if total else sizes
 
     def created(self, path: str) -> datetime:
         """When the version was committed, in UTC."""
@@ -212,13 +266,12 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
             return data
         path = self._strip_protocol(path)
         tree, inner = self._find_file(path)
-        try:
-            if start is None and end is None:
-                return tree.read(inner)
-            with contextlib.closing(tree.open(inner)) as reader:
-                return stretch(reader, reader.size, start, end)
-        except NotFound as error:
-            raise self._why_no_file(path, tree, inner) from error
+        is_whole = start is None and end is None
+        with self._reading(path, tree, inner):
+            if is_whole and (data := tree.small(inner)) is not None:
+                return data
+            with contextlib.closing(opened(tree, inner)) as reader:
+                return reader.readall() if is_whole else stretch(reader, reader.size, start, end)
 
     def cat_ranges(
         self,
@@ -282,6 +335,7 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         path: str,
         mode: str = "rb",
         block_size: int | None = None,  # noqa: ARG002  # fsspec's own signature; blocks are those that are verified.
+        autocommit: bool = True,  # noqa: FBT001, FBT002
         **_: Any,
     ) -> BinaryIO:
         if mode == "rb":
@@ -290,27 +344,26 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
             message = f"mode {mode!r} is not possible: a file is read (rb), written (wb), made (xb) or continued (ab)"
             raise ValueError(message)
         change, inner, is_alone = self._begin(path)
+        ending = (Ending.AT_CLOSE if autocommit else Ending.WHEN_ASKED) if is_alone else Ending.TOGETHER
+        writing = Writing(change, inner, path, ending, is_new=mode == "xb")
         try:
             check_free(change, inner, path, is_new=mode == "xb")
-            writing: Any = Writing(change, inner, path, is_alone=is_alone, is_new=mode == "xb")
             if mode == "ab" and change.entry(inner) is not None:
-                with change.open(inner) as before:
+                with self._reading(path, change, inner), opened(change, inner) as before:
                     writing.writelines(before.blocks())
         except BaseException:
-            if is_alone:
-                change.discard()
+            writing.discard()
             raise
-        return writing  # type: ignore[no-any-return]
+        file: Any = writing
+        return file  # type: ignore[no-any-return]
 
     def _open_to_read(self, path: str) -> BinaryIO:
         tree, inner = self._find_file(path)
-        try:
+        with self._reading(path, tree, inner):
             data = tree.small(inner)
             if data is not None:
                 return SmallFile(data, path)
-            return LargeFile(self, pinned(tree, path, inner), tree.open(inner))
-        except NotFound as error:
-            raise self._why_no_file(path, tree, inner) from error
+            return LargeFile(self, pinned(tree, path, inner), opened(tree, inner))
 
     # Writing.
 
@@ -383,6 +436,16 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
         path = self._strip_protocol(path)
         if self.isdir(path) and self.ls(path):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+
+    def start_transaction(self) -> Any:
+        """Begin a transaction; `with fs.transaction` also ends it. Raises Conflict (transaction-open)."""
+        self.transaction.start()
+        return self.transaction
+
+    def end_transaction(self) -> None:
+        """Commit what was written since `start_transaction`. Without one, do nothing."""
+        if self._intrans:
+            self.transaction.complete()
 
     def commit_changes(self) -> None:
         """Commit what a transaction has gathered: one version of each collection."""
@@ -484,14 +547,16 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
             self._near = f"{found[1]}/", found[1]
         return tree, inside(found[2])
 
-    def _entry(self, path: str) -> BlobEntry:
-        path = self._strip_protocol(path)
-        tree, inner = self._find_file(path)
-        entry = tree.entry(inner)
-        blob = None if entry is None else blob_of(entry)
-        if blob is None:
-            raise self._why_no_file(path, tree, inner)
-        return blob
+    @contextlib.contextmanager
+    def _reading(self, path: str, tree: Tree, inner: str) -> Iterator[None]:
+        """Turn what is said of a file that cannot be read into what users of fsspec expect."""
+        try:
+            yield
+        except ReferenceMissing as error:
+            # Not as a missing file, which the catalog knows it is not: zarr would take it for a part full of zeros.
+            raise Corrupt(error.message, code=error.code) from error
+        except NotFound as error:
+            raise self._why_no_file(path, tree, inner) from error
 
     def _why_no_file(self, path: str, tree: Tree, inner: str) -> OSError:
         if tree.is_folder(inner):

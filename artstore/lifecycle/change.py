@@ -17,7 +17,7 @@ from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.put import Label, Onto, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import find_project
-from artstore.lifecycle.tree import Folder, Trees, VersionTree, digest_of
+from artstore.lifecycle.tree import Folder, Trees, VersionTree, digest_if_small, digest_of
 from artstore.model.manifest import BlobEntry, Entry
 from artstore.model.names import LATEST, Reference
 from artstore.model.paths import entry_path
@@ -190,16 +190,12 @@ class Change:
                 found[name] = entry
         yield from (found[name] for name in sorted(found))
 
-    def read(self, path: str) -> bytes:
-        """See Tree."""
-        with self.open(path) as reader:
-            return b"".join(reader.blocks())
-
     def small(self, path: str) -> bytes | None:
         """See Tree."""
-        entry = self.entry(path)
-        digest_of(entry, path)
-        return None if entry is None or (entry.size or 0) > SMALL else self.read(path)
+        if digest_if_small(self.entry(path), path) is None:
+            return None
+        with self.open(path) as reader:
+            return reader.readall()
 
     def open(self, path: str) -> BlobReader:
         """See Tree."""

@@ -55,14 +55,14 @@ class Tree(Protocol):
     def files(self, path: str = "") -> Iterator[Entry]:
         """Every file below a folder, by path."""
 
-    def read(self, path: str) -> bytes:
-        """All bytes of a file, verified. Raises NotFound (path-not-found), Invalid (is-a-reference)."""
-
     def small(self, path: str) -> bytes | None:
-        """All bytes of a file that is better read at once than opened; None for a large one. Raises as `read`."""
+        """All bytes, verified, of a file that is better read at once than opened; None for a large one or a reference.
+
+        Raises NotFound (path-not-found).
+        """
 
     def open(self, path: str) -> BlobReader:
-        """A file, whose reads are verified. Raises as `read`."""
+        """A file, whose reads are verified. Raises NotFound (path-not-found), Invalid (is-a-reference)."""
 
 
 class VersionTree:
@@ -107,11 +107,6 @@ class VersionTree:
         manifests = self._root.manifests
         return manifests.entries_below(self._manifest, path) if path else manifests.entries(self._manifest)
 
-    def read(self, path: str) -> bytes:
-        """See Tree."""
-        data = self.small(path)
-        return self._root.blobs.read(digest_of(self.entry(path), path)) if data is None else data
-
     def at_hand(self, path: str) -> bytes | None:
         """All bytes of a small file, verified, if its place is in memory; None for every other path, in whatever form.
 
@@ -125,9 +120,8 @@ class VersionTree:
         data = self.at_hand(path)
         if data is not None:
             return data
-        entry = self.entry(path)
-        digest = digest_of(entry, path)
-        if entry is None or (entry.size or 0) > SMALL:
+        digest = digest_if_small(self.entry(path), path)
+        if digest is None:
             return None
         self._reads += 1
         if self._reads >= self._reads_before_all and self.version.version.entries <= _MOST_PLACES:
@@ -193,14 +187,25 @@ class Trees:
         return tree
 
 
+def digest_if_small(entry: Entry | None, path: str) -> Digest | None:
+    """The digest of a file that is better read at once than opened. Raises NotFound (path-not-found)."""
+    if entry is None:
+        raise _no_file(path)
+    blob = blob_of(entry)
+    return blob.digest if blob is not None and blob.size <= SMALL else None
+
+
 def digest_of(entry: Entry | None, path: str) -> Digest:
     """The digest of a file's bytes. Raises NotFound (path-not-found), Invalid (is-a-reference)."""
     if entry is None:
-        message = f"there is no file {path!r} in it"
-        raise NotFound(message, code="path-not-found")
+        raise _no_file(path)
     blob = blob_of(entry)
     if blob is None:
         assert isinstance(entry, ReferenceEntry)
         message = f"{path!r} is a reference: its bytes are at {entry.uri!r}, not in this store"
         raise Invalid(message, code="is-a-reference")
     return blob.digest
+
+
+def _no_file(path: str) -> NotFound:
+    return NotFound(f"there is no file {path!r} in it", code="path-not-found")

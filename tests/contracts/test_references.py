@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import ArtstoreError, Invalid, PathCollision, ReferenceChanged, ReferenceMissing
+from artstore.errors import ArtstoreError, Corrupt, Invalid, PathCollision, ReferenceChanged, ReferenceMissing
+from artstore.filesystem import ArtstoreFileSystem
 from artstore.model.manifest import ReferenceEntry
 from artstore.references.expand import expand
 from artstore.references.fetch import fetch
@@ -154,6 +155,26 @@ def test_a_checkout_has_the_bytes(site: Site, store: Store, tmp_path: Path) -> N
     assert (2, 2, []) == (report.fetched, report.written, report.missing)
     assert CAT == (tmp_path / "out" / "deep" / "a.bin").read_bytes()
     assert DOG == (tmp_path / "out" / "deep" / "b.bin").read_bytes()
+
+
+def test_artstore_urls_give_the_bytes_and_none_of_what_was_changed(site: Site, store: Store) -> None:
+    """Who reads through fsspec gets what a checkout has, or an error that is not taken for a missing file."""
+    uri = f"{site.publish({'model.h5': CAT})}/model.h5"
+    store.put([], name="far", type="model", references=expand(uri))
+    fs = ArtstoreFileSystem(store.path, skip_instance_cache=True)
+    assert fs.cat_file("far:latest/model.h5") == CAT
+    with fs.open("far:latest/model.h5") as file:
+        file.seek(1_000_000)
+        assert file.read(5) == CAT[1_000_000:1_000_005]
+
+    site.change(uri, DOG)
+
+    if site.keeps_versions:
+        assert fs.cat_file("far:latest/model.h5") == CAT
+    else:
+        with pytest.raises(Corrupt) as refused:
+            fs.cat_file("far:latest/model.h5")
+        assert "reference-changed" == refused.value.code
 
 
 def test_a_checkout_shows_nothing_of_what_was_changed(site: Site, store: Store, tmp_path: Path) -> None:

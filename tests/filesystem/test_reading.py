@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from artstore.errors import Corrupt, Invalid, NotFound
 from artstore.filesystem import ArtstoreFileSystem
 from artstore.model.digest import Digest
 from artstore.model.manifest import reference
+from artstore.references.expand import expand
 from artstore.store import Store
 
 Put = Callable[..., None]
@@ -147,6 +150,29 @@ def test_what_the_catalog_knows_is_answered_without_a_blob(store: Store, fs: Art
     assert not fs.exists("cats:latest/sub/none")
     assert datetime.now(UTC) >= fs.created("cats:latest/a.txt") == fs.modified("cats:latest")
     assert set(fs.find("cats:latest")) == {f"cats:latest/{path}" for path in FILES}
+    assert len(list(fs.walk("cats:latest"))) == 3
+    assert len(fs.ls("cats:latest")) == 3
+    assert fs.glob("cats:latest/**/*.bin") == ["cats:latest/large.bin", "cats:latest/sub/deep/c.bin"]
+    assert fs.expand_path("cats:latest/sub", recursive=True)
+
+
+def test_many_stretches_of_a_file_open_it_once(
+    fs: ArtstoreFileSystem, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of columns asks for hundreds."""
+    put(FILES)
+    opened: list[str] = []
+
+    def note(path: str, *arguments: int) -> int:
+        opened.append(str(path))
+        return os.open(path, *arguments)
+
+    monkeypatch.setattr("artstore.storage.blobs.os", SimpleNamespace(**{**vars(os), "open": note}))
+    starts = list(range(0, 3 * MIB, 50_000))
+    found = fs.cat_ranges(["cats:latest/large.bin"] * len(starts), starts, [start + 9 for start in starts])
+
+    assert found == [LARGE[start : start + 9] for start in starts]
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize(
@@ -287,14 +313,78 @@ def test_an_alias_that_moved_is_followed_at_once(store: Store, fs: ArtstoreFileS
     assert fs.cat_file("cats:latest/a") == b"one"
 
 
-def test_an_entry_that_is_a_reference_says_where_its_bytes_are(store: Store, fs: ArtstoreFileSystem) -> None:
+@pytest.fixture
+def far(store: Store, tmp_path: Path) -> Path:
+    """A folder outside of the store, whose files are references in `cats`, beside a blob."""
+    folder = tmp_path / "far"
+    folder.mkdir()
+    (folder / "large").write_bytes(LARGE)
+    (folder / "t.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "near").write_bytes(b"near")
+    store.put([tmp_path / "near"], name="cats", type="dataset", references=expand(f"file://{folder}"))
+    return folder
+
+
+def test_what_a_reference_stands_for_is_read_as_any_file(
+    store: Store, fs: ArtstoreFileSystem, far: Path, tmp_path: Path
+) -> None:
+    assert fs.cat_file("cats:latest/large") == LARGE
+    assert fs.cat_file("cats:latest/large", MIB - 3, MIB + 3) == LARGE[MIB - 3 : MIB + 3]
+    assert fs.cat_ranges(["cats:latest/large", "cats:latest/near"], [5, 1], [9, 3]) == [LARGE[5:9], b"ea"]
+    with fs.open("cats:latest/large") as file:
+        file.seek(-3, os.SEEK_END)
+        assert (file.size, file.read()) == (len(LARGE), b"end")
+        file.seek(MIB)
+        sent = pickle.dumps(file)
+    with pickle.loads(sent) as again:  # noqa: S301
+        assert again.read() == LARGE[MIB:]
+    assert pd.read_csv("artstore://cats:latest/t.csv", storage_options={"store": store.path}).to_numpy().tolist() == [
+        [1, 2]
+    ]
+    fs.get("cats:latest", str(tmp_path / "out"), recursive=True)
+    assert (tmp_path / "out" / "large").read_bytes() == LARGE
+    assert fs.du("cats:latest") == len(LARGE) + 8 + 4
+    assert fs.ukey("cats:latest/large") == str(Digest.of(LARGE))
+    with fs.open("cats:latest/t.csv", "ab") as file:
+        file.write(b"3,4\n")
+    assert fs.cat_file("cats:latest/t.csv") == b"a,b\n1,2\n3,4\n"
+    assert far.is_dir()
+
+
+@pytest.mark.parametrize("now", [None, b"a,b\n1,3\n", b"a,b\n1,2\n3"])
+def test_what_stands_in_the_place_of_a_reference_is_not_read(
+    fs: ArtstoreFileSystem, far: Path, now: bytes | None
+) -> None:
+    """Nor is it a missing file, for which zarr and dask would put in zeros or nothing."""
+    (far / "t.csv").unlink()
+    if now is not None:
+        (far / "t.csv").write_bytes(now)
+
+    assert fs.exists("cats:latest/t.csv")
+    for reading in (
+        lambda: fs.open("cats:latest/t.csv"),
+        lambda: fs.cat_file("cats:latest/t.csv"),
+        lambda: fs.cat_file("cats:latest/t.csv", 0, 1),
+        lambda: fs.cat_ranges(["cats:latest/t.csv"], 0, 1, on_error="raise"),
+        lambda: fs.open("cats:latest/t.csv", "ab"),
+    ):
+        with pytest.raises(Corrupt) as refused:
+            reading()
+        assert refused.value.code == ("reference-missing" if now is None else "reference-changed")
+        assert str(far / "t.csv") in str(refused.value)
+
+
+def test_a_reference_that_nothing_can_fetch_says_where_its_bytes_are(store: Store, fs: ArtstoreFileSystem) -> None:
     with store.draft() as draft:
-        draft.add_entry(reference("far.bin", "s3://bucket/far.bin", checksum="etag", size=9, extra={}))
+        draft.add_entry(reference("far.bin", "gopher://host/far.bin", checksum="etag", size=None, extra={}))
+        draft.add_entry(reference("near.bin", "gopher://host/near.bin", checksum="other", size=9, extra={}))
         store.commit(draft, name="cats", type="dataset")
 
     info = fs.info("cats:latest/far.bin")
-    assert (info["type"], info["size"], info["uri"]) == ("file", 9, "s3://bucket/far.bin")
-    with pytest.raises(Invalid, match=r"s3://bucket/far\.bin"):
+    assert (info["type"], info["size"], info["uri"]) == ("file", None, "gopher://host/far.bin")
+    assert fs.du("cats:latest") == 9
+    assert fs.checksum("cats:latest/far.bin") == fs.checksum("cats:v0/far.bin") != fs.checksum("cats:v0/near.bin")
+    with pytest.raises(Invalid, match=r"gopher://host/far\.bin.*can fetch"):
         fs.open("cats:latest/far.bin")
 
 

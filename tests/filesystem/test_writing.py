@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +30,10 @@ def holds(store: Store, name: str = "cats:latest") -> dict[str, bytes]:
 
 def numbers(store: Store, name: str = "cats") -> list[int]:
     return [version.number for version in reversed(store.versions(name))]
+
+
+def numbers_or_none(store: Store) -> list[int]:
+    return numbers(store) if store.collections() else []
 
 
 def is_tidy(store: Store) -> bool:
@@ -129,6 +136,125 @@ def test_a_file_that_nobody_closes_is_not_kept(store: Store, fs: ArtstoreFileSys
         del file
 
     assert not fs.exists("cats:latest")
+    assert is_tidy(store)
+
+
+def test_a_file_in_a_cycle_that_is_collected_is_not_kept(store: Store, fs: ArtstoreFileSystem) -> None:
+    """Its buffers may be collected before it, in any order."""
+    for opened in (_binary, _text, _compressed):
+        file = opened(fs, "cats:latest/a")
+        file.write(b"half" if opened is _binary else "half")
+        holder: list[Any] = [file]
+        holder.append(holder)
+        del file, holder
+        with pytest.warns(ResourceWarning, match="never closed"):
+            gc.collect()
+
+    assert not fs.exists("cats:latest")
+    assert is_tidy(store)
+
+
+_ENDS = {
+    "falls off its end": "",
+    "exits": "sys.exit(0)",
+    "fails": "raise RuntimeError",
+    "is killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "ends at once": "os._exit(0)",
+}
+
+
+@pytest.mark.parametrize("end", _ENDS)
+@pytest.mark.parametrize("way", ["a file", "a gzip", "a transaction"])
+def test_an_interpreter_that_ends_commits_no_half(store: Store, end: str, way: str) -> None:
+    """Python closes at its end what nobody closed, and calls what was registered for it."""
+    script = f"""
+import os, signal, sys
+from artstore.filesystem import ArtstoreFileSystem
+fs = ArtstoreFileSystem(sys.argv[1])
+fs.pipe_file("cats:latest/before", b"whole")
+if "transaction" in sys.argv[2]:
+    fs.start_transaction()
+    fs.pipe_file("cats:latest/a", b"half")
+file = fs.open("cats:latest/b", "wt", compression="gzip" if "gzip" in sys.argv[2] else None)
+file.write("half" * 500_000)
+{_ENDS[end]}
+"""
+    subprocess.run([sys.executable, "-c", script, str(store.path), way], check=False, capture_output=True, timeout=60)
+
+    assert holds(store) == {"before": b"whole"}
+    assert numbers(store) == [0]
+    store.gc(grace_s=0)
+    assert is_tidy(store)
+
+
+def test_a_transaction_within_another_is_part_of_it(store: Store, fs: ArtstoreFileSystem) -> None:
+    """A function that has one of its own must not commit half of its caller's."""
+    with fs.transaction:
+        fs.pipe_file("cats:latest/a", b"1")
+        with fs.transaction:
+            fs.pipe_file("cats:latest/b", b"2")
+        assert numbers_or_none(store) == []
+        fs.start_transaction()
+        fs.pipe_file("cats:latest/c", b"3")
+        fs.end_transaction()
+        fs.pipe_file("cats:latest/d", b"4")
+
+    assert holds(store) == {"a": b"1", "b": b"2", "c": b"3", "d": b"4"}
+    assert numbers(store) == [0]
+    fs.pipe_file("cats:latest/e", b"5")
+    assert numbers(store) == [0, 1]
+
+
+def test_where_a_transaction_within_another_fails_nothing_is_kept(store: Store, fs: ArtstoreFileSystem) -> None:
+    with pytest.raises(Conflict, match="nothing of either was kept"), fs.transaction:  # noqa: PT012
+        fs.pipe_file("cats:latest/a", b"1")
+        with pytest.raises(Interrupted), fs.transaction:  # noqa: PT012
+            fs.pipe_file("cats:latest/b", b"2")
+            raise Interrupted
+        fs.pipe_file("cats:latest/c", b"3")
+    assert numbers_or_none(store) == []
+    assert is_tidy(store)
+    with pytest.raises(Interrupted), fs.transaction, fs.transaction:  # noqa: PT012
+        fs.pipe_file("cats:latest/a", b"1")
+        raise Interrupted
+
+    fs.pipe_file("cats:latest/d", b"4")
+    assert holds(store) == {"d": b"4"}
+
+
+def test_a_transaction_of_another_thread_is_not_ended_by_this_one(store: Store, fs: ArtstoreFileSystem) -> None:
+    refused: list[Conflict] = []
+
+    def write() -> None:
+        try:
+            with fs.transaction:
+                fs.pipe_file("cats:latest/theirs", b"2")
+        except Conflict as error:
+            refused.append(error)
+
+    with fs.transaction:
+        fs.pipe_file("cats:latest/a", b"1")
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        assert numbers_or_none(store) == []
+
+    assert ["transaction-open"] == [error.code for error in refused]
+    assert holds(store) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("size", [3, 2 * MIB])
+def test_a_file_may_be_committed_later_than_it_is_closed(store: Store, fs: ArtstoreFileSystem, size: int) -> None:
+    """`autocommit=False` is how fsspec says that somebody else decides."""
+    for decide in ("commit", "discard"):
+        with fs.open(f"cats:latest/{decide}", "wb", autocommit=False) as file:
+            file.write(b"x" * size)
+        assert not fs.exists(f"cats:latest/{decide}")
+        getattr(file, decide)()
+        file.commit()
+
+    assert holds(store) == {"commit": b"x" * size}
+    assert numbers(store) == [0]
     assert is_tidy(store)
 
 

@@ -66,7 +66,7 @@ def test_a_pointer_is_written_like_any_file(store: Store, put: Put, tmp_path: Pa
     assert expected == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert expected == contents(store, "dogs")
     assert 3 == store.get("dogs", tmp_path / "out").unchanged
-    assert b"one" == store.tree("dogs").read("small")
+    assert b"one" == store.tree("dogs").small("small")
     assert store.verify("dogs").ok
     assert 3 == store.verify("dogs").checked_blobs
 

@@ -30,10 +30,10 @@ def test_the_places_of_a_version_are_those_of_its_own_files(store: Store, put: P
     for number, expected in enumerate(history):
         tree = store.tree(f"cats:v{number}")
         for _ in range(2):
-            assert expected == {path: tree.read(path) for path in expected}
+            assert expected == {path: tree.small(path) for path in expected}
         assert set(tree._packed) == set(expected)
         with pytest.raises(NotFound):
-            tree.read(f"{100:03}")
+            tree.small(f"{100:03}")
 
 
 def test_a_large_version_is_read_without_all_places_in_memory(
@@ -44,7 +44,7 @@ def test_a_large_version_is_read_without_all_places_in_memory(
     put(files)
     tree = store.tree("cats")
 
-    assert files == {path: tree.read(path) for path in files}
+    assert files == {path: tree.small(path) for path in files}
     assert tree._packed == {}
 
 
@@ -54,17 +54,17 @@ def test_versions_that_were_read_last_stay_at_hand(store: Store, put: Put) -> No
     first = store.tree("cats:v1")
     assert store.tree("cats:v1") is first
     for number in range(2, trees._KEPT + 3):
-        assert store.tree(f"cats:v{number}").read("a") == bytes([number])
+        assert store.tree(f"cats:v{number}").small("a") == bytes([number])
     put({"a": b"other"})
 
     assert store.tree("cats:v1") is not first
-    assert store.tree("cats:v1").read("a") == first.read("a") == b"\1"
+    assert store.tree("cats:v1").small("a") == first.small("a") == b"\1"
 
 
 def test_a_commit_whose_process_was_killed_is_seen(store: Store, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the link of its file a commit holds, although the catalog does not know of it."""
     put({"a": b"1"})
-    assert store.tree("cats").read("a") == b"1"
+    assert store.tree("cats").small("a") == b"1"
     publish = OpLog.publish
 
     def killed(*arguments: Any) -> bool:
@@ -77,4 +77,4 @@ def test_a_commit_whose_process_was_killed_is_seen(store: Store, put: Put, monke
             put({"a": b"2"})
 
     monkeypatch.setattr(trees, "_LOOK_S", 0)
-    assert store.tree("cats").read("a") == b"2"
+    assert store.tree("cats").small("a") == b"2"
