@@ -181,23 +181,24 @@ class Watch:
         Raises Refused (folder-gone, folder-replaced, folder-emptied), and what a commit raises that no waiting mends.
         """
         listener = Listener(self.folder, self._root.path, self.hint)
+        is_told = True
         try:
-            if listener.refusal is not None:
-                notice = f"{str(self.folder)!r} is looked at every few seconds: {listener.refusal}"
-                self._tell(WatchReport(folder=str(self.folder), notice=notice))
-            is_told = listener.refusal is None
             self._first, self._last = time.monotonic(), -self._rules.quiet_s
             while not self._stopped.is_set():
+                if is_told and listener.refusal is not None:
+                    is_told, self._next_look = False, 0.0
+                    notice = f"{str(self.folder)!r} is looked at every few seconds: {listener.refusal}"
+                    self._tell(WatchReport(folder=str(self.folder), notice=notice))
                 if self._is_due():
                     self._commit()
                 elif self._next_look and time.monotonic() >= self._next_look:
                     self._find_changes(is_told=is_told)
                 else:
                     self._wait(is_told=is_told)
+            if self._due_at() is not None or self._done is None or not is_told:
+                self._commit()
         finally:
             listener.close()
-        if self._due_at() is not None or self._done is None or not is_told:
-            self._commit()
 
     def once(self) -> None:
         """Make one version as soon as the folder stands still, or after the longest wait. Raises as `run`."""

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+
+from tests.lacking import lacking
 
 Run = Callable[..., CompletedProcess[str]]
 Begin = Callable[..., subprocess.Popen[str]]
@@ -24,9 +26,9 @@ def begin(artstore: Run, folder: Path) -> Iterator[Begin]:
     assert artstore("init").returncode == 0
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: str) -> subprocess.Popen[str]:
+    def start(*words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         quick = ["--quiet-s", "0.2", "--longest-s", "2", "--type", "dataset"]
-        command = [sys.executable, "-m", "artstore.cli", "watch", *words, *quick]
+        command = [*before, sys.executable, "-m", "artstore.cli", "watch", *words, *quick]
         started.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -34,6 +36,15 @@ def begin(artstore: Run, folder: Path) -> Iterator[Begin]:
     for each in started:
         each.kill()
         each.communicate()
+
+
+def under(limit: str, most: int) -> list[str]:
+    """What comes before a command that runs where the system gives only so many events: a user namespace."""
+    words = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+    tried = [*words, "echo 9 > /proc/sys/user/max_inotify_watches"]
+    if sys.platform != "linux" or subprocess.run(tried, check=False, capture_output=True).returncode:
+        lacking("user namespaces cannot be made here")
+    return [*words, f'echo {most} > /proc/sys/user/{limit} && exec "$@"', "sh"]
 
 
 def lines(watching: subprocess.Popen[str], count: int) -> list[str]:
@@ -115,6 +126,50 @@ def test_a_folder_that_is_emptied_is_an_error(artstore: Run, folder: Path, begin
     assert watching.returncode == 7
     assert "no file left" in complaints
     assert ["a"] == listed(artstore, "notes")
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "named"),
+    [
+        ("max_inotify_watches", 3, "fs.inotify.max_user_watches"),
+        ("max_inotify_watches", 0, "fs.inotify.max_user_watches"),
+        ("max_inotify_instances", 0, "fs.inotify.max_user_instances"),
+    ],
+)
+def test_a_limit_of_the_system_is_named_and_got_over(  # noqa: PLR0917 - fixtures
+    artstore: Run, folder: Path, begin: Begin, limit: str, most: int, named: str
+) -> None:
+    """Otherwise what changes in some folders would not be kept, and nobody would know."""
+    for number in range(5):
+        (folder / "notes" / str(number)).mkdir(parents=True)
+        (folder / "notes" / str(number) / "a").write_bytes(b"1")
+    watching = begin("notes", before=under(limit, most))
+    assert "notes:v0" in lines(watching, 1)[0]
+    for number in range(5):
+        (folder / "notes" / str(number) / "b").write_bytes(b"2")
+        assert f"notes:v{number + 1}" in lines(watching, 1)[0]
+    watching.terminate()
+    _said, complaints = watching.communicate(timeout=60)
+
+    assert watching.returncode == 0
+    assert complaints.count(f"`sysctl {named}=") == 1
+    assert len(listed(artstore, "notes")) == 10
+
+
+def test_a_limit_that_is_reached_while_it_runs_is_named_too(folder: Path, begin: Begin) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a").write_bytes(b"1")
+    watching = begin("notes", before=under("max_inotify_watches", 3))
+    assert "notes:v0" in lines(watching, 1)[0]
+    (folder / "notes" / "1" / "2" / "3" / "4").mkdir(parents=True)
+    (folder / "notes" / "1" / "2" / "3" / "4" / "b").write_bytes(b"2")
+    assert "notes:v1" in lines(watching, 1)[0]
+    (folder / "notes" / "1" / "2" / "3" / "4" / "b").write_bytes(b"3")
+    assert "notes:v2" in lines(watching, 1)[0]
+    watching.terminate()
+    _said, complaints = watching.communicate(timeout=60)
+
+    assert complaints.count("`sysctl fs.inotify.max_user_watches=") == 1
 
 
 def test_one_name_is_for_one_folder(artstore: Run, folder: Path) -> None:

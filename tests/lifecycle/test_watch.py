@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import resource
 import shutil
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from artstore.errors import Invalid, Refused, StorageFull
-from artstore.lifecycle import events, watch
+from artstore.lifecycle import events, inotify, watch
 from artstore.lifecycle.put import commit_draft
 from artstore.lifecycle.reports import WatchReport
 from artstore.lifecycle.watch import Watch
@@ -69,7 +68,8 @@ def holds(store: Store, name: str = "cats") -> dict[str, bytes]:
     """The files of the latest version."""
     if not any(each.name == name for each in store.collections()):
         return {}
-    return {entry.path: b"".join(store.read(name, entry.path)) for entry in store.entries(name)}
+    ref = store.version(name).ref
+    return {entry.path: b"".join(store.read(ref, entry.path)) for entry in store.entries(ref)}
 
 
 def has(store: Store, path: str, data: bytes, name: str = "cats") -> bool:
@@ -318,33 +318,17 @@ def test_behind_a_link_the_folder_is_looked_at(store: Store, folder: Path, begin
     until(lambda: holds(store) == {"link/a": b"2"})
 
 
+@LINUX
 def test_an_event_that_was_missed_is_made_up_for(
     store: Store, folder: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_HEARTBEAT_S", 0.5)
     monkeypatch.setattr(watch, "_SHARE", 1)
-    monkeypatch.setattr(events.Listener, "dispatch", lambda _self, _event: None)
+    monkeypatch.setattr(inotify.Tree, "on_event", lambda _self, _event: None)
     begin()
     (folder / "a").write_bytes(b"1")
 
     until(lambda: holds(store) == {"a": b"1"})
-
-
-@pytest.mark.parametrize("limit", ["fs.inotify.max_user_watches", "fs.inotify.max_user_instances"])
-def test_a_limit_of_the_system_is_named_and_got_over(  # noqa: PLR0917 - fixtures
-    store: Store, folder: Path, begin: Begin, told: list[WatchReport], monkeypatch: pytest.MonkeyPatch, limit: str
-) -> None:
-    number = errno.ENOSPC if limit.endswith("watches") else errno.EMFILE
-
-    def refuse(_self: object, _folder: Path) -> None:
-        raise OSError(number, "limit reached")
-
-    monkeypatch.setattr(events.Listener, "_observe", refuse)
-    begin()
-    (folder / "a").write_bytes(b"1")
-
-    until(lambda: holds(store) == {"a": b"1"})
-    assert f"sysctl {limit}=" in str(told[0].notice)
 
 
 @LINUX
@@ -367,6 +351,80 @@ for folder in range(40):
     save(folder / "39" / "59", b"after")
 
     until(lambda: holds(store)["39/59"] == b"after", 90)
+
+
+def _in_place(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _as_vim_does(path: Path, data: bytes) -> None:
+    """A file to see whether one can be made, the old one moved aside, a new one, the old one removed."""
+    probe, aside = path.with_name("4913"), path.with_name(f"{path.name}~")
+    probe.write_bytes(b"")
+    probe.unlink()
+    path.rename(aside)
+    path.write_bytes(data)
+    aside.unlink()
+
+
+def _as_emacs_does(path: Path, data: bytes) -> None:
+    """A link to nowhere for a lock, a copy of what is not saved yet, and a backup under another name."""
+    lock, unsaved = path.with_name(f".#{path.name}"), path.with_name(f"#{path.name}#")
+    lock.symlink_to("me@here.1:1")
+    unsaved.write_bytes(data)
+    path.rename(path.with_name(f"{path.name}~"))
+    path.write_bytes(data)
+    unsaved.unlink()
+    lock.unlink()
+
+
+def _as_jetbrains_does(path: Path, data: bytes) -> None:
+    """A new file beside it, the old one moved aside, the new one in its place."""
+    new, old = path.with_name(f"{path.name}___jb_tmp___"), path.with_name(f"{path.name}___jb_old___")
+    new.write_bytes(data)
+    path.rename(old)
+    new.rename(path)
+    old.unlink()
+
+
+@LINUX
+@pytest.mark.parametrize("edit", [_in_place, save, _as_vim_does, _as_emacs_does, _as_jetbrains_does])
+def test_a_file_that_is_saved_in_any_editor_is_whole_in_every_version(
+    store: Store, folder: Path, begin: Begin, edit: Callable[[Path, bytes], None]
+) -> None:
+    """Each makes the file vanish, or be empty, for a moment, and leaves others that were never meant to be kept."""
+    texts = [b"%d " % number * 20_000 for number in range(40)]
+    (folder / "notes.txt").write_bytes(texts[0])
+    begin(quiet_s=0.05, longest_s=0.4, ignore=["*~", ".#*", "#*#", "4913", "*___jb_*", ".*.swp"])
+    until(lambda: holds(store) == {"notes.txt": texts[0]})
+    for text in texts:
+        edit(folder / "notes.txt", text)
+        time.sleep(0.02)
+    until(lambda: holds(store) == {"notes.txt": texts[-1]})
+
+    for number in numbers(store):
+        assert [entry.path for entry in store.entries(f"cats:v{number}")] == ["notes.txt"]
+        assert b"".join(store.read(f"cats:v{number}", "notes.txt")) in texts
+
+
+@pytest.mark.root
+def test_a_disk_that_is_taken_out_is_not_everything_deleted(
+    store: Store, folder: Path, begin: Begin, told: list[WatchReport]
+) -> None:
+    """The folder on which it was mounted is still there, and empty."""
+    subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+    try:
+        (folder / "a").write_bytes(b"1")
+        watching = begin()
+        until(lambda: holds(store) == {"a": b"1"})
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+    with pytest.raises(Refused) as raised:
+        watching.join()
+    assert raised.value.code == "folder-replaced"
+    assert holds(store) == {"a": b"1"}
+    assert told[-1].notice is not None
 
 
 def test_a_quiet_folder_costs_no_time_of_the_processor(store: Store, folder: Path, begin: Begin) -> None:
