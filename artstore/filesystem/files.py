@@ -181,8 +181,9 @@ class Writing(io.BufferedIOBase):
     def __del__(self) -> None:
         # The inherited one would close it, and so commit half of what was to be written.
         if hasattr(self, "_outer") and not self.closed:
-            message = f"{self.path!r} was never closed, so nothing of it was kept"
-            warnings.warn(message, ResourceWarning, stacklevel=2)
+            # Not a ResourceWarning, which nobody sees: of other files what was written would be there.
+            message = f"{self.path!r} was never closed, so nothing of it was kept: open it in a `with`"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             self.discard()
 
     def _keep(self) -> None:

@@ -576,4 +576,7 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
                 versions = self._store.versions(path)
                 return [f"{path}:v{version.number}" for version in reversed(versions)]
         message = "there is no such project or collection; a file is artstore://[project/]name:alias/path"
+        name, _, rest = path.partition("/")
+        if any(collection.name == name for collection in self._store.collections(self.project)):
+            message = f"no version is named; the latest is artstore://{name}:latest/{rest}"
         raise FileNotFoundError(errno.ENOENT, message, path)

@@ -200,6 +200,15 @@ def test_what_is_not_there_is_a_missing_file(fs: ArtstoreFileSystem, put: Put, p
     assert not fs.exists(path)
 
 
+def test_a_path_without_a_version_is_answered_with_one_that_has_it(fs: ArtstoreFileSystem, put: Put) -> None:
+    put(FILES)
+
+    with pytest.raises(FileNotFoundError, match=r"artstore://cats:latest/sub/b\.txt"):
+        fs.open("artstore://cats/sub/b.txt")
+    with pytest.raises(FileNotFoundError, match="no such project or collection"):
+        fs.open("artstore://dogs/b.txt")
+
+
 def test_a_folder_is_not_read_as_a_file(fs: ArtstoreFileSystem, put: Put) -> None:
     put(FILES)
 

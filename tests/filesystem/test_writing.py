@@ -132,7 +132,7 @@ def test_a_file_that_nobody_closes_is_not_kept(store: Store, fs: ArtstoreFileSys
     """The interpreter closes what it throws away, at a moment that nobody chose."""
     file = fs.open("cats:latest/a", "wt", compression=compression)
     file.write("half" * 10_000)
-    with pytest.warns(ResourceWarning, match="never closed"):
+    with pytest.warns(RuntimeWarning, match="never closed"):
         del file
 
     assert not fs.exists("cats:latest")
@@ -147,7 +147,7 @@ def test_a_file_in_a_cycle_that_is_collected_is_not_kept(store: Store, fs: Artst
         holder: list[Any] = [file]
         holder.append(holder)
         del file, holder
-        with pytest.warns(ResourceWarning, match="never closed"):
+        with pytest.warns(RuntimeWarning, match="never closed"):
             gc.collect()
 
     assert not fs.exists("cats:latest")
@@ -185,6 +185,20 @@ file.write("half" * 500_000)
     assert numbers(store) == [0]
     store.gc(grace_s=0)
     assert is_tidy(store)
+
+
+def test_a_file_that_was_not_kept_is_spoken_of(store: Store) -> None:
+    """Of a file on the disk everything would be there; who is not told finds out when it is too late."""
+    script = """
+import json, sys
+from artstore.filesystem import ArtstoreFileSystem
+json.dump({"a": 1}, ArtstoreFileSystem(sys.argv[1]).open("cats:latest/a.json", "w"))
+"""
+    words = [sys.executable, "-c", script, str(store.path)]
+    said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stderr
+
+    assert "'cats:latest/a.json' was never closed" in said
+    assert "`with`" in said
 
 
 def test_a_transaction_within_another_is_part_of_it(store: Store, fs: ArtstoreFileSystem) -> None:
