@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import facade, laps, listing, machine, reading, startup, tables
+from benchmarks import facade, laps, listing, machine, reading, startup, tables, watching
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -21,7 +21,8 @@ REFERENCES: Final = "references"
 TABLES: Final = "tables"
 FACADE: Final = "facade"
 READING: Final = "reading"
-APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING})
+WATCHING: Final = "watching"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING})
 """What is measured without a workload."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
@@ -77,6 +78,11 @@ def run(options: Options) -> Iterator[Block]:
             rows = reading.measure(volume, options.laps, is_quick=options.is_quick)
             facts = [_conditions(options, volume.label), machine.describe()]
         yield Block(READING, "Reading in place", facts, _judged(rows, options))
+    if WATCHING in options.rows:
+        with journaled(options.folder, 2 * GIB) as volume:
+            rows = watching.measure(volume, options.laps)
+            facts = [_conditions(options, volume.label), machine.describe()]
+        yield Block(WATCHING, "Watching", facts, _judged(rows, options))
 
 
 def _references(options: Options) -> Block:

@@ -86,6 +86,7 @@ TARGETS: Final[dict[tuple[str, str], tuple[Target, ...]]] = {
     ("large read", "reading"): (_times(1.66, "files on disk"),),
     ("large readinto", "reading"): (_times(1.66, "files on disk"),),
     ("large whole", "reading"): (_times(1.66, "files on disk"),),
+    ("quiet", "watching"): (_most(10),),
     ("get one", "scale"): (_most(0.4),),
     ("put peak", "scale"): (_most(700e6),),
     ("get peak", "scale"): (_most(700e6),),
