@@ -59,7 +59,7 @@ COMMANDS: Final = {
         Line("lineage", "lineage", "Show what a version came from, and what came from it."),
         Line("runs", "runs", "List the runs, newest first."),
         Line("run", "runs", "Show a run, what it used and what it made."),
-        Line("ui", "ui", "Show all this as pages for a browser."),
+        Line("ui", "ui", "Show what is in the store as pages for a browser."),
         Line("parts", "parts", "List the parts of versions that nobody has finished."),
     ),
     "Label": (

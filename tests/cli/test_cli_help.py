@@ -20,7 +20,7 @@ WANTED: Final = {
     *("init", "put", "get", "cat", "ls", "show", "log", "diff", "find", "alias", "tag", "describe", "metadata", "ttl"),
     *("link", "unlink", "parts", "drop", "artifact", "lineage", "runs", "run", "watch"),
     *("rename", "copy", "delete", "du", "verify", "repair", "gc", "rebuild", "status", "doctor", "backup", "prune"),
-    *("demo", "completion", "import"),
+    *("demo", "completion", "import", "ui"),
 }
 SHARED: Final = ["--store", "--project", "--json", "--version"]
 SLOW: Final = ("sqlite3", "pysqlite3", "sqlite_utils", "msgspec", "rich", "platformdirs", "blake3", "artstore.store")
