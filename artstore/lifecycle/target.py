@@ -81,17 +81,23 @@ class Target:
         return os.open(self._at(name), _READ_FLAGS, dir_fd=self._fd)
 
     def write(self, name: str, data: bytes | memoryview, *, replaces: bool) -> None:
-        """Write a small file. One that replaces another does so at once, so that a reader sees one of the two."""
-        if replaces:
+        """Write a small file. One that replaces another does so at once, so that a reader sees one of the two.
+
+        What somebody else has put there meanwhile is replaced too, as where many bring one version into one folder.
+        """
+        fd = None if replaces else self._create(name)
+        if fd is None:
             with self.replacing(name) as (fd, _temporary):
                 write_all(fd, data)
             return
-        fd = os.open(self._at(name), _CREATE_FLAGS, 0o666, dir_fd=self._fd)
         try:
             write_all(fd, data)
         except BaseException:
+            unfinished = os.fstat(fd)
             os.close(fd)
-            self.remove(name)
+            status = self.status(name)
+            if status is not None and os.path.samestat(status, unfinished):
+                self.remove(name)
             raise
         os.close(fd)
 
@@ -121,6 +127,13 @@ class Target:
     def remove(self, name: str) -> None:
         """Remove a file or a link."""
         os.unlink(self._at(name), dir_fd=self._fd)
+
+    def _create(self, name: str) -> int | None:
+        """An empty file with this name; None where something has it."""
+        try:
+            return os.open(self._at(name), _CREATE_FLAGS, 0o666, dir_fd=self._fd)
+        except FileExistsError:
+            return None
 
     def _rename(self, before: str, after: str) -> None:
         os.replace(self._at(before), self._at(after), src_dir_fd=self._fd, dst_dir_fd=self._fd)

@@ -623,6 +623,40 @@ def test_a_link_put_there_meanwhile_is_not_followed(
     assert read(outside) == {"b": b"precious"}
 
 
+def test_many_bring_one_version_into_one_new_folder(
+    cats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rank of a distributed training downloads to the same place: both found it empty, and one is faster."""
+    real = checking_out._write_all
+
+    def another_is_faster(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(checking_out, "_write_all", real)
+        cats.get("cats", tmp_path / "other")
+        shutil.copytree(tmp_path / "other", tmp_path / "out", dirs_exist_ok=True)
+        (tmp_path / "out" / "d" / "b").write_bytes(b"be")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(checking_out, "_write_all", another_is_faster)
+    cats.get("cats", tmp_path / "out")
+
+    assert FILES == read(tmp_path / "out")
+
+
+def test_a_failed_write_leaves_the_file_of_another_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had replaced the unfinished one, and was told that all is there."""
+
+    def fail(_fd: int, _data: bytes) -> None:
+        os.replace(tmp_path / "theirs", tmp_path / "a")
+        raise OSError
+
+    write(tmp_path, {"theirs": b"whole"})
+    monkeypatch.setattr("artstore.lifecycle.target.write_all", fail)
+    with Target(tmp_path) as target, pytest.raises(OSError):  # noqa: PT011 - as it was raised
+        target.write("a", b"mine", replaces=False)
+
+    assert {"a": b"whole"} == read(tmp_path)
+
+
 @pytest.mark.root
 def test_a_store_on_a_read_only_mount_is_checked_out(volume: Path, tmp_path: Path) -> None:
     """S6."""
