@@ -38,7 +38,7 @@ from artstore.errors import (
 from artstore.storage import reserve, rights, schema
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import FILE_NAME, Catalog
-from artstore.storage.database import file_system, is_network
+from artstore.storage.database import PATIENCE_S, file_system, is_network
 from artstore.storage.files import make_directory, random_hex, storage_errors, sync_directory, write_file
 from artstore.storage.manifests import Manifests
 from artstore.storage.oplog import OpLog
@@ -53,7 +53,7 @@ _FOLDERS: Final = (
     reserve.FOLDER,
 )
 _UNFINISHED: Final = (FILE_NAME, *(f"{FILE_NAME}-{end}" for end in ("wal", "shm", "journal")))
-"""What a killed `create` may leave besides: a folder that has only this can still be made a store."""
+"""What a `create` that was killed, or still goes on, has made besides: such a folder can still be made a store."""
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +96,8 @@ class Root:
     def create(cls, path: Path, *, single_host: bool = False) -> Root:
         """Make a store in a folder that is empty or not there yet.
 
-        Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused (network-file-system) unless
-        single_host.
+        Another that makes it is waited for. Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused
+        (network-file-system) unless single_host.
         """
         with storage_errors(f"making a store in {str(path)!r}"):
             there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
@@ -108,7 +108,8 @@ class Root:
             if (path / _FORMAT_FILE).exists():
                 message = f"{str(path)!r} is a store already: use it as it is"
                 raise Conflict(message, code="already-a-store")
-            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, *_UNFINISHED})
+            # Another process may be making the store at this moment.
+            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, *_UNFINISHED, _FORMAT_FILE})
             if strangers:
                 message = f"{str(path)!r} is not empty (it has {strangers[0]!r}): name a folder of the store's own"
                 raise Conflict(message, code="not-empty")
@@ -123,7 +124,7 @@ class Root:
             for name in _FOLDERS:
                 make_directory(path / name)
                 rights.close(path / name)
-        with Exclusive(path, "init"), storage_errors(f"making a store in {str(path)!r}"):
+        with Exclusive(path, "init", patience_s=PATIENCE_S), storage_errors(f"making a store in {str(path)!r}"):
             if (path / _FORMAT_FILE).exists():
                 message = f"{str(path)!r} was made a store just now: use it as it is"
                 raise Conflict(message, code="already-a-store")

@@ -168,15 +168,19 @@ def alone(root: Path, session: Session) -> Iterator[None]:
 
 
 class Exclusive:
-    """A lock that one process holds at a time, such as that of `gc`. Raises Conflict (locked) if another has it."""
+    """A lock that one process holds at a time, such as that of `gc`.
 
-    def __init__(self, root: Path, name: str) -> None:
+    Raises Conflict (locked) if another has it, and does not let go of it within the patience.
+    """
+
+    def __init__(self, root: Path, name: str, *, patience_s: float = 0.0) -> None:
         with storage_errors(f"taking the lock {name!r}"):
             self._fd = os.open(root / "locks" / name, os.O_RDWR | os.O_CREAT | _O_BINARY, 0o644)
-        if not try_lock(self._fd):
+        try:
+            self._take(name, time.monotonic() + patience_s)
+        except BaseException:
             os.close(self._fd)
-            message = f"another process holds the lock {name!r} of this store: wait for it, then repeat"
-            raise Conflict(message, code="locked")
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -188,6 +192,13 @@ class Exclusive:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._fd)
+
+    def _take(self, name: str, until: float) -> None:
+        while not try_lock(self._fd):
+            if time.monotonic() > until:
+                message = f"another process holds the lock {name!r} of this store: wait for it, then repeat"
+                raise Conflict(message, code="locked")
+            time.sleep(_POLL_S)
 
 
 def current_epoch(locks: Path) -> int:

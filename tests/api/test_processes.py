@@ -171,6 +171,20 @@ def test_processes_log_to_one_store_together(how: Any, place: Path) -> None:
     assert 3 == len([each for each in wandb.Api().runs("demo") if (each.group, each.state) == ("g", "finished")])
 
 
+def test_processes_make_the_store_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a new machine each worker may be the first; all but one died."""
+    monkeypatch.setenv("ARTSTORE_DIR", str(tmp_path / "new"))
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=in_a_process, args=(number, str(tmp_path))) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+
+    assert [0] * 4 == [worker.exitcode for worker in workers]
+    assert 4 == len(list(wandb.Api().artifact_collections("demo")))
+
+
 INCREMENTS = """
 import sys
 import artstore as wandb

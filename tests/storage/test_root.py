@@ -92,6 +92,30 @@ root.Root.create(Path(sys.argv[1]))
     assert (False, True) == (was_store, is_store(tmp_path / "store"))
 
 
+def test_who_comes_while_a_store_is_made_waits_for_it(tmp_path: Path, children: Children) -> None:
+    """The first use of a store by several processes is one that all of them come through."""
+    code = """
+import sys, time
+from pathlib import Path
+from artstore.storage import root
+write_file = root.write_file
+def write_late(*arguments):
+    print("half", flush=True)
+    time.sleep(0.3)
+    write_file(*arguments)
+root.write_file = write_late
+root.Root.create(Path(sys.argv[1])).close()
+"""
+    maker = children.start(code, tmp_path / "store")
+    assert maker.stdout is not None
+    assert maker.stdout.readline() == "half\n"
+    with pytest.raises(Conflict) as caught:
+        Root.create(tmp_path / "store")
+
+    assert caught.value.code == "already-a-store"
+    Root(tmp_path / "store").check_catalog()
+
+
 @pytest.mark.parametrize("kind", ["nfs4", "lustre", "cifs", "9p", "fuse.sshfs"])
 def test_a_network_file_system_is_refused_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
