@@ -30,6 +30,7 @@ from artstore.api.column_types import (
     holds,
     member,
     optional,
+    plain_type,
 )
 from artstore.errors import WrongType
 
@@ -41,6 +42,10 @@ _NS_IN_MS: Final = 1_000_000
 def column_to_json(values: Sequence[Any]) -> Sequence[Any]:
     """The cells of a column as JSON has them. Raises WrongType (not-json), which names the row."""
     classes = set(map(type, values))
+    numbers = {cls for cls in classes if cls.__module__ == "numpy" and plain_type(cls) is not None}
+    if numbers:
+        values = [value.item() if value.__class__ in numbers else value for value in values]
+        classes = set(map(type, values))
     if classes <= _AS_THEY_ARE:
         return values
     if classes <= _AS_THEY_ARE | {float}:

@@ -448,6 +448,15 @@ def member(kind: ColumnType, wanted: ColumnType) -> bool:
     return kind == wanted or (isinstance(kind, Union) and wanted in kind.allowed)
 
 
+def plain_type(cls: type) -> ColumnType | None:
+    """The type of all values of a class, NaN and text that begins with ARTIFACT_PREFIX excepted; None if they differ.
+
+    Those of NumPy's numbers are as those of Python's.
+    """
+    kind = _type_of_class(cls)
+    return kind if cls in _BY_CLASS or (cls.__module__ == "numpy" and kind in (NUMBER, BOOLEAN)) else None
+
+
 def accepts_none(kind: ColumnType) -> bool:
     """Whether a cell may be None."""
     return kind.assign_type(NONE) != INVALID
@@ -557,21 +566,22 @@ def _shape_of_list(value: Any) -> tuple[int, ...]:
 
 def _distinct_types(values: Sequence[Any]) -> list[ColumnType] | None:
     """The types of values that are all plain, each once; None if one of them is not."""
-    classes = set(map(type, values))
-    if not classes <= _BY_CLASS.keys():
+    kinds = {cls: plain_type(cls) for cls in set(map(type, values))}
+    if None in kinds.values():
         return None
-    found = {_BY_CLASS[cls] for cls in classes}
-    if str in classes:
+    found = {kind for kind in kinds.values() if kind is not None}
+    if str in kinds:
         texts = {value.startswith(ARTIFACT_PREFIX) for value in values if value.__class__ is str}
         if True in texts:
             found.add(ARTIFACT_VERSION)
         if False not in texts:
             found.discard(STRING)
-    if float in classes:
-        nan = {value != value for value in values if value.__class__ is float}  # noqa: PLR0124
+    floats = {cls for cls, kind in kinds.items() if kind == NUMBER and cls is not int}
+    if floats:
+        nan = {value != value for value in values if value.__class__ in floats}  # noqa: PLR0124
         if True in nan:
             found.add(NONE)
-        if False not in nan and int not in classes:
+        if False not in nan and int not in kinds:
             found.discard(NUMBER)
     return sorted(found, key=str)
 

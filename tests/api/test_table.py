@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from artstore.api.data_types import JoinedTable, PartitionedTable, Table
+from artstore.api.values import encode
 from artstore.errors import BadTable, Invalid, WrongType
 from tests.api.folder import Folder
 
@@ -449,3 +450,24 @@ def test_a_join_has_one_key_or_two(table: Table, key: Any) -> None:
         JoinedTable(table, table, key)
     with pytest.raises(ValueError, match="table2"):
         JoinedTable(table, 5, "a")
+
+
+def test_numbers_of_a_dataframe_are_looked_at_by_the_column(folder: Folder) -> None:
+    """One by one, a table of 200,000 rows took 18 times what pandas takes to write it and to read it."""
+    rows = 2_000
+    frame = pd.DataFrame({"a": np.arange(rows), "b": np.linspace(0, 1, rows), "c": np.arange(rows) % 2 == 0})
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        encoded = encode(Table(dataframe=frame), folder)
+    finally:
+        sys.setprofile(None)
+
+    assert calls < rows
+    rows_of_python = [list(row) for row in zip(*(frame[name].tolist() for name in frame), strict=True)]
+    assert encoded == encode(Table(columns=["a", "b", "c"], data=rows_of_python), folder)
