@@ -21,18 +21,17 @@ from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_o
 from artstore.api.late import Late
 from artstore.api.settings import system_path
 from artstore.api.stores import users_errors
-from artstore.api.values import HASHED_FOLDER, Holder, Value, encode, file_name
+from artstore.api.values import Holder, Value, encode, file_name, placed_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall
     from artstore.lifecycle.draft import Draft
     from artstore.lifecycle.reports import VersionInfo
-    from artstore.model import digest, manifest
+    from artstore.model import manifest
     from artstore.model.digest import Digest
     from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
 else:
-    digest = Late("artstore.model.digest")
     manifest = Late("artstore.model.manifest")
 
 POLICIES: Final = ("mutable", "immutable")
@@ -212,8 +211,7 @@ class Contents:
             if there is not None and not (overwrite and known == path):
                 return there
             data = encode(value, holder)
-            if path.startswith(f"{HASHED_FOLDER}/"):
-                path = file_name(value.kind, f"{HASHED_FOLDER}/{digest.Digest.of(data).hex()[:_DIGITS]}")
+            path = placed_name(value.kind, path, data)
             self._values[path] = value
             return self.add_bytes(data, path, overwrite=overwrite)
 

@@ -13,7 +13,7 @@ from artstore.api.holding import Holding
 from artstore.api.late import Late
 from artstore.api.stores import POINTERS, pointed_to
 from artstore.api.terminal import note
-from artstore.api.values import Value, file_name
+from artstore.api.values import Value, file_name, is_file_of
 from artstore.errors import Invalid, WrongType
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class Drafting(Holding):
         The same object again is what it was the first time, and a name that is taken keeps what it has, unless
         overwrite. `artifact[name] = obj` does the same. Below `media/tables` the name is made of the digest.
 
-        An object that was read from another artifact, or is in one that was logged, becomes a pointer to there.
+        An object that was read from another artifact, or is in one that was logged, becomes a pointer to there, unless
+        it was changed since.
 
         Raises WrongType for what is no Table, PartitionedTable or JoinedTable, what the object has to say (BadTable),
         Invalid (bad-path), ArtifactFinalizedError.
@@ -114,7 +115,7 @@ class Drafting(Holding):
             path = file_name(obj.kind, path_of(name))
             there = None if overwrite else self._contents.entry(path)
             entry = there or self._contents.add_link(*elsewhere, path, overwrite=overwrite)
-        if obj.home is None:
+        if obj.home is None or (elsewhere is None and not obj.home[0].is_draft()):
             obj.home = (self, entry.path)
         return entry
 
@@ -177,7 +178,10 @@ class Drafting(Holding):
         artifact, path = obj.home
         hall = self._contents.hall or active.hall()
         is_elsewhere = artifact is not self and not artifact.is_draft() and artifact.hall is hall
-        return (artifact.info, path) if is_elsewhere else None
+        # What was changed since is not what is there, and has to be kept here.
+        if not is_elsewhere or not is_file_of(obj, artifact.manifest.entries[path].digest, artifact):
+            return None
+        return artifact.info, path
 
     def finalize(self) -> None:
         """Let nothing be added or removed any more. Logging does so too."""

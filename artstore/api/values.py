@@ -9,12 +9,19 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, BinaryIO, ClassVar, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, NamedTuple, Protocol, Self
 
+from artstore.api.late import Late
 from artstore.errors import WrongType
+
+if TYPE_CHECKING:
+    from artstore.model import digest
+else:
+    digest = Late("artstore.model.digest")
 
 HASHED_FOLDER: Final = "media/tables"
 """Values that are added below it are given a name by the holder: 20 hex digits of their file's digest."""
+_DIGITS: Final = 20
 
 
 class Placed(Protocol):
@@ -82,3 +89,39 @@ def encode(value: Value, holder: Holder) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the {value.kind} cannot be written as JSON: {error}"
         raise WrongType(message, code="not-json") from error
+
+
+def placed_name(kind: str, path: str, data: bytes) -> str:
+    """The path of a value whose file has these bytes: below HASHED_FOLDER it is made of them."""
+    if not path.startswith(f"{HASHED_FOLDER}/"):
+        return path
+    return file_name(kind, f"{HASHED_FOLDER}/{digest.Digest.of(data).hex()[:_DIGITS]}")
+
+
+class _Place(NamedTuple):
+    path: str
+
+
+class _Nowhere:
+    """A holder that keeps nothing; what is read comes from another one."""
+
+    def __init__(self, source: Holder) -> None:
+        self.get = source.get
+        self.paths = source.paths
+        self.open = source.open
+
+    def add(self, obj: Value, name: str) -> Placed:
+        path = file_name(obj.kind, name)
+        return _Place(placed_name(obj.kind, path, encode(obj, self)))
+
+    def add_reference(self, uri: Any, name: str) -> Sequence[Placed]:
+        del uri
+        return [_Place(name)]
+
+    def add_bytes(self, data: bytes, path: str) -> None:
+        """Forget a file."""
+
+
+def is_file_of(value: Value, digest_of_file: str, holder: Holder) -> bool:
+    """Whether a value would be written into its holder as the file that it has there already; nothing is put there."""
+    return str(digest.Digest.of(encode(value, _Nowhere(holder)))) == digest_of_file

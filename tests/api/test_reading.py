@@ -243,3 +243,45 @@ def test_an_object_of_another_artifact_is_pointed_to_and_read_there() -> None:
     read = wandb.Api().artifact("second")["y"]
     assert isinstance(read, wandb.Table)
     assert [[0, 0], [0, 0]] == read.data[0][0].tolist()
+
+
+@pytest.mark.parametrize("change", ["row", "column", "by hand"])
+def test_a_table_that_grew_since_it_was_added_is_kept_as_it_is_now(change: str) -> None:
+    """A pointer to the old one would lose the rows of all later epochs, without a word."""
+    table = wandb.Table(columns=["epoch"], data=[[0]])
+    versions = []
+    for epoch in range(3):
+        artifact = wandb.Artifact("predictions", "dataset")
+        artifact.add(table, "t")
+        artifact.save()
+        versions.append(artifact)
+        if change == "row":
+            table.add_data(epoch)
+        elif change == "column":
+            table.add_column(f"more-{epoch}", [epoch])
+        else:
+            table.data[0][0] = epoch + 1
+    read = wandb.Api().artifact("predictions:v1")["t"]
+    assert isinstance(read, wandb.Table)
+    again, changed = wandb.Artifact("again", "dataset"), wandb.Artifact("changed", "dataset")
+    again.add(read, "t")
+    read.add_data(*read.data[0])
+    changed.add(read, "t")
+
+    assert 3 == len({each.get_entry("t").digest for each in versions})
+    assert again.get_entry("t").ref == versions[1].get_entry("t").ref_url()
+    assert changed.get_entry("t").ref is None
+
+
+def test_a_join_of_a_table_that_grew_is_kept_as_it_is_now() -> None:
+    """The join itself is the same object; what it joins is not."""
+    left, right = (wandb.Table(columns=["id"], data=[[name]]) for name in "ab")
+    join = wandb.JoinedTable(left, right, "id")
+    for row in ("c", "d"):
+        artifact = wandb.Artifact("joins", "dataset")
+        artifact.add(join, "join")
+        artifact.save()
+        left.add_data(row)
+    joins = [wandb.Api().artifact(f"joins:v{number}")["join"] for number in range(2)]
+
+    assert [1, 2] == [len(each.table1.data) for each in joins]  # type: ignore[union-attr]
