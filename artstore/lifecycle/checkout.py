@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar, get_args
 
@@ -28,11 +28,12 @@ from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import STORE_FOLDER, UNFINISHED
 from artstore.lifecycle.share import share
 from artstore.lifecycle.target import Target
-from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, blob_of
+from artstore.model.manifest import ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
-from artstore.storage.blobs import Place, damaged, reading
+from artstore.storage.blobs import WHOLE, Place, damaged, reading
 from artstore.storage.files import random_hex, read_exactly, reflink
+from artstore.storage.manifests import Placed, placed
 from artstore.storage.root import Root
 
 Mode = Literal["auto", "reflink", "hardlink", "copy"]
@@ -49,7 +50,8 @@ GAP: Final = 4 << 10
 OPEN_PACKS: Final = 16
 """Packs that one writer keeps open: descriptors are few, and packs may be many."""
 _NAMED: Final = 10
-_Any = TypeVar("_Any", bound=Entry)
+_Listed = Placed | ReferenceEntry
+_Any = TypeVar("_Any", bound=_Listed)
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -134,32 +136,30 @@ def _wanted(
     resolved: Resolved,
     patterns: Sequence[str],
     matches: Callable[[str], bool],
-) -> Iterator[Entry]:
+) -> Iterator[_Listed]:
     if patterns and all(map(is_plain_path, patterns)):
         # One file out of a million is looked up, not looked for; what is not a file may be a folder.
         with contextlib.suppress(NotFound):
             paths = sorted({entry_path(pattern.lstrip("/")) for pattern in patterns})
-            yield from [root.manifests.entry(resolved.manifest, path) for path in paths]
+            yield from [placed(root.manifests.entry(resolved.manifest, path)) for path in paths]
             return
-    for entry in root.manifests.entries(resolved.manifest):
+    for entry in root.manifests.placed(resolved.manifest):
         if matches(entry.path):
             yield entry
 
 
-def _sorted_out(entries: Iterable[Entry], fetch: Fetch | None) -> tuple[list[BlobEntry], list[ReferenceEntry]]:
+def _sorted_out(entries: Iterable[_Listed], fetch: Fetch | None) -> tuple[list[Placed], list[ReferenceEntry]]:
     """What is here and what has to be fetched. Raises where a path could lead out, and for what nobody can fetch."""
-    blobs: list[BlobEntry] = []
+    blobs: list[Placed] = []
     references: list[ReferenceEntry] = []
     for entry in entries:
         _check_path(entry.path)
-        blob = blob_of(entry)
-        if blob is not None:
-            blobs.append(blob)
-            continue
-        assert isinstance(entry, ReferenceEntry)
-        if fetch is None:
+        if isinstance(entry, Placed):
+            blobs.append(entry)
+        elif fetch is None:
             raise not_here(entry)
-        references.append(entry)
+        else:
+            references.append(entry)
     return blobs, references
 
 
@@ -205,7 +205,7 @@ def _make_target(target: Path) -> None:
         raise PathCollision(message, code="not-a-folder") from error
 
 
-def _preflight(top: Path, entries: Iterable[Entry]) -> None:
+def _preflight(top: Path, entries: Iterable[_Listed]) -> None:
     """Find everything that stands in the way."""
     in_the_way: list[str] = []
     with Target(top) as target:
@@ -224,7 +224,7 @@ def _preflight(top: Path, entries: Iterable[Entry]) -> None:
         raise PathCollision(message, code="in-the-way")
 
 
-def _check_paths(target: Path, entries: Sequence[Entry]) -> None:
+def _check_paths(target: Path, entries: Sequence[_Listed]) -> None:
     """Find the paths that this file system cannot hold side by side."""
     paths = [entry.path for entry in entries]
     twins = find_collisions(paths)
@@ -260,7 +260,7 @@ def _are_one(target: Path, twins: Sequence[str]) -> bool:
 def _write_all(
     root: Root,
     top: Path,
-    entries: Sequence[BlobEntry],
+    entries: Sequence[Placed],
     mode: Mode,
     *,
     is_fresh: bool,
@@ -268,12 +268,13 @@ def _write_all(
     progress: Progress | None,
 ) -> Counts:
     batches = list(_batches(entries))
+    packs = root.blobs.pack_paths()
     total_bytes = sum(entry.size for entry in entries)
     total = Counts()
     done = seen_bytes = 0
 
     def write(number: int, *, is_fresh: bool = is_fresh) -> Counts:
-        with contextlib.closing(_Writer(root, top, mode, is_fresh=is_fresh, called=called)) as writer:
+        with contextlib.closing(_Writer(root, top, mode, packs, is_fresh=is_fresh, called=called)) as writer:
             return writer.write(batches[number])
 
     def again(number: int) -> Counts:
@@ -288,7 +289,7 @@ def _write_all(
     return total
 
 
-def _batches(entries: Sequence[BlobEntry]) -> Iterator[Sequence[BlobEntry]]:
+def _batches(entries: Sequence[Placed]) -> Iterator[Sequence[Placed]]:
     """What one process writes before it takes more: a folder that two write into makes each wait for the other."""
     start = size = 0
     folder = ""
@@ -315,12 +316,15 @@ class _Task(NamedTuple):
 class _Writer:
     """Writes some entries, in one process or thread."""
 
-    def __init__(self, root: Root, top: Path, mode: Mode, *, is_fresh: bool, called: str) -> None:
+    def __init__(
+        self, root: Root, top: Path, mode: Mode, packs: Mapping[int, str], *, is_fresh: bool, called: str
+    ) -> None:
         self._root = root
         self._called = called
         self._mode = mode
         self._is_fresh = is_fresh
         self._target = Target(top)
+        self._paths = packs
         self._packs: dict[str, int] = {}
 
     def close(self) -> None:
@@ -329,9 +333,8 @@ class _Writer:
             os.close(fd)
         self._target.__exit__(None, None, None)
 
-    def write(self, batch: Sequence[BlobEntry]) -> Counts:
+    def write(self, batch: Sequence[Placed]) -> Counts:
         """Write the entries, which are sorted by path."""
-        places = self._root.blobs.locate([entry.digest for entry in batch])
         tasks: list[_Task] = []
         for folder, name, entry in _by_folder(batch):
             is_there = False
@@ -341,7 +344,7 @@ class _Writer:
                 is_there = status is not None
                 if status is not None and self._is_same(name, status, entry):
                     continue
-            place = places.get(entry.digest)
+            place = self._place(entry)
             if place is None:
                 with self._naming(folder, name):
                     place = self._root.blobs.places(entry.digest)[0]
@@ -382,7 +385,14 @@ class _Writer:
             message = f"{quoted(path)} of {self._called}: {error.message}"
             raise Corrupt(message, code=error.code) from error
 
-    def _is_same(self, name: str, status: os.stat_result, entry: BlobEntry) -> bool:
+    def _place(self, entry: Placed) -> Place | None:
+        """Where the bytes were when the entries were listed."""
+        if entry.pack == WHOLE:
+            return self._root.blobs.whole_place(entry.digest, entry.size)
+        path = None if entry.pack is None else self._paths.get(entry.pack)
+        return None if path is None else Place(entry.digest, entry.size, path, entry.offset, None, is_whole=False)
+
+    def _is_same(self, name: str, status: os.stat_result, entry: Placed) -> bool:
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
             return False
         fd = self._target.open(name)

@@ -212,6 +212,14 @@ class Blobs:
                 found[digest] = self._place((digest, *columns))
         return found
 
+    def pack_paths(self) -> dict[int, str]:
+        """Where each pack is, by its number."""
+        return {id_: self._packs + name for id_, name in self._catalog.rows("SELECT id, name FROM pack")}
+
+    def whole_place(self, digest: Digest, size: int) -> Place:
+        """The place of a blob in a file of its own, whether or not that is there."""
+        return Place(digest, size, str(whole.path_of(self._root, digest)), 0, None, is_whole=True)
+
     def all_places(self) -> Iterator[Place]:
         """Every place of every blob, each file's in order."""
         cursor = self._catalog.execute(

@@ -196,21 +196,23 @@ class Connections:
             found: list[Row] = self.connection.execute(sql, bindable(parameters)).fetchall()
             return found
 
-    def stream(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[Row]]:
-        """The rows of a query, some at a time.
+    def stream(self, sql: str, parameters: tuple[Any, ...] = (), *, about: int = 0) -> Iterator[list[Row]]:
+        """The rows of a query, some at a time; `about` so many are expected.
 
         What fits into one answer is fetched at once. A longer one has a connection of its own: a query that is still
         open keeps its state of the file, and nothing could be written on the same connection until it ends.
         """
-        with sqlite_errors(self.path):
-            cursor = self.connection.execute(sql, parameters)
-            rows: list[Row] = cursor.fetchmany(STREAMED + 1)
-        if len(rows) <= STREAMED or self._memory is not None or self.connection.in_transaction:
-            while rows:
-                yield rows
-                rows = cursor.fetchmany(STREAMED)
-            return
-        cursor.close()
+        has_own = self._memory is not None or self.connection.in_transaction
+        if has_own or about <= STREAMED:
+            with sqlite_errors(self.path):
+                cursor = self.connection.execute(sql, parameters)
+                rows: list[Row] = cursor.fetchmany(STREAMED + 1)
+            if has_own or len(rows) <= STREAMED:
+                while rows:
+                    yield rows
+                    rows = cursor.fetchmany(STREAMED)
+                return
+            cursor.close()
         connection = self._open()
         try:
             with sqlite_errors(self.path):

@@ -9,8 +9,10 @@ step.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
 
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
@@ -49,14 +51,21 @@ has (path, blob, reference) AS (
 )
 BLOBS_OF: Final = _HAS + "SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL"
 """The row numbers of the blobs of a manifest, given by its row number as ?1."""
-_ENTRIES: Final = (
-    _HAS
-    + """
+_HAS_OF_FULL: Final = (
+    "WITH has (path, blob, reference) AS (SELECT path, blob, reference FROM entry WHERE manifest = ?1)"
+)
+"""As `_HAS`, of a manifest that has no base."""
+_ENTRIES: Final = """
 SELECT path.path, blob.digest, blob.size, has.reference, uri, checksum, reference.size, extra
 FROM has JOIN path ON path.id = has.path LEFT JOIN blob ON blob.id = has.blob
-LEFT JOIN reference ON reference.id = has.reference
+LEFT JOIN reference ON reference.id = has.reference ORDER BY path.path
 """
-)
+_WITH_PLACES: Final = """
+SELECT path.path, blob.digest, blob.size, has.reference, uri, checksum, reference.size, extra, stored.pack, offset
+FROM has JOIN path ON path.id = has.path LEFT JOIN blob ON blob.id = has.blob
+LEFT JOIN reference ON reference.id = has.reference LEFT JOIN stored ON stored.blob = blob.id
+    AND stored.pack = (SELECT min(pack) FROM stored WHERE stored.blob = blob.id) ORDER BY path.path
+"""
 _BELOW: Final = (
     _CHAIN
     + """, changed (path, blob, reference, rank) AS MATERIALIZED (
@@ -113,11 +122,6 @@ _PACKED: Final = (
 SELECT path.path, size, sums, pack, offset FROM placed CROSS JOIN path ON path.id = placed.path
 """
 )
-_ENTRIES_OF_FULL: Final = """
-SELECT path.path, blob.digest, blob.size, entry.reference, uri, checksum, reference.size, extra
-FROM entry JOIN path ON path.id = entry.path LEFT JOIN blob ON blob.id = entry.blob
-LEFT JOIN reference ON reference.id = entry.reference WHERE entry.manifest = ?1
-"""
 _ONE: Final = (
     _CHAIN
     + """
@@ -138,6 +142,18 @@ class ManifestRow(NamedTuple):
     weight: int
     """Rows in its difference and those below it; 0 for a full one."""
     entries: int
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """A path whose bytes are kept here, and one of the places where they are."""
+
+    path: str
+    digest: Digest
+    size: int
+    """Bytes."""
+    pack: int | None
+    """The pack's number, WHOLE for a file of the blob's own; None where nobody has looked, or there is none."""
+    offset: int
 
 
 class Manifests:
@@ -167,10 +183,14 @@ class Manifests:
 
     def entries(self, digest: Digest) -> Iterator[Entry]:
         """The entries of a manifest, sorted by path."""
-        row = self.get(digest)
-        sql = _ENTRIES_OF_FULL if row.base is None else _ENTRIES
-        for rows in self._catalog.stream(sql + " ORDER BY path.path", (row.id,)):
+        for rows in self._listing(digest, _ENTRIES):
             yield from map(_entry, rows)
+
+    def placed(self, digest: Digest) -> Iterator[Placed | ReferenceEntry]:
+        """The entries of a manifest, sorted by path; what is kept here with where it is."""
+        for rows in self._listing(digest, _WITH_PLACES):
+            for *columns, pack, offset in rows:
+                yield placed(_entry(columns), pack, offset or 0)
 
     def entries_below(self, digest: Digest, folder: str) -> Iterator[Entry]:
         """The entries of a manifest below a folder, however deep, sorted by path."""
@@ -278,6 +298,11 @@ class Manifests:
             (digest,),
         )
 
+    def _listing(self, digest: Digest, sql: str) -> Iterator[list[Row]]:
+        row = self.get(digest)
+        has = _HAS_OF_FULL if row.base is None else _HAS
+        return self._catalog.stream(has + sql, (row.id,), about=row.entries)
+
     def _begin(self, *, base: int | None) -> int:
         with self._catalog.prepare():
             return int(self._catalog.execute("INSERT INTO manifest (base) VALUES (?)", (base,)).lastrowid)
@@ -370,7 +395,16 @@ class Manifests:
         return int(cursor.lastrowid)
 
 
-def _entry(row: Row) -> Entry:
+def placed(entry: Entry, pack: int | None = None, offset: int = 0) -> Placed | ReferenceEntry:
+    """An entry with a place of its bytes, unless they are elsewhere."""
+    blob = blob_of(entry)
+    if blob is None:
+        assert isinstance(entry, ReferenceEntry)
+        return entry
+    return Placed(blob.path, blob.digest, blob.size, pack, offset)
+
+
+def _entry(row: Sequence[Any]) -> Entry:
     path, blob, size, reference, uri, checksum, reference_size, extra = row
     if reference is None:
         return BlobEntry(path, Digest(blob), size)
