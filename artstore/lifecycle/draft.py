@@ -139,26 +139,25 @@ class Draft:
         scan = Scan(folder, store=self.root.path, ignore=ignore)
         findings = Findings(where, time.time_ns())
         new: dict[str, Entry] = {}
-        size = hits = 0
+        same: list[Known] = []
+        size = 0
 
-        def note(known: Known) -> None:
+        def note(some: Sequence[Known]) -> None:
             nonlocal size
-            # The cache's own string: the new one of the same path is not kept.
-            findings.add(known.path, known.stamp, known.digest)
-            path = start + known.path
-            new[path] = BlobEntry(path, known.digest, known.size)
-            size += known.size
-            if self._progress is not None:
-                self._tick(len(new), size)
+            # With the cache's own strings: the new ones of the same paths are not kept.
+            findings.add(some)
+            for known in some:
+                path = start + known.path
+                new[path] = BlobEntry(path, known.digest, known.size)
+                size += known.size
+            self._tick(len(new), size)
 
         def unknown() -> Iterator[Found]:
-            nonlocal hits
             for found, known in _chosen(scan, cache, select):
                 if known is None:
                     yield found
                 else:
-                    hits += 1
-                    note(known)
+                    same.append(known)
 
         def alone(found: Found) -> Known | None:
             try:
@@ -167,12 +166,13 @@ class Draft:
                 scan.problem(found.source, problem.reason, unkeepable=problem.number == errno.EINVAL)
                 return None
 
-        for known in self._reader.read(unknown(), alone):
-            note(known)
+        for some in self._reader.read(unknown(), alone):
+            note(some)
+        note(same)
         self.settle_problems(scan.problems, skip=skip_unreadable)
         self._add_all(new, size, overwrite=overwrite)
         self.empty_directories += scan.empty_directories
-        if hits < len(findings.paths) or hits != len(cache.files):
+        if len(same) < len(findings.paths) or len(same) != len(cache.files):
             self._scanned.append(_Scanned(start, findings))
 
     def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:

@@ -88,8 +88,11 @@ class Reader:
             self._child = None
         self._is_alone = True
 
-    def read(self, files: Iterable[Found], alone: Callable[[Found], Known | None]) -> Iterator[Known]:
-        """Read files; answers what was found, in no order. `alone` reads one, and notes why if it cannot."""
+    def read(self, files: Iterable[Found], alone: Callable[[Found], Known | None]) -> Iterator[list[Known]]:
+        """Read files; answers what was found, some at a time, in no order.
+
+        `alone` reads one, and notes why if it cannot.
+        """
         self._slots = self._slots or _slots()
         away: dict[int, list[Found]] = {}
         rest = iter(files)
@@ -103,7 +106,7 @@ class Reader:
                     slot = self._slots[SLOTS + self._own]
                     slot.wait()
                     _read_into([found.source for found in batch], slot)
-                    yield from self._take(slot, batch, alone)
+                    yield self._take(slot, batch, alone)
                 yield from self._hear(away, alone, wait=False)
             while away:
                 yield from self._hear(away, alone, wait=True)
@@ -125,21 +128,21 @@ class Reader:
 
     def _hear(
         self, away: dict[int, list[Found]], alone: Callable[[Found], Known | None], *, wait: bool
-    ) -> Iterator[Known]:
+    ) -> Iterator[list[Known]]:
         """Take what the child has read. If it is gone, what it had is read here."""
         while away and self._child is not None and (wait or self._child.has_answered()):
             number = self._child.answer()
             if number is None:
                 self.close()
             else:
-                yield from self._take(self._slots[number], away.pop(number), alone)
+                yield self._take(self._slots[number], away.pop(number), alone)
         if self._child is None:
             batches = list(away.values())
             away.clear()
             for batch in batches:
-                yield from filter(None, map(alone, batch))
+                yield list(filter(None, map(alone, batch)))
 
-    def _take(self, slot: _Slot, batch: Sequence[Found], alone: Callable[[Found], Known | None]) -> Iterator[Known]:
+    def _take(self, slot: _Slot, batch: Sequence[Found], alone: Callable[[Found], Known | None]) -> list[Known]:
         """Hand over to the store what was read into a slot, and read alone what was not."""
         blobs: list[Small] = []
         read: list[Known] = []
@@ -154,8 +157,7 @@ class Reader:
                 unread.append(found)
         slot.hold(self._intake.take_read(slot.data, blobs))
         self._many = max(1, len(read)) if unread else min(FILES, 2 * self._many)
-        yield from read
-        yield from filter(None, map(alone, unread))
+        return read + list(filter(None, map(alone, unread)))
 
 
 class _Child:
@@ -238,33 +240,33 @@ def _read_into(sources: Sequence[str | bytes], slot: _Slot) -> None:
         try:
             fd = os.open(source, OPEN_FLAGS)
             try:
-                record = _read_one(fd, slot.data, at)
+                record, at = _read_one(fd, slot.data, at)
             finally:
                 os.close(fd)
         except OSError:
             # Whoever reads it alone afterwards says what is wrong with it.
             record = _UNREAD
         records.append(record)
-        if record is not _UNREAD:
-            start, size, *_ = _Record.unpack(record)
-            at = start + size + (-size % BLOCK)
     data = b"".join(records)
     slot.records[: len(data)] = data
 
 
-def _read_one(fd: int, data: memoryview, at: int) -> bytes:
+def _read_one(fd: int, data: memoryview, at: int) -> tuple[bytes, int]:
+    """Answers also where the next one goes."""
     before = os.fstat(fd)
     size = before.st_size
     start = at + BLOCK
     if not stat.S_ISREG(before.st_mode) or size > SMALL or start + size + BLOCK > ROOM:
-        return _UNREAD
+        return _UNREAD, at
     # One byte more, so that growth shows; and once, as a file is read at once if it can be.
     if read_some(fd, data[start : start + size + 1]) != size or not stood_still(fd, before):
-        return _UNREAD
+        return _UNREAD, at
     content = data[start : start + size]
     digest = blake3(content).digest()
     checksum = xxh3_64_intdigest(content)
     data[at:start] = header(digest, size, checksum)
+    end = start + size
     padding = -size % BLOCK
-    data[start + size : start + size + padding] = _ZEROS[:padding]
-    return _Record.pack(start, size, digest, checksum, stamp_of(before))
+    if padding:
+        data[end : end + padding] = _ZEROS[:padding]
+    return _Record.pack(start, size, digest, checksum, stamp_of(before)), end + padding

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from artstore.errors import Invalid
 from artstore.lifecycle.reports import Skipped
 from artstore.model.paths import entry_path
@@ -34,7 +36,7 @@ _Ignores = tuple[tuple[str, "GitIgnoreSpec"], ...]
 """Patterns that reach a folder, each with the prefix of the folder that holds them, the nearest last."""
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A file to be read."""
 
     path: str

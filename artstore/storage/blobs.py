@@ -294,14 +294,15 @@ class Blobs:
         raise Corrupt(message, code="blob-missing")
 
     def _intern_members(self, members: Sequence[packs.Member], *, acquit: bool) -> Ids:
-        return self._intern([(m.digest, m.size, m.checksum.to_bytes(8, "big")) for m in members], acquit=acquit)
+        blobs = [(m.digest, m.size, bytearray(m.checksum.to_bytes(8, "big"))) for m in members]
+        return self._intern(blobs, acquit=acquit)
 
-    def _intern(self, blobs: Sequence[tuple[Digest, int, bytes | None]], *, acquit: bool) -> Ids:
+    def _intern(self, blobs: Sequence[tuple[Digest, int, bytes | bytearray | None]], *, acquit: bool) -> Ids:
         first = self._number("SELECT coalesce(max(id), 0) + 1 FROM blob")
-        rows = [(id_, *blob) for id_, blob in enumerate(blobs, start=first)]
+        rows = [(id_, bytearray(digest), size, sums) for id_, (digest, size, sums) in enumerate(blobs, start=first)]
         if self._catalog.insert("blob (id, digest, size, sums)", rows, or_ignore=True) == len(rows):
             # Mostly all are new, and then nothing has to be looked for.
-            return {row[1]: row[0] for row in rows}
+            return {blob[0]: id_ for id_, blob in enumerate(blobs, start=first)}
         digests = tuple(digest for digest, _size, _sums in blobs)
         known: Ids = {}
         condemned: list[tuple[int]] = []

@@ -169,6 +169,7 @@ class Connections:
         """Insert rows into `table (columns)`, many with one statement; answers how many, which or_ignore may lessen.
 
         That is a third faster than executemany, which besides takes and gives the interpreter's lock for each row.
+        Bytes are best given as bytearrays; see `bindable`.
         """
         if not rows:
             return 0
@@ -181,7 +182,7 @@ class Connections:
             for start in range(0, len(rows), at_once):
                 some = rows[start : start + at_once]
                 sql = f"{verb} {into} VALUES {','.join([row] * len(some))}"
-                inserted += self.connection.execute(sql, bindable(chain.from_iterable(some))).rowcount
+                inserted += self.connection.execute(sql, list(chain.from_iterable(some))).rowcount
         return inserted
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:

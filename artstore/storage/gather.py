@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
@@ -31,7 +32,7 @@ REMEMBERED: Final = 200_000
 _ZEROS: Final = bytes(BLOCK)
 
 
-class Small(NamedTuple):
+class Small(msgspec.Struct, frozen=True, gc=False):
     """A blob in a buffer, in the form that it has in a pack."""
 
     digest: Digest
@@ -187,15 +188,15 @@ class Gatherer:
             self._pack = PackWriter(self._session.scratch() / name)
         pack = self._pack
         offset = pack.size
-        stretches: list[list[int]] = []
-        for digest, start, size, checksum in news:
-            pack.place(digest, size, checksum)
-            end = start + BLOCK + size + (-size % BLOCK)
-            if stretches and stretches[-1][1] == start:
-                stretches[-1][1] = end
-            else:
-                stretches.append([start, end])
-        parts = [buffer[start:end] for start, end in stretches]
+        pack.place_all((small.digest, small.size, small.checksum) for small in news)
+        parts: list[memoryview] = []
+        first = end = news[0].start
+        for small in news:
+            if small.start != end:
+                parts.append(buffer[first:end])
+                first = small.start
+            end = small.start + BLOCK + small.size + (-small.size % BLOCK)
+        parts.append(buffer[first:end])
         written = self._pool.submit(_write_parts, pack.fd, parts, offset)
         self._writes.append(written)
         if pack.size >= PACK_SIZE:

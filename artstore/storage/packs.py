@@ -11,9 +11,12 @@ blocks of zeros end the pack.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+from zlib import adler32
+
+import msgspec
 
 from artstore.errors import Corrupt, Invalid
 from artstore.model.digest import ALGORITHM, Digest
@@ -33,7 +36,7 @@ _GROUP_AT: Final = 297
 _GROUP_PREFIX: Final = b"xxh3-"
 
 
-class Member(NamedTuple):
+class Member(msgspec.Struct, frozen=True, gc=False):
     """Where a blob lies in a pack."""
 
     digest: Digest
@@ -69,7 +72,9 @@ def header(digest: bytes, size: int, checksum: int) -> bytes:
     name = digest.hex().encode()
     octal = b"%011o" % size
     group = b"%016x" % checksum
-    total = _ALL_FIXED + sum(name) + sum(octal) + sum(group)
+    # Adler-32 has in its lower half the sum of the bytes and 1, modulo 65,521, which so few cannot reach: 0.1 µs
+    # instead of the 1 µs of sum().
+    total = _ALL_FIXED + (adler32(name + octal + group) & 0xFFFF) - 1
     return b"".join(
         (
             _PREFIX,
@@ -104,6 +109,14 @@ class PackWriter:
         self.members.append(Member(digest, size, at + BLOCK, checksum))
         self.size += BLOCK + size + (-size % BLOCK)
         return at
+
+    def place_all(self, blobs: Iterable[tuple[Digest, int, int]]) -> None:
+        """As `place`, of many: digest, size and checksum of each, which lie one behind the other from here on."""
+        at = self.size + BLOCK
+        for digest, size, checksum in blobs:
+            self.members.append(Member(digest, size, at, checksum))
+            at += BLOCK + size + (-size % BLOCK)
+        self.size = at - BLOCK
 
     def add(self, digest: Digest, data: bytes, checksum: int) -> None:
         """Append a blob, whose digest and checksum are of exactly these bytes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -69,11 +69,11 @@ class Findings:
         self.digests: list[Digest] = []
         self.stamps = bytearray()
 
-    def add(self, path: str, stamp: Stamp, digest: Digest) -> None:
-        """Note a file."""
-        self.paths.append(path)
-        self.digests.append(digest)
-        self.stamps += stamp
+    def add(self, files: Sequence[Known]) -> None:
+        """Note some files."""
+        self.paths += [file.path for file in files]
+        self.digests += [file.digest for file in files]
+        self.stamps += b"".join([file.stamp for file in files])
 
 
 def stamp_of(status: os.stat_result) -> Stamp:

@@ -19,7 +19,7 @@ from artstore.lifecycle.resolve import Resolved
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, reference
 from artstore.storage import stat_cache, whole
-from artstore.storage.stat_cache import Findings, stamp_of
+from artstore.storage.stat_cache import Findings, Known, stamp_of
 from artstore.store import Store
 
 Put = Callable[..., VersionInfo]
@@ -157,8 +157,9 @@ def test_a_file_hashed_long_ago_and_not_touched_is_not_read(
     put(files)
     folder = tree(files)
     findings = Findings(str(folder), time.time_ns() + 60_000_000_000)
-    for name, data in files.items():
-        findings.add(name, stamp_of((folder / name).stat()), Digest.of(data))
+    findings.add(
+        [Known(name, stamp_of((folder / name).stat()), Digest.of(data), len(data)) for name, data in files.items()]
+    )
     stat_cache.save(store.path, version("cats").manifest, findings, lambda _path, _digest: True)
     (folder / "touched").write_bytes(b"3")
     read: list[int] = []

@@ -25,8 +25,7 @@ def stamp(*, mtime_ns: int = OLD, ctime_ns: int = OLD, inode: int = 2) -> Stamp:
 
 def save(place: Path, folder: str, stamps: dict[str, Stamp]) -> None:
     findings = Findings(folder, NOW)
-    for path, each in stamps.items():
-        findings.add(path, each, Digest.of(path.encode()))
+    findings.add(list(known(stamps).values()))
     stat_cache.save(place, MANIFEST, findings, lambda _path, _digest: True)
 
 
@@ -81,8 +80,7 @@ def test_an_inode_number_beyond_63_bits_is_like_any_other(place: Path) -> None:
 def test_what_the_manifest_does_not_hold_is_not_kept(place: Path) -> None:
     """It was removed from the draft: nothing keeps its bytes, and the next put would take them for stored."""
     findings = Findings("/data", NOW)
-    findings.add("held", stamp(), Digest.of(b"held"))
-    findings.add("removed", stamp(), Digest.of(b"removed"))
+    findings.add(list(known({"held": stamp(), "removed": stamp()}).values()))
     stat_cache.save(place, MANIFEST, findings, lambda path, _digest: path == "held")
 
     assert known({"held": stamp()}) == load(place, "/data").files
