@@ -66,9 +66,7 @@ def can_fork() -> bool:
 
 @contextlib.contextmanager
 def _beside_a_child(work: Callable[[], R], kind: type[R]) -> Iterator[Callable[[], R]]:
-    numbers = os.memfd_create("artstore-share")
-    write_all(numbers, _NUMBER.pack(0))
-    os.lseek(numbers, 0, os.SEEK_SET)
+    numbers = _numbered(1)
     child = _fork(lambda _number: work(), numbers)
 
     def answer() -> R:
@@ -108,9 +106,7 @@ def _by_children(
     kind: type[R],
     again: Callable[[int], R],
 ) -> Iterator[tuple[int, R]]:
-    numbers = os.memfd_create("artstore-share")
-    write_all(numbers, b"".join(map(_NUMBER.pack, range(parts))))
-    os.lseek(numbers, 0, os.SEEK_SET)
+    numbers = _numbered(parts)
     missing = set(range(parts))
     children: list[_Child] = []
     try:
@@ -133,6 +129,20 @@ def _by_children(
             yield number, again(number)
     finally:
         _end(children, numbers)
+
+
+def _numbered(parts: int) -> int:
+    """A file in memory with the number of each part, of which every read gets the next, whoever reads.
+
+    Linux lets reads of one open file wait for each other only where it was opened by name: of the memfd itself two
+    processes that read at once get the same number (FMODE_ATOMIC_POS in fs/open.c, which memfd_create passes by).
+    """
+    unnamed = os.memfd_create("artstore-share")
+    try:
+        write_all(unnamed, b"".join(map(_NUMBER.pack, range(parts))))
+        return os.open(f"/proc/self/fd/{unnamed}", os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        os.close(unnamed)
 
 
 def _fork(work: Callable[[int], R], numbers: int) -> _Child:

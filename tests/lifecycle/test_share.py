@@ -50,6 +50,22 @@ print(can_fork(), len({pid for _, (_, pid) in answers}) > 1)
 
 @only_linux
 @two_processors
+def test_two_that_ask_at_the_same_moment_get_different_parts(children: Children) -> None:
+    """A `get` failed with "File exists" when two processes were given the same files."""
+    said = children.run(
+        SHARED
+        + """
+for _ in range(5):
+    done = sorted(number for number, _ in share(lambda number: number, 50_000, int))
+    assert done == list(range(50_000)), len(done)
+print("once")
+"""
+    )
+    assert said == "once"
+
+
+@only_linux
+@two_processors
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "1 / 0", "sys.exit(3)"])
 def test_what_a_child_does_not_end_is_done_again(children: Children, end: str) -> None:
     """A child that the system kills for its memory must not cost files, nor be an error that nobody can act on."""
