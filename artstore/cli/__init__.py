@@ -13,6 +13,6 @@ in spite of tests/cli/test_cli_help.py.
 
 from __future__ import annotations
 
-from artstore.cli.commands import main
+from artstore.cli.commands import main, run
 
-__all__ = ["main"]
+__all__ = ["main", "run"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from artstore.cli.commands import main
+from artstore.cli.commands import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

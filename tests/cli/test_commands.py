@@ -648,6 +648,18 @@ def test_a_folder_that_is_not_there_is_not_taken_for_a_version(artstore: Run) ->
         assert (done.returncode, done.stderr) == (2, f"artstore: {other.removeprefix('./')!r} is not a folder\n")
 
 
+def test_a_process_ends_with_its_code_and_all_that_was_to_be_said(folder: Path) -> None:
+    """It ends without taking itself apart, and yet nothing that waits in a buffer or for the exit is lost."""
+    program = "import atexit, sys; atexit.register(print, 'last words'); from artstore.cli import run; run()"
+    for words, code in ((["ls"], 0), (["show", "nobody"], 3), (["nonsense"], 2)):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, cwd=folder
+        )
+        assert code == ended.returncode
+        assert ended.stdout.endswith("last words\n")
+        assert (code == 0) == (ended.stderr == "")
+
+
 def test_the_shell_completes_commands_and_names(folder: Path) -> None:
     def offered(*words: str) -> list[str]:
         environment = {
