@@ -240,7 +240,7 @@ class Manifests:
         found = self._catalog.one("SELECT digest FROM manifest WHERE id = ?", (row.base,))
         if found is None or found[0] is None:
             return None
-        rows = self._catalog.rows(_ENTRIES_OF_FULL + " ORDER BY path.path", (row.id,))
+        rows = self._catalog.rows(_HAS_OF_FULL + _ENTRIES, (row.id,))
         gone = [path for path, blob, _size, reference, *_ in rows if blob is None and reference is None]
         come = [_entry(each) for each in rows if each[1] is not None or each[3] is not None]
         return Digest(found[0]), Difference(gone=gone, come=come)
