@@ -41,7 +41,7 @@ _NS_IN_MS: Final = 1_000_000
 
 def column_to_json(values: Sequence[Any]) -> Sequence[Any]:
     """The cells of a column as JSON has them. Raises WrongType (not-json), which names the row."""
-    classes = set(map(type, values))
+    classes: set[type[Any]] = set(map(type, values))
     numbers = {cls for cls in classes if cls.__module__ == "numpy" and plain_type(cls) is not None}
     if numbers:
         values = [value.item() if value.__class__ in numbers else value for value in values]

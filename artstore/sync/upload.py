@@ -186,11 +186,12 @@ def _verify(path: Path, members: Sequence[Member]) -> None:
     try:
         start = 0
         window = memoryview(b"")
-        for digest, size, offset, _checksum in members:
+        for member in members:
+            size, offset = member.size, member.offset
             if offset + size > start + len(window):
                 start, window = offset, memoryview(read_exactly(fd, max(size, _WINDOW), offset))
-            if blake3(window[offset - start : offset - start + size]).digest() != digest:
-                message = f"blob {digest} in {path.name!r} is damaged, so it was not sent. Run `artstore verify`"
+            if blake3(window[offset - start : offset - start + size]).digest() != member.digest:
+                message = f"blob {member.digest} in {path.name!r} is damaged, so it was not sent. Run `artstore verify`"
                 raise Corrupt(message, code="blob-damaged")
     finally:
         os.close(fd)
