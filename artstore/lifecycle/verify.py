@@ -71,9 +71,12 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
             blobs, size, suspects = examine(root.blobs.all_places(), fast=fast, progress=progress)
             problems += answer()
         problems += _quarantine(root, suspects)
+        # What was put aside just now is missing since, and is named already.
+        named = {problem.subject for problem in problems}
         problems += [
             Problem(kind="blob-missing", subject=str(digest), message=f"{size} bytes that a version needs are nowhere")
             for digest, size in Marking(root.catalog).missing()
+            if str(digest) not in named
         ]
         _forget_hashed(root, problems)
         problems = _with_what_is_hurt(root, problems)
