@@ -23,7 +23,7 @@ from click.shell_completion import CompletionItem
 
 from artstore.cli import shells as _shells  # noqa: F401 - registers them
 from artstore.cli.options import Call, shared_options, write_examples
-from artstore.cli.output import printing
+from artstore.cli.output import UNCHANGED, printing
 from artstore.errors import ArtstoreError
 from artstore.plain import escape
 
@@ -115,6 +115,11 @@ EXAMPLES: Final = (
 
 class Door(click.Group):
     """The group of all commands: lists them from the table, imports only the one that runs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command, and print the help or the version that it asks for."""
+        with printing(UNCHANGED):
+            return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of the table."""

@@ -11,7 +11,7 @@ import click
 from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Place, verb
-from artstore.cli.output import emit, note, printing, say
+from artstore.cli.output import UNCHANGED, emit, note, printing, say
 from artstore.cli.progress import progress
 from artstore.errors import NotFound
 from artstore.references.fetch import fetch
@@ -94,9 +94,9 @@ def cat(call: Call, *, ref: str, path: str) -> None:
     out = sys.stdout.buffer
     with open_store(call) as store:
         for block in store.read(ref, path, project=project_of(call), fetch=fetch):
-            with printing("the store is as it was"):
+            with printing(UNCHANGED):
                 out.write(block)
-    with printing("the store is as it was"):
+    with printing(UNCHANGED):
         out.flush()
 
 

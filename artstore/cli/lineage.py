@@ -10,7 +10,7 @@ import click
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import print_json, say, say_all
+from artstore.cli.output import UNCHANGED, print_json, printing, say, say_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +40,11 @@ def lineage(call: Call, *, ref: str, up: bool, down: bool, depth: int | None, fo
     """
     with open_store(call) as store:
         report = store.lineage(ref, up=up or not down, down=down or not up, depth=depth, project=project_of(call))
-    if call.json or form == "json":
-        print_json(report)
-    else:
-        RENDERERS[form](report)
+    with printing(UNCHANGED):
+        if call.json or form == "json":
+            print_json(report)
+        else:
+            RENDERERS[form](report)
 
 
 def render_tree(report: LineageReport) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from artstore.cli.completing import collections, references
 from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import emit, note, pairs, say, say_all, stream_json, table
+from artstore.cli.output import UNCHANGED, emit, note, pairs, printing, say, say_all, stream_json, table
 from artstore.plain import plain
 from artstore.units import count, duration, moment, size
 
@@ -36,10 +36,13 @@ def ls(call: Call, *, ref: str | None, is_long: bool) -> None:
             emit(call, known, render_collections)
             if not (known or project is None or call.json):
                 note(f"none in project {project!r}")
-        elif call.json:
-            stream_json(store.entries(ref, project=project_of(call)))
         else:
-            render_entries(store.entries(ref, project=project_of(call)), is_long=is_long)
+            entries = store.entries(ref, project=project_of(call))
+            with printing(UNCHANGED):
+                if call.json:
+                    stream_json(entries)
+                else:
+                    render_entries(entries, is_long=is_long)
 
 
 @verb("artstore show cats:latest", "artstore show cats@blake3:9f2c04 --json")

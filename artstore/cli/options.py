@@ -1,6 +1,6 @@
 """Options: what every command takes, and how words on the command line become values.
 
-Imports nothing but click, because `artstore --help` needs this module.
+Imports nothing that is slow to load, because `artstore --help` needs this module.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import click
+
+from artstore.cli.output import UNCHANGED, printing
 
 SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -76,6 +78,11 @@ class Verb(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.params.extend(shared_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, and print the help or the version that it asks for."""
+        with printing(UNCHANGED):
+            return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they are: a wrapped line could not be copied into a shell."""

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from artstore.cli.options import Call
 
 T = TypeVar("T")
+
+UNCHANGED: Final = "the store is as it was"
+"""The outcome of what only looks."""
 
 
 def emit(call: Call, value: T, render: Callable[[T], None], *, outcome: str = "the command has done its work") -> None:
@@ -43,7 +46,10 @@ def printing(outcome: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, ArtstoreError) or error.errno == errno.EPIPE:
             raise
-        message = f"standard output cannot be written ({error.strerror}): {outcome}, and only what it printed is lost"
+        message = (
+            f"standard output cannot be written ({error.strerror}): {outcome}, and only what it printed is lost. "
+            "Let it print elsewhere"
+        )
         raise ArtstoreError(message, code="output-lost") from error
 
 

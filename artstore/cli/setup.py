@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from artstore.cli.options import Call, Place, verb
-from artstore.cli.output import emit, note, say
+from artstore.cli.output import UNCHANGED, emit, note, printing, say
 from artstore.cli.shells import SHELLS
 from artstore.discovery import FOLDER, names_another_store
 from artstore.store import Store
@@ -44,7 +44,8 @@ def init(call: Call, *, folder: Path | None, single_host: bool) -> None:
 def completion(ctx: click.Context, call: Call, *, shell: str) -> None:
     """Print the completion script for a shell."""
     del call
-    click.echo(SHELLS[shell](ctx.find_root().command, {}, "artstore", "_ARTSTORE_COMPLETE").source())
+    with printing(UNCHANGED):
+        click.echo(SHELLS[shell](ctx.find_root().command, {}, "artstore", "_ARTSTORE_COMPLETE").source())
 
 
 def render_made(made: dict[str, Any]) -> None:

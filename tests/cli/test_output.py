@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import pty
@@ -451,14 +452,26 @@ def test_a_full_standard_output_is_not_a_full_store(folder: Path, store: Path, m
         ["cat", "cats", "a.txt"],
         ["cat", "big", "big"],
         ["gc", "--json"],
+        ["ls", "many"],
+        ["ls", "many", "--json"],
+        ["lineage", "cats"],
+        ["lineage", "cats", "--json"],
+        ["--help"],
+        ["put", "--help"],
+        ["artifact", "get", "--help"],
+        ["--version"],
+        ["completion", "bash"],
     ],
     ids=" ".join,
 )
 def test_what_is_lost_is_only_what_was_printed(store: Path, words: list[str]) -> None:
     """In one line, whatever was to be printed, and without a complaint of Python's at its exit."""
     (store.parent / "big").write_bytes(bytes(2 << 20))
-    with Store.open(store) as opened:
+    with Store.open(store) as opened, opened.draft() as draft:
         opened.put(store.parent / "big", name="big", type="dataset")
+        for number in range(2_000):
+            draft.add_stream(io.BytesIO(b"%d" % number), f"a-file-with-a-name-of-some-length/{number}")
+        opened.commit(draft, name="many", type="dataset")
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(
             [*CLI, "--store", str(store), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
