@@ -250,7 +250,7 @@ def main(words: Sequence[str] | None = None) -> int:
             options.seed,
             Path(folder),
             Crowd(rebuilders=options.rebuilders),
-            plant=PLANTED.get(options.plant),
+            plant=options.plant and Plant.named(options.plant),
         )
         if report.wrong and options.keep:
             shutil.copytree(folder, options.keep, dirs_exist_ok=True)

@@ -34,7 +34,7 @@ from tests.faults.equipment import memory
 from tests.faults.layer import MOVES, Call, Layer
 from tests.faults.ledger import Ledger, Tree, content, digest_of, warm
 from tests.faults.oracle import check
-from tests.faults.planted import PLANTED
+from tests.faults.planted import PLANTED, Plant
 from tests.faults.processes import ask, spread
 from tests.faults.worker import lower_thresholds
 
@@ -298,7 +298,7 @@ class Failing:
         return not any(call.name == failed.name and call.path == failed.path for call in since)
 
 
-def run_one(name: str, state: Path, folder: Path, nth: int, error: str, *, plant: str | None = None) -> Outcome:
+def run_one(name: str, state: Path, folder: Path, nth: int, error: str, *, plant: Plant | None = None) -> Outcome:
     """Run a scenario on a copy of its state, with one call failing. In this process, so call it in a fork."""
     shutil.copytree(state, folder, copy_function=_copied)
     place = Place(folder, Ledger(folder / "ledger"))
@@ -307,7 +307,7 @@ def run_one(name: str, state: Path, folder: Path, nth: int, error: str, *, plant
     collect.MANY_SMALL_PACKS = 3  # type: ignore[misc]
     layer = Layer(place.store, failing, lambda _call: None)
     if plant is not None:
-        PLANTED[plant]()
+        plant()
     wrong: list[str] = []
     layer.install()
     has_failed = True
@@ -370,7 +370,7 @@ def run(
     *,
     by_turns: bool = False,
     seed: int = 0,
-    plant: str | None = None,
+    plant: Plant | None = None,
     workers: int = 2,
 ) -> list[Outcome]:
     """Fail every call of some scenarios, with each of the errors, or with one of them by turns.
@@ -408,7 +408,7 @@ def _jobs(calls: Sequence[str], errors: Sequence[str], chance: random.Random | N
             yield nth, error
 
 
-def _fail(place: Path, name: str, state: Path, jobs: Sequence[tuple[int, str]], plant: str | None) -> list[Outcome]:
+def _fail(place: Path, name: str, state: Path, jobs: Sequence[tuple[int, str]], plant: Plant | None) -> list[Outcome]:
     """Run a scenario with one call after the other failing, in a process of its own."""
 
     def work() -> list[Outcome]:
@@ -451,7 +451,7 @@ def main(words: Sequence[str] | None = None) -> int:
             by_turns=options.by_turns,
             workers=options.workers,
             seed=options.seed,
-            plant=options.plant,
+            plant=options.plant and Plant.named(options.plant),
         )
     bad = [outcome for outcome in outcomes if outcome.wrong]
     for outcome in bad:

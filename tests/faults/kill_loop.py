@@ -381,7 +381,7 @@ def main(words: Sequence[str] | None = None) -> int:
             options.kills,
             options.seed,
             Path(folder),
-            plant=PLANTED.get(options.plant),
+            plant=options.plant and Plant.named(options.plant),
             workers=options.workers,
             only=options.store,
         )

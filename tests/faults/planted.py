@@ -1,26 +1,111 @@
 """Planted bugs: mistakes that artstore could have made, each put into a child so that a harness can catch it.
 
-A harness that cannot fail says nothing. Each function breaks one promise in this process, for good.
+A harness that cannot fail says nothing, and neither does a plant that fell over by itself. So each stand-in has to have
+the signature of what it stands for, is counted when it is called, over all forks, and only a violation that the oracle
+saw counts as caught: see `Plant.doubts`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
+import mmap
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from artstore.errors import ArtstoreError
 from artstore.lifecycle import collect, compact, replay
 from artstore.lifecycle import commit as commit_module
 from artstore.storage import database, files, gather, intake, oplog, sessions
 from artstore.storage.oplog import LogFile, OpLog, Prepared
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+from tests.faults.processes import is_crash
 
-Plant = Callable[[], None]
-"""Breaks artstore in this process."""
+_MISFITS: Final = (TypeError, AttributeError, NameError)
+"""How a stand-in falls over when what it stands for has changed."""
 
 
-def ack_before_link() -> None:
+class Plant:
+    """A bug to be planted, and whether anybody has come by. Make one for each run of a harness."""
+
+    def __init__(self, sow: Callable[[Plant], None]) -> None:
+        self._sow = sow
+        self._counts = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
+        """Calls of stand-ins, and those that fell over: shared with all forks, and roughly counted where they meet."""
+
+    @classmethod
+    def named(cls, name: str) -> Plant:
+        """One of PLANTED."""
+        return cls(PLANTED[name])
+
+    def __call__(self) -> None:
+        """Break artstore in this process, for good."""
+        self._sow(self)
+
+    def doubts(self, wrong: Sequence[str]) -> list[str]:
+        """Why a harness that found this wrong cannot be said to have caught the plant; empty: it can."""
+        doubts = [] if self._counts[0] else ["no stand-in was ever called"]
+        if self._counts[1]:
+            doubts.append("a stand-in fell over: it does not fit what it stands for")
+        if all(map(is_crash, wrong)):
+            doubts.append(f"no violation was found, but {list(wrong)}")
+        return doubts
+
+    def replace(self, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
+        """Put a stand-in in place of a function or a method, whose signature it must have."""
+        setattr(owner, name, self._fitted(owner, name, stand_in))
+
+    def replace_everywhere(self, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
+        """As replace, in every module of artstore that knows the function by this name."""
+        original, fitted = getattr(owner, name, None), self._fitted(owner, name, stand_in)
+        for path, module in list(sys.modules.items()):
+            if path.startswith("artstore.") and getattr(module, name, None) is original:
+                setattr(module, name, fitted)
+
+    @contextlib.contextmanager
+    def replaced(self, owner: Any, name: str, stand_in: Callable[..., Any]) -> Iterator[None]:
+        """As replace, for a while."""
+        original = getattr(owner, name, None)
+        self.replace(owner, name, stand_in)
+        try:
+            yield
+        finally:
+            setattr(owner, name, original)
+
+    def _fitted(self, owner: Any, name: str, stand_in: Callable[..., Any]) -> Callable[..., Any]:
+        original = getattr(owner, name, None)
+        assert original is not None, f"{owner} has no {name} any more"
+        wanted, given = _signature(original), _signature(stand_in)
+        assert wanted == given, f"{owner} has {name}{wanted}, and the stand-in is {given}"
+
+        @functools.wraps(stand_in)
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self._counts[0] += 1
+            try:
+                return stand_in(*arguments, **named)
+            except _MISFITS:
+                self._counts[1] += 1
+                raise
+
+        return counted
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """With the types as they are written; that of `self` is not."""
+    signature = inspect.signature(function)
+    parameters = [
+        each.replace(annotation=inspect.Parameter.empty) if each.name == "self" else each
+        for each in signature.parameters.values()
+    ]
+    return signature.replace(parameters=parameters)
+
+
+def ack_before_link(plant: Plant) -> None:
     """A commit returns, and the file of the log gets its name when the next one does."""
     waiting: list[Callable[[], bool]] = []
     publish = OpLog.publish
@@ -30,7 +115,8 @@ def ack_before_link() -> None:
             return publish(self, project, first, last, prepared)
         while waiting:
             waiting.pop()()
-        kept = prepared.path.with_name(f"late-{first}")
+        # Not in the session's own folder, which goes with it.
+        kept = self._ops.with_name(f"late-{os.getpid()}-{first}")
         os.link(prepared.path, kept)
 
         def link() -> bool:
@@ -40,42 +126,42 @@ def ack_before_link() -> None:
         waiting.append(link)
         return True
 
-    _set(OpLog, "publish", late)
+    plant.replace(OpLog, "publish", late)
 
 
-def no_roll_forward() -> None:
+def no_roll_forward(plant: Plant) -> None:
     """What a killed process has linked is not folded by whoever comes next."""
 
-    def nothing(*_arguments: Any, **_named: Any) -> int:
+    def nothing(root: Root, name: str) -> int:
+        del root, name
         return 0
 
-    for module in (replay, commit_module, collect, compact):
-        for name in ("catch_up", "replay_project"):
-            if hasattr(module, name):
-                _set(module, name, nothing)
+    # Not for `rebuild`, which folds with it too.
+    for module in (replay, commit_module, compact):
+        plant.replace(module, "replay_project", nothing)
 
 
-def gc_without_sessions() -> None:
+def gc_without_sessions(plant: Plant) -> None:
     """`gc` frees what it condemned at once, whoever is at work."""
 
-    def none(_root: Path, *, but: object = None) -> list[Any]:
-        del but
+    def none(root: Path, *, but: Session | None = None) -> list[tuple[int, dict[str, Any]]]:
+        del root, but
         return []
 
-    _set(collect, "live_sessions", none)
+    plant.replace(collect, "live_sessions", none)
 
 
-def covered_by_two_listings() -> None:
+def covered_by_two_listings(plant: Plant) -> None:
     """What is committed between two listings of the log is taken for covered, and deleted. (This was a bug.)"""
 
     def covered(self: OpLog, project: str) -> list[LogFile]:
         kept = {file.path for file in self.files(project)}
         return [file for file in self.all_files(project) if file.path not in kept]
 
-    _set(OpLog, "covered", covered)
+    plant.replace(OpLog, "covered", covered)
 
 
-def unlink_before_segment() -> None:
+def unlink_before_segment(plant: Plant) -> None:
     """Compaction unlinks what the segment is to hold, and publishes it then."""
     publish = OpLog.publish
 
@@ -86,58 +172,58 @@ def unlink_before_segment() -> None:
                     os.unlink(file.path)
         return publish(self, project, first, last, prepared)
 
-    _set(OpLog, "publish", early)
+    plant.replace(OpLog, "publish", early)
 
 
-def deferred_begin() -> None:
+def deferred_begin(plant: Plant) -> None:
     """Write transactions begin as reads, and find out at the first row that another was faster."""
 
-    def begin(_self: object, connection: Any, _patience_s: float) -> None:
+    def begin(self: database.Connections, connection: Any, patience_s: float) -> None:
+        del self, patience_s
         connection.execute("BEGIN")
 
-    _set(database.Connections, "_begin_immediate", begin)
+    plant.replace(database.Connections, "_begin_immediate", begin)
 
 
-def no_file_sync() -> None:
+def no_file_sync(plant: Plant) -> None:
     """The bytes of a file are not synced."""
 
-    def nothing(_fd: int) -> None:
-        return
+    def nothing(fd: int) -> None:
+        del fd
 
-    for module in (files, gather, intake, oplog, collect):
-        if hasattr(module, "sync_file"):
-            _set(module, "sync_file", nothing)
+    plant.replace_everywhere(files, "sync_file", nothing)
 
 
-def no_pack_sync() -> None:
+def no_pack_sync(plant: Plant) -> None:
     """The bytes of packs and large blobs are not synced; those of the log are."""
 
-    def nothing(_fd: int) -> None:
-        return
+    def nothing(fd: int) -> None:
+        del fd
 
     for module in (gather, intake, collect):
-        _set(module, "sync_file", nothing)
+        plant.replace(module, "sync_file", nothing)
 
 
-def no_folder_sync() -> None:
+def no_folder_sync(plant: Plant) -> None:
     """Names are not synced."""
 
-    def nothing(_directory: object) -> None:
-        return
+    def nothing(directory: str | os.PathLike[str]) -> None:
+        del directory
 
-    for module in (files, gather, intake, oplog, collect, compact):
-        if hasattr(module, "sync_directory"):
-            _set(module, "sync_directory", nothing)
+    plant.replace_everywhere(files, "sync_directory", nothing)
 
 
-def publish_before_sync() -> None:
+def publish_before_sync(plant: Plant) -> None:
     """The log's file gets its name first, and its bytes are synced afterwards."""
     late: list[int] = []
     seal = Prepared.seal
     publish = OpLog.publish
 
+    def later(fd: int) -> None:
+        late.append(fd)
+
     def sealed(self: Prepared, transactions: list[bytes]) -> None:
-        with _without(oplog, "sync_file", late.append):
+        with plant.replaced(oplog, "sync_file", later):
             seal(self, transactions)
 
     def published(self: OpLog, project: str, first: int, last: int, prepared: Prepared) -> bool:
@@ -146,11 +232,11 @@ def publish_before_sync() -> None:
             os.fsync(late.pop())
         return done
 
-    _set(Prepared, "seal", sealed)
-    _set(OpLog, "publish", published)
+    plant.replace(Prepared, "seal", sealed)
+    plant.replace(OpLog, "publish", published)
 
 
-def op_before_blobs() -> None:
+def op_before_blobs(plant: Plant) -> None:
     """The op is linked while the packs that it needs are not synced yet: they are when the process has time."""
     late: list[int] = []
 
@@ -162,10 +248,10 @@ def op_before_blobs() -> None:
             os.close(old)
 
     for module in (gather, intake):
-        _set(module, "sync_file", later)
+        plant.replace(module, "sync_file", later)
 
 
-def eaten_sync_errors() -> None:
+def eaten_sync_errors(plant: Plant) -> None:
     """A sync that fails is taken for one that did not."""
     sync_file, sync_directory = files.sync_file, files.sync_directory
 
@@ -177,31 +263,31 @@ def eaten_sync_errors() -> None:
         with contextlib.suppress(OSError):
             sync_directory(directory)
 
-    for module in (files, gather, intake, oplog, collect, compact):
-        for name, stand_in in (("sync_file", file), ("sync_directory", folder)):
-            if hasattr(module, name):
-                _set(module, name, stand_in)
+    plant.replace_everywhere(files, "sync_file", file)
+    plant.replace_everywhere(files, "sync_directory", folder)
 
 
-def raw_errors() -> None:
+def raw_errors(plant: Plant) -> None:
     """What the system says is passed on as it is."""
 
-    def raw(error: OSError, _doing: str) -> OSError:
-        return error
+    def raw(error: OSError, doing: str) -> ArtstoreError:
+        del doing
+        return error  # type: ignore[return-value]  # That is the bug.
 
-    _set(files, "storage_error", raw)
+    plant.replace(files, "storage_error", raw)
 
 
-def session_in_name_only() -> None:
+def session_in_name_only(plant: Plant) -> None:
     """A session's file is not locked, so every collector takes it for a dead one's."""
 
-    def pretend(_fd: int) -> bool:
+    def pretend(fd: int) -> bool:
+        del fd
         return True
 
-    _set(sessions, "try_lock", pretend)
+    plant.replace(sessions, "try_lock", pretend)
 
 
-PLANTED: Final[dict[str, Callable[[], None]]] = {
+PLANTED: Final[dict[str, Callable[[Plant], None]]] = {
     each.__name__: each
     for each in (
         *(ack_before_link, no_roll_forward, gc_without_sessions, covered_by_two_listings),
@@ -210,18 +296,3 @@ PLANTED: Final[dict[str, Callable[[], None]]] = {
     )
 }
 """By name."""
-
-
-def _set(owner: Any, name: str, value: object) -> None:
-    assert hasattr(owner, name), f"{owner} has no {name} any more"
-    setattr(owner, name, value)
-
-
-@contextlib.contextmanager
-def _without(owner: Any, name: str, stand_in: object) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)

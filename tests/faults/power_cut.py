@@ -221,7 +221,9 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             sys.stdout.write(f"not run: {reason}\n")
     with tempfile.TemporaryDirectory(prefix="artstore-power-", ignore_cleanup_errors=True) as folder:
-        report = run(options.cuts, options.seed, systems, Path(folder), plant=PLANTED.get(options.plant))
+        report = run(
+            options.cuts, options.seed, systems, Path(folder), plant=options.plant and Plant.named(options.plant)
+        )
     sys.stdout.write(report.text() + "\n")
     return 1 if report.wrong or not systems else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import sys
 import time
@@ -17,6 +18,8 @@ Result = TypeVar("Result")
 
 LOOK_S: Final = 0.0005
 A_DAY_S: Final = 86_400.0
+
+_CRASH: Final = re.compile(r"a process (failed|did not come)|it gave no answer|\b(Type|Attribute|Name)Error\b")
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -64,6 +67,11 @@ def ask(work: Callable[[], Any], answer: Path, limit_s: float) -> tuple[Any, lis
     found = pickle.loads(answer.read_bytes())  # noqa: S301 - written by our own child
     answer.unlink()
     return found, wrong
+
+
+def is_crash(wrong: str) -> bool:
+    """Whether what is wrong is that code fell over, which says nothing of what it did to a store."""
+    return _CRASH.search(wrong) is not None
 
 
 def spread(

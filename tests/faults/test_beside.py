@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults import beside
 from tests.faults.beside import Crowd
-from tests.faults.planted import PLANTED
+from tests.faults.planted import Plant
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
@@ -40,4 +40,7 @@ def test_a_rebuild_beside_running_commits_mixes_nothing_up(tmp_path: Path) -> No
 )
 def test_planted_bugs_are_caught(tmp_path: Path, name: str) -> None:
     """What cannot fail says nothing."""
-    assert beside.run(LIMIT, 1, tmp_path, Crowd(rebuilders=0), plant=PLANTED[name]).wrong
+    planted = Plant.named(name)
+    report = beside.run(LIMIT, 1, tmp_path, Crowd(rebuilders=0), plant=planted)
+
+    assert [] == planted.doubts(report.wrong)

@@ -10,7 +10,7 @@ import pytest
 from tests.faults import failing_calls, injected
 from tests.faults.equipment import require
 from tests.faults.failing_calls import SCENARIOS, SHORT
-from tests.faults.planted import PLANTED
+from tests.faults.planted import Plant
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
@@ -26,9 +26,10 @@ def test_a_failing_call_loses_nothing(tmp_path: Path, scenario: str) -> None:
 
 @pytest.mark.parametrize(("plant", "scenario"), [("eaten_sync_errors", "alias"), ("raw_errors", "put small")])
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str, scenario: str) -> None:
-    outcomes = failing_calls.run([scenario], ["EIO"], tmp_path, plant=plant)
+    planted = Plant.named(plant)
+    outcomes = failing_calls.run([scenario], ["EIO"], tmp_path, plant=planted)
 
-    assert [] != [outcome for outcome in outcomes if outcome.wrong]
+    assert [] == planted.doubts([wrong for outcome in outcomes for wrong in outcome.wrong])
 
 
 def test_a_failing_system_call_of_the_command_loses_nothing(tmp_path: Path) -> None:
@@ -45,6 +46,7 @@ def test_a_failing_system_call_of_the_command_loses_nothing(tmp_path: Path) -> N
 def test_a_planted_bug_is_caught_by_failing_system_calls(tmp_path: Path) -> None:
     require("strace")
 
-    outcomes = injected.run(tmp_path, plant=PLANTED["raw_errors"])
+    planted = Plant.named("raw_errors")
+    outcomes = injected.run(tmp_path, plant=planted)
 
-    assert [] != [outcome for outcome in outcomes if outcome.wrong]
+    assert [] == planted.doubts([wrong for outcome in outcomes for wrong in outcome.wrong])

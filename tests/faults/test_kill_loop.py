@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import kill_loop
-from tests.faults.planted import PLANTED
+from tests.faults.planted import Plant
 
 KILLS = 1_000
 SEED = 20_261
@@ -40,4 +40,7 @@ def test_no_acknowledged_version_is_lost_to_kills() -> None:
 @pytest.mark.parametrize("plant", ["ack_before_link", "no_roll_forward", "unlink_before_segment"])
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str) -> None:
     """What cannot fail says nothing."""
-    assert kill_loop.run(KILLS, 5, tmp_path, plant=PLANTED[plant]).wrong
+    planted = Plant.named(plant)
+    report = kill_loop.run(KILLS, 5, tmp_path, plant=planted)
+
+    assert [] == planted.doubts(report.wrong)

@@ -11,13 +11,13 @@ from artstore.lifecycle import collect
 from tests.faults.failing_calls import LIMIT_S, SCENARIOS, Place, prepare
 from tests.faults.ledger import Ledger
 from tests.faults.order import broken, noted
-from tests.faults.planted import PLANTED
+from tests.faults.planted import Plant
 from tests.faults.processes import fork, wait_for
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
-def broken_rules(scenario: str, folder: Path, plant: str | None = None) -> list[str]:
+def broken_rules(scenario: str, folder: Path, plant: Plant | None = None) -> list[str]:
     """What a verb breaks, in a process of its own."""
     place = Place(prepare(scenario, folder), Ledger(folder / "ledger"))
     answer = folder / "answer"
@@ -25,7 +25,7 @@ def broken_rules(scenario: str, folder: Path, plant: str | None = None) -> list[
     def work() -> None:
         collect.MANY_SMALL_PACKS = 3  # type: ignore[misc]
         if plant is not None:
-            PLANTED[plant]()
+            plant()
         calls = noted(place.store, lambda: SCENARIOS[scenario].act(place))
         answer.write_text("\n".join([f"{len(calls)} calls", *broken(calls)]))
 
@@ -54,4 +54,6 @@ def test_bytes_come_before_names_and_names_before_what_relies_on_them(tmp_path: 
 )
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str, scenario: str) -> None:
     """Each at once, whatever the file system here forgives."""
-    assert broken_rules(scenario, tmp_path, plant)
+    planted = Plant.named(plant)
+
+    assert [] == planted.doubts(broken_rules(scenario, tmp_path, planted))
