@@ -107,6 +107,13 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2))
 
 
+def print_json_line(value: object) -> None:
+    """Write one JSON document in one line, of which more may follow."""
+    import msgspec  # noqa: PLC0415
+
+    click.echo(msgspec.json.encode(plain(value)))
+
+
 def stream_json(values: Iterable[object]) -> None:
     """Write a JSON array, one value a line, without holding them all."""
     import msgspec  # noqa: PLC0415

@@ -13,7 +13,7 @@ import click
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import emit, note, say
+from artstore.cli.output import note, print_json_line, printing, say
 from artstore.errors import ArtstoreError
 from artstore.units import count, size
 
@@ -60,7 +60,8 @@ def watch(
     What is there is committed first; then a version is made whenever the folder was quiet for a while, or has been
     changing for long. A file that a program has open for writing is taken when it is closed. A folder that vanishes or
     loses all of its files is an error, never a version. Ctrl-C or SIGTERM ends it; what has changed is committed first.
-    --keep-last spares versions that have an alias or were used; `artstore gc` frees what it deletes.
+    --keep-last spares versions that have an alias or were used; `artstore gc` frees what it deletes. --json prints each
+    report in a line of its own.
     """
     if name is not None and len(folders) > 1:
         message = "--name is for one folder; several are named as they are themselves"
@@ -68,8 +69,11 @@ def watch(
     telling = threading.Lock()
 
     def tell(report: WatchReport) -> None:
-        with telling:
-            emit(call, report, render, outcome="what was made so far is committed")
+        with telling, printing("what was made so far is committed"):
+            if call.json:
+                print_json_line(report)
+            else:
+                render(report)
 
     with open_store(call) as store:
         watches: list[Watch] = []

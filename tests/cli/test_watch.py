@@ -93,16 +93,10 @@ def test_several_folders_have_their_own_names(artstore: Run, folder: Path, begin
 
 
 def _report(watching: subprocess.Popen[str]) -> dict[str, dict[str, object]]:
-    """The next report: a JSON document, in one line or more."""
+    """The next report: a JSON document in one line."""
     assert watching.stdout is not None
-    text = ""
-    while True:
-        text += watching.stdout.readline()
-        try:
-            found: dict[str, dict[str, object]] = json.loads(text)
-        except ValueError:
-            continue
-        return found
+    found: dict[str, dict[str, object]] = json.loads(watching.stdout.readline())
+    return found
 
 
 def test_once_makes_one_version_and_ends(artstore: Run, folder: Path, begin: Begin) -> None:
