@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, overload
+from typing import Any, BinaryIO, Self, overload
 
 from artstore.errors import Invalid
 from artstore.lifecycle import arrange, conflicts, labels, lineage, links, listing, numbers, parts, runs
@@ -68,12 +68,14 @@ from artstore.lifecycle.reports import (
     WatchReport,
 )
 from artstore.lifecycle.resolve import Resolved, find_collection, resolve
+from artstore.lifecycle.runs import End
 from artstore.lifecycle.search import search
 from artstore.lifecycle.status import status
 from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
 from artstore.lifecycle.watch import LONGEST_S, QUIET_S, Rules, Watch
+from artstore.model.arguments import checked
 from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.model.names import UNCATEGORIZED, Reference, listed
 from artstore.model.paths import entry_path, quoted
@@ -83,6 +85,7 @@ from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock
 
 
+@checked
 class Store:
     """An open store. One may be shared by threads; after a fork each process goes on with its own connections."""
 
@@ -215,6 +218,7 @@ class Store:
 
         Raises NotFound (…-not-found).
         """
+        self._own(draft)
         resolved = self._resolve(reference, project)
         for entry in self._root.manifests.entries(resolved.manifest):
             if entry.path not in draft.entries:
@@ -255,6 +259,7 @@ class Store:
             tags=tags,
             created_at=created_at,
         )
+        self._own(draft)
         return commit_increment(draft, label) if incremental else commit_draft(draft, label).version
 
     def add_part(
@@ -284,7 +289,7 @@ class Store:
             metadata=metadata,
             run=run,
         )
-        return parts.add_part(draft, label, distributed_id)
+        return parts.add_part(self._own(draft), label, distributed_id)
 
     def finish_parts(
         self,
@@ -323,7 +328,7 @@ class Store:
         )
         root = self._current()
         if draft is not None:
-            return parts.finish_parts(draft, label, distributed_id, expect=expect)
+            return parts.finish_parts(self._own(draft), label, distributed_id, expect=expect)
         with Draft(root) as empty:
             return parts.finish_parts(empty, label, distributed_id, expect=expect)
 
@@ -804,11 +809,11 @@ class Store:
         self,
         run: str,
         *,
-        state: Literal["finished", "crashed"] = "finished",
+        state: End = "finished",
         project: str = UNCATEGORIZED,
         ended_at: float | None = None,
     ) -> RunInfo:
-        """End a run. Raises NotFound (run-not-found), Invalid (bad-time)."""
+        """End a run. Raises NotFound (run-not-found), Invalid (bad-state, bad-time)."""
         return runs.finish_run(self._current(), project, run, state, ended_at)
 
     def use(self, run: str, reference: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
@@ -926,6 +931,14 @@ class Store:
         references = [_collection(name, project) for name in listed(names, "name")]
         collections = [(each.project, each.collection) for each in references]
         return self._root.with_reserve(lambda: prune(self._current(), collections, rules, dry_run=dry_run))
+
+    def _own(self, draft: Draft) -> Draft:
+        """A draft of this store, still open. Raises Invalid (draft-of-another-store), Conflict (draft-ended)."""
+        draft.check_open()
+        if not draft.root.path.samefile(self._root.path):
+            message = f"the draft is of the store in {draft.root.path}, and this one is in {self._root.path}"
+            raise Invalid(message, code="draft-of-another-store")
+        return draft
 
     def _current(self) -> Root:
         """The root, with a catalog that follows the log."""

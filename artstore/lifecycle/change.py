@@ -19,7 +19,7 @@ from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.tree import Folder, Trees, VersionTree, digest_if_small, digest_of
 from artstore.model.manifest import BlobEntry, Entry
-from artstore.model.names import LATEST, Reference
+from artstore.model.names import LATEST, Reference, type_name
 from artstore.model.paths import entry_path
 from artstore.storage.blobs import SMALL, BlobReader
 from artstore.storage.files import random_hex
@@ -35,7 +35,7 @@ class Change:
     def __init__(self, root: Root, trees: Trees, reference: Reference, *, type: str) -> None:
         """Begin. The type is that of the collection if there is none yet.
 
-        Raises Invalid (immutable-version) where the reference names a version by number or digest.
+        Raises Invalid (immutable-version) where the reference names a version by number or digest, and (bad-type).
         """
         alias = reference.alias
         if alias is None:
@@ -44,7 +44,7 @@ class Change:
         self.reference = reference
         self._alias = alias
         self._trees = trees
-        self._type = type
+        self._type = type_name(type)
         self._base = self._find_base()
         self._written: dict[str, Entry | None] = {}
         """By path; None where it was removed."""

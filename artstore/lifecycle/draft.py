@@ -70,6 +70,7 @@ class Draft:
         self._scanned: list[_Scanned] = []
         self._progress = progress
         self._ticked = 0.0
+        self._has_ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -84,9 +85,16 @@ class Draft:
 
     def discard(self) -> None:
         """Forget what was not committed. May be called again, also after the commit."""
+        self._has_ended = True
         self._reader.close()
         self.intake.close()
         self.session.end()
+
+    def check_open(self) -> None:
+        """Raise Conflict (draft-ended) where it was discarded: what it stored may be gone."""
+        if self._has_ended:
+            message = "this draft has ended, and what it stored is let go of: begin a new one"
+            raise Conflict(message, code="draft-ended")
 
     def add_file(self, source: AnyPath, path: str | None = None, *, overwrite: bool = False) -> BlobEntry:
         """Add a file, under its own name if no other is given.
@@ -94,6 +102,7 @@ class Draft:
         Raises NotFound (source-not-found) and Invalid (not-a-file, bad-path), PathCollision where the path has other
         bytes already, unless overwrite, and Conflict (file-changed) where it does not stand still.
         """
+        self.check_open()
         file = as_path(source)
         name = entry_path(file.name if path is None else path)
         try:
@@ -105,7 +114,8 @@ class Draft:
         return entry
 
     def add_stream(self, stream: BinaryIO, path: str, *, overwrite: bool = False) -> BlobEntry:
-        """Add what a stream gives until it ends."""
+        """Add what a stream gives until it ends. Raises WrongType (not-bytes) where that is text."""
+        self.check_open()
         name = entry_path(path)
         stored = self.intake.take_stream(stream)
         entry = BlobEntry(name, stored.digest, stored.size)
@@ -131,6 +141,7 @@ class Draft:
         (unkeepable) where only names and kinds of file are at fault, unless skip_unreadable: then `skipped` has it;
         and PathCollision where a path has other bytes already, unless overwrite.
         """
+        self.check_open()
         folder = as_path(folder)
         self.check_folder(folder)
         start = f"{entry_path(prefix)}/" if prefix else ""

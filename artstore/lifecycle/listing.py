@@ -17,7 +17,7 @@ from artstore.lifecycle.resolve import (
     find_version,
 )
 from artstore.model.manifest import BlobEntry, Entry, blob_of
-from artstore.model.names import LATEST
+from artstore.model.names import LATEST, project_name
 from artstore.model.paths import entry_path, quoted
 from artstore.model.state import Collection
 from artstore.storage.catalog import ProjectView
@@ -26,6 +26,8 @@ from artstore.storage.root import Root
 
 def collections(root: Root, project: str | None) -> list[CollectionInfo]:
     """The collections of a project, or of all, by name; none where nothing was committed to it."""
+    if project is not None:
+        project_name(project)
     found: list[CollectionInfo] = []
     for each in root.catalog.projects():
         if project not in {None, each.name}:

@@ -20,7 +20,7 @@ from artstore.lifecycle.reports import PartInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.model.digest import Digest
 from artstore.model.manifest import Entry, digest_of_lines
-from artstore.model.names import LONGEST
+from artstore.model.names import LONGEST, project_name
 from artstore.model.records import DropPart, Op, Part, encode_op
 from artstore.model.state import UnfinishedPart
 from artstore.storage.catalog import Project, ProjectView
@@ -72,6 +72,9 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
 def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int | None) -> VersionInfo:
     """Gather all parts there are, and what the draft has, into a version; see Store.finish_parts."""
     _check_id(distributed_id)
+    if expect is not None and expect < 0:
+        message = f"{expect} parts cannot be waited for: expect 0 or more"
+        raise Invalid(message, code="bad-count")
     own, own_bytes = dict(draft.entries), draft.bytes
     while True:
         parts = _unfinished(draft.root, label, distributed_id)
@@ -93,6 +96,8 @@ def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int
 
 def all_parts(root: Root, project: str | None) -> list[PartInfo]:
     """The parts that nobody has gathered, of a project or of all, the first first."""
+    if project is not None:
+        project_name(project)
     return [
         PartInfo(
             id=part.id,
@@ -113,6 +118,7 @@ def all_parts(root: Root, project: str | None) -> list[PartInfo]:
 
 def drop_parts(root: Root, project: str, name: str, distributed_id: str) -> int:
     """Give up the parts of a version; answers how many there were. Raises NotFound (no-parts)."""
+    _check_id(distributed_id)
     find_project(root, project)
     gone: list[str] = []
 

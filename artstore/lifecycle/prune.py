@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -33,6 +33,8 @@ CLOCK_SLACK_S: Final = 86_400.0
 """A clock that is further than this ahead of the newest op and of the file system's time expires nothing."""
 
 Order = Literal["max", "min"]
+_Key = Annotated[str, msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,15 +58,19 @@ def policy(
     keep_within_s: float | None = None,
 ) -> Policy:
     """Parse at the border. Raises Invalid (bad-policy)."""
-    counts = [keep_last, *(count for _key, _order, count in keep_best)]
     # A time that is not a number is not below 0 either.
-    if any(count is not None and count < 0 for count in counts) or not (keep_within_s is None or keep_within_s >= 0):
+    if (keep_last is not None and keep_last < 0) or not (keep_within_s is None or keep_within_s >= 0):
         message = "a policy keeps 0 or more versions, for 0 or more seconds"
         raise Invalid(message, code="bad-policy")
-    if any(order not in {"max", "min"} for _key, order, _count in keep_best):
-        message = "the best of a key is its max or its min"
-        raise Invalid(message, code="bad-policy")
-    return Policy(last=keep_last, best=list(keep_best), within_s=keep_within_s)
+    return Policy(last=keep_last, best=_checked_best(keep_best), within_s=keep_within_s)
+
+
+def _checked_best(keep_best: Any) -> list[tuple[str, Order, int]]:
+    try:
+        return msgspec.convert(keep_best, list[tuple[_Key, Order, _Count]])
+    except msgspec.ValidationError as error:
+        message = f"{keep_best!r} does not say which are the best: give [(metadata key, 'max' or 'min', 1 or more), …]"
+        raise Invalid(message, code="bad-policy") from error
 
 
 def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_run: bool) -> PruneReport:

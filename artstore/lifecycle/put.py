@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import Conflict, Invalid
+from artstore.errors import Conflict, Invalid, WrongType
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.progress import Progress
@@ -28,7 +28,7 @@ from artstore.model.manifest import (
     encode_difference,
     encode_full,
 )
-from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, tag_name, type_name
+from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, run_id, tag_name, type_name
 from artstore.model.notes import Forget
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, UnfinishedPart, Version
@@ -74,7 +74,10 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         tags: Sequence[str] = (),
         created_at: float | None = None,
     ) -> Label:
-        """Parse at the border. Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl, -tag, -time)."""
+        """Parse at the border.
+
+        Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl, -run-id, -tag, -time).
+        """
         check_ttl(ttl_s)
         return cls(
             project=project_name(project),
@@ -84,7 +87,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
             description=checked_text(description),
             metadata=checked_metadata(metadata or {}),
             ttl_s=ttl_s,
-            run=run,
+            run=None if run is None else run_id(run),
             tags=list(dict.fromkeys(map(tag_name, listed(tags, "tag")))),
             created_us=None if created_at is None else time_us(created_at),
         )
@@ -156,6 +159,16 @@ def check_ttl(ttl_s: float | None) -> None:
         raise Invalid(message, code="bad-ttl")
 
 
+def checked_references(references: Any) -> list[ReferenceEntry]:
+    """What a caller gave as a list of references. Raises WrongType (not-a-reference)."""
+    found = list(references) if isinstance(references, Iterable) else [references]
+    for each in found:
+        if not isinstance(each, ReferenceEntry):
+            message = f"{each!r} is not a reference: make one with `artstore.model.manifest.reference`"
+            raise WrongType(message, code="not-a-reference")
+    return found
+
+
 def check_type(root: Root, label: Label) -> None:
     """Raise Invalid (type-clash) where the name stands for another type."""
     project = root.catalog.project(label.project)
@@ -178,7 +191,7 @@ def put(
     began = time.monotonic()
     check_type(root, label)
     with Draft(root, keep=not dry_run, progress=progress) as draft:
-        for reference in references:
+        for reference in checked_references(references):
             draft.add_entry(reference)
         _add_sources(draft, sources, prefix, skip_unreadable=skip_unreadable)
         if not draft.entries:

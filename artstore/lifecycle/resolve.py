@@ -11,7 +11,7 @@ import msgspec
 from artstore.errors import AmbiguousVersion, Invalid, NotFound
 from artstore.lifecycle.reports import LinkInfo, VersionInfo
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.names import LATEST, DigestPrefix, Reference
+from artstore.model.names import LATEST, DigestPrefix, Reference, project_name
 from artstore.model.state import Collection, Membership, Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
@@ -82,7 +82,8 @@ class Resolved(NamedTuple):
 
 
 def find_project(root: Root, name: str) -> tuple[Project, ProjectView]:
-    """A project by name. Raises NotFound (project-not-found)."""
+    """A project by name. Raises NotFound (project-not-found), Invalid (bad-name)."""
+    project_name(name)
     if name in root.damaged:
         raise root.damaged[name]
     project = root.catalog.project(name)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.put import checked_metadata
 from artstore.lifecycle.reports import RunInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
-from artstore.model.names import LONGEST, Reference, listed, project_name
+from artstore.model.names import LONGEST, Reference, listed, project_name, run_id
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run
 from artstore.storage import run_locks
@@ -19,6 +19,9 @@ from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.root import Root
 from artstore.storage.run_locks import Dead, RunLock
+
+End = Literal["finished", "crashed"]
+"""How a run can end."""
 
 
 def start_run(
@@ -39,10 +42,7 @@ def start_run(
     started_at is for a run of the past. Raises Invalid (bad-run-id, bad-tag, bad-metadata, bad-time).
     """
     owner = project_name(project)
-    run = id or random_hex(4)
-    if not run.isprintable() or "/" in run or len(run) > LONGEST:
-        message = f"{run!r} is not a run id: use up to 128 printable characters without a slash"
-        raise Invalid(message, code="bad-run-id")
+    run = random_hex(4) if id is None else run_id(id)
     op = StartRun(
         at_us=time_us(started_at),
         nonce=nonce(),
@@ -104,10 +104,13 @@ def finish_run(
     root: Root,
     project: str,
     run: str,
-    state: Literal["finished", "crashed"],
+    state: End,
     ended_at: float | None = None,
 ) -> RunInfo:
-    """End a run, now or at some time in the past. Raises NotFound (run-not-found), Invalid (bad-time)."""
+    """End a run, now or at some time in the past. Raises NotFound (run-not-found), Invalid (bad-state, bad-time)."""
+    if state not in get_args(End):
+        message = f"{state!r} is no way for a run to end: it is finished, or crashed"
+        raise Invalid(message, code="bad-state")
     run_row(root, project, run)
     op = FinishRun(at_us=time_us(ended_at), nonce=nonce(), run=run, state=state)
     return _record(root, project, run, lambda _view: [op])
@@ -180,6 +183,8 @@ def run_info(root: Root, project: str, run: str) -> RunInfo:
 
 def all_runs(root: Root, project: str | None, group: str | None) -> list[RunInfo]:
     """The runs of a project, or of all, and of a group, or of any; the newest first."""
+    if project is not None:
+        project_name(project)
     mark_crashed(root)
     found = [
         describe_run(each.name, run)
@@ -219,9 +224,9 @@ def describe_run(project: str, run: Run) -> RunInfo:
 
 
 def run_row(root: Root, project: str, run: str) -> Run:
-    """A run by its id, as the catalog has it. Raises NotFound (project-not-found, run-not-found)."""
+    """A run by its id, as the catalog has it. Raises NotFound (project-not-found, run-not-found), Invalid (bad-…)."""
     _, view = find_project(root, project)
-    row = view.run(run)
+    row = view.run(run_id(run))
     if row is None:
         message = f"there is no run {run!r} in project {project!r}"
         raise NotFound(message, code="run-not-found")

@@ -103,6 +103,14 @@ def listed(names: Any, noun: str) -> list[str]:
     return found
 
 
+def run_id(text: str) -> str:
+    """The text, if it can be the id of a run. Raises Invalid (bad-run-id)."""
+    if not text or not text.isprintable() or "/" in text or len(text) > LONGEST:
+        message = f"{text!r} is not a run id: use 1 to {LONGEST} printable characters without a slash"
+        raise Invalid(message, code="bad-run-id")
+    return text
+
+
 class DigestPrefix(msgspec.Struct, frozen=True):
     """The first digits, or all 64, of a version id or a manifest digest."""
 

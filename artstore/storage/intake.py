@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from artstore.errors import Conflict, Refused
+from artstore.errors import Conflict, Refused, WrongType
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.blobs import SMALL, Ids
@@ -118,8 +118,12 @@ class Intake:
         return self._take_large(lambda target: whole.store(source, target, limit=limit))
 
     def take_stream(self, stream: BinaryIO) -> whole.Stored:
-        """Take in what a stream gives until it ends."""
+        """Take in what a stream gives until it ends. Raises WrongType (not-bytes) where that is text."""
         head = stream.read(SMALL + 1)
+        given: object = head
+        if not isinstance(given, bytes | bytearray | memoryview):
+            message = f"a stream gives {type(given).__name__} where bytes are kept: open the file with mode 'rb'"
+            raise WrongType(message, code="not-bytes")
         while len(head) <= SMALL and (more := stream.read(SMALL + 1 - len(head))):
             head += more
         if len(head) <= SMALL:
