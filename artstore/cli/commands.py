@@ -23,7 +23,7 @@ from click.shell_completion import CompletionItem
 
 from artstore.cli import shells as _shells  # noqa: F401 - registers them
 from artstore.cli.options import Call, shared_options, write_examples
-from artstore.cli.output import UNCHANGED, printing
+from artstore.cli.printing import UNCHANGED, printing
 from artstore.errors import ArtstoreError
 from artstore.plain import escape
 

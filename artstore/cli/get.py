@@ -11,7 +11,8 @@ import click
 from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Place, verb
-from artstore.cli.output import UNCHANGED, emit, note, printing, say
+from artstore.cli.output import emit, note, say
+from artstore.cli.printing import UNCHANGED, printing
 from artstore.cli.progress import progress
 from artstore.errors import NotFound
 from artstore.references.fetch import fetch

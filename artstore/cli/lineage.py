@@ -10,7 +10,8 @@ import click
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import UNCHANGED, print_json, printing, say, say_all
+from artstore.cli.output import print_json, say, say_all
+from artstore.cli.printing import UNCHANGED, printing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ import msgspec
 from artstore.cli.completing import collections, references
 from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import UNCHANGED, emit, note, pairs, printing, say, say_all, stream_json, table
+from artstore.cli.output import emit, note, pairs, say, say_all, stream_json, table
+from artstore.cli.printing import UNCHANGED, printing
 from artstore.plain import plain
 from artstore.units import count, duration, moment, size
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from artstore.cli.output import UNCHANGED, printing
+from artstore.cli.printing import UNCHANGED, printing
 
 SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

@@ -6,24 +6,19 @@ move the cursor or turn the writing around is always printed escaped.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from artstore.errors import ArtstoreError
+from artstore.cli.printing import printing
 from artstore.plain import escape, plain
 
 if TYPE_CHECKING:
     from artstore.cli.options import Call
 
 T = TypeVar("T")
-
-UNCHANGED: Final = "the store is as it was"
-"""The outcome of what only looks."""
 
 
 def emit(call: Call, value: T, render: Callable[[T], None], *, outcome: str = "the command has done its work") -> None:
@@ -36,21 +31,6 @@ def emit(call: Call, value: T, render: Callable[[T], None], *, outcome: str = "t
             print_json(value)
         else:
             render(value)
-
-
-@contextlib.contextmanager
-def printing(outcome: str) -> Iterator[None]:
-    """Say of output that cannot be written that it is this, and not the store, that failed."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, ArtstoreError) or error.errno == errno.EPIPE:
-            raise
-        message = (
-            f"standard output cannot be written ({error.strerror}): {outcome}, and only what it printed is lost. "
-            "Let it print elsewhere"
-        )
-        raise ArtstoreError(message, code="output-lost") from error
 
 
 def say(text: str = "", *, style: str | None = None) -> None:

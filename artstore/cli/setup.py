@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from artstore.cli.options import Call, Place, verb
-from artstore.cli.output import UNCHANGED, emit, note, printing, say
+from artstore.cli.output import emit, note, say
+from artstore.cli.printing import UNCHANGED, printing
 from artstore.cli.shells import SHELLS
 from artstore.discovery import FOLDER, names_another_store
 from artstore.store import Store

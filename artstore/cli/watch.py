@@ -13,7 +13,8 @@ import click
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
-from artstore.cli.output import note, print_json_line, printing, say
+from artstore.cli.output import note, print_json_line, say
+from artstore.cli.printing import printing
 from artstore.errors import ArtstoreError
 from artstore.units import count, size
 
