@@ -6,7 +6,8 @@ Each question is answered with that in mind, and reads the rows of a manifest on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,8 @@ from artstore.storage.database import Connections
 
 BATCH: Final = 5_000
 """Values in one statement, and rows read at a time."""
+ROWS: Final = 50_000
+"""Rows of small manifests that are read together."""
 
 _TOTALS: Final = """
 SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection WHERE deleted = 0), count(*),
@@ -30,7 +33,7 @@ WITH RECURSIVE chain (id, base, rank) AS (
 has (blob, rank) AS (SELECT blob, min(rank) FROM chain JOIN entry ON manifest = id GROUP BY entry.path)
 SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL
 """
-_SIZED: Final = "SELECT blob.id, size FROM entry JOIN blob ON blob.id = entry.blob WHERE manifest = ?"
+_SIZED: Final = "SELECT manifest, blob.id, size FROM entry JOIN blob ON blob.id = entry.blob"
 _RESOLVED_SIZED: Final = f"SELECT blob.id, size FROM ({_RESOLVED_BLOBS}) AS has JOIN blob ON blob.id = has.blob"
 _LIVE: Final = """
 SELECT version.project, collection.id, collection.name, manifest, entries, bytes FROM collection
@@ -218,14 +221,13 @@ class Queries:
 
     def blobs_in(self, manifests: Collection[int]) -> Iterator[int]:
         """The blobs that manifests hold together, each at least once."""
-        for id_ in manifests:
-            base = self._kept[id_].base
-            if base is None or base in manifests:
-                # What it has from its base is counted there.
-                own = self._stream("SELECT blob FROM entry WHERE manifest = ? AND blob IS NOT NULL", (id_,))
-                yield from (blob for (blob,) in own)
-            else:
-                yield from (blob for (blob,) in self._stream(_RESOLVED_BLOBS, (id_,)))
+        own = [id_ for id_ in manifests if (base := self._kept[id_].base) is None or base in manifests]
+        # What they have from their bases is counted there.
+        for some in _batches(own):
+            sql = f"SELECT blob FROM entry WHERE manifest IN ({_marks(some)}) AND blob IS NOT NULL"
+            yield from (blob for (blob,) in self._stream(sql, some))
+        for id_ in set(manifests).difference(own):
+            yield from (blob for (blob,) in self._stream(_RESOLVED_BLOBS, (id_,)))
 
     def manifests_of(self, project: int, collection: str) -> dict[str, int]:
         """The manifests of a collection's live versions, by their ids, in the order of their numbers."""
@@ -253,23 +255,55 @@ class Queries:
         )
         return [Shelved(*row) for row in self._catalog.rows(sql, (-1 if project is None else project,))]
 
-    def brought(self, manifests: Iterable[int]) -> Iterator[Brought]:
+    def brought(self, manifests: Sequence[int]) -> Iterator[Brought]:
         """Of each manifest, in this order, what none before it has. Takes a byte for each blob of the store."""
         (most,) = self._catalog.rows("SELECT coalesce(max(id), 0) FROM blob")[0]
         is_known = bytearray(most + 1)
         walked: set[int] = set()
+        for some in self._portions(manifests):
+            for rows in self._sized(some, walked):
+                blobs = total = 0
+                for blob, size in rows:
+                    if not is_known[blob]:
+                        is_known[blob] = 1
+                        blobs += 1
+                        total += size
+                yield Brought(blobs, total)
+
+    def _portions(self, manifests: Sequence[int]) -> Iterator[list[int]]:
+        """The manifests, so many at a time that their own rows are few, or one that has many."""
+        some: list[int] = []
+        rows = 0
         for id_ in manifests:
+            rows += self._kept[id_].rows + 1
+            if some and (rows > ROWS or len(some) == BATCH):
+                yield some
+                some, rows = [], self._kept[id_].rows + 1
+            some.append(id_)
+        if some:
+            yield some
+
+    def _sized(self, some: Sequence[int], walked: set[int]) -> Iterator[Iterable[tuple[int, int]]]:
+        """Of each manifest the blobs, with their sizes, that it has not from one that was walked before."""
+        own: set[int] = set()
+        for id_ in some:
             base = self._kept[id_].base
-            # What it has from its base was counted there.
-            sql = _SIZED if base is None or base in walked else _RESOLVED_SIZED
-            blobs = total = 0
-            for blob, size in self._stream(sql, (id_,)):
-                if not is_known[blob]:
-                    is_known[blob] = 1
-                    blobs += 1
-                    total += size
+            if base is None or base in walked:
+                own.add(id_)
             walked.add(id_)
-            yield Brought(blobs, total)
+        held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for batch in _batches(own if len(some) > 1 else ()):
+            # Asked for each by itself, ten thousand small manifests would take four times as long.
+            sql = f"{_SIZED} WHERE manifest IN ({_marks(batch)})"
+            for manifest, blob, size in self._stream(sql, batch):
+                held[manifest].append((blob, size))
+        for id_ in some:
+            if id_ not in own:
+                yield self._stream(_RESOLVED_SIZED, (id_,))
+            elif len(some) > 1:
+                yield held[id_]
+            else:
+                yield ((blob, size) for _, blob, size in self._stream(f"{_SIZED} WHERE manifest = ?", (id_,)))
 
     def collections_about(self, text: str, project: int | None, limit: int) -> list[tuple[int, str]]:
         """The project and the id of live collections that have a text in name, type, description or a tag."""

@@ -9,7 +9,7 @@ import pytest
 
 from artstore.errors import Invalid, NotFound
 from artstore.lifecycle.reports import HistoryReport, VersionInfo
-from artstore.storage import manifests
+from artstore.storage import manifests, queries
 from artstore.store import Store
 
 Put = Callable[..., VersionInfo]
@@ -61,11 +61,13 @@ def test_pages_follow_each_other_without_gap_or_overlap(store: Store, put: Put) 
     assert [6, 5, 4, 2, 1, 0] == seen
 
 
+@pytest.mark.parametrize("rows", [1, 70, 50_000])
 def test_it_is_right_whatever_manifest_is_built_on_what(
-    store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
+    store: Store, put: Put, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    """Manifests are kept as differences, to others of any collection, and now and then in full."""
+    """Manifests are differences, to others of any collection, or full; and they are read one by one or together."""
     monkeypatch.setattr(manifests, "MAX_DEPTH", 3)
+    monkeypatch.setattr(queries, "ROWS", rows)
     chance = random.Random(5)
     files = {f"{number:03}": b"%d" % number for number in range(60)}
     wanted: dict[str, list[int]] = {"cats": [], "dogs": []}
