@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import facade, laps, listing, machine, reading, startup, tables, watching
+from benchmarks import facade, laps, listing, machine, pages, reading, startup, tables, watching
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -22,7 +22,8 @@ TABLES: Final = "tables"
 FACADE: Final = "facade"
 READING: Final = "reading"
 WATCHING: Final = "watching"
-APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING})
+PAGES: Final = "pages"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING, PAGES})
 """What is measured without a workload."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
@@ -83,6 +84,17 @@ def run(options: Options) -> Iterator[Block]:
             rows = watching.measure(volume, options.laps)
             facts = [_conditions(options, volume.label), machine.describe()]
         yield Block(WATCHING, "Watching", facts, _judged(rows, options))
+    if PAGES in options.rows:
+        yield _pages(options)
+
+
+def _pages(options: Options) -> Block:
+    if not pages.is_possible():
+        return Block(PAGES, "Pages", [machine.describe(), "chromium or playwright is not installed"], [])
+    with journaled(options.folder, 2 * GIB) as volume:
+        rows = pages.measure(volume, options.laps, is_quick=options.is_quick)
+        facts = [_conditions(options, volume.label), machine.describe()]
+    return Block(PAGES, "Pages", facts, _judged(rows, options))
 
 
 def _references(options: Options) -> Block:

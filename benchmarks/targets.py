@@ -87,6 +87,7 @@ TARGETS: Final[dict[tuple[str, str], tuple[Target, ...]]] = {
     ("large readinto", "reading"): (_times(1.66, "files on disk"),),
     ("large whole", "reading"): (_times(1.66, "files on disk"),),
     ("quiet", "watching"): (_most(10),),
+    **{(f"page {name}", "pages"): (_most(0.5),) for name in ("home", "versions", "version", "folder", "search")},
     ("get one", "scale"): (_most(0.4),),
     ("put peak", "scale"): (_most(700e6),),
     ("get peak", "scale"): (_most(700e6),),

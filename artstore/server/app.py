@@ -87,13 +87,14 @@ def make_app(store: Store) -> Starlette:
     def data(view: View) -> Callable[[Request, Asked], Response]:
         return lambda _, asked: as_json(plain(view.look(store, asked)))
 
+    def raw(request: Request, asked: Asked) -> Response:
+        return download(store, asked, request.method, request.headers)
+
     routes: list[BaseRoute] = []
     for view in VIEWS:
         routes.append(Route(view.address, answering(page(view))))
         routes.append(Route(API + view.address, answering(data(view))))
-    routes.append(
-        Route(VERSION + "/raw/{path:path}", answering(lambda request, asked: download(store, asked, request.headers)))
-    )
+    routes.append(Route(VERSION + "/raw/{path:path}", answering(raw)))
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
 
     def failed(request: Request, error: Exception) -> Response:

@@ -21,7 +21,7 @@ _START: Final = 16
 _RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{0,18})\Z", re.ASCII)
 
 
-def download(store: Store, asked: Asked, headers: Headers) -> Response:
+def download(store: Store, asked: Asked, method: str, headers: Headers) -> Response:
     """A file of a version, whole, or from where an interrupted download is to go on. Raises as Store.open_file.
 
     Only pictures say what they are, so that a page can show them; all else is bytes to every browser.
@@ -53,9 +53,12 @@ def download(store: Store, asked: Asked, headers: Headers) -> Response:
             return Response(status_code=416, headers={**described, "Content-Range": f"bytes */{size}"})
         described["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     described["Content-Length"] = str(end - start)
-    return StreamingResponse(
-        _blocks(reader, start, end), status_code=206 if is_part else 200, headers=described, media_type=kind
-    )
+    status = 206 if is_part else 200
+    if method == "HEAD":
+        # Nobody reads it.
+        reader.close()
+        return Response(status_code=status, headers=described, media_type=kind)
+    return StreamingResponse(_blocks(reader, start, end), status_code=status, headers=described, media_type=kind)
 
 
 def _blocks(reader: BlobReader, start: int, end: int) -> Iterator[bytes]:

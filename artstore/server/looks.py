@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from artstore.errors import Invalid
+from artstore.errors import Invalid, NotFound
 from artstore.lifecycle.reports import (
     CollectionInfo,
     DiffReport,
@@ -197,8 +197,8 @@ def project(store: Store, asked: Asked) -> ProjectLook:
     start = asked.number("start", 0, least=0, most=2**53)
     limit = asked.number("limit", PAGE)
     if name not in store.projects():
-        # Whoever asks for one of its collections is told what there is instead.
-        store.du(name)
+        message = f"there is no project {name!r} in this store"
+        raise NotFound(message, code="project-not-found")
     known = store.collections(name)
     more = start + limit if start + limit < len(known) else None
     return ProjectLook(project=name, collections=known[start : start + limit], total=len(known), next=more)

@@ -11,6 +11,7 @@ import pytest
 
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.manifest import reference
+from artstore.server import looks
 from artstore.server.app import VIEWS
 from artstore.store import Store
 from tests.server.conftest import Door
@@ -182,7 +183,8 @@ def test_a_file_is_downloaded_as_it_is_and_can_be_gone_on_with(keep: Keep, door:
     assert (200, data) == (other.status, other.body)
     assert 416 == door.get(address, Range="bytes=9000000-").status
     assert (304, b"") == door.get(address, If_None_Match=whole.headers["etag"])[::2]
-    assert (200, b"") == door.get(address, method="HEAD")[::2]
+    known = door.get(address, method="HEAD")
+    assert (200, b"", "5120000") == (known.status, known.body, known.headers["content-length"])
 
 
 def test_what_a_reference_stands_for_is_named_and_not_fetched(store: Store, door: Door) -> None:
@@ -209,6 +211,21 @@ def test_a_lineage_says_where_each_of_its_nodes_is(full: Store, door: Door) -> N
     assert len(look["report"]["edges"]) == 3
     assert all(200 == door.get(address).status for address in look["addresses"].values())
     assert full.lineage("zoo/net:v0").start == look["report"]["start"]
+
+
+def test_a_lineage_too_large_to_be_looked_at_is_shown_around_the_version(
+    full: Store, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "NODES", 3)
+
+    look = door.get("/api/projects/zoo/net/v0/lineage").json
+
+    assert (3, 1, 2) == (len(look["report"]["nodes"]), look["left_out"], len(look["report"]["edges"]))
+    assert "1 more thing" in door.get("/projects/zoo/net/v0/lineage").text
+    assert [look["report"]["start"]] == [
+        node["key"] for node in door.get("/api/projects/zoo/net/v0/lineage?steps=0").json["report"]["nodes"]
+    ]
+    assert full.lineage("zoo/net:v0").loops == []
 
 
 def test_changes_are_those_since_the_version_before_or_any_other(full: Store, door: Door) -> None:
