@@ -261,6 +261,8 @@ def test_an_address_is_a_host_and_a_port(text: str) -> None:
         ("/projects/uncategorized/cats/v0/files/a%00b", 400),
         ("//evil.example/%2e%2e", 404),
         ("/projects/", 404),
+        ("/projects/uncategorized/cats/", 404),
+        ("/runs/", 404),
     ],
 )
 def test_no_address_leads_to_a_file_of_the_machine_or_to_another_site(
