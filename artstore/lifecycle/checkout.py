@@ -405,9 +405,11 @@ class _Writer:
         try:
             return self._write_from(name, place, replaces=replaces)
         except (FileNotFoundError, Corrupt):
-            # Its pack was repacked since it was looked up, or this copy is damaged: any other will do.
+            # Its pack was repacked since it was looked up, or this copy is damaged: any other will do. Or the same
+            # again, opened anew: a server that was started again knows no file that was open.
+            self._drop_pack(place.path)
             others = [other for other in self._root.blobs.places(place.digest) if other != place]
-            for other in others:
+            for other in (*others, place):
                 with contextlib.suppress(FileNotFoundError, Corrupt):
                     return self._write_from(name, other, replaces=replaces)
             raise self._missing(place) from None
@@ -470,6 +472,11 @@ class _Writer:
         except OSError as error:
             message = f"{name!r} cannot be a hardlink into the store ({error.strerror}): use the mode auto or copy"
             raise Refused(message, code="no-hardlink") from error
+
+    def _drop_pack(self, path: str) -> None:
+        fd = self._packs.pop(path, None)
+        if fd is not None:
+            os.close(fd)
 
     def _pack(self, path: str) -> int:
         fd = self._packs.pop(path, None)

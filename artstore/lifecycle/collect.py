@@ -30,6 +30,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
 from artstore.storage import packs, reserve, rights, whole
 from artstore.storage.files import (
+    is_open_elsewhere,
     make_directory,
     publish,
     random_hex,
@@ -224,8 +225,9 @@ class _Bin:
                 size = size_on_disk(os.lstat(path))
                 os.unlink(path)
                 self._tally.freed_bytes += size
-            for folder, _below, _names in os.walk(run, topdown=False):
-                os.rmdir(folder)
+            for folder, _below, names in os.walk(run, topdown=False):
+                if not any(map(is_open_elsewhere, names)):
+                    os.rmdir(folder)
 
 
 def _age_s(looks: Sequence[int]) -> int:
@@ -353,7 +355,7 @@ def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) ->
     alive = {about.get("id") for _epoch, about in live_sessions(root.path, but=session)}
     known = marking.pack_names()
     for name in named:
-        if name not in known and name.partition("-")[0] not in alive:
+        if name not in known and name.partition("-")[0] not in alive and not is_open_elsewhere(name):
             bin_.take_leftover(directory / name, f"packs/{name}")
     if alive:
         # A live session may have named a large blob and not yet noted it; a later collection will see.
@@ -369,7 +371,8 @@ def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) ->
 def _files_below(folder: Path) -> Iterator[Path]:
     for where, _below, names in os.walk(folder):
         for name in sorted(names):
-            yield Path(where, name)
+            if not is_open_elsewhere(name):
+                yield Path(where, name)
 
 
 def _report(

@@ -18,7 +18,7 @@ from typing import Final
 
 from artstore.lifecycle.reports import Check
 from artstore.storage.database import file_system, is_network, is_wal_safe, sqlite3, sqlite_version
-from artstore.storage.files import reflink, storage_errors, sync_file, write_all
+from artstore.storage.files import is_open_elsewhere, reflink, storage_errors, sync_file, write_all
 from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.sessions import try_lock
@@ -150,7 +150,7 @@ def _sessions(root: Path) -> Check:
         if dash and epoch.isdigit():
             ids.add(id_)
             dead += _is_free(path)
-    left = dead + sum(name not in ids for name in os.listdir(root / "tmp"))
+    left = dead + sum(name not in ids and not is_open_elsewhere(name) for name in os.listdir(root / "tmp"))
     advice = "processes were killed here; nothing is lost. `artstore gc` clears away what they left"
     return _found("leftover sessions", str(left), ok=left == 0, advice=advice)
 

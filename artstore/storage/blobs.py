@@ -283,7 +283,8 @@ class Blobs:
         for attempt in range(2):
             for index, place in enumerate(places):
                 with contextlib.suppress(FileNotFoundError):
-                    return BlobReader(place, others=places[index + 1 :], called=called)
+                    # The same place again at last: what is stale, or failed once, may be read when it is opened anew.
+                    return BlobReader(place, others=[*places[index + 1 :], place], called=called)
             if attempt == 0:
                 # Its pack was repacked since it was looked up: the catalog knows the new one.
                 places = self.places(digest, called=called)

@@ -202,7 +202,9 @@ def give_name(temporary: str, target: str) -> bool:
     try:
         os.link(temporary, target)
     except FileExistsError:
-        return False
+        # Over NFS also where the link was made and the answer got lost: asked again, the server finds it there. Source:
+        # FreeBSD's nfsclient, on link() and EEXIST.
+        return _is_one_file(temporary, target)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
@@ -245,6 +247,11 @@ def reflink(source: int, target: int) -> bool:
     return True
 
 
+def is_open_elsewhere(name: str) -> bool:
+    """Whether a file was deleted while a process has it open, by what NFS calls it meanwhile; it goes by itself."""
+    return name.startswith(".nfs")
+
+
 def size_on_disk(status: os.stat_result) -> int:
     """Bytes that a file takes, in blocks where the system counts them."""
     blocks = getattr(status, "st_blocks", None)
@@ -265,6 +272,12 @@ def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
             break
         got += some
     return got
+
+
+def _is_one_file(first: str, second: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(first), os.stat(second))
+    return False
 
 
 def _read_at(fd: int, size: int, offset: int) -> bytes:

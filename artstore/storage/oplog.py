@@ -158,6 +158,7 @@ class OpLog:
         """
         expected = after + 1
         last = after
+        gone: Path | None = None
         files = iter(self.files(project))
         while (file := next(files, None)) is not None:
             # What is committed after the files were listed is for whoever asks next.
@@ -168,8 +169,11 @@ class OpLog:
                 break
             try:
                 contents = read(file.path)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if file.path == gone:
+                    raise _damaged(file.path, "it is listed, and cannot be found") from error
                 # Compacted since it was listed: a segment has the same bytes.
+                gone = file.path
                 files = iter(self.files(project))
                 continue
             attachments = contents.attachments

@@ -12,6 +12,7 @@ sessions come by the thousand.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -23,8 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from artstore.errors import Conflict
-from artstore.storage.files import random_hex, storage_errors, sync_directory
+from artstore.errors import Conflict, Refused
+from artstore.storage.files import is_open_elsewhere, random_hex, storage_errors, sync_directory
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,18 +36,28 @@ PATIENCE_S: Final = 10.0
 """How long who wants to be alone waits for sessions at work."""
 _POLL_S: Final = 0.005
 _ALONE: Final = "alone"
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 _EPOCH_PREFIX: Final = "epoch-"
 _O_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def try_lock(fd: int) -> bool:
-    """Take the exclusive lock of an open file if nobody has it; it ends with the last descriptor of the file."""
+    """Take the exclusive lock of an open file if nobody has it; it ends with the last descriptor of the file.
+
+    Raises Refused (no-locks) where the file system has none: who waited for one would wait for ever.
+    """
     try:
         if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            message = (
+                f"the file system of the store has no locks ({error.strerror}), and without them `gc` could free what "
+                "a commit needs: put the store on a disk of this machine"
+            )
+            raise Refused(message, code="no-locks") from error
         return False
     return True
 
@@ -237,7 +248,7 @@ def live_sessions(root: Path, *, but: Session | None = None) -> list[tuple[int, 
             found.append((int(epoch), {"id": id_, **about}))
     for name in os.listdir(root / "tmp"):
         # A session makes its folder after its lock: a folder seen after the locks and without a live one is dead.
-        if name not in alive and not any((root / "locks").glob(f"*-{name}")):
+        if name not in alive and not is_open_elsewhere(name) and not any((root / "locks").glob(f"*-{name}")):
             shutil.rmtree(root / "tmp" / name, ignore_errors=True)
             with contextlib.suppress(OSError):
                 # A file: one that was to replace another while the store was made.
