@@ -107,7 +107,7 @@ def _keep_copy(root: Root, scratch: Path) -> None:
 
 
 def _is_usable(root: Root) -> bool:
-    if not (root.path / FILE_NAME).exists():
+    if not (root.path / FILE_NAME).exists() or _has_second_name(root.path / FILE_NAME):
         return False
     try:
         root.catalog.check()
@@ -122,9 +122,17 @@ def _put_aside(root: Root) -> None:
     with storage_errors("putting the damaged catalog aside"):
         for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", f"{FILE_NAME}-journal"):
             with contextlib.suppress(FileNotFoundError):
-                os.replace(root.path / name, root.path / "quarantine" / f"{time.time_ns()}-{name}")
+                if _has_second_name(root.path / name):
+                    # Kept there, and to be that store's alone.
+                    os.unlink(root.path / name)
+                else:
+                    os.replace(root.path / name, root.path / "quarantine" / f"{time.time_ns()}-{name}")
         sync_directory(root.path)
         sync_directory(root.path / "quarantine")
+
+
+def _has_second_name(path: Path) -> bool:
+    return path.stat().st_nlink > 1
 
 
 def _index_whole(root: Root) -> None:

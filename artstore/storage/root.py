@@ -148,7 +148,7 @@ class Root:
     def check_catalog(self) -> None:
         """Make sure that the catalog can be used.
 
-        Raises Corrupt (catalog-damaged, catalog-missing), UpgradeNeeded.
+        Raises Corrupt (catalog-damaged, catalog-missing), Refused (linked-catalog), UpgradeNeeded.
         """
         with storage_errors("opening the store"):
             is_there = (self.path / FILE_NAME).exists()
@@ -157,6 +157,7 @@ class Root:
                 f"the catalog of {str(self.path)!r} is missing. Run `artstore rebuild`: the log has all that it held"
             )
             raise Corrupt(message, code="catalog-missing")
+        self._check_alone()
         connection = self.catalog.connection
         with self.catalog.checked():
             version = schema.version_of(connection)
@@ -169,6 +170,17 @@ class Root:
         if not self.read_only:
             schema.check_writable(version)
             self.catalog.create()
+
+    def _check_alone(self) -> None:
+        """Raise Refused (linked-catalog) where the catalog is that of another store too."""
+        with storage_errors("opening the store"):
+            names = os.stat(self.path / FILE_NAME).st_nlink
+        if names > 1:
+            message = (
+                f"the catalog of {str(self.path)!r} has a second name (a hard link, as `cp -l` makes), and two stores "
+                f"that write into one file destroy it. Run `artstore --store {self.path} rebuild`: it makes one anew"
+            )
+            raise Refused(message, code="linked-catalog")
 
     def begin_epoch(self) -> int:
         """Begin a new epoch, before something is freed; answers the one that ends.

@@ -130,7 +130,22 @@ def version_of(connection: Any) -> int:
     if application != APPLICATION_ID and (version or application):
         message = "the catalog is a database of another program. Move it away, then run `artstore rebuild`"
         raise Corrupt(message, code="catalog-damaged")
+    if version <= VERSION:
+        _check_own(connection)
     return version
+
+
+def _check_own(connection: Any) -> None:
+    """Raise Corrupt where the file would do more than was asked of it. See sqlite.org/security.html."""
+    sql = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') LIMIT 1"
+    stranger = connection.execute(sql).fetchone()
+    if stranger is not None:
+        kind, name = stranger
+        message = (
+            f"the catalog has a {kind} {name!r}, which artstore never makes: somebody else has written into it. Run "
+            "`artstore rebuild`: the log has all that it held"
+        )
+        raise Corrupt(message, code="catalog-damaged")
 
 
 def check_readable(connection: Any, version: int) -> None:
