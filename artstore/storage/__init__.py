@@ -21,5 +21,9 @@ Decisions
     look again when file systems make a thousand durable files as cheap as one.
     Epochs and kernel locks for `gc` / because a lock is free only when its holder is dead, whatever clocks say /
     instead of leases and grace periods / look again when sessions outlive machines.
+    What was written is not read again before it gets its name / because both checksums are made of the very bytes that
+    go to the disk, so a bit that flips later is seen by whoever reads, and a read at once would come out of the same
+    memory / instead of a second read of everything; `verify --fast` of the new version is that, for who wants it / look
+    again when machines without ECC lose more than their disks do.
     Condemned rows count as absent for new sessions / because then nobody has to be asked before something is freed.
 """
