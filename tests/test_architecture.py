@@ -70,15 +70,21 @@ SQL: Final = re.compile(
 USED_WITHOUT_IMPORT: Final = {"adlfs", "pysqlite3", "s3fs"}
 """sqlite-utils and fsspec look for them by themselves."""
 
-IMPORTED_AS: Final = {"azure-core": "azure", "google-auth": "google"}
+IMPORTED_AS: Final = {
+    "azure-core": "azure",
+    "google-api-core": "google",
+    "google-auth": "google",
+    "google-cloud-storage": "google",
+}
 """Distributions that share a package with others."""
 
 EXTRAS: Final = {
     "azure": {"artstore.references.azure"},
-    "gs": {"artstore.references.gs"},
+    "gs": {"artstore.references.gs", "artstore.sync.objects.gs"},
     "lightning": {"artstore.api.lightning"},
-    "s3": {"artstore.references.s3"},
+    "s3": {"artstore.references.s3", "artstore.sync.objects.s3"},
     "server": {"artstore.server", "artstore.cli.ui"},
+    "sftp": {"artstore.sync.objects.sftp"},
     "transformers": {"artstore.api.transformers"},
 }
 """Modules and packages that are imported only when somebody needs them, by the extra that brings their libraries."""

@@ -73,6 +73,16 @@ def reached(facts: Facts) -> Iterator[Any]:
         yield fsspec.filesystem("s3", use_listings_cache=False)
 
 
+def environment(facts: Facts) -> dict[str, str]:
+    """Variables with which every tool of AWS reaches it."""
+    return {
+        "AWS_ACCESS_KEY_ID": _KEY,
+        "AWS_SECRET_ACCESS_KEY": _SECRET,
+        "AWS_ENDPOINT_URL": facts["url"],
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+
+
 def make_bucket(system: Any, *, keeps_versions: bool = False) -> str:
     """A new bucket's name. Not one for each test: a bucket takes volumes of its own, and there are few."""
     name = f"bucket-{uuid4().hex}"

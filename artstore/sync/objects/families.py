@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 from artstore.errors import Invalid, NotFound
 from artstore.sync.objects.interface import Objects
 
-FAMILIES: Final = {"file": "folder"}
+FAMILIES: Final = {"file": "folder", "s3": "s3", "gs": "gs", "sftp": "sftp"}
 """Scheme to module; the extra of the scheme's name brings what the module needs besides."""
 
 

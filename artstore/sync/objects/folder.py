@@ -24,17 +24,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from artstore.errors import ArtstoreError, Denied, Invalid, StorageFull, Unreachable
+from artstore.errors import ArtstoreError, Denied, Invalid, Unreachable
 from artstore.storage.files import random_hex, read_exactly, reflink, sync_file, write_all
-from artstore.sync.objects.interface import (
-    BLOCK,
-    STALE_S,
-    check_name,
-    check_prefix,
-    missing,
-    other_size,
-    short,
-)
+from artstore.sync.objects.failures import denied, full, missing, other_size, short, unfit, unreachable
+from artstore.sync.objects.interface import BLOCK, STALE_S, check_name, check_prefix, is_name
+from artstore.sync.objects.tree import walk
 
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -123,9 +117,7 @@ class FolderObjects:
 
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
         check_prefix(prefix)
-        for name in self._below(prefix.rpartition("/")[0], prefix, after):
-            if not _is_temporary(name):
-                yield name
+        yield from filter(is_name, walk(self._listed, prefix, after))
 
     def remove(self, name: str) -> None:
         check_name(name)
@@ -136,7 +128,7 @@ class FolderObjects:
     def tidy(self) -> int:
         freed = 0
         now = self._time()
-        for name in self._below("", "", ""):
+        for name in walk(self._listed):
             if not _is_temporary(name):
                 continue
             with self._told(f"removing {name!r}"), contextlib.suppress(FileNotFoundError), self._folder(name) as folder:
@@ -151,22 +143,7 @@ class FolderObjects:
             new.write(b"\0")
             return os.fstat(new.fd).st_mtime
 
-    def _below(self, folder: str, prefix: str, after: str) -> Iterator[str]:
-        """The files of a folder, temporary ones too, and of those in it: a folder's whole name ends with a slash."""
-        head = f"{folder}/" if folder else ""
-        for end, is_folder in self._listed(head):
-            name = head + end
-            is_near = name.startswith(prefix) or (is_folder and prefix.startswith(name))
-            # What is in a folder begins with the folder's name, and so may still come after a longer one.
-            is_left = name > after or (is_folder and after.startswith(name))
-            if is_near and is_left:
-                if is_folder:
-                    yield from self._below(name[:-1], prefix, after)
-                else:
-                    yield name
-
     def _listed(self, head: str) -> list[tuple[str, bool]]:
-        """What stands in a folder, sorted as the names of objects are; nothing where the folder is not there."""
         found = []
         with (
             self._told(f"listing {head!r}"),
@@ -175,11 +152,10 @@ class FolderObjects:
             os.scandir(folder) as entries,
         ):
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    found.append((f"{entry.name}/", True))
-                elif entry.is_file(follow_symlinks=False):
-                    found.append((entry.name, False))
-        return sorted(found)
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder or entry.is_file(follow_symlinks=False):
+                    found.append((entry.name, is_folder))
+        return found
 
     @contextlib.contextmanager
     def _opened(self, name: str) -> Iterator[int]:
@@ -270,19 +246,16 @@ class FolderObjects:
         except OSError as error:
             said = error.strerror or str(error)
             if error.errno in _NO_SPACE:
-                message = f"{self.url} has no space left while {doing}: {said}. Free some there, then repeat"
-                raise StorageFull(message, code="remote-full") from error
+                raise full(self.url, doing, said) from error
             if error.errno in _NO_EXCLUSIVE_RENAME:
-                message = (
-                    f"{self.url} cannot hold a depot: its file system can neither link files nor rename one without "
-                    "taking the place of another, so two commits could have one place. Name another folder"
+                reason = (
+                    "its file system can neither link files nor rename one without taking the place of another, so "
+                    "two commits could have one place"
                 )
-                raise Invalid(message, code="unfit-remote") from error
+                raise unfit(self.url, reason) from error
             if error.errno in _NOT_ALLOWED:
-                message = f"{self.url} does not allow {doing}: {said}. Ask its owner for the right to read and write"
-                raise Denied(message, code="remote-denied") from error
-            message = f"{self.url} does not answer while {doing}: {said}. Nothing is lost; try again later"
-            raise Unreachable(message, code="remote-unreachable") from error
+                raise denied(self.url, doing, said, now="Ask its owner for the right to read and write") from error
+            raise unreachable(self.url, doing, said) from error
 
 
 class _New:
@@ -352,7 +325,8 @@ def _last(name: str) -> str:
 
 
 def _is_temporary(name: str) -> bool:
-    return _last(name).startswith(".")
+    last = _last(name)
+    return last.startswith(".") and last.endswith(_TEMPORARY)
 
 
 def _link(folder: int, temporary: str, name: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
+from artstore.errors import Invalid
 
 BLOCK: Final = 1 << 20
 """Bytes that are moved at a time where nothing asks for more."""
@@ -68,7 +68,11 @@ class Objects(Protocol):
         """Bytes of an object; None if there is none."""
 
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
-        """The names that begin so and come after another, sorted by their bytes, asked for as they are taken."""
+        """The names that begin so and come after another, asked for as they are taken.
+
+        Those of one folder come sorted by their bytes. Folders come in an order of the place's own (SeaweedFS has `a/b`
+        before `a-b`), in which `after` is the last one that was taken, or a name in the folder that `prefix` is of.
+        """
 
     def remove(self, name: str) -> None:
         """Take an object away; fine where there is none."""
@@ -77,10 +81,15 @@ class Objects(Protocol):
         """Free what killed writers left half written, a day after they wrote last; answers how many pieces it was."""
 
 
+def is_name(text: str) -> bool:
+    """Whether an object may be called so. What else lies in a place was put there by others, and is not listed."""
+    is_short = len(text) <= LONGEST_NAME
+    return is_short and all(len(part) <= LONGEST_PART and _PART.fullmatch(part) for part in text.split("/"))
+
+
 def check_name(name: str) -> None:
     """Raise Invalid (bad-name) for a name that not every place could hold as it is."""
-    parts = name.split("/")
-    if len(name) > LONGEST_NAME or not all(len(part) <= LONGEST_PART and _PART.fullmatch(part) for part in parts):
+    if not is_name(name):
         message = (
             f"{name!r} is no name of an object: write parts of a-z, 0-9, '.', '_' and '-' with '/' between, each "
             f"beginning with a letter or a digit, not ending with '.', and of at most {LONGEST_PART} bytes"
@@ -95,17 +104,3 @@ def check_prefix(prefix: str) -> None:
         check_name(head)
     if tail:
         check_name(f"{tail}0")
-
-
-def missing(url: str, name: str) -> MissingObject:
-    return MissingObject(f"{url}: there is no {name!r}", code="object-missing")
-
-
-def short(url: str, name: str, *, wanted: int, found: int) -> Corrupt:
-    message = f"{url}: {name!r} is shorter than it was when it was written: {found} of {wanted} bytes came"
-    return Corrupt(message, code="object-short")
-
-
-def other_size(url: str, name: str, *, wanted: int, found: int) -> Conflict:
-    message = f"{url}: nothing was written as {name!r}, which was to have {wanted} bytes and came to {found}: try again"
-    return Conflict(message, code="source-changed")

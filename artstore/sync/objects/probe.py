@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Final, NoReturn
+from typing import Final
 
-from artstore.errors import ArtstoreError, Invalid
+from artstore.errors import ArtstoreError
 from artstore.storage.files import random_hex
+from artstore.sync.objects.failures import unfit
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
 
@@ -40,17 +41,17 @@ def _check_reading(objects: Objects, name: str) -> None:
     for _ in range(2):
         objects.write(name, [data[:300], data[300:]], len(data))
     if objects.size(name) != len(data) or objects.read(name) != data or b"".join(objects.stream(name, 7)) != data[7:]:
-        _unfit(objects, "what is read there is not what was written")
+        raise unfit(objects.url, "what is read there is not what was written")
     if objects.read(name, 100, 50) != data[100:150]:
-        _unfit(objects, "a part of an object cannot be read there")
+        raise unfit(objects.url, "a part of an object cannot be read there")
 
 
 def _check_claims(objects: Objects, name: str) -> None:
     if not objects.claim(name, b"first"):
-        _unfit(objects, "it says of a name that nobody has used that it is taken")
+        raise unfit(objects.url, "it says of a name that nobody has used that it is taken")
     if objects.claim(name, b"second") or objects.read(name) != b"first":
-        _unfit(
-            objects,
+        raise unfit(
+            objects.url,
             "it lets a second writer have a name that a first one has claimed (it ignores the condition to put only if "
             "absent), so one commit would replace another",
         )
@@ -59,7 +60,7 @@ def _check_claims(objects: Objects, name: str) -> None:
 def _check_race(objects: Objects, name: str) -> None:
     won = [rival for rival, has_won in in_parallel(lambda each: objects.claim(name, each), _rivals()) if has_won]
     if len(won) != 1 or objects.read(name) != won[0]:
-        _unfit(objects, f"of {_RIVALS} who claimed a name at once, {len(won)} were told that they got it")
+        raise unfit(objects.url, f"of {_RIVALS} who claimed a name at once, {len(won)} were told that they got it")
 
 
 def _rivals() -> list[bytes]:
@@ -69,10 +70,10 @@ def _rivals() -> list[bytes]:
 def _check_names(objects: Objects, folder: str) -> None:
     wanted = sorted([f"{folder}/read", f"{folder}/claim", *(f"{folder}/race-{number}" for number in range(_RACES))])
     if list(objects.names(f"{folder}/")) != wanted or list(objects.names(f"{folder}/", wanted[1])) != wanted[2:]:
-        _unfit(objects, "it does not list what was written there")
+        raise unfit(objects.url, "it does not list what was written there")
     objects.remove(f"{folder}/read")
     if objects.size(f"{folder}/read") is not None:
-        _unfit(objects, "an object stays there when it is removed")
+        raise unfit(objects.url, "an object stays there when it is removed")
 
 
 @contextlib.contextmanager
@@ -84,8 +85,3 @@ def _removed(objects: Objects, folder: str) -> Iterator[None]:
         with contextlib.suppress(ArtstoreError):
             for name in list(objects.names(f"{folder}/")):
                 objects.remove(name)
-
-
-def _unfit(objects: Objects, reason: str) -> NoReturn:
-    message = f"{objects.url} cannot hold a depot: {reason}. Name another place"
-    raise Invalid(message, code="unfit-remote")

@@ -1,0 +1,254 @@
+"""GS: objects of a bucket of Google Cloud Storage, `gs://BUCKET/PREFIX`; through Google's own library.
+
+A name is claimed by an upload on condition that the object's generation is 0, which is that of one that is not there.
+Credentials are those that gcsfs is configured with in ~/.config/fsspec, else those that every tool of Google Cloud
+finds. What a killed writer has sent of a large object is dropped by the service after a week.
+
+Sources: "Request preconditions", "Resumable uploads" and "Listing objects" in the Google Cloud Storage documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import google.auth
+import requests
+from fsspec.config import conf
+from google.api_core.exceptions import (
+    ClientError,
+    Forbidden,
+    GoogleAPIError,
+    NotFound,
+    PreconditionFailed,
+    RequestRangeNotSatisfiable,
+    Unauthorized,
+)
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud.storage import Blob, Client
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+from artstore.errors import ArtstoreError, Invalid, Unreachable
+from artstore.sync.objects.failures import denied, missing, other_size, short, unreachable
+from artstore.sync.objects.interface import check_name, check_prefix, is_name
+from artstore.sync.objects.pieces import in_pieces
+
+PART: Final = 8 << 20
+"""Bytes of one request: each is repeated by itself where the network fails."""
+_CONNECT_S: Final = 10
+_ANSWER_S: Final = 60
+_AGAIN_S: Final = 30
+_ANONYMOUS: Final = "anon"
+
+_URL: Final = re.compile(r"gs://([^/@?#]+)/?([^?#]*)\Z")
+_NOW: Final = "Give credentials that may read, write, list and delete there, as for any tool of Google Cloud"
+_PATIENCE: Final[Any] = {"timeout": (_CONNECT_S, _ANSWER_S), "retry": DEFAULT_RETRY.with_timeout(_AGAIN_S)}
+
+
+def at(url: str) -> GsObjects:
+    """Raises Invalid (bad-url) for what names no bucket."""
+    found = _URL.match(url)
+    if found is None:
+        message = f"{url!r} names no bucket: write gs://BUCKET/PREFIX"
+        raise Invalid(message, code="bad-url")
+    prefix = found[2].strip("/")
+    return GsObjects(url, found[1], f"{prefix}/" if prefix else "")
+
+
+class GsObjects:
+    """The objects below a prefix of a bucket."""
+
+    def __init__(self, url: str, bucket: str, prefix: str) -> None:
+        self.url = url
+        self._bucket, self._prefix = bucket, prefix
+        self._own = threading.local()
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        check_name(name)
+        with self._told(f"reading {name!r}"):
+            end = None if length is None else start + max(length, 1) - 1
+            try:
+                # Checksums are of whole objects; who reads a part compares it with a digest.
+                data: bytes = self._blob(name).download_as_bytes(
+                    start=start or None, end=end, raw_download=True, checksum=None, **_PATIENCE
+                )
+            except NotFound as error:
+                raise self._not_found(name, error) from error
+            except RequestRangeNotSatisfiable:
+                size = self.size(name)
+                if size != start or length:
+                    raise short(self.url, name, wanted=start + (length or 0), found=size or 0) from None
+                return b""
+            if length is None:
+                return data
+            if len(data) < length:
+                raise short(self.url, name, wanted=start + length, found=start + len(data))
+            return data[:length]
+
+    def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
+        size = self.size(name)
+        if size is None:
+            raise missing(self.url, name)
+        if start > size:
+            raise short(self.url, name, wanted=start, found=size)
+        while start < size:
+            yield self.read(name, start, min(PART, size - start))
+            start += PART
+
+    def write(self, name: str, chunks: Iterable[bytes], size: int) -> None:
+        check_name(name)
+        pieces = in_pieces(chunks, PART, size, lambda found: other_size(self.url, name, wanted=size, found=found))
+        with self._told(f"writing {name!r}"):
+            if size <= PART:
+                self._blob(name).upload_from_string(b"".join(_outside(pieces)), **_PATIENCE)
+            else:
+                self._blob(name, chunk_size=PART).upload_from_file(_Source(pieces), size=size, **_PATIENCE)
+
+    def write_file(self, name: str, source: Path) -> None:
+        size = source.stat().st_size
+        with source.open("rb", buffering=0) as file:
+            self.write(name, iter(lambda: file.read(PART), b""), size)
+
+    def claim(self, name: str, data: bytes) -> bool:
+        check_name(name)
+        with self._told(f"claiming {name!r}"):
+            try:
+                self._blob(name).upload_from_string(data, if_generation_match=0, **_PATIENCE)
+            except PreconditionFailed:
+                return False
+        return True
+
+    def size(self, name: str) -> int | None:
+        check_name(name)
+        with self._told(f"looking for {name!r}"):
+            blob = self._blob(name)
+            try:
+                blob.reload(**_PATIENCE)
+            except NotFound as error:
+                if _is_of_the_bucket(error):
+                    raise
+                return None
+            return int(blob.size)
+
+    def names(self, prefix: str, after: str = "") -> Iterator[str]:
+        check_prefix(prefix)
+        behind = {"start_offset": self._prefix + after} if after else {}
+        with self._told(f"listing {prefix!r}"):
+            found = iter(
+                self._client.list_blobs(
+                    self._bucket,
+                    prefix=self._prefix + prefix,
+                    fields="items(name),nextPageToken",
+                    **behind,
+                    **_PATIENCE,
+                )
+            )
+        while True:
+            with self._told(f"listing {prefix!r}"):
+                blob = next(found, None)
+            if blob is None:
+                return
+            name = blob.name[len(self._prefix) :]
+            if name > after and is_name(name):
+                yield name
+
+    def remove(self, name: str) -> None:
+        check_name(name)
+        with self._told(f"removing {name!r}"):
+            try:
+                self._blob(name).delete(**_PATIENCE)
+            except NotFound as error:
+                if _is_of_the_bucket(error):
+                    raise
+
+    def tidy(self) -> int:
+        """As promised; the service does it by itself."""
+        return 0
+
+    def _blob(self, name: str, *, chunk_size: int | None = None) -> Blob:
+        return self._client.bucket(self._bucket).blob(self._prefix + name, chunk_size=chunk_size)
+
+    def _not_found(self, name: str, error: NotFound) -> Exception:
+        return error if _is_of_the_bucket(error) else missing(self.url, name)
+
+    @property
+    def _client(self) -> Client:
+        # One a thread: what it sends requests by is not made for several.
+        if not hasattr(self._own, "client"):
+            self._own.client = _client()
+        return self._own.client
+
+    @contextlib.contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Turn what Google's libraries raise into an error that a caller can act on."""
+        try:
+            yield
+        except _OfTheSource as error:
+            raise error.args[0] from None
+        except ArtstoreError:
+            raise
+        except NotFound as error:
+            message = f"{self.url}: there is no bucket {self._bucket!r}: make it, or mend the name"
+            raise Unreachable(message, code="bucket-missing") from error
+        except (Forbidden, Unauthorized) as error:
+            raise denied(self.url, doing, error.message, now=_NOW) from error
+        except (TransportError, requests.RequestException, GoogleAPIError, OSError) as error:
+            raise unreachable(self.url, doing, error) from error
+        except GoogleAuthError as error:
+            raise denied(self.url, doing, error, now=_NOW) from error
+
+
+class _OfTheSource(Exception):
+    """Carries what the source raised through the library, which would take it for the network's."""
+
+
+class _Source(io.RawIOBase):
+    """Pieces, read as a file is."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = _outside(pieces)
+        self._place = 0
+
+    def tell(self) -> int:
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """The next piece, which is as long as is asked for."""
+        del size
+        data = next(self._pieces, b"")
+        self._place += len(data)
+        return data
+
+
+def _outside(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except Exception as error:
+        raise _OfTheSource(error) from error
+
+
+def _is_of_the_bucket(error: ClientError) -> bool:
+    return "bucket does not exist" in error.message
+
+
+def _client() -> Client:
+    configured: dict[str, Any] = conf.get("gs", {})
+    options = {"api_endpoint": configured["endpoint_url"]} if "endpoint_url" in configured else None
+    credentials, project = _credentials(configured.get("token"))
+    return Client(project=configured.get("project", project or "none"), credentials=credentials, client_options=options)
+
+
+def _credentials(given: object) -> tuple[Any, str | None]:
+    """Those that gcsfs would take: a name of its own for none, a file of Google's, or what is found around us."""
+    if given == _ANONYMOUS:
+        return AnonymousCredentials(), None  # type: ignore[no-untyped-call]
+    if isinstance(given, str) and Path(given).is_file():
+        found: tuple[Any, str | None] = google.auth.load_credentials_from_file(given)  # type: ignore[no-untyped-call]
+        return found
+    return google.auth.default()
