@@ -10,7 +10,7 @@ import pytest
 
 from tests.references.sites import SITES, Site
 from tests.servers import Servers
-from tests.sync.objects.places import PLACES, Place
+from tests.sync.objects.places import NETWORKS, PLACES, Network, Place
 
 
 @pytest.fixture(params=SITES)
@@ -25,3 +25,10 @@ def place(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> I
     """A place of each kind that can hold objects."""
     with PLACES[request.param](servers, tmp_path / uuid4().hex) as empty:
         yield empty
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Network]:
+    """A place of each kind that is reached through a network."""
+    with NETWORKS[request.param](servers, tmp_path / uuid4().hex) as reached:
+        yield reached

@@ -49,6 +49,9 @@ def start(server: Server) -> Facts:
             "-s3",
             f"-s3.port={s3}",
             f"-s3.config={folder}/s3.json",
+            # These have ports of their own, and would let only one run on a machine.
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
         ]
     )
     server.wait_for(s3, f"http://127.0.0.1:{s3}/healthz")

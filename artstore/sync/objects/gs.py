@@ -32,6 +32,7 @@ from google.api_core.exceptions import (
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud.storage import Blob, Client
+from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from artstore.errors import ArtstoreError, Invalid, Unreachable
@@ -43,10 +44,10 @@ PART: Final = 8 << 20
 """Bytes of one request: each is repeated by itself where the network fails."""
 _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
-_AGAIN_S: Final = 30
+_AGAIN_S: Final = 8
 _ANONYMOUS: Final = "anon"
 
-_URL: Final = re.compile(r"gs://([^/@?#]+)/?([^?#]*)\Z")
+_URL: Final = re.compile(r"gs://([^/@?#]+)(?:/([^?#]*))?\Z")
 _NOW: Final = "Give credentials that may read, write, list and delete there, as for any tool of Google Cloud"
 _PATIENCE: Final[Any] = {"timeout": (_CONNECT_S, _ANSWER_S), "retry": DEFAULT_RETRY.with_timeout(_AGAIN_S)}
 
@@ -57,7 +58,7 @@ def at(url: str) -> GsObjects:
     if found is None:
         message = f"{url!r} names no bucket: write gs://BUCKET/PREFIX"
         raise Invalid(message, code="bad-url")
-    prefix = found[2].strip("/")
+    prefix = (found[2] or "").strip("/")
     return GsObjects(url, found[1], f"{prefix}/" if prefix else "")
 
 
@@ -72,29 +73,45 @@ class GsObjects:
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         check_name(name)
         with self._told(f"reading {name!r}"):
-            end = None if length is None else start + max(length, 1) - 1
+            if length is None and start:
+                length = max(0, self._whole_size(name) - start)
             try:
-                # Checksums are of whole objects; who reads a part compares it with a digest.
-                data: bytes = self._blob(name).download_as_bytes(
-                    start=start or None, end=end, raw_download=True, checksum=None, **_PATIENCE
-                )
+                data = self._part(name, start, length)
             except NotFound as error:
                 raise self._not_found(name, error) from error
             except RequestRangeNotSatisfiable:
-                size = self.size(name)
-                if size != start or length:
-                    raise short(self.url, name, wanted=start + (length or 0), found=size or 0) from None
-                return b""
-            if length is None:
+                data = b""
+            if length is None or (data and len(data) == length):
                 return data
-            if len(data) < length:
-                raise short(self.url, name, wanted=start + length, found=start + len(data))
-            return data[:length]
+            size = self._whole_size(name)
+            if size < start + length:
+                raise short(self.url, name, wanted=start + length, found=size)
+            if length:
+                raise unreachable(self.url, f"reading {name!r}", f"{len(data)} of {length} bytes came")
+            return b""
 
-    def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
+    def _part(self, name: str, start: int, length: int | None) -> bytes:
+        """What is asked for of an object, or less where the answer was cut or the object ends; all if no length."""
+        blob = self._blob(name)
+        if length is None:
+            whole: bytes = blob.download_as_bytes(raw_download=True, checksum="crc32c", **_PATIENCE)
+            # Where a connection is cut among the headers, Python takes them for ended, and no body for an empty one.
+            if blob.crc32c is None:
+                raise unreachable(self.url, f"reading {name!r}", "its answer was cut")
+            return whole
+        # Checksums are of whole objects; who reads a part compares it with a digest.
+        end = start + max(length, 1) - 1
+        part: bytes = blob.download_as_bytes(start=start, end=end, raw_download=True, checksum=None, **_PATIENCE)
+        return part
+
+    def _whole_size(self, name: str) -> int:
         size = self.size(name)
         if size is None:
             raise missing(self.url, name)
+        return size
+
+    def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
+        size = self._whole_size(name)
         if start > size:
             raise short(self.url, name, wanted=start, found=size)
         while start < size:
@@ -198,10 +215,13 @@ class GsObjects:
             raise Unreachable(message, code="bucket-missing") from error
         except (Forbidden, Unauthorized) as error:
             raise denied(self.url, doing, error.message, now=_NOW) from error
-        except (TransportError, requests.RequestException, GoogleAPIError, OSError) as error:
+        except (DataCorruption, TransportError, requests.RequestException, GoogleAPIError, OSError) as error:
             raise unreachable(self.url, doing, error) from error
         except GoogleAuthError as error:
             raise denied(self.url, doing, error, now=_NOW) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # The library takes for granted that what it was answered is whole, and so trips over half an answer.
+            raise unreachable(self.url, doing, f"its answer was cut ({error})") from error
 
 
 class _OfTheSource(Exception):

@@ -59,7 +59,7 @@ _ANSWER_S: Final = 60
 _TRIES: Final = 4
 _AGAIN_S: Final = 0.2
 
-_URL: Final = re.compile(r"s3://([^/@?#]+)/?([^?#]*)(?:\?([^#]*))?\Z")
+_URL: Final = re.compile(r"s3://([^/@?#]+)(?:/([^?#]*))?(?:\?([^#]*))?\Z")
 _OPTIONS: Final = frozenset({"endpoint", "region", "profile"})
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed"})
@@ -91,7 +91,7 @@ def at(url: str) -> S3Objects:
             "profile=, with '&' between and without a user or a password"
         )
         raise Invalid(message, code="bad-url")
-    prefix = found[2].strip("/")
+    prefix = (found[2] or "").strip("/")
     return S3Objects(url, found[1], f"{prefix}/" if prefix else "", options)
 
 
@@ -187,11 +187,12 @@ class S3Objects:
         check_name(name)
         with self._told(f"looking for {name!r}"):
             try:
-                return int(self._call("head_object", name)["ContentLength"])
+                size: int = self._told_in(self._call("head_object", name), "ContentLength")
             except ClientError as error:
                 if _code(error) in _MISSING:
                     return None
                 raise
+            return size
 
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
         check_prefix(prefix)
@@ -199,11 +200,12 @@ class S3Objects:
         while True:
             with self._told(f"listing {prefix!r}"):
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **marker)
+                is_truncated = self._told_in(page, "IsTruncated")
             for each in page.get("Contents", ()):
                 name = each["Key"][len(self._prefix) :]
                 if is_name(name):
                     yield name
-            if not page.get("IsTruncated"):
+            if not is_truncated:
                 return
             marker = {"ContinuationToken": page["NextContinuationToken"]}
 
@@ -218,13 +220,14 @@ class S3Objects:
         while True:
             with self._told("looking for uploads that were not finished"):
                 page = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix, **marker)
-                now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+                is_truncated = self._told_in(page, "IsTruncated")
+                now = parsedate_to_datetime(self._told_in(page["ResponseMetadata"]["HTTPHeaders"], "date"))
                 for each in page.get("Uploads", ()):
                     which = {"Bucket": self._bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
                     if (now - self._last_sent(which, each["Initiated"])).total_seconds() > STALE_S:
                         self._client.abort_multipart_upload(**which)
                         freed += 1
-            if not page.get("IsTruncated"):
+            if not is_truncated:
                 return freed
             marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
@@ -249,8 +252,8 @@ class S3Objects:
             if size != start or length:
                 raise short(self.url, name, wanted=start + (length or 0), found=size) from None
             return _Body(_Nothing(), 0)
-        told = answer.get("ContentRange")
-        if told is None and answer["ContentLength"] >= start:
+        told, size = answer.get("ContentRange"), self._told_in(answer, "ContentLength")
+        if told is None and size >= start:
             # A service without ranges gives the whole.
             return _Body(answer["Body"], start)
         if told is not None and told.startswith(f"bytes {start}-"):
@@ -258,7 +261,7 @@ class S3Objects:
             return _Body(answer["Body"], 0)
         answer["Body"].close()
         if told is None:
-            raise short(self.url, name, wanted=start, found=answer["ContentLength"])
+            raise short(self.url, name, wanted=start, found=size)
         said = f"it was asked for the bytes from {start} on, and gave {told!r}"
         raise unreachable(self.url, f"reading {name!r}", said)
 
@@ -266,7 +269,8 @@ class S3Objects:
     def _upload(self, name: str) -> Iterator[_Upload]:
         """An upload in parts, of which nothing is kept if the block raises."""
         with self._told(f"writing {name!r}"):
-            upload = _Upload(self, name, self._call("create_multipart_upload", name)["UploadId"])
+            answer = self._call("create_multipart_upload", name)
+            upload = _Upload(self, name, self._told_in(answer, "UploadId"))
         try:
             yield upload
             upload.finish()
@@ -278,6 +282,16 @@ class S3Objects:
 
     def _call(self, method: str, name: str, **options: Any) -> Any:
         return getattr(self._client, method)(Bucket=self._bucket, Key=self._prefix + name, **options)
+
+    def _told_in(self, answer: dict[str, Any], what: str) -> Any:
+        """A part of an answer without which it is none.
+
+        Where a connection is cut among the headers, Python takes them for ended, and a body without a length for whole:
+        a list of names would look empty.
+        """
+        if what not in answer:
+            raise unreachable(self.url, "answering", f"its answer was cut, and has no {what}")
+        return answer[what]
 
     @property
     def _client(self) -> Any:
@@ -345,7 +359,7 @@ class _Upload:
             answer = self._objects._call(  # noqa: SLF001 - as above
                 "upload_part", self._name, UploadId=self.id, PartNumber=number, Body=data, ContentMD5=_md5(data)
             )
-        self._parts[number] = answer["ETag"]
+            self._parts[number] = self._objects._told_in(answer, "ETag")  # noqa: SLF001 - as above
 
     def finish(self) -> None:
         parts = [{"PartNumber": number, "ETag": self._parts[number]} for number in sorted(self._parts)]

@@ -287,10 +287,12 @@ class SftpObjects:
 
     async def _explain(self, client: SFTPClient, error: asyncssh.SFTPFailure) -> NoReturn:
         """Say more than "failure", which is all that the protocol has for a disk that is full."""
-        with contextlib.suppress(asyncssh.SFTPError):
+        try:
             space = await client.statvfs(self._path)
-            if not space.bavail or (space.files and not space.favail):
-                raise asyncssh.SFTPNoSpaceOnFilesystem(error.reason) from error
+        except asyncssh.SFTPError:
+            raise error from None
+        if space.bavail * space.frsize < PIECE or (space.files and not space.favail):
+            raise asyncssh.SFTPNoSpaceOnFilesystem(error.reason) from error
         raise error
 
     async def _connected(self) -> SFTPClient:

@@ -10,8 +10,11 @@ from pathlib import Path
 from tests.servers import Facts, Server, free_port, needed
 
 
-def start(server: Server) -> Facts:
-    """Start it; it takes one key, and shows the whole machine to who has that, as it does on any host."""
+def start(server: Server, *, options: str = "") -> Facts:
+    """Start it; it takes one key, and shows the whole machine to who has that, as it does on any host.
+
+    The options are those of sftp-server, which can be told what not to do.
+    """
     program = needed("sshd", to_install="apt-get install openssh-server")
     sftp_server = needed("sftp-server", Path("/usr/lib/openssh"), to_install="apt-get install openssh-sftp-server")
     folder, port = server.folder, free_port()
@@ -22,7 +25,7 @@ def start(server: Server) -> Facts:
         "ListenAddress": "127.0.0.1",
         "HostKey": folder / "host",
         "AuthorizedKeysFile": folder / "user.pub",
-        "Subsystem": f"sftp {sftp_server}",
+        "Subsystem": f"sftp {sftp_server} {options}",
         "PidFile": "none",
         "StrictModes": "no",
         "UsePAM": "no",
@@ -41,12 +44,12 @@ def start(server: Server) -> Facts:
     return {"port": str(port), "user": getpass.getuser(), "folder": str(folder)}
 
 
-def trust(facts: Facts, home: Path, *, port: int | None = None) -> None:
-    """Write a ~/.ssh/config with which every tool of SSH reaches it as `depot-host`."""
+def trust(facts: Facts, home: Path) -> None:
+    """Write a ~/.ssh/config with which every tool of SSH reaches it as `depot-host`, at whatever port."""
     folder = Path(facts["folder"])
     settings = {
         "HostName": "127.0.0.1",
-        "Port": port or facts["port"],
+        "Port": facts["port"],
         "User": facts["user"],
         "IdentityFile": folder / "user",
         "UserKnownHostsFile": folder / "known_hosts",

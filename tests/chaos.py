@@ -1,0 +1,127 @@
+"""Chaos: a proxy for TCP that cuts, stalls or slows what goes through it, as a bad network does."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final
+
+_BLOCK: Final = 16384
+
+
+class Chaos:
+    """Between a client and a server of this machine; harmless until it is told to be otherwise.
+
+    What is asked of it holds for connections that are there already, too.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._left: dict[str, int | None] = {"up": None, "down": None}
+        self._is_stalled = threading.Event()
+        self.pause_s = 0.0
+        """How long each block is kept back."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut_after(self, size: int, *, way: str) -> None:
+        """Cut whatever connection carries so many more bytes, `up` to the server or `down` from it; once."""
+        with self._lock:
+            self._left[way] = size
+
+    def heal(self) -> None:
+        """Cut nothing more."""
+        with self._lock:
+            self._left = {"up": None, "down": None}
+
+    def stall(self) -> None:
+        """From now on nothing arrives, and nobody is told: the other side has lost its power."""
+        self._is_stalled.set()
+
+    def go_on(self) -> None:
+        """Let through what comes from now on; connections that were stalled are gone."""
+        self._is_stalled.clear()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Cut every connection now, without a farewell."""
+        with self._lock:
+            for each in self._open:
+                _reset(each)
+            self._open.clear()
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._is_stalled.clear()
+        self.hang_up()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    _reset(client)
+                    continue
+                with self._lock:
+                    self._open |= {client, server}
+                for source, sink, way in ((client, server, "up"), (server, client, "down")):
+                    threading.Thread(target=self._carry, args=(source, sink, way), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_BLOCK):
+                while self._is_stalled.is_set():
+                    time.sleep(0.05)
+                time.sleep(self.pause_s)
+                let, is_cut = self._let(len(data), way)
+                sink.sendall(data[:let])
+                if is_cut:
+                    break
+            else:
+                # The end of one way is no end of the other.
+                sink.shutdown(socket.SHUT_WR)
+                return
+        _reset(source)
+        _reset(sink)
+
+    def _let(self, size: int, way: str) -> tuple[int, bool]:
+        """How many of so many bytes go through, and whether that is the end."""
+        with self._lock:
+            left = self._left[way]
+            if left is None:
+                return size, False
+            if size < left:
+                self._left[way] = left - size
+                return size, False
+            self._left[way] = None
+            return left, True
+
+
+def _reset(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # With nothing to linger for, closing it is a reset, which is what a network that breaks looks like.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+@contextlib.contextmanager
+def chaos(target: int) -> Iterator[Chaos]:
+    """A proxy to a port of this machine."""
+    proxy = Chaos(target)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,228 @@
+"""What is S3's own: how a service is told from others, credentials, answers that only some services give."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fsspec.config import conf
+
+from artstore.errors import Conflict, Denied, Invalid, Unreachable
+from artstore.sync.objects import s3 as module
+from artstore.sync.objects.families import open_objects
+from artstore.sync.objects.probe import probe
+from tests.references import seaweedfs
+from tests.servers import Facts, Servers, answering, free_port
+
+LARGE = os.urandom(20_000_003)
+SECRET = "SKTESTSECRET"  # noqa: S105 - of nobody
+
+
+@pytest.fixture
+def facts(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Facts:
+    found = servers.facts("seaweedfs", seaweedfs.start)
+    for name, value in seaweedfs.environment(found).items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials for a service that does not look at them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKTEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def error(status: str, code: str) -> bytes:
+    return answer(status, f"<Error><Code>{code}</Code><Message>as planned</Message></Error>".encode())
+
+
+def url_of(port: int) -> str:
+    return f"s3://bucket/depot?endpoint=http://127.0.0.1:{port}&region=eu-west-1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://",
+        "s3:///key",
+        "s3://me@bucket/a",
+        f"s3://bucket/a?secret={SECRET}",
+        f"s3://bucket/a?endpoint=http://me:{SECRET}@host",
+        "s3://bucket/a#b",
+        f"s3://me:{SECRET}@bucket/a",
+    ],
+)
+def test_what_names_no_bucket_is_refused_and_no_secret_is_repeated(url: str) -> None:
+    """The message ends up in a log, and a URL in the settings."""
+    with pytest.raises(Invalid) as caught:
+        open_objects(url)
+
+    assert SECRET not in caught.value.message
+
+
+def test_a_wrong_secret_is_denied_and_says_what_to_do(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    objects = open_objects(f"s3://{facts['plain']}/denied")
+
+    for call in (lambda: objects.claim("a", b"x"), lambda: objects.read("a"), lambda: list(objects.names(""))):
+        with pytest.raises(Denied, match="Give credentials") as caught:
+            call()
+        assert "remote-denied" == caught.value.code
+        assert SECRET not in caught.value.message
+
+
+def test_without_credentials_it_is_denied_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    with pytest.raises(Denied, match="Give credentials"):
+        open_objects(url_of(free_port())).size("a")
+
+
+def test_a_profile_that_is_not_there_is_denied() -> None:
+    with pytest.raises(Denied, match="nobody"):
+        open_objects("s3://bucket/depot?profile=nobody").size("a")
+
+
+def test_a_bucket_that_is_not_there_is_said(facts: Facts) -> None:
+    """And not taken for one in which nothing is."""
+    del facts
+    objects = open_objects("s3://no-such-bucket-at-all/depot")
+
+    for call in (lambda: objects.read("a"), lambda: list(objects.names(""))):
+        with pytest.raises(Unreachable, match="no bucket 'no-such-bucket-at-all'") as caught:
+            call()
+        assert "bucket-missing" == caught.value.code
+
+
+def test_it_is_found_as_s3fs_is_configured(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = seaweedfs.environment(facts)
+    for name in environment:
+        monkeypatch.delenv(name)
+    configured = {
+        "key": environment["AWS_ACCESS_KEY_ID"],
+        "secret": environment["AWS_SECRET_ACCESS_KEY"],
+        "endpoint_url": environment["AWS_ENDPOINT_URL"],
+        "client_kwargs": {"region_name": "eu-west-1"},
+    }
+    monkeypatch.setitem(conf, "s3", configured)
+
+    assert open_objects(f"s3://{facts['plain']}/configured").claim("a", b"x")
+
+
+def test_a_prefix_is_no_beginning_of_another(facts: Facts) -> None:
+    open_objects(f"s3://{facts['plain']}/depot-22").claim("a", b"x")
+
+    assert [] == list(open_objects(f"s3://{facts['plain']}/depot-2/").names(""))
+
+
+@pytest.mark.usefixtures("somebody")
+def test_when_two_came_at_once_and_none_was_decided_for_it_is_asked_again() -> None:
+    answers = iter([error("409 Conflict", "ConditionalRequestConflict"), answer("200 OK", b"", 'ETag: "x"')])
+
+    with answering(lambda _: next(answers)) as port:
+        assert open_objects(url_of(port)).claim("a", b"x")
+
+
+@pytest.mark.usefixtures("somebody")
+def test_a_service_that_says_that_it_knows_no_conditions_is_refused() -> None:
+    with answering(error("501 Not Implemented", "NotImplemented")) as port, pytest.raises(Invalid) as caught:
+        open_objects(url_of(port)).claim("a", b"x")
+
+    assert "unfit-remote" == caught.value.code
+
+
+@pytest.mark.usefixtures("somebody")
+def test_a_service_without_ranges_gives_the_same_bytes() -> None:
+    """A whole object in answer to a question for a part must never be put behind what one has."""
+    with answering(answer("200 OK", b"0123456789")) as port:
+        objects = open_objects(url_of(port))
+
+        assert b"4567" == objects.read("a", 4, 4)
+        assert b"456789" == objects.read("a", 4)
+        assert b"456789" == b"".join(objects.stream("a", 4))
+
+
+@pytest.mark.usefixtures("somebody")
+def test_other_bytes_than_were_asked_for_are_not_taken() -> None:
+    told = answer("206 Partial Content", b"0123", "Content-Range: bytes 0-3/10")
+
+    with answering(told) as port, pytest.raises(Unreachable, match="asked for the bytes from 4 on"):
+        open_objects(url_of(port)).read("a", 4, 4)
+
+
+@pytest.mark.usefixtures("somebody")
+@pytest.mark.parametrize("told", [b"<html>Log in to the hotel</html>", b""])
+def test_a_page_of_somebody_else_is_no_empty_log(told: bytes) -> None:
+    """Where a network asks for a login, every question is answered with its page."""
+    with answering(answer("200 OK", told, "Content-Type: text/html")) as port, pytest.raises(Unreachable):
+        list(open_objects(url_of(port)).names(""))
+
+
+@pytest.mark.usefixtures("somebody")
+def test_each_piece_comes_with_its_md5() -> None:
+    """So that the service does not keep what was damaged on the way."""
+    asked: list[bytes] = []
+
+    def note(request: bytes) -> bytes:
+        asked.append(request)
+        return answer("200 OK", b"", 'ETag: "x"')
+
+    with answering(note) as port:
+        open_objects(url_of(port)).claim("a", b"cat")
+
+    digest = base64.b64encode(hashlib.md5(b"cat", usedforsecurity=False).digest())
+    assert b"content-md5: " + digest.lower() in asked[0].lower()
+
+
+def uploads(facts: Facts, prefix: str) -> list[Any]:
+    with seaweedfs.reached(facts) as system:
+        told = system.call_s3("list_multipart_uploads", Bucket=facts["plain"], Prefix=prefix)
+    return list(told.get("Uploads", []))
+
+
+def test_an_upload_that_failed_leaves_nothing_to_be_paid_for(facts: Facts) -> None:
+    objects = open_objects(f"s3://{facts['plain']}/failed")
+
+    def chunks() -> Iterator[bytes]:
+        yield LARGE
+        assert 1 == len(uploads(facts, "failed/"))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        objects.write("a", chunks(), len(LARGE) + 1)
+    with pytest.raises(Conflict):
+        objects.write("a", [LARGE], len(LARGE) + 1)
+
+    assert [] == uploads(facts, "failed/")
+
+
+def test_what_a_killed_writer_sent_is_freed_in_time(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = open_objects(f"s3://{facts['plain']}/killed")
+    with seaweedfs.reached(facts) as system:
+        for name in ("killed/a", "other/a"):
+            system.call_s3("create_multipart_upload", Bucket=facts["plain"], Key=name)
+
+    assert 0 == objects.tidy(), "it might still be at work"
+    monkeypatch.setattr(module, "STALE_S", -5)
+    assert 1 == objects.tidy()
+
+    assert ([], 1) == (uploads(facts, "killed/"), len(uploads(facts, "other/")))
+
+
+def test_it_passes_the_probe_by_its_own_address(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    probe(open_objects(f"s3://{facts['plain']}/by-address?endpoint={facts['url']}&region=eu-west-1"))
