@@ -204,6 +204,21 @@ def test_going_on_behind_any_name_gives_the_rest(objects: Objects) -> None:
         assert listed[start + 1 :] == list(objects.names("", name)), name
 
 
+def test_what_is_left_of_a_folder_is_skipped(objects: Objects) -> None:
+    """To find the projects of a depot without reading all of their logs' names."""
+    names = [f"log/{project}/{slot}" for project in ("a", "a-b", "a.b", "ab", "b") for slot in ("0001", "0002")]
+    for name in names:
+        objects.claim(name, b"x")
+
+    firsts = []
+    after = ""
+    while (name := next(objects.names("log/", after), None)) is not None:
+        firsts.append(name)
+        after = f"{name.rpartition('/')[0]}/~"
+
+    assert sorted(names[::2]) == sorted(firsts)
+
+
 def test_names_of_a_folder_come_sorted_as_their_bytes_are(objects: Objects) -> None:
     """A log is read slot by slot."""
     names = [f"log/{name}" for name in ("0", "0-1", "0.a", "00", "01", "0_", "10", "9", "a", "a-", "b")]

@@ -39,6 +39,7 @@ from artstore.errors import ArtstoreError, Invalid, Unreachable
 from artstore.sync.objects.failures import denied, missing, other_size, short, unreachable
 from artstore.sync.objects.interface import check_name, check_prefix, is_name
 from artstore.sync.objects.pieces import in_pieces
+from artstore.sync.objects.resuming import resumed
 
 PART: Final = 8 << 20
 """Bytes of one request: each is repeated by itself where the network fails."""
@@ -111,6 +112,9 @@ class GsObjects:
         return size
 
     def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
+        return resumed(lambda place: self._stream(name, place), start)
+
+    def _stream(self, name: str, start: int) -> Iterator[bytes]:
         size = self._whole_size(name)
         if start > size:
             raise short(self.url, name, wanted=start, found=size)

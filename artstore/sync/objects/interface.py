@@ -44,8 +44,8 @@ class Objects(Protocol):
     def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
         """The bytes from `start` to the end, as they come.
 
-        Raises as `read` does, with the first block; Unreachable in the middle leaves what came right, and `start` goes
-        on behind it.
+        What is cut goes on by itself as long as that brings something. Raises as `read` does, with the first block;
+        after Unreachable in the middle, what came is right, and `start` goes on behind it.
         """
 
     def write(self, name: str, chunks: Iterable[bytes], size: int) -> None:
@@ -71,7 +71,8 @@ class Objects(Protocol):
         """The names that begin so and come after another, asked for as they are taken.
 
         Those of one folder come sorted by their bytes. Folders come in an order of the place's own (SeaweedFS has `a/b`
-        before `a-b`), in which `after` is the last one that was taken, or a name in the folder that `prefix` is of.
+        before `a-b`), so `after` is one that came, or what sorts before or behind one in its folder: `a/b/~` skips what
+        is left of `a/b`.
         """
 
     def remove(self, name: str) -> None:

@@ -48,6 +48,7 @@ from artstore.sync.objects.failures import denied, full, missing, other_size, sh
 from artstore.sync.objects.interface import BLOCK, STALE_S, check_name, check_prefix, is_name
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.objects.pieces import in_pieces
+from artstore.sync.objects.resuming import resumed
 
 PART: Final = 8 << 20
 """Bytes of one request, of which S3 takes 10,000 for an object; larger ones have larger parts."""
@@ -117,6 +118,9 @@ class S3Objects:
 
     def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
         check_name(name)
+        return resumed(lambda place: self._stream(name, place), start)
+
+    def _stream(self, name: str, start: int) -> Iterator[bytes]:
         with self._told(f"reading {name!r}"):
             body = self._body(name, start, None)
         with contextlib.closing(body.stream):

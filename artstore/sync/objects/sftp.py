@@ -33,6 +33,7 @@ from artstore.storage.files import random_hex
 from artstore.sync.objects.failures import denied, full, missing, other_size, short, unfit, unreachable
 from artstore.sync.objects.interface import STALE_S, check_name, check_prefix, is_name
 from artstore.sync.objects.pieces import in_pieces
+from artstore.sync.objects.resuming import resumed
 from artstore.sync.objects.tree import walk
 
 T = TypeVar("T")
@@ -82,6 +83,9 @@ class SftpObjects:
 
     def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
         check_name(name)
+        return resumed(lambda place: self._stream(name, place), start)
+
+    def _stream(self, name: str, start: int) -> Iterator[bytes]:
         doing = f"reading {name!r}"
         file, size = self._do(doing, lambda client: self._open(client, name))
         try:
