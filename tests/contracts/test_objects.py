@@ -212,9 +212,9 @@ def test_what_is_left_of_a_folder_is_skipped(objects: Objects) -> None:
 
     firsts = []
     after = ""
-    while (name := next(objects.names("log/", after), None)) is not None:
-        firsts.append(name)
-        after = f"{name.rpartition('/')[0]}/~"
+    while (first := next(objects.names("log/", after), None)) is not None:
+        firsts.append(first)
+        after = f"{first.rpartition('/')[0]}/~"
 
     assert sorted(names[::2]) == sorted(firsts)
 

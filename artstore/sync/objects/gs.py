@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -69,7 +69,8 @@ class GsObjects:
     def __init__(self, url: str, bucket: str, prefix: str) -> None:
         self.url = url
         self._bucket, self._prefix = bucket, prefix
-        self._own = threading.local()
+        self._idle: list[Client] = []
+        weakref.finalize(self, _close, self._idle)
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         check_name(name)
@@ -93,17 +94,17 @@ class GsObjects:
 
     def _part(self, name: str, start: int, length: int | None) -> bytes:
         """What is asked for of an object, or less where the answer was cut or the object ends; all if no length."""
-        blob = self._blob(name)
-        if length is None:
-            whole: bytes = blob.download_as_bytes(raw_download=True, checksum="crc32c", **_PATIENCE)
-            # Where a connection is cut among the headers, Python takes them for ended, and no body for an empty one.
-            if blob.crc32c is None:
-                raise unreachable(self.url, f"reading {name!r}", "its answer was cut")
-            return whole
-        # Checksums are of whole objects; who reads a part compares it with a digest.
-        end = start + max(length, 1) - 1
-        part: bytes = blob.download_as_bytes(start=start, end=end, raw_download=True, checksum=None, **_PATIENCE)
-        return part
+        with self._asked(name) as blob:
+            if length is None:
+                whole: bytes = blob.download_as_bytes(raw_download=True, checksum="crc32c", **_PATIENCE)
+                # Where a connection is cut among the headers, Python takes them for ended, and the body for empty.
+                if blob.crc32c is None:
+                    raise unreachable(self.url, f"reading {name!r}", "its answer was cut")
+                return whole
+            # Checksums are of whole objects; who reads a part compares it with a digest.
+            end = start + max(length, 1) - 1
+            part: bytes = blob.download_as_bytes(start=start, end=end, raw_download=True, checksum=None, **_PATIENCE)
+            return part
 
     def _whole_size(self, name: str) -> int:
         size = self.size(name)
@@ -127,9 +128,12 @@ class GsObjects:
         pieces = in_pieces(chunks, PART, size, lambda found: other_size(self.url, name, wanted=size, found=found))
         with self._told(f"writing {name!r}"):
             if size <= PART:
-                self._blob(name).upload_from_string(b"".join(_outside(pieces)), **_PATIENCE)
+                data = b"".join(_outside(pieces))
+                with self._asked(name) as blob:
+                    blob.upload_from_string(data, **_PATIENCE)
             else:
-                self._blob(name, chunk_size=PART).upload_from_file(_Source(pieces), size=size, **_PATIENCE)
+                with self._asked(name, chunk_size=PART) as blob:
+                    blob.upload_from_file(_Source(pieces), size=size, **_PATIENCE)
 
     def write_file(self, name: str, source: Path) -> None:
         size = source.stat().st_size
@@ -138,17 +142,16 @@ class GsObjects:
 
     def claim(self, name: str, data: bytes) -> bool:
         check_name(name)
-        with self._told(f"claiming {name!r}"):
+        with self._told(f"claiming {name!r}"), self._asked(name) as blob:
             try:
-                self._blob(name).upload_from_string(data, if_generation_match=0, **_PATIENCE)
+                blob.upload_from_string(data, if_generation_match=0, **_PATIENCE)
             except PreconditionFailed:
                 return False
         return True
 
     def size(self, name: str) -> int | None:
         check_name(name)
-        with self._told(f"looking for {name!r}"):
-            blob = self._blob(name)
+        with self._told(f"looking for {name!r}"), self._asked(name) as blob:
             try:
                 blob.reload(**_PATIENCE)
             except NotFound as error:
@@ -160,30 +163,26 @@ class GsObjects:
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
         check_prefix(prefix)
         behind = {"start_offset": self._prefix + after} if after else {}
-        with self._told(f"listing {prefix!r}"):
-            found = iter(
-                self._client.list_blobs(
-                    self._bucket,
-                    prefix=self._prefix + prefix,
-                    fields="items(name),nextPageToken",
-                    **behind,
-                    **_PATIENCE,
-                )
-            )
-        while True:
-            with self._told(f"listing {prefix!r}"):
-                blob = next(found, None)
-            if blob is None:
-                return
-            name = blob.name[len(self._prefix) :]
-            if name > after and is_name(name):
-                yield name
+        about: dict[str, Any] = {"prefix": self._prefix + prefix, "fields": "items(name),nextPageToken", **behind}
+        with self._told(f"listing {prefix!r}"), contextlib.ExitStack() as ending:
+            client = ending.enter_context(self._lent())
+            found = iter(client.list_blobs(self._bucket, **about, **_PATIENCE))
+            keep = ending.pop_all()
+        with keep:
+            while True:
+                with self._told(f"listing {prefix!r}"):
+                    blob = next(found, None)
+                if blob is None:
+                    return
+                name = blob.name[len(self._prefix) :]
+                if name > after and is_name(name):
+                    yield name
 
     def remove(self, name: str) -> None:
         check_name(name)
-        with self._told(f"removing {name!r}"):
+        with self._told(f"removing {name!r}"), self._asked(name) as blob:
             try:
-                self._blob(name).delete(**_PATIENCE)
+                blob.delete(**_PATIENCE)
             except NotFound as error:
                 if _is_of_the_bucket(error):
                     raise
@@ -192,18 +191,26 @@ class GsObjects:
         """As promised; the service does it by itself."""
         return 0
 
-    def _blob(self, name: str, *, chunk_size: int | None = None) -> Blob:
-        return self._client.bucket(self._bucket).blob(self._prefix + name, chunk_size=chunk_size)
-
     def _not_found(self, name: str, error: NotFound) -> Exception:
         return error if _is_of_the_bucket(error) else missing(self.url, name)
 
-    @property
-    def _client(self) -> Client:
-        # One a thread: what it sends requests by is not made for several.
-        if not hasattr(self._own, "client"):
-            self._own.client = _client()
-        return self._own.client
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[Client]:
+        """A client for one piece of work: what it sends requests by is not made for several threads."""
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = _client()
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
+
+    @contextlib.contextmanager
+    def _asked(self, name: str, *, chunk_size: int | None = None) -> Iterator[Blob]:
+        """An object, to be asked for something."""
+        with self._lent() as client:
+            yield client.bucket(self._bucket).blob(self._prefix + name, chunk_size=chunk_size)
 
     @contextlib.contextmanager
     def _told(self, doing: str) -> Iterator[None]:
@@ -259,6 +266,11 @@ def _outside(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def _is_of_the_bucket(error: ClientError) -> bool:
     return "bucket does not exist" in error.message
+
+
+def _close(clients: list[Client]) -> None:
+    for client in clients:
+        client.close()
 
 
 def _client() -> Client:

@@ -19,6 +19,7 @@ import hashlib
 import re
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -303,6 +304,7 @@ class S3Objects:
         with self._making:
             if self._made is None:
                 self._made = _client(self._options)
+                weakref.finalize(self, self._made.close)
             return self._made
 
     @contextlib.contextmanager
