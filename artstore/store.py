@@ -838,10 +838,12 @@ class Store:
 
     def logged_by(self, reference: str, *, project: str = UNCATEGORIZED) -> RunInfo | None:
         """The run that made a version, if one did. Raises NotFound (…-not-found)."""
+        runs.mark_crashed(self._current())
         return lineage.producer(self._resolve(reference, project))
 
     def used_by(self, reference: str, *, project: str = UNCATEGORIZED) -> list[RunInfo]:
         """The runs of this store that used a version, the first first. Raises NotFound (…-not-found)."""
+        runs.mark_crashed(self._current())
         resolved = self._resolve(reference, project)
         return lineage.consumers(self._root, resolved)
 

@@ -137,6 +137,10 @@ def test_a_killed_process_leaves_a_crashed_run_and_what_it_had_logged(children: 
     child.send_signal(signal.SIGKILL)
     child.wait()
 
+    # Before anybody has asked for the run itself.
+    made_by = wandb.Api().artifact("demo/cats").logged_by()
+    assert made_by is not None
+    assert "crashed" == made_by.state
     assert "crashed" == state()
     assert ["v0"] == versions()
 
@@ -251,3 +255,36 @@ run.finish()
     assert "['other-process', 'other-process']\nv0" == said
     assert ("finished", "finished") == (state(), wandb.Api().run("demo/x2").state)
     assert wandb.Api().artifact_exists("demo/begun:v0")
+
+
+FIRST_USE = """
+import sys, artstore
+print("ready")
+sys.stdin.readline()
+with artstore.init(project="p", group="g") as run:
+    artifact = artstore.Artifact("parts", "dataset")
+    with artifact.new_file(sys.argv[1]) as file:
+        file.write(sys.argv[1])
+    run.upsert_artifact(artifact)
+"""
+
+
+def test_the_first_users_of_a_store_wait_for_the_one_that_makes_it(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers of a machine that is new are all there at once; each that dies takes its part along."""
+    monkeypatch.setenv("ARTSTORE_DIR", str(tmp_path / "new"))
+    workers = [children.start(FIRST_USE, number) for number in range(5)]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert "ready" == worker.stdout.readline().strip()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    said = [worker.communicate(timeout=60)[1] for worker in workers]
+    assert [0] * 5 == [worker.returncode for worker in workers], said
+    with wandb.init(project="p", group="g") as run:
+        whole = run.finish_artifact(wandb.Artifact("parts", "dataset")).wait()
+
+    assert ["0", "1", "2", "3", "4"] == list(whole.manifest.entries)
