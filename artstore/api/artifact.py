@@ -192,13 +192,12 @@ class Artifact(Drafting):
     @property
     def collection(self) -> ArtifactCollection[Artifact]:
         """The collection that it is a version of; of a link, the portfolio."""
-        info = self._version("collection")
-        return self._collection(info.link or info)
+        return self._collection(self._version("collection").link or self._now("collection"))
 
     @property
     def source_collection(self) -> ArtifactCollection[Artifact]:
         """The collection where it was logged."""
-        return self._collection(self._version("source_collection"))
+        return self._collection(self._now("source_collection"))
 
     @property
     def source_artifact(self) -> Artifact:
@@ -290,6 +289,11 @@ class Artifact(Drafting):
     def hall(self) -> Hall | None:
         """The store that it is in, or will be."""
         return self._hall or self._contents.hall
+
+    def _now(self, member: str) -> VersionInfo:
+        """The version, as its collection is called by now."""
+        with users_errors():
+            return self._store(member).version(self._version(member).exact)
 
     def _collection(self, where: VersionInfo | LinkInfo) -> ArtifactCollection[Artifact]:
         hall = self._hall

@@ -107,9 +107,14 @@ def find_collection(root: Root, project: str, name: str) -> tuple[Project, Proje
 def resolve(root: Root, reference: Reference) -> Resolved:
     """The version that a reference means, be it by its own name or by that of a portfolio.
 
+    A whole id means its version, whatever its collection is called by now.
+
     Raises NotFound (project-, collection-, version-, alias-not-found, version-deleted, -forgotten, -absent), Invalid
     (ambiguous-digest), and AmbiguousVersion where a number meant another version before the upstream's order came.
     """
+    known = _by_whole_id(root, reference)
+    if known is not None:
+        return known
     project, view, collection = find_collection(root, reference.project, reference.collection)
     if collection.kind == "portfolio":
         return _linked_version(root, find_member(root, reference))
@@ -138,6 +143,23 @@ def resolve_id(root: Root, project: str, id_: str, name: str) -> Resolved:
         raise NotFound(f"{name} was deleted", code="version-deleted")
     _check_wanted(view, version, name)
     return Resolved(found, view, collection, version)
+
+
+def _by_whole_id(root: Root, reference: Reference) -> Resolved | None:
+    if not (isinstance(reference.selector, DigestPrefix) and reference.selector.is_full):
+        return None
+    project, view = find_project(root, reference.project)
+    version = view.version(f"blake3:{reference.selector.hex}")
+    collection = None if version is None else view.collection(version.collection)
+    named = view.collection_named(reference.collection)
+    if version is None or collection is None or (named is not None and named.kind == "portfolio"):
+        # It may be the digest of a manifest, or it is one of a portfolio's links.
+        return None
+    if version.deleted:
+        message = f"{project.name}/{collection.name}:v{version.number} was deleted; its number is not used again"
+        raise NotFound(message, code="version-deleted")
+    _check_wanted(view, version, f"{project.name}/{collection.name}:v{version.number}")
+    return Resolved(project, view, collection, version)
 
 
 def find_member(root: Root, reference: Reference) -> Member:

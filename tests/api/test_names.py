@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,6 +139,7 @@ class Tensor(Array):
         (dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC), "2026-01-31T12:00:00+00:00"),
         (b"bytes", "bytes"),
         (float("nan"), None),
+        (Path("a/b"), "a/b"),
         (slice(1, 5, None), {"slice_start": 1, "slice_stop": 5, "slice_step": None}),
         (Point(1, 2.5), {"x": 1, "y": 2.5}),
         (Array(3), [0, 1, 2]),
@@ -188,3 +190,34 @@ def test_metadata_changed_in_place_are_checked_when_they_are_logged() -> None:
         run.log_artifact(artifact)
 
     assert not wandb.Api().artifact_exists("cats")
+
+
+def test_what_was_fetched_outlives_a_renaming_of_its_collection() -> None:
+    """A training that uses `cats:latest` must not die because somebody tidies up."""
+    made = wandb.Artifact("cats", "dataset")
+    with made.new_file("a") as file:
+        file.write("1")
+    made.save("zoo")
+    fetched = wandb.Api().artifact("zoo/cats")
+    collection = fetched.collection
+    collection.name = "felines"
+    collection.save()
+    other = wandb.Artifact("cats", "dataset")
+    other.save("zoo")
+
+    assert "1" == Path(fetched.download("out"), "a").read_text()
+    assert ["a"] == [file.name for file in fetched.files()]
+    assert fetched.logged_by() is not None
+    fetched.tags.append("raw")
+    fetched.save()
+    assert ("felines:v0", ["raw"], "felines") == (fetched.name, fetched.tags, fetched.collection.name)
+
+
+def test_what_was_deleted_says_so_by_its_name() -> None:
+    made = wandb.Artifact("cats", "dataset")
+    made.save("zoo")
+    again = wandb.Api().artifact("zoo/cats")
+    made.delete()
+    for call in (again.download, again.delete, made.delete):
+        with pytest.raises(wandb.MissingArtifact, match="zoo/cats:v0 was deleted"):
+            call()
