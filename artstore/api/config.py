@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-from artstore.errors import WrongType
+from artstore.api.metadata import plain
+from artstore.errors import Invalid, WrongType
 
 
 class Config(MutableMapping[str, Any]):
@@ -64,6 +65,30 @@ class Config(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+
+def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a config: as metadata, but of any size, and what JSON cannot say as its text.
+
+    So is an infinity, and an array that is too large for metadata. Raises Invalid (bad-config) for what holds itself.
+    """
+    try:
+        return plain({key: _sayable(value) for key, value in values.items()})
+    except RecursionError as error:
+        message = "the config holds itself, or is nested too deep: flatten it"
+        raise Invalid(message, code="bad-config") from error
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _sayable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_sayable(each) for each in value]
+    try:
+        plain({"value": value})
+    except (Invalid, WrongType):
+        return str(value)
+    return value
 
 
 def as_mapping(given: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Metadata: what people put into a dictionary, as JSON can say it.
 
 The rules are W&B's: tuples and sets become lists, keys text, dates ISO text, bytes UTF-8 text, arrays lists, slices and
-dataclasses dictionaries, and NaN becomes null; an infinity is an error.
+dataclasses dictionaries, paths text, and NaN becomes null; an infinity is an error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import datetime as dt
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any, Final
@@ -42,11 +43,10 @@ def metadata_of(given: object) -> dict[str, Any]:
         message = f"the metadata have {len(given)} keys on the top level; at most {MOST_KEYS} are possible: nest them"
         raise Invalid(message, code="too-many-keys")
     try:
-        copied = _plain_mapping(given)
+        return plain(given)
     except RecursionError as error:
         message = "the metadata hold themselves, or are nested too deep: flatten them"
         raise Invalid(message, code="bad-metadata") from error
-    return copied
 
 
 def _plain(value: Any) -> Any:
@@ -54,11 +54,12 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kinds):
             return turn(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain_mapping({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+        return plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     return _foreign(value)
 
 
-def _plain_mapping(values: Mapping[Any, Any]) -> dict[str, Any]:
+def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """A mapping as JSON can say it. Raises WrongType, Invalid (bad-metadata), and RecursionError for one in itself."""
     return {key if isinstance(key, str) else _key(key): _plain(value) for key, value in values.items()}
 
 
@@ -94,7 +95,7 @@ def _set(values: Iterable[Any]) -> list[Any]:
 
 
 def _slice(value: slice) -> dict[str, Any]:
-    return _plain_mapping({"slice_start": value.start, "slice_stop": value.stop, "slice_step": value.step})
+    return plain({"slice_start": value.start, "slice_stop": value.stop, "slice_step": value.step})
 
 
 def _foreign(value: Any) -> Any:
@@ -120,10 +121,11 @@ _TURNS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (str, str),
     (int, int),
     (float, _number),
-    (Mapping, _plain_mapping),
+    (Mapping, plain),
     ((list, tuple), _list),
     ((set, frozenset), _set),
     ((dt.date, dt.time), lambda value: value.isoformat()),
     ((bytes, bytearray), lambda value: _text(bytes(value))),
     (slice, _slice),
+    (os.PathLike, os.fspath),
 )

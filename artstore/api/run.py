@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from artstore.api import active, exits
 from artstore.api.artifact import Artifact
 from artstore.api.background import Task, at_end
-from artstore.api.config import Config
+from artstore.api.config import Config, recorded
 from artstore.api.facts import owner, written_time
-from artstore.api.metadata import metadata_of
 from artstore.api.naming import safe_name
-from artstore.api.stores import Hall, users_errors
+from artstore.api.stores import Hall, users_errors, version_of_id
 from artstore.api.terminal import note
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotAModel, WrongType
 
 if TYPE_CHECKING:
-    from artstore.lifecycle.reports import RunInfo
+    from artstore.lifecycle.reports import RunInfo, VersionInfo
+    from artstore.store import Store
 
 UNSPECIFIED: Final = "unspecified"
 """The type of what is logged without one."""
 _MODEL: Final = "model"
 _SCHEMES: Final = ("wandb-artifact://", "artstore://")
+_BY_ID: Final = "_id/"
 
 
 class Run:
@@ -201,7 +202,7 @@ class Run:
                 artifact = (self._log(artifact, aliases=aliases) if artifact.is_new else artifact).wait()
         elif isinstance(given, str):
             with users_errors():
-                info = self._hall.settled().version(_reference(given), project=self.project)
+                info = _version_named(self._hall.settled(), given, self.project)
             artifact = Artifact.of_version(self._hall, info)
         else:
             message = f"an artifact or its name is used, not {given!r}"
@@ -425,7 +426,7 @@ class Run:
 
     def _keep_config(self, values: dict[str, Any], remove: list[str]) -> None:
         self._check_going_on("config")
-        kept = metadata_of({key: self._config_value(value) for key, value in values.items()})
+        kept = recorded({key: self._config_value(value) for key, value in values.items()})
         self._edit(config=kept, remove=remove)
 
     def _config_value(self, value: Any) -> Any:
@@ -470,10 +471,13 @@ def _end_all() -> None:
 at_end(_end_all)
 
 
-def _reference(text: str) -> str:
+def _version_named(store: Store, text: str, project: str) -> VersionInfo:
+    """The version of `[[entity/]project/]name[:alias]`, a scheme before it or not, or of `_id/<id>`."""
     for scheme in _SCHEMES:
         text = text.removeprefix(scheme)
-    return text
+    if text.startswith(_BY_ID):
+        return version_of_id(store, text.removeprefix(_BY_ID))
+    return store.version(text, project=project)
 
 
 def _is_code(path: Path) -> bool:

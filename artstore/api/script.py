@@ -71,6 +71,7 @@ def init(
     folder = None if dir is None else system_path(dir, what="dir").expanduser().absolute()
     hall = _hall(folder, disabled=wanted == "disabled")
     place = project_or_default(project)
+    values = as_mapping(config)
     run_id = id or setting("RUN_ID")
     _check_resume(hall, place, run_id, resume)
     with users_errors():
@@ -84,8 +85,13 @@ def init(
             tags=[tags] if isinstance(tags, str) else list(tags or words("TAGS") or []),
         )
     run = Run(hall, info, folder=folder or Path.cwd())
-    if config is not None:
-        run.config.update(as_mapping(config))
+    try:
+        if values:
+            run.config.update(values)
+    except BaseException as error:
+        # Nobody has it, so nobody could end it.
+        run.__exit__(type(error), error, error.__traceback__)
+        raise
     return run
 
 

@@ -85,11 +85,16 @@ def pointed_to(store: Store, uri: str) -> tuple[VersionInfo, str] | None:
     id_, _, path = rest.partition("/")
     if scheme not in POINTERS or not id_.startswith("blake3:") or not path:
         return None
-    found = next((match.version for match in store.find(id_, project=project) if match.version.id == id_), None)
+    return version_of_id(store, id_, project=project), path
+
+
+def version_of_id(store: Store, id: str, *, project: str | None = None) -> VersionInfo:
+    """The version with an id, of a project or of any. Raises MissingArtifact (version-not-found)."""
+    found = next((match.version for match in store.find(id, project=project) if match.version.id == id), None)
     if found is None:
-        message = f"{uri!r} points into a version that is not here"
+        message = f"no version here has the id {id!r}"
         raise MissingArtifact(message, code="version-not-found")
-    return found, path
+    return found
 
 
 @contextlib.contextmanager

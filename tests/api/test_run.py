@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -305,3 +306,44 @@ def test_dir_may_be_a_store_itself(tmp_path: Path) -> None:
     wandb.Store.init(tmp_path / "store").close()
     with wandb.init(dir=tmp_path / "store") as run:
         assert tmp_path / "store" == run.hall.store.path
+
+
+def test_what_init_cannot_take_leaves_no_run_behind() -> None:
+    """The next `init` would answer it, in another project and with other settings."""
+    itself: dict[str, Any] = {}
+    itself["itself"] = itself
+    for config in ([1], itself):
+        with pytest.raises((TypeError, ValueError)):
+            wandb.init(project="a", config=config)
+        assert wandb.run is None
+    with wandb.init(project="b", config={"x": 1}) as run:
+        assert ("b", {"x": 1}) == (run.project, run.config.as_dict())
+
+    assert ["crashed"] == [run.state for run in wandb.Api().runs("a")]
+
+
+def test_a_config_takes_what_programs_have_in_theirs() -> None:
+    """Arguments of a training are hundreds, and hold paths, functions and infinities; they are no metadata."""
+    config = {str(number): number for number in range(150)} | {
+        "path": Path("x"),
+        "function": len,
+        "clip": math.inf,
+        "inner": [{"path": Path("y")}],
+    }
+    with wandb.init(project="zoo", config=config) as run:
+        assert Path("x") == run.config["path"]
+    kept = wandb.Api().run(f"zoo/{run.id}").config
+
+    assert ("x", "<built-in function len>", "inf", [{"path": "y"}]) == tuple(
+        kept[key] for key in ("path", "function", "clip", "inner")
+    )
+    assert 154 == len(kept)
+
+
+def test_an_artifact_in_the_config_may_be_named_by_its_id() -> None:
+    artifact = wandb.Artifact("cats", "dataset")
+    artifact.save("zoo")
+    with wandb.init(project="other", config={"data": f"wandb-artifact://_id/{artifact.id}"}) as run:
+        assert [artifact.id] == [used.id for used in run.used_artifacts()]
+        with pytest.raises(wandb.CommError, match="no version here"):
+            run.config["more"] = "wandb-artifact://_id/nothing"
