@@ -46,6 +46,11 @@ class Task(Generic[T]):
         """Whether it is over and went well."""
         return self._future.done() and self._future.exception() is None
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether it is over and did not go well."""
+        return self._future.done() and self._future.exception() is not None
+
     def result(self, timeout_s: float | None = None) -> T:
         """What came of it, when it is over, or the error that it ended with.
 

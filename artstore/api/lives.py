@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from artstore.api.background import Task
 from artstore.api.contents import Contents
@@ -14,6 +14,9 @@ from artstore.errors import ArtifactFinalizedError, ArtifactNotLoggedError
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import VersionInfo
     from artstore.store import Store
+
+
+_ANEW: Final = "what was added went with it, so begin another Artifact"
 
 
 class Lives:
@@ -85,6 +88,11 @@ class Lives:
         """Whether nobody has logged it yet."""
         return self._info is None and self._task is None and self._part is None
 
+    @property
+    def _has_failed(self) -> bool:
+        task = self._task or self._part
+        return task is not None and task.is_failed
+
     def note_use(self, use_as: str | None) -> None:
         """Remember as what a run uses it, for `json_encode`."""
         self._use_as = use_as or self._use_as
@@ -111,11 +119,15 @@ class Lives:
 
     def _not_logged(self, member: str) -> ArtifactNotLoggedError:
         way = "call wait() first" if self._task is not None else "log it first, with log_artifact() or save()"
+        way = f"its logging failed; {_ANEW}" if self._has_failed else way
         way = way if self._part is None else "it is a part, and finish_artifact() makes the version"
         message = f"'Artifact.{member}' is what only a logged artifact has, and {self._name!r} is none yet: {way}"
         return ArtifactNotLoggedError(message, code="not-logged", name=member, obj=self)
 
     def _check_open(self, method: str) -> None:
+        if self._has_failed:
+            message = f"'Artifact.{method}' on {self.name!r}, whose logging failed; {_ANEW}"
+            raise ArtifactFinalizedError(message, code="finalized", name=method, obj=self)
         if self._is_final:
             message = f"'Artifact.{method}' on {self.name!r}, which is finalized: change a new_draft() of it instead"
             raise ArtifactFinalizedError(message, code="finalized", name=method, obj=self)

@@ -170,3 +170,16 @@ def test_ttl_may_be_set_on_a_draft() -> None:
 def test_a_ttl_that_is_none_is_a_value_error(ttl: object) -> None:
     with pytest.raises(ValueError, match="time to live"):
         a_draft().ttl = ttl  # type: ignore[assignment]
+
+
+def test_an_artifact_whose_logging_failed_says_so(place: Path) -> None:
+    """To be sent to new_draft(), and from there to log it first, leads nowhere."""
+    (place / "z").write_bytes(b"1")
+    artifact = wandb.Artifact("clash", "dataset")
+    artifact.add_file("z", name="p")
+    artifact.add_file("z", name="p/q")
+    with pytest.raises(wandb.PathCollision):
+        artifact.save()
+    for call in (lambda: artifact.remove("p/q"), artifact.new_draft):
+        with pytest.raises(wandb.ArtifactStatusError, match=r"logging failed.*begin another Artifact"):
+            call()
