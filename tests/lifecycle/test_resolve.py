@@ -90,12 +90,13 @@ def test_a_deleted_number_says_that_it_was_deleted(cats: Store) -> None:
     assert "its number is not used again" in error.message
 
 
-def test_a_deleted_version_is_not_found_by_its_digest(store: Store) -> None:
+def test_a_deleted_version_is_not_found_by_its_id_and_says_so(store: Store) -> None:
     id_ = commit(store, b"0")
     commit(store, b"1")
     store.delete("cats:v0", force=True)
 
-    assert failure(store, f"cats@{id_}").code == "version-not-found"
+    assert failure(store, f"cats@{id_}").code == "version-deleted"
+    assert failure(store, f"cats@{id_[:-1]}").code == "version-not-found"
 
 
 @pytest.mark.parametrize(
