@@ -12,11 +12,11 @@ from artstore.api.artifact import Artifact
 from artstore.api.config import Config, as_mapping
 from artstore.api.run import Run, no_metrics
 from artstore.api.settings import setting, system_path, words
-from artstore.api.stores import Hall, hall_for_once, hall_here, hall_in, project_or_default, users_errors
+from artstore.api.stores import Hall, hall_for_once, hall_here, project_or_default, users_errors
 from artstore.api.terminal import note
 from artstore.errors import Conflict, Invalid, MissingArtifact, NotFound
 
-MODES: Final = ("online", "offline", "shared", "disabled")
+MODES: Final = ("online", "offline", "dryrun", "shared", "disabled")
 RESUME: Final = ("allow", "auto", "must", "never")
 ONLY_ONLINE: Final = frozenset(
     {
@@ -47,9 +47,9 @@ def init(
     """Begin a run and make it the active one of this thread; use it as a context manager, or `finish()` it.
 
     While this thread has one that goes on, that one is answered, unless reinit is `finish_previous` (or True) or
-    `create_new`. The store is the one that `artstore` commands would use here, or with `dir` the one in that folder,
-    made if there is none; `mode="disabled"` works in a store that is gone when the process ends, and the other modes
-    mean the same here. Project, group, job type, name, id, tags and notes may come from the environment, as
+    `create_new`. The store is the one that `artstore` commands would use here, whatever `dir` says, which is the run's
+    own folder, made if it is not there; `mode="disabled"` works in a store that is gone when the process ends, and the
+    other modes mean the same here. Project, group, job type, name, id, tags and notes may come from the environment, as
     ARTSTORE_PROJECT, ARTSTORE_RUN_GROUP, ARTSTORE_JOB_TYPE, ARTSTORE_NAME, ARTSTORE_RUN_ID, ARTSTORE_TAGS and
     ARTSTORE_NOTES, or with WANDB_ in front. A run with an `id` that is there goes on; resume="must" wants it there,
     "never" does not. `entity` is taken and ignored: everything here is of one owner.
@@ -69,7 +69,9 @@ def init(
         message = f"the mode {wanted!r} is not one of {', '.join(MODES)}"
         raise Invalid(message, code="bad-mode")
     folder = None if dir is None else system_path(dir, what="dir").expanduser().absolute()
-    hall = _hall(folder, disabled=wanted == "disabled")
+    hall = hall_for_once() if wanted == "disabled" else hall_here()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     place = project_or_default(project)
     values = as_mapping(config)
     run_id = id or setting("RUN_ID")
@@ -161,12 +163,6 @@ def _active(verb: str) -> Run:
 
 def _no_run(verb: str) -> Conflict:
     return Conflict(f"{verb} needs a run: call artstore.init() first", code="no-run")
-
-
-def _hall(folder: Path | None, *, disabled: bool) -> Hall:
-    if disabled:
-        return hall_for_once()
-    return hall_here() if folder is None else hall_in(folder)
 
 
 def _check_others(others: dict[str, object]) -> None:

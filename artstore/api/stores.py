@@ -15,7 +15,7 @@ from artstore.api.background import Queue
 from artstore.api.late import Late
 from artstore.api.settings import setting
 from artstore.api.terminal import note
-from artstore.errors import AliasedArtifact, Conflict, MissingArtifact, NotFound
+from artstore.errors import AliasedArtifact, Conflict, Invalid, MissingArtifact, NotFound
 
 if TYPE_CHECKING:
     import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from
@@ -56,11 +56,9 @@ def hall_here() -> Hall:
     return _hall(discovery.here())
 
 
-def hall_in(folder: Path) -> Hall:
-    """The store that a folder is, or else the `.artstore` in it, made if there is none."""
-    with contextlib.suppress(NotFound):
-        return _hall(discovery.Place(folder, made_on_use=False))
-    return _hall(discovery.Place(folder / discovery.FOLDER, made_on_use=True))
+def hall_at(root: Path) -> Hall:
+    """The store in a folder. Raises NotFound (store-not-found)."""
+    return _hall(discovery.Place(root, made_on_use=False))
 
 
 def hall_for_once() -> Hall:
@@ -86,6 +84,24 @@ def pointed_to(store: Store, uri: str) -> tuple[VersionInfo, str] | None:
     if scheme not in POINTERS or not id_.startswith("blake3:") or not path:
         return None
     return version_of_id(store, id_, project=project), path
+
+
+def named_by_uri(store: Store, uri: str, project: str) -> tuple[VersionInfo, str] | None:
+    """The version and the path in it that `artstore://[[entity/]project/]name:alias/path` means; None for another URI.
+
+    Raises MissingArtifact, Invalid (bad-reference).
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme not in POINTERS:
+        return None
+    parts = rest.split("/")
+    end = next((number for number, part in enumerate(parts, 1) if ":" in part or "@" in part), len(parts))
+    path = "/".join(parts[end:])
+    if not path:
+        message = f"{uri!r} names no file of a version: write artstore://[project/]name:alias/path"
+        raise Invalid(message, code="bad-reference")
+    with users_errors():
+        return store.version("/".join(parts[:end]), project=project), path
 
 
 def version_of_id(store: Store, id: str, *, project: str | None = None) -> VersionInfo:

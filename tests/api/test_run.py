@@ -48,7 +48,6 @@ def test_a_run_knows_what_init_was_told(tmp_path: Path) -> None:
         assert ("demo", "g", "train", 0.1) == (run.project, run.group, run.job_type, run.config["lr"])
         assert (str(tmp_path), "running", "local/demo/x1") == (run.dir, run.state, run.path)
         assert "local" == run.entity
-        assert (tmp_path / ".artstore" / "format.json").is_file()
         seen = wandb.Api().run("x1")
         assert ("first", "n", ["a", "b"], {"lr": 0.1}) == (seen.name, seen.notes, seen.tags, seen.config)
         assert ("g", "train", "running") == (seen.group, seen.job_type, seen.state)
@@ -300,12 +299,6 @@ def test_the_store_is_the_one_that_commands_use(place: Path, monkeypatch: pytest
 
     with wandb.init() as run:
         assert tmp_path / "mine" == run.hall.store.path
-
-
-def test_dir_may_be_a_store_itself(tmp_path: Path) -> None:
-    wandb.Store.init(tmp_path / "store").close()
-    with wandb.init(dir=tmp_path / "store") as run:
-        assert tmp_path / "store" == run.hall.store.path
 
 
 def test_what_init_cannot_take_leaves_no_run_behind() -> None:
