@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any, Final, NamedTuple, Protocol
 
-from artstore.api.stores import Hall, hall_here
+from artstore.api.stores import Hall, hall_here, project_or_default
 
 
 class Working(Protocol):
@@ -62,6 +62,12 @@ def hall() -> Hall:
     """The store of the active run, or else the one that is meant here."""
     run = run_of_process()
     return hall_here() if run is None else run.hall
+
+
+def project() -> str:
+    """The project of the active run, or else the one that is meant here."""
+    run = run_of_process()
+    return project_or_default(None) if run is None else run.project
 
 
 def _here() -> list[_Entered]:

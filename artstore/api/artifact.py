@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
 from artstore.api import active
@@ -20,7 +21,7 @@ from artstore.api.labels import Labels
 from artstore.api.late import Late
 from artstore.api.naming import checked_aliases, checked_name, checked_tags
 from artstore.api.past import PastRun
-from artstore.api.stores import Hall, project_or_default, users_errors
+from artstore.api.stores import Hall, hall_at, project_or_default, users_errors
 from artstore.api.terminal import note
 from artstore.api.unheeded import BLAKE3, check_digest_algorithm, check_storage_region
 from artstore.errors import (
@@ -76,6 +77,16 @@ class Artifact(Drafting):
 
     def __repr__(self) -> str:
         return f"<Artifact {self.id or self.name}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Artifact], tuple[str, str]]:
+        """To another process goes which version it is, in which store; there it is looked up.
+
+        Raises ArtifactNotLoggedError for a draft: what was added to it is held by the process that did.
+        """
+        info = self._version("__reduce__")
+        assert self._hall is not None
+        where = info.link or info
+        return _fetched, (str(self._hall.store.path), f"{where.project}/{where.collection}@{info.id}")
 
     def save(self, project: str | None = None, settings: object = None) -> None:
         """Keep it: a draft is logged, a version's changed labels are written.
@@ -392,6 +403,12 @@ class Artifact(Drafting):
 
         self._task = hall.queue.add(self._name, make)
         return self._task
+
+
+def _fetched(root: str, reference: str) -> Artifact:
+    hall = hall_at(Path(root))
+    with users_errors():
+        return Artifact.of_version(hall, hall.settled().version(reference))
 
 
 class _Label(TypedDict):

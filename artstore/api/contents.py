@@ -159,7 +159,7 @@ class Contents:
         """Add every file below a folder; see Artifact.add_dir."""
         _check_policy(policy)
         folder = system_path(local_path, what="local_path")
-        prefix = "" if name is None or name == "" else path_of(name)
+        prefix = "" if name is None or str(name) in {"", ".", "./"} else path_of(name)
         with self._lock:
             try:
                 self.draft.add_directory(folder, prefix, overwrite=merge)

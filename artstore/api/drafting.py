@@ -11,18 +11,20 @@ from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, path_of
 from artstore.api.holding import Holding
 from artstore.api.late import Late
-from artstore.api.stores import POINTERS, pointed_to
+from artstore.api.stores import POINTERS, named_by_uri, pointed_to
 from artstore.api.terminal import note
 from artstore.api.values import Value, file_name, is_file_of
 from artstore.errors import Invalid, WrongType
 
 if TYPE_CHECKING:
+    import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from
     from artstore.api import data_types
     from artstore.lifecycle.reports import VersionInfo
     from artstore.references import expand
     from artstore.references import wanted as limits
 else:
     data_types = Late("artstore.api.data_types")
+    discovery = Late("artstore.discovery")
     expand = Late("artstore.references.expand")
     limits = Late("artstore.references.wanted")
 
@@ -134,8 +136,8 @@ class Drafting(Holding):
         A folder, or a prefix of a bucket, gives an entry for each of up to max_objects (10,000) objects, below `name`
         if one is given. Without checksum nothing is asked for, and nothing compared later; see `artstore.references`.
 
-        An entry of a logged artifact, or its `ref_url()`, makes an entry that points to it: it has its bytes, and says
-        where they come from.
+        An entry of a logged artifact, its `ref_url()`, or `artstore://[project/]name:alias/path` makes an entry that
+        points to it: it has its bytes, and says where they come from.
 
         Raises Invalid (bad-reference, too-many-objects, name-missing), ReferenceMissing, PathCollision, Refused,
         Unreachable, ArtifactNotLoggedError, ArtifactFinalizedError.
@@ -149,12 +151,14 @@ class Drafting(Holding):
                 return [self._contents.add_link(given.parent_artifact().info, given.path, inside, overwrite=False)]
             given = given.ref
         if isinstance(given, str) and given.startswith(tuple(f"{scheme}://" for scheme in POINTERS)):
-            pointed = pointed_to((self._contents.hall or active.hall()).settled(), given)
+            store = (self._contents.hall or active.hall()).settled()
+            pointed = pointed_to(store, given) or named_by_uri(store, given, active.project())
             if pointed is not None:
                 return [self._contents.add_link(*pointed, inside, overwrite=False)]
         if not isinstance(given, str) or "://" not in given:
             message = f"references are URIs, and {given!r} is none: for a local file write file:// and its full path"
             raise Invalid(message, code="bad-reference")
+        discovery.heed_s3_endpoint()
         most = limits.MAX_OBJECTS if max_objects is None else max_objects
         return self._contents.add_references(expand.expand(given, name=inside, checksum=checksum, max_objects=most))
 

@@ -245,8 +245,8 @@ class Draft:
         named = "; ".join(f"{problem.path!r}: {problem.reason}" for problem in problems[:NAMED])
         more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         message = (
-            f"{len(problems)} of the sources cannot be kept, so nothing was committed: {named}{more}. Mend them, or "
-            "leave them out with --skip-unreadable"
+            f"{len(problems)} of the sources cannot be kept, so nothing was taken: {named}{more}. Mend them, or "
+            "leave them out: name them in .artstoreignore, or put with --skip-unreadable"
         )
         if all(problem.unkeepable for problem in problems):
             raise Invalid(message, code="unkeepable")

@@ -272,3 +272,110 @@ def test_an_artifact_that_nobody_logs_leaves_nothing_behind(files: Files, place:
     del artifact
 
     assert [] == live(place)
+
+
+def test_a_table_that_grew_since_it_was_added_is_kept_as_it_is_now() -> None:
+    """A pointer to the earlier version would lose every row that came since, without a word."""
+    table = wandb.Table(columns=["epoch"])
+    seen = []
+    with wandb.init(project="zoo") as run:
+        for epoch in range(3):
+            table.add_data(epoch)
+            artifact = wandb.Artifact("predictions", "result")
+            artifact.add(table, "t")
+            run.log_artifact(artifact).wait()
+            seen.append((artifact.version, artifact.get("t").data))  # type: ignore[union-attr]
+
+    assert [("v0", [[0]]), ("v1", [[0], [1]]), ("v2", [[0], [1], [2]])] == seen
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.add_data(2),
+        lambda table: table.add_column("b", [2]),
+        lambda table: table.data[0].__setitem__(0, 7),
+        lambda table: table.cast("a", float),
+        lambda table: setattr(table, "log_mode", "MUTABLE"),
+    ],
+    ids=["row", "column", "cell", "type", "mode"],
+)
+def test_a_table_that_was_read_and_changed_is_kept_anew(change: Callable[[Any], object]) -> None:
+    first = wandb.Artifact("cats", "dataset")
+    first.add(wandb.Table(columns=["a"], data=[[1]]), "t")
+    first.save()
+    table = wandb.Api().artifact("cats")["t"]
+    assert isinstance(table, wandb.Table)
+    change(table)
+    for draft in (wandb.Artifact("dogs", "dataset"), wandb.Api().artifact("cats").new_draft()):
+        entry = draft.add(table, "u")
+        assert entry.ref is None
+        draft.save()
+        again = draft["u"]
+        assert (table, table.log_mode) == (again, again.log_mode)  # type: ignore[union-attr]
+
+
+def test_a_table_that_was_read_and_not_changed_stays_where_it_is() -> None:
+    first = wandb.Artifact("cats", "dataset")
+    first.add(wandb.Table(columns=["a", "b"], data=[[1, "x"], [None, "y"]]), "t")
+    first.save()
+    draft = wandb.Artifact("dogs", "dataset")
+
+    assert str(draft.add(wandb.Api().artifact("cats")["t"], "u").ref).startswith("artstore://")  # type: ignore[arg-type]
+
+
+def test_two_tables_of_another_artifact_that_are_joined_stay_two() -> None:
+    """Under one name the second would be taken for the first."""
+    first = wandb.Artifact("cats", "dataset")
+    first.add(wandb.Table(columns=["id"], data=[["x"]]), "one")
+    first.add(wandb.Table(columns=["id"], data=[["y"]]), "two")
+    first.save()
+    there = wandb.Api().artifact("cats")
+    second = wandb.Artifact("joined", "dataset")
+    second.add(wandb.JoinedTable(there["one"], there["two"], "id"), "j")
+    second.save()
+    joined = wandb.Api().artifact("joined")["j"]
+
+    assert [[["x"]], [["y"]]] == [joined.table1.data, joined.table2.data]  # type: ignore[union-attr]
+
+
+def test_the_same_object_twice_is_one_entry_until_it_changes() -> None:
+    table = wandb.Table(columns=["a"], data=[[1]])
+    draft = wandb.Artifact("cats", "dataset")
+    assert draft.add(table, "t").path == draft.add(table, "u").path == "t.table.json"
+    table.add_data(2)
+    assert "u.table.json" == draft.add(table, "u").path
+    draft.save()
+
+    assert [[[1]], [[1], [2]]] == [draft[name].data for name in ("t", "u")]  # type: ignore[union-attr]
+
+
+def test_a_reference_by_the_name_of_a_version_is_to_what_that_is_now(files: Files) -> None:
+    """It must neither dangle nor follow the alias."""
+    files({"a": b"1"})
+    first = wandb.Artifact("cats", "dataset")
+    first.add_file("a", name="d/a.txt")
+    first.save("zoo")
+    draft = wandb.Artifact("more", "dataset")
+    with wandb.init(project="zoo"):
+        for uri in ("artstore://zoo/cats:latest/d/a.txt", "wandb-artifact://me/zoo/cats:v0/d/a.txt"):
+            (entry,) = draft.add_reference(uri, name=uri[:4])
+            assert (first.manifest.entries["d/a.txt"].digest, True) == (entry.digest, str(first.id) in str(entry.ref))
+        (entry,) = draft.add_reference("artstore://cats:latest/d/a.txt")
+        assert "d/a.txt" == entry.path
+        with pytest.raises(wandb.MissingArtifact):
+            draft.add_reference("artstore://zoo/dogs:latest/d/a.txt")
+        with pytest.raises(wandb.NotFound, match="nothing"):
+            draft.add_reference("artstore://zoo/cats:v0/nothing")
+        with pytest.raises(ValueError, match="name:alias/path"):
+            draft.add_reference("artstore://zoo/cats:v0")
+
+
+@pytest.mark.parametrize("name", ["", ".", None])
+def test_the_top_of_an_artifact_may_be_said_in_several_ways(
+    artifact: wandb.Artifact, files: Files, name: str | None
+) -> None:
+    files({"d/a": b"1"})
+    artifact.add_dir("d", name)
+
+    assert ["a"] == paths(artifact)

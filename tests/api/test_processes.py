@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from pathlib import Path
@@ -288,3 +290,26 @@ def test_the_first_users_of_a_store_wait_for_the_one_that_makes_it(
         whole = run.finish_artifact(wandb.Artifact("parts", "dataset")).wait()
 
     assert ["0", "1", "2", "3", "4"] == list(whole.manifest.entries)
+
+
+def test_an_artifact_reaches_another_process_as_the_version_that_it_is(tmp_path: Path) -> None:
+    """Loaders of data and workers are given their arguments so."""
+    made = wandb.Artifact("cats", "dataset")
+    with pytest.raises(wandb.ArtifactNotLoggedError):
+        pickle.dumps(made)
+    with made.new_file("a.txt") as file:
+        file.write("1")
+    made.save("demo")
+    linked = made.link("demo/best")
+    for artifact in (made, linked):
+        again = pickle.loads(pickle.dumps(artifact))  # noqa: S301 - its own
+        assert (artifact.id, artifact.qualified_name) == (again.id, again.qualified_name)
+        assert made.id == copy.deepcopy(artifact).id
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        there = pool.apply(written, (made, str(tmp_path)))
+
+    assert "1" == Path(there, "a.txt").read_text()
+
+
+def written(artifact: wandb.Artifact, folder: str) -> str:
+    return artifact.download(folder)

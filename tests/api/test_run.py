@@ -340,3 +340,17 @@ def test_an_artifact_in_the_config_may_be_named_by_its_id() -> None:
         assert [artifact.id] == [used.id for used in run.used_artifacts()]
         with pytest.raises(wandb.CommError, match="no version here"):
             run.config["more"] = "wandb-artifact://_id/nothing"
+
+
+def test_the_folder_of_a_run_is_not_where_artifacts_are_kept(tmp_path: Path) -> None:
+    """Scripts give a scratch folder: what they log there has to be found by the next one."""
+    with wandb.init(project="zoo", dir=tmp_path / "scratch") as run:
+        run.log_artifact(wandb.Artifact("cats", "dataset")).wait()
+
+    assert (str(tmp_path / "scratch"), []) == (run.dir, list((tmp_path / "scratch").iterdir()))
+    assert wandb.Api().artifact_exists("zoo/cats:v0")
+
+
+def test_every_word_of_wandb_for_a_mode_is_known() -> None:
+    for mode in ("online", "offline", "dryrun", "disabled"):
+        wandb.init(project="zoo", mode=mode).finish()
