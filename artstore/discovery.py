@@ -20,6 +20,7 @@ from artstore.store import Store
 FOLDER: Final = ".artstore"
 REMOTES: Final = "remotes.toml"
 """Where a store notes its remotes, if it has any."""
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 class Place(NamedTuple):
@@ -78,6 +79,7 @@ def open_place(place: Place) -> Opened:
 
     Raises Conflict (not-empty) where one may be made, and something else lies.
     """
+    heed_s3_endpoint()
     opened = _open_place(place)
     _connect(opened.store)
     return opened
@@ -111,6 +113,16 @@ def remotes_of(store: Store) -> list[Any]:
         found: list[Any] = importlib.import_module("artstore.sync.standing").standings(store)
         return found
     return []
+
+
+def heed_s3_endpoint() -> None:
+    """Let AWS_S3_ENDPOINT_URL, W&B's word for another service than Amazon's, mean to AWS's libraries what theirs do.
+
+    Theirs win where they are set.
+    """
+    wanted = os.environ.get("AWS_S3_ENDPOINT_URL")
+    if wanted and not any(map(os.environ.get, _ENDPOINTS)):
+        os.environ[_ENDPOINTS[0]] = wanted
 
 
 def project_here() -> str | None:

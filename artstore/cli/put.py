@@ -17,6 +17,7 @@ from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
+from artstore.discovery import heed_s3_endpoint
 from artstore.errors import Invalid
 from artstore.model.manifest import ReferenceEntry
 from artstore.references.expand import expand
@@ -190,6 +191,7 @@ def _references(
     """What URIs stand for, named as `put` names files and folders, and what there is to say of it."""
     entries: list[ReferenceEntry] = []
     folder = f"{prefix.rstrip('/')}/" if prefix else ""
+    heed_s3_endpoint()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         for uri in uris:

@@ -55,7 +55,7 @@ def start(server: Server) -> Facts:
         ]
     )
     server.wait_for(s3, f"http://127.0.0.1:{s3}/healthz")
-    facts = {"url": f"http://127.0.0.1:{s3}"}
+    facts = {"url": f"http://127.0.0.1:{s3}", "key": _KEY, "secret": _SECRET}
     with reached(facts) as system:
         facts["plain"] = make_bucket(system)
         facts["versioned"] = make_bucket(system, keeps_versions=True)

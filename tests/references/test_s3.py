@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +23,8 @@ from artstore.references.expand import expand
 from artstore.references.fetch import fetch
 from tests.references import seaweedfs
 from tests.servers import Facts, Servers, answering, free_port
+
+CLI = [sys.executable, "-m", "artstore.cli"]
 
 
 def all_of(entry: ReferenceEntry) -> bytes:
@@ -330,3 +335,33 @@ def test_a_body_that_breaks_off_is_an_error(monkeypatch: pytest.MonkeyPatch, len
 
         with pytest.raises(Unreachable):
             all_of(entry)
+
+
+OTHER_ENDPOINT = """
+import sys
+import artstore
+artifact = artstore.Artifact("far", "dataset")
+artifact.add_reference(sys.argv[1])
+artifact.save()
+print(open(artstore.Api().artifact("far").file(sys.argv[2])).read())
+"""
+
+
+@pytest.mark.parametrize("word", ["AWS_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL"])
+def test_another_service_may_be_named_in_the_words_of_wandb(
+    plain: Prefix, facts: Facts, tmp_path: Path, word: str
+) -> None:
+    """Scripts that run beside a service of their own say so by the environment alone."""
+    plain.put("a.txt", b"meow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(word, facts["url"])
+        patch.setenv("AWS_ACCESS_KEY_ID", facts["key"])
+        patch.setenv("AWS_SECRET_ACCESS_KEY", facts["secret"])
+        patch.setenv("AWS_REGION", "eu-west-1")
+        patch.setenv("ARTSTORE_DIR", str(tmp_path / "store"))
+
+        script = [sys.executable, "-c", OTHER_ENDPOINT, f"{plain.uri}/a.txt", str(tmp_path / "out")]
+        assert "meow" == subprocess.run(script, capture_output=True, text=True, check=True).stdout.strip()
+        for verb in (["artifact", "put"], ["put"]):
+            words = [*CLI, *verb, f"{plain.uri}/a.txt", "--name", "far", "--type", "dataset"]
+            assert 0 == subprocess.run(words, check=False).returncode
