@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from artstore.api.facts import written_time
+from artstore.api.filters import matcher, unknown_field
 from artstore.api.late import Late
 from artstore.api.naming import checked_tags
 from artstore.api.paginator import Paginator
@@ -158,6 +160,23 @@ def order_of(text: str | None) -> Callable[[list[CollectionInfo]], list[Collecti
     return in_order
 
 
+def _field(name: str) -> Callable[[CollectionInfo], Any]:
+    if name not in _FIELDS:
+        raise unknown_field(name, _FIELDS)
+    return _FIELDS[name]
+
+
+_FIELDS: Final[dict[str, Callable[[CollectionInfo], Any]]] = {
+    "name": lambda info: info.name,
+    "type": lambda info: info.type,
+    "description": lambda info: info.description,
+    **dict.fromkeys(("tag", "tags"), lambda info: list(info.tags)),
+    **dict.fromkeys(("created_at", "createdAt"), lambda info: dt.datetime.fromtimestamp(info.created_at, dt.UTC)),
+    **dict.fromkeys(("updated_at", "updatedAt"), lambda info: dt.datetime.fromtimestamp(info.updated_at, dt.UTC)),
+}
+"""What filters may go by, in the spellings that W&B knows."""
+
+
 class ArtifactType(Generic[A]):
     """What the versions of some collections of a project are."""
 
@@ -190,16 +209,14 @@ class ArtifactType(Generic[A]):
     ) -> Paginator[ArtifactCollection[A]]:
         """Its collections, by name, or in another order; see `Api.artifact_collections`.
 
-        Raises Invalid (bad-order), and Invalid (no-filters) where there are some: that language is the server's.
+        Or those that filters mean, by `name`, `description`, `tags`, `created_at` and `updated_at`; see
+        `artstore.api.filters`. Raises Invalid (bad-order, bad-filter).
         """
-        if filters:
-            message = f"collections cannot be asked for by {filters!r}: look at the attributes of each, in a loop"
-            raise Invalid(message, code="no-filters")
-        in_order = order_of(order)
+        in_order, is_meant = order_of(order), matcher(filters, _field)
 
         def load() -> list[ArtifactCollection[A]]:
             found = in_order(self._hall.settled().collections(self._project))
-            return [self._collection(info) for info in found if info.type == self._name]
+            return [self._collection(info) for info in found if info.type == self._name and is_meant(info)]
 
         return Paginator(load, per_page=per_page, start=start)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from artstore.api.facts import written_time
+from artstore.api.filters import unknown_field
 from artstore.api.naming import checked_aliases
 from artstore.api.paginator import Paginator
 from artstore.api.stores import Hall, users_errors
@@ -124,5 +127,70 @@ class PastRun(Generic[A]):
                 tags=list(tags or []) if not isinstance(tags, str) else [tags],
             )
 
+    @property
+    def created_at(self) -> str:
+        """When it began, in UTC."""
+        return written_time(self._info.started_at)
+
     def __repr__(self) -> str:
         return f"<Run {'/'.join(self.path)} ({self.state})>"
+
+
+_FIELDS: Final[dict[str, Callable[[RunInfo], Any]]] = {
+    "name": lambda info: info.id,
+    **dict.fromkeys(("display_name", "displayName"), lambda info: info.name),
+    "state": lambda info: info.state,
+    "group": lambda info: info.group,
+    **dict.fromkeys(("job_type", "jobType"), lambda info: info.job_type),
+    "tags": lambda info: list(info.tags),
+    "notes": lambda info: info.notes,
+    **dict.fromkeys(("created_at", "createdAt"), lambda info: dt.datetime.fromtimestamp(info.started_at, dt.UTC)),
+    "config.<key>": lambda info: info.config,
+}
+"""What runs may be chosen and put in an order by, in the spellings that W&B knows."""
+_CONFIG: Final = "config."
+
+
+def field(name: str) -> Callable[[RunInfo], Any]:
+    """What reads a field of a run. Raises Invalid (bad-filter)."""
+    if name.startswith(_CONFIG) and "<" not in name:
+        key = name.removeprefix(_CONFIG)
+        return lambda info: _inside(info.config, key)
+    if name not in _FIELDS or "<" in name:
+        raise unknown_field(name, _FIELDS)
+    return _FIELDS[name]
+
+
+def in_order_of(text: str | None) -> Callable[[list[RunInfo]], list[RunInfo]]:
+    """What puts runs, which come the newest first, in an order `[+|-]field`. Raises Invalid (bad-order)."""
+    if text is None:
+        return list
+    is_reverse = text.startswith("-")
+    try:
+        read = field(text[1:] if text[:1] in {"+", "-"} else text)
+    except Invalid as error:
+        raise Invalid(error.message, code="bad-order") from error
+
+    def in_order(found: list[RunInfo]) -> list[RunInfo]:
+        # What has no such field comes last, and numbers before texts, since nothing puts the two in an order.
+        there = [(value, info) for info in found if (value := read(info)) is not None]
+        there.sort(key=lambda pair: _sortable(pair[0]), reverse=is_reverse)
+        return [info for _, info in there] + [info for info in found if read(info) is None]
+
+    return in_order
+
+
+def _sortable(value: Any) -> tuple[int, Any]:
+    if isinstance(value, int | float):
+        return 0, value
+    return (1, value) if isinstance(value, dt.datetime) else (2, str(value))
+
+
+def _inside(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a key, or at a path of them with dots between."""
+    if key in config:
+        return config[key]
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.artifact import Artifact
 from artstore.api.collections import ArtifactCollection, ArtifactType, order_of
 from artstore.api.facts import owner
+from artstore.api.filters import matcher
 from artstore.api.paginator import Paginator
-from artstore.api.past import PastRun
+from artstore.api.past import PastRun, field, in_order_of
 from artstore.api.stores import Hall, project_or_default, users_errors
 from artstore.errors import Invalid, MissingArtifact, NotFound
 
@@ -175,13 +176,29 @@ class Api:
         with users_errors():
             return PublicRun.of(hall, hall.settled().run(parts[-1], project=project))
 
-    def runs(self, path: str | None = None, per_page: int = 50) -> Paginator[PublicRun]:
-        """The runs of `[entity/]project`, or of all projects, the newest first."""
+    def runs(
+        self,
+        path: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        order: str | None = None,
+        per_page: int = 50,
+    ) -> Paginator[PublicRun]:
+        """The runs of `[entity/]project`, or of all projects, the newest first, or in another order.
+
+        Or those that filters mean; see `artstore.api.filters`. They and `order`, a field with `+` or `-` in front, go
+        by `name` (the id), `display_name`, `state`, `group`, `job_type`, `tags`, `notes`, `created_at`, `config.<key>`.
+
+        Raises Invalid (bad-filter, bad-order).
+        """
         hall = active.hall()
         project = None if path is None else path.strip("/").split("/")[-1]
-        return Paginator(
-            lambda: [PublicRun.of(hall, info) for info in hall.settled().runs(project=project)], per_page=per_page
-        )
+        is_meant, in_order = matcher(filters, field), in_order_of(order)
+
+        def load() -> list[PublicRun]:
+            found = hall.settled().runs(project=project)
+            return [PublicRun.of(hall, info) for info in in_order([info for info in found if is_meant(info)])]
+
+        return Paginator(load, per_page=per_page)
 
     def _project_of(self, path: str | None) -> str:
         """The project of `[entity/]project`, or the one that is meant where nothing is said."""

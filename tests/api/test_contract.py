@@ -358,7 +358,11 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "P::test_collections_come_in_the_order_that_is_asked_for",
         "P::test_an_order_that_is_none_is_a_value_error_at_once",
     ),
-    "not as W&B: collections have no filters, and say so": ("P::test_a_filter_is_refused_and_not_ignored",),
+    "collections, runs: filters, order": (
+        "P::test_filters_mean_the_collections_that_they_mean_in_wandb",
+        "P::test_what_no_filter_can_say_is_an_error_and_not_everything",
+        "P::test_runs_are_chosen_and_put_in_order",
+    ),
     "ArtifactCollection": (
         "P::test_a_collection_says_what_it_is",
         "P::test_a_collection_changes_with_save_and_its_versions_keep_their_numbers",

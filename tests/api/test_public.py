@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 
 import artstore as wandb
@@ -124,10 +127,90 @@ def test_an_order_that_is_none_is_a_value_error_at_once(order: str) -> None:
             ask(order=order)
 
 
-def test_a_filter_is_refused_and_not_ignored() -> None:
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (None, ["cats", "dogs", "owls"]),
+        ({}, ["cats", "dogs", "owls"]),
+        ({"name": "cats"}, ["cats"]),
+        ({"name": {"$ne": "cats"}, "tags": "raw"}, ["owls"]),
+        ({"name": {"$in": ["cats", "owls"]}}, ["cats", "owls"]),
+        ({"name": {"$nin": ["cats", "owls"]}}, ["dogs"]),
+        ({"name": {"$regex": "^.o"}}, ["dogs"]),
+        ({"name": {"$contains": "s"}}, ["cats", "dogs", "owls"]),
+        ({"name": {"$gt": "cats", "$lte": "dogs"}}, ["dogs"]),
+        ({"tag": {"$in": ["done"]}}, ["owls"]),
+        ({"tags": {"$ne": "raw"}}, ["dogs"]),
+        ({"description": {"$exists": True}}, ["dogs"]),
+        ({"$or": [{"name": "cats"}, {"description": "good"}]}, ["cats", "dogs"]),
+        ({"$and": [{"tags": "raw"}, {"tags": "done"}]}, ["owls"]),
+        ({"$nor": [{"name": "cats"}, {"tags": "done"}]}, ["dogs"]),
+        ({"$not": {"name": "cats"}}, ["dogs", "owls"]),
+        ({"name": {"$not": {"$regex": "s$"}}}, []),
+        ({"created_at": {"$gte": "2020-01-01"}}, ["cats", "dogs", "owls"]),
+        ({"createdAt": {"$lt": "2020-01-01T00:00:00Z"}}, []),
+        ({"name": {"$gt": 1}}, []),
+        ({"name": ["cats"]}, []),
+    ],
+)
+def test_filters_mean_the_collections_that_they_mean_in_wandb(
+    filters: dict[str, Any] | None, expected: list[str]
+) -> None:
+    for name in ("cats", "dogs", "owls"):
+        log(name, "1")
+    for name, tags, description in [("cats", ["raw"], None), ("dogs", [], "good"), ("owls", ["raw", "done"], None)]:
+        collection = wandb.Api().artifact_collection("dataset", f"demo/{name}")
+        collection.tags += tags
+        collection.description = description
+        collection.save()
+
+    assert expected == [each.name for each in wandb.Api().artifact_type("dataset", "demo").collections(filters)]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"size": 1},
+        {"name": {"$near": 1}},
+        {"$xor": []},
+        {"$or": {}},
+        {"$or": []},
+        {"name": {"$in": "cats"}},
+        {"name": {"$regex": "("}},
+        [("name", "cats")],
+        {"$not": 1},
+    ],
+)
+def test_what_no_filter_can_say_is_an_error_and_not_everything(filters: Any) -> None:
+    """Whoever deletes what a filter means must not be given what it does not."""
     log("cats", "1")
-    with pytest.raises(ValueError, match="asked for by"):
-        wandb.Api().artifact_type("dataset", "demo").collections({"name": "dogs"})
+    for ask in (wandb.Api().artifact_type("dataset", "demo").collections, partial(wandb.Api().runs, "demo")):
+        with pytest.raises(wandb.Invalid) as caught:
+            ask(filters=filters)
+        assert "bad-filter" == caught.value.code
+
+
+def test_runs_are_chosen_and_put_in_order() -> None:
+    for number, loss in enumerate([0.5, 0.1, None, "high", 0.3]):
+        group, tags = "a" if number % 2 else "b", ["x"] if number == 1 else []
+        config = {"loss": loss, "model": {"layers": number}}
+        wandb.init(project="demo", id=f"r{number}", name=f"n{number}", group=group, tags=tags, config=config).finish()
+
+    def ids(filters: dict[str, Any] | None = None, order: str | None = None) -> list[str]:
+        return [run.id for run in wandb.Api().runs("demo", filters, order)]
+
+    assert ["r4", "r3", "r2", "r1", "r0"] == ids()
+    assert ["r0", "r1", "r2", "r3", "r4"] == ids(order="+created_at")
+    assert ["r3", "r1"] == ids({"group": "a"})
+    assert ["r4", "r1"] == ids({"config.loss": {"$lt": 0.5}})
+    assert ["r4"] == ids({"config.model.layers": 4, "state": "finished"})
+    assert ["r1"] == ids({"tags": {"$in": ["x"]}})
+    assert ["r2"] == ids({"$or": [{"display_name": "n2"}, {"name": "n3"}]})
+    assert ["r1", "r4", "r0", "r3", "r2"] == ids(order="config.loss"), "numbers, texts, then what has none"
+    assert ["r3", "r0", "r4", "r1", "r2"] == ids(order="-config.loss")
+    for order in ("size", "config", ""):
+        with pytest.raises(ValueError, match="field"):
+            ids(order=order)
 
 
 def test_a_collection_says_what_it_is() -> None:
