@@ -14,7 +14,9 @@ from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.cli.progress import progress
 from artstore.cli.put import outcome as outcome_of_put
-from artstore.errors import Invalid
+from artstore.discovery import heed_s3_endpoint
+from artstore.errors import Invalid, NotFound
+from artstore.model.names import LATEST, Reference
 from artstore.references.expand import expand
 from artstore.references.fetch import fetch
 from artstore.units import moment, size
@@ -22,7 +24,7 @@ from artstore.units import moment, size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from artstore.lifecycle.reports import CollectionInfo, GetReport, PutReport
+    from artstore.lifecycle.reports import CollectionInfo, GcReport, GetReport, PutReport
     from artstore.store import Store
 
 
@@ -70,17 +72,21 @@ def put(
 ) -> None:
     """Keep a file, a folder or what a URI stands for as an artifact."""
     del skip_cache, policy
-    project, _, collection = (name or path.rstrip("/").rpartition("/")[2]).rpartition("/")
-    place = project.rpartition("/")[2] or project_of(call)
+    named = Reference.parse(name or path.rstrip("/").rpartition("/")[2], project=project_of(call))
+    place = named.project
+    if named.selector != LATEST:
+        message = f"{name!r} chooses a version, which is made only now: give its aliases with --alias"
+        raise Invalid(message, code="bad-name")
     is_uri = "://" in path
     if not is_uri and not Path(path).exists():
         message = f"{path!r} is not there: name a file, a folder, or a URI such as s3://bucket/path"
         raise Invalid(message, code="not-a-path")
+    heed_s3_endpoint()
     references = expand(path) if is_uri else []
     with open_store(call) as store, progress(call) as watcher, _run(store, run, place, resume=resume):
         report = store.put(
             [] if is_uri else [Path(path)],
-            name=collection,
+            name=named.collection,
             type=kind,
             project=place,
             aliases=aliases,
@@ -113,10 +119,38 @@ def get(call: Call, *, path: str, root: Path | None, kind: str | None) -> None:
 def ls(call: Call, *, path: str | None, kind: str | None) -> None:
     """List the latest version of each artifact of a project."""
     with open_store(call) as store:
-        found = store.collections(path.rpartition("/")[2] if path else project_of(call))
+        project = path.rstrip("/").rpartition("/")[2] if path else project_of(call)
+        found = store.collections(project)
+        if path and project not in store.projects():
+            message = f"there is no project {project!r} in this store (it has: {', '.join(store.projects()) or 'none'})"
+            raise NotFound(message, code="project-not-found")
     emit(call, [each for each in found if kind in (None, each.type)], render_listed)
 
 
+cache = Words(
+    "cache",
+    help="Free space in the words of W&B.\n\nThere is no cache here: what is kept is kept once.",
+    examples=("artstore artifact cache cleanup 10GB",),
+)
+
+
+@verb("artstore artifact cache cleanup 10GB")
+@click.argument("target_size", metavar="SIZE", required=False)
+@click.option("--remove-temp", is_flag=True, help="What killed processes have left goes in any case.")
+def cleanup(call: Call, *, target_size: str | None, remove_temp: bool) -> None:
+    """Free the space of what nothing refers to, as artstore gc does.
+
+    W&B deletes down to a SIZE what it can fetch again. Here that could be the only copy, so nothing that a version has
+    ever goes: delete or prune versions first, and whatever SIZE is, it is not heeded.
+    """
+    del target_size, remove_temp
+    with open_store(call) as store, progress(call) as watcher:
+        report = store.gc(progress=watcher)
+    emit(call, report, render_reclaimed)
+
+
+cache.add_command(cleanup, "cleanup")
+artifact.add_command(cache, "cache")
 artifact.add_command(put, "put")
 artifact.add_command(get, "get")
 artifact.add_command(ls, "ls")
@@ -129,6 +163,13 @@ def render_put(report: PutReport) -> None:
     say(f'artifact = run.use_artifact("{report.version.ref}")')
     for warning in report.warnings:
         note(warning)
+
+
+def render_reclaimed(report: GcReport) -> None:
+    """Say what is free now, and what is not yet."""
+    say(f"Reclaimed {size(report.freed_bytes)} of space")
+    if report.trash_bytes:
+        note(f"{size(report.trash_bytes)} more wait for a day, since a command might need them: artstore gc --grace 0")
 
 
 def render_got(report: GetReport) -> None:

@@ -70,3 +70,25 @@ def test_ls_shows_the_latest_of_each(put: CompletedProcess[str], artstore: Artst
     assert ["dataset", "cats:v0"] == [lines[1].split()[0], lines[1].split()[-1]]
     assert lines[2].endswith("N/A (no versions)")
     assert 2 == len(artstore("artifact", "ls", "demo", "-t", "dataset").stdout.splitlines())
+
+
+def test_put_and_ls_refuse_what_names_nothing(put: CompletedProcess[str], artstore: Artstore) -> None:
+    """A name that is taken apart wrongly puts things where nobody looks for them."""
+    assert put.returncode == 0
+    for name in ("a/b/c/d", "demo/cats:best", "/x"):
+        assert 2 == artstore("artifact", "put", "photos", "-n", name).returncode
+    nowhere = artstore("artifact", "ls", "nope")
+
+    assert (3, True) == (nowhere.returncode, "no project 'nope'" in nowhere.stderr)
+
+
+def test_cache_cleanup_frees_what_no_version_needs(put: CompletedProcess[str], artstore: Artstore) -> None:
+    """The habit of a full disk: what it may never take is the only copy of something."""
+    assert put.returncode == 0
+    kept = artstore("artifact", "cache", "cleanup", "0GB", "--remove-temp")
+    assert (0, "Reclaimed 0 B of space\n") == (kept.returncode, kept.stdout)
+    artstore("delete", "demo/cats:v0", "--force")
+    waits = artstore("artifact", "cache", "cleanup", "10GB")
+
+    assert ("Reclaimed 0 B of space\n", True) == (waits.stdout, "gc --grace 0" in waits.stderr)
+    assert 3 == artstore("show", "demo/cats:best").returncode
