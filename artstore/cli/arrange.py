@@ -27,6 +27,18 @@ def rename(call: Call, *, name: str, new_name: str) -> None:
         emit(call, store.rename(name, new_name, project=project_of(call)), render_renamed)
 
 
+@verb("artstore retype cats photos")
+@click.argument("name", shell_complete=collections)
+@click.argument("type_", metavar="TYPE")
+def retype(call: Call, *, name: str, type_: str) -> None:
+    """Give a collection another type.
+
+    Its versions have it too, those that are there already and those to come.
+    """
+    with open_store(call) as store:
+        emit(call, store.retype(name, type_, project=project_of(call)), render_retyped)
+
+
 @verb("artstore copy cats:v3 zoo/cats")
 @click.argument("ref", shell_complete=references)
 @click.argument("target", metavar="PROJECT/NAME", shell_complete=collections)
@@ -83,6 +95,11 @@ def delete(call: Call, *, ref: str, force: bool, everywhere: bool) -> None:
 def render_renamed(collection: CollectionInfo) -> None:
     """Say the name it has now."""
     say(f"{collection.project}/{collection.name}")
+
+
+def render_retyped(collection: CollectionInfo) -> None:
+    """Say what it is now."""
+    say(f"{collection.project}/{collection.name} ({collection.type})")
 
 
 def render_copied(version: VersionInfo) -> None:

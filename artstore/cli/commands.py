@@ -65,13 +65,14 @@ COMMANDS: Final = {
     ),
     "Label": (
         Line("alias", "label", "Move aliases to a version, or take them away."),
-        Line("tag", "label", "Put tags on a version, or take them away."),
+        Line("tag", "label", "Put tags on a version or a collection, or take them away."),
         Line("describe", "label", "Set the description of a version or a collection."),
         Line("metadata", "label", "Show or change a version's metadata."),
         Line("ttl", "label", "Say how long a version is wanted."),
     ),
     "Arrange": (
         Line("rename", "arrange", "Give a collection another name."),
+        Line("retype", "arrange", "Give a collection another type."),
         Line("copy", "arrange", "Make a version known under another name."),
         Line("link", "arrange", "Put a version into a portfolio."),
         Line("unlink", "arrange", "Take a version out of a portfolio."),

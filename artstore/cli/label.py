@@ -44,18 +44,26 @@ def alias(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None
         emit(call, change(ref, names, project=project_of(call)), render_aliases)
 
 
-@verb("artstore tag cats:v3 reviewed", "artstore tag cats:v3 reviewed --remove")
-@click.argument("ref", shell_complete=references)
+@verb(
+    "artstore tag cats:v3 reviewed", "artstore tag cats:v3 reviewed --remove", "artstore tag cats public --collection"
+)
+@click.argument("ref", metavar="REF|NAME", shell_complete=references)
 @click.argument("names", metavar="TAG...", nargs=-1, required=True)
-@click.option("--remove", is_flag=True, help="Take these tags away from the version.")
-def tag(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None:
-    """Put tags on a version, or take them away.
+@click.option("--collection", "is_collection", is_flag=True, help="The collection NAME, and not its latest version.")
+@click.option("--remove", is_flag=True, help="Take these tags away.")
+def tag(call: Call, *, ref: str, names: tuple[str, ...], is_collection: bool, remove: bool) -> None:
+    """Put tags on a version or a collection, or take them away.
 
-    Many versions may carry one tag.
+    Many may carry one tag.
     """
+    project = project_of(call)
     with open_store(call) as store:
-        change = store.untag if remove else store.tag
-        emit(call, change(ref, names, project=project_of(call)), render_tags)
+        if is_collection:
+            change_collection = store.untag_collection if remove else store.tag_collection
+            emit(call, change_collection(ref, names, project=project), render_tags)
+        else:
+            change = store.untag if remove else store.tag
+            emit(call, change(ref, names, project=project), render_tags)
 
 
 @verb("artstore describe cats:v3 'cleaned, without duplicates'", "artstore describe cats 'photos of cats'")
@@ -113,15 +121,14 @@ def render_aliases(version: VersionInfo) -> None:
     say(f"{named.ref}  aliases: {', '.join(named.aliases) or '-'}")
 
 
-def render_tags(version: VersionInfo) -> None:
-    """Say which tags the version carries now."""
-    say(f"{version.ref}  tags: {', '.join(version.tags) or '-'}")
+def render_tags(tagged: VersionInfo | CollectionInfo) -> None:
+    """Say which tags it carries now."""
+    say(f"{_called(tagged)}  tags: {', '.join(tagged.tags) or '-'}")
 
 
 def render_description(described: VersionInfo | CollectionInfo) -> None:
     """Say what is described, and how."""
-    name = getattr(described, "ref", None) or f"{described.project}/{described.name}"
-    say(f"{name}  {described.description or '-'}")
+    say(f"{_called(described)}  {described.description or '-'}")
 
 
 def render_metadata(version: VersionInfo) -> None:
@@ -133,3 +140,7 @@ def render_metadata(version: VersionInfo) -> None:
 def render_ttl(version: VersionInfo) -> None:
     """Say how long the version is wanted now."""
     say(f"{version.ref}  ttl: {'never ends' if version.ttl_s is None else written_duration(version.ttl_s)}")
+
+
+def _called(labelled: VersionInfo | CollectionInfo) -> str:
+    return getattr(labelled, "ref", None) or f"{labelled.project}/{labelled.name}"

@@ -246,6 +246,17 @@ def test_rename_keeps_the_versions(artstore: Run) -> None:
     assert len(data(artstore, "log", "felines")) == 2
 
 
+def test_retype_is_of_the_collection(artstore: Run) -> None:
+    assert "uncategorized/cats (photos)\n" == text(artstore, "retype", "cats", "photos")
+    assert ["photos", "photos"] == [version["type"] for version in data(artstore, "log", "cats")]
+
+
+def test_a_collection_is_tagged_and_not_its_latest_version(artstore: Run) -> None:
+    assert "uncategorized/cats  tags: public\n" == text(artstore, "tag", "cats", "public", "--collection")
+    assert ([], ["public"]) == (data(artstore, "show", "cats")["tags"], data(artstore, "ls")[0]["tags"])
+    assert "uncategorized/cats  tags: -\n" == text(artstore, "tag", "cats", "public", "--collection", "--remove")
+
+
 def test_copy_moves_no_bytes(artstore: Run) -> None:
     stored = data(artstore, "du")["stored_bytes"]
     version = data(artstore, "copy", "cats:v1", "zoo/lions")
@@ -675,7 +686,7 @@ def test_the_shell_completes_commands_and_names(folder: Path) -> None:
         assert ended.stderr == ""
         return [line.partition(",")[2] for line in ended.stdout.splitlines() if line]
 
-    assert ["rename", "repair", "rebuild"] == offered("re")
+    assert ["rename", "retype", "repair", "rebuild"] == offered("re")
     assert ["cats"] == offered("show", "c")
     assert ["uncategorized/cats"] == offered("--project", "zoo", "show", "")
     assert [] == offered("--store", "missing", "show", "c")
