@@ -486,7 +486,7 @@ def _check_onto(view: ProjectView, collection: Collection | None, label: Label, 
 
 
 def _differences(there: Version, label: Label) -> list[str]:
-    name = f"{label.name}:v{there.number}"
+    name = f"{label.project}/{label.name}:v{there.number}"
     warnings = []
     if label.metadata and label.metadata != there.metadata:
         warnings.append(
