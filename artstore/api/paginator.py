@@ -28,6 +28,7 @@ class Paginator(Generic[T]):
         self._start = int(start or 0)
         self._all: Sequence[T] | None = None
         self._seen = 0
+        self._next = 0
 
     @property
     def _elements(self) -> Sequence[T]:
@@ -55,6 +56,13 @@ class Paginator(Generic[T]):
         for place, element in enumerate(self._elements, start=1):
             self._seen = max(self._seen, place)
             yield element
+
+    def __next__(self) -> T:
+        """The element after the one that was answered last, as W&B's lists do."""
+        if self._next >= len(self):
+            raise StopIteration
+        self._next += 1
+        return self[self._next - 1]
 
     @overload
     def __getitem__(self, index: int) -> T: ...

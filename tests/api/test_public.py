@@ -311,3 +311,12 @@ def test_a_paginator_asks_when_it_is_looked_at_and_once() -> None:
 def test_a_page_that_is_none_is_a_value_error(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"page|cursor"):
         Paginator(list, **options)  # type: ignore[arg-type]
+
+
+def test_a_list_answers_one_after_the_other_to_next() -> None:
+    """`next(api.artifacts(...))` is how scripts take the newest."""
+    log("cats", "1", "2")
+    found = wandb.Api().artifacts("dataset", "demo/cats")
+
+    assert ["v1", "v0", None] == [getattr(next(found, None), "version", None) for _ in range(3)]
+    assert ["v1", "v0"] == [each.version for each in found]
