@@ -147,6 +147,9 @@ class Drafting(Holding):
         inside = None if name is None else path_of(name)
         if isinstance(given, ArtifactManifestEntry):
             inside = inside or given.path
+            if given._parent is self and self._contents.entry(given.path) is not None:  # noqa: SLF001 - of this door
+                # It is in here already, under its own name.
+                return [given]
             if given.ref is None:
                 return [self._contents.add_link(given.parent_artifact().info, given.path, inside, overwrite=False)]
             given = given.ref

@@ -379,3 +379,14 @@ def test_the_top_of_an_artifact_may_be_said_in_several_ways(
     artifact.add_dir("d", name)
 
     assert ["a"] == paths(artifact)
+
+
+def test_an_entry_of_the_same_artifact_is_joined_by_its_path(artifact: wandb.Artifact) -> None:
+    first = artifact.add(wandb.Table(columns=["id"], data=[["x"]]), "one")
+    artifact.add(wandb.Table(columns=["id"], data=[["y"]]), "two")
+    artifact.add(wandb.JoinedTable("two.table.json", first, "id"), "j")
+    artifact.save()
+    joined = wandb.Api().artifact("cats")["j"]
+
+    assert [[["y"]], [["x"]]] == [joined.table1.data, joined.table2.data]  # type: ignore[union-attr]
+    assert ["j.joined-table.json", "one.table.json", "two.table.json"] == paths(artifact)
