@@ -125,7 +125,7 @@ def test_a_training_that_crashed_goes_on_from_the_last_version(end: str, childre
     else:
         code = "from tests.api.test_transformers import killed; killed()"
         child = children.start(f"import os; os.chdir({str(place)!r}); {code}")
-        child.communicate(timeout=120)
+        child.communicate(timeout=600)
         assert -signal.SIGKILL == child.returncode
     assert [2, 4] == steps()
     with artstore.init(project="zoo") as run:
