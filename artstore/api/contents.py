@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from artstore.api.stores import Hall
     from artstore.lifecycle.draft import Draft
     from artstore.lifecycle.reports import VersionInfo
-    from artstore.model import manifest
+    from artstore.model import digest, manifest
     from artstore.model.digest import Digest
     from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
 else:
+    digest = Late("artstore.model.digest")
     manifest = Late("artstore.model.manifest")
 
 POLICIES: Final = ("mutable", "immutable")
@@ -206,11 +207,15 @@ class Contents:
         """Add an object; see Artifact.add. What it keeps in files beside it goes to the holder."""
         path = file_name(value.kind, path_of(name))
         with self._lock:
-            known = next((at for at, there in self._values.items() if there is value), path)
-            there = self.entry(known)
-            if there is not None and not (overwrite and known == path):
+            there = self.entry(path)
+            if there is not None and not overwrite:
                 return there
             data = encode(value, holder)
+            for at in [at for at, each in self._values.items() if each is value and at != path]:
+                # The same object as before, unless it was changed since.
+                before = self.entry(at)
+                if before is not None and before.digest == str(digest.Digest.of(data)):
+                    return before
             path = placed_name(value.kind, path, data)
             self._values[path] = value
             return self.add_bytes(data, path, overwrite=overwrite)

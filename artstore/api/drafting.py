@@ -13,7 +13,7 @@ from artstore.api.holding import Holding
 from artstore.api.late import Late
 from artstore.api.stores import POINTERS, named_by_uri, pointed_to
 from artstore.api.terminal import note
-from artstore.api.values import Value, file_name, is_file_of
+from artstore.api.values import Value, file_name, is_file_of, named_after
 from artstore.errors import Invalid, WrongType
 
 if TYPE_CHECKING:
@@ -114,9 +114,13 @@ class Drafting(Holding):
         if elsewhere is None:
             entry = self._contents.add_value(obj, name, self, overwrite=overwrite)
         else:
-            path = file_name(obj.kind, path_of(name))
+            version, inside = elsewhere
+            assert obj.home is not None
+            digest_there = obj.home[0].manifest.entries[inside].digest
+            # Two of one join must not get one name.
+            path = named_after(obj.kind, file_name(obj.kind, path_of(name)), digest_there)
             there = None if overwrite else self._contents.entry(path)
-            entry = there or self._contents.add_link(*elsewhere, path, overwrite=overwrite)
+            entry = there or self._contents.add_link(version, inside, path, overwrite=overwrite)
         if obj.home is None or (elsewhere is None and not obj.home[0].is_draft()):
             obj.home = (self, entry.path)
         return entry

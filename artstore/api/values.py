@@ -93,9 +93,14 @@ def encode(value: Value, holder: Holder) -> bytes:
 
 def placed_name(kind: str, path: str, data: bytes) -> str:
     """The path of a value whose file has these bytes: below HASHED_FOLDER it is made of them."""
+    return named_after(kind, path, str(digest.Digest.of(data)))
+
+
+def named_after(kind: str, path: str, digest_of_file: str) -> str:
+    """As `placed_name`, for a file of which only the digest is known."""
     if not path.startswith(f"{HASHED_FOLDER}/"):
         return path
-    return file_name(kind, f"{HASHED_FOLDER}/{digest.Digest.of(data).hex()[:_DIGITS]}")
+    return file_name(kind, f"{HASHED_FOLDER}/{digest_of_file.rpartition(':')[2][:_DIGITS]}")
 
 
 class _Place(NamedTuple):
