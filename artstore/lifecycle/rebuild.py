@@ -46,8 +46,7 @@ def rebuild(root: Root) -> RebuildReport:
         lost: list[str] = []
         with root.catalog.write():
             # Inside, since tables without rows would be taken for the catalog of an empty store.
-            root.catalog.create()
-            root.catalog.clear()
+            root.catalog.remake()
             _index_whole(root)
             damaged = index_new_packs(root)
             for name in root.log.projects():

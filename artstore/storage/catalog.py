@@ -96,13 +96,13 @@ class Catalog(Connections):
         wal = is_wal_safe(sqlite_version()) and not is_network(root) and not has_small_blocks(root)
         super().__init__(root / FILE_NAME, read_only=read_only, wal=wal)
 
-    def create(self) -> None:
-        """Make the tables, or bring them up to date."""
+    def create(self) -> bool:
+        """Make the tables, or bring them up to date; answers whether the log has to be folded into them again."""
         with self.checked():
             if schema.version_of(self.connection) == schema.VERSION:
-                return
+                return False
             with self.write():
-                schema.migrate(self.database())
+                return schema.migrate(self.database())
 
     def check(self) -> None:
         """Raise Corrupt or UpgradeNeeded where the file is not a catalog that this artstore can write."""
@@ -116,11 +116,13 @@ class Catalog(Connections):
             )
             raise Corrupt(message, code="catalog-damaged")
 
-    def clear(self) -> None:
-        """Empty every table, inside a write transaction: a rebuild fills them again."""
-        for name in self.database().table_names():
-            if name != "meta":
-                self.execute(f"DELETE FROM {name}")
+    def remake(self) -> None:
+        """Make every table anew, whatever tables there are, inside a write transaction: a rebuild fills them."""
+        database = self.database()
+        for name in database.table_names():
+            self.execute(f'DROP TABLE "{name}"')
+        self.execute("PRAGMA user_version = 0")
+        schema.migrate(database)
 
     def counts(self) -> tuple[int, int, int]:
         """How many ops, live versions and stored blobs there are."""

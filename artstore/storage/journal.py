@@ -73,6 +73,10 @@ class Journal:
         self._run("UPDATE project SET seq = ?2, head = ?3 WHERE id = ?1", seq, digest)
         return voids
 
+    def fold_again(self) -> None:
+        """Make the state anew from the ops that count, whatever the tables say of it."""
+        self._fold(self.ops())
+
     def transactions(self) -> Iterator[tuple[int, str, list[bytes]]]:
         """Every transaction that was taken: seq, digest, and the bytes of what it held."""
         for seq, digest in self._rows("SELECT seq, digest FROM log_entry WHERE project = ?1 ORDER BY seq"):
@@ -193,11 +197,14 @@ class Journal:
         order = [op for op in every if op.slot is not None]
         order += accepted
         order += [op for op in every if op.slot is None and op.id not in ids]
+        self._fold(order)
+        self._note_moved(before)
+
+    def _fold(self, order: Sequence[Counted]) -> None:
         self._run("DELETE FROM op WHERE project = ?1 AND dismissed = 0")
         self._view.clear()
         for op in order:
             self._count(op, decode_op(op.body))
-        self._note_moved(before)
 
     def _note_moved(self, before: dict[str, tuple[str, int]]) -> None:
         """Remember which numbers versions have shown here and lost, until somebody says that it is known."""

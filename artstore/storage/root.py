@@ -40,6 +40,7 @@ from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.database import PATIENCE_S, file_system, is_network
 from artstore.storage.files import make_directory, random_hex, storage_errors, sync_directory, write_file
+from artstore.storage.journal import Journal
 from artstore.storage.manifests import Manifests
 from artstore.storage.oplog import OpLog
 from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_epoch
@@ -169,7 +170,23 @@ class Root:
             raise Corrupt(message, code="catalog-missing")
         if not self.read_only:
             schema.check_writable(version)
-            self.catalog.create()
+        if version < schema.VERSION:
+            self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        try:
+            self._migrate()
+        except Refused as refusal:
+            # Nowhere to write: only this process has the newer one, so it must not write from here on.
+            self.read_only = True
+            self.catalog.load_into_memory(refusal)
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self.catalog.write():
+            if self.catalog.create():
+                for project in self.catalog.projects():
+                    Journal(self.catalog, project).fold_again()
 
     def _check_alone(self) -> None:
         """Raise Refused (linked-catalog) where the catalog is that of another store too."""

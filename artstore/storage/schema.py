@@ -2,7 +2,8 @@
 
 Each migration runs in one transaction with the number that says it ran, so a killed one has not begun. `user_version`
 is the number of the last migration; `min_reader`, in the table `meta`, is the oldest schema whose artstore may read.
-The catalog holds nothing that `artstore rebuild` cannot get back from the log and the blobs.
+What the log folds to is folded again after a migration, which so may make those tables anew and leave them empty. The
+catalog holds nothing that `artstore rebuild` cannot get back from the log and the blobs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x41525453
 """`ARTS`: how file(1) and SQLite tell this file from other databases."""
 
+# Never edited, as no migration is: a catalog says only which ones it has been through.
 TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
@@ -31,16 +33,9 @@ CREATE TABLE line (project INTEGER NOT NULL, seq INTEGER NOT NULL, place INTEGER
     PRIMARY KEY (project, seq, place)) WITHOUT ROWID;
 -- The ops that count, in their order: what the upstream accepted, in its slots, then what waits.
 CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
-    body BLOB NOT NULL, void TEXT, slot INTEGER, dismissed INTEGER NOT NULL DEFAULT 0, version TEXT, manifest BLOB,
-    PRIMARY KEY (project, position));
+    body BLOB NOT NULL, void TEXT, slot INTEGER, dismissed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (project, position));
 CREATE UNIQUE INDEX op_id ON op (project, id);
 CREATE INDEX op_slot ON op (project, slot, position);
--- The version, or the part, that an op brings, and those with bytes that have no place in the upstream's order.
-CREATE INDEX op_version ON op (project, version);
-CREATE INDEX op_refused ON op (manifest) WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0;
--- Versions and parts that came from the upstream: their bytes may never have been here.
-CREATE TABLE received (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
-CREATE INDEX received_version ON received (version);
 -- Numbers that a version has shown here, and that the upstream's order took from it.
 CREATE TABLE renumbered (project INTEGER NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
     version TEXT NOT NULL, PRIMARY KEY (project, collection, number, version)) WITHOUT ROWID;
@@ -55,9 +50,8 @@ CREATE UNIQUE INDEX collection_name ON collection (project, name) WHERE deleted 
 CREATE TABLE synonym (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE TABLE version (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
-    manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, created_us INTEGER NOT NULL,
-    updated_us INTEGER NOT NULL, run TEXT, description TEXT, metadata TEXT NOT NULL, ttl_s REAL,
-    logged INTEGER NOT NULL, deleted INTEGER NOT NULL,
+    manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, created_us INTEGER NOT NULL, run TEXT,
+    description TEXT, metadata TEXT NOT NULL, ttl_s REAL, logged INTEGER NOT NULL, deleted INTEGER NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
 CREATE UNIQUE INDEX version_number ON version (project, collection, number);
 CREATE INDEX version_logged ON version (project, collection, deleted, logged);
@@ -111,15 +105,55 @@ CREATE TABLE stored (blob INTEGER NOT NULL, pack INTEGER NOT NULL, offset INTEGE
 CREATE INDEX stored_pack ON stored (pack);
 """
 
+WITH_UPSTREAM: Final = """
+-- When a version was last edited.
+DROP TABLE version;
+CREATE TABLE version (project INTEGER NOT NULL, id TEXT NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
+    manifest BLOB NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, created_us INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL, run TEXT, description TEXT, metadata TEXT NOT NULL, ttl_s REAL,
+    logged INTEGER NOT NULL, deleted INTEGER NOT NULL,
+    PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE UNIQUE INDEX version_number ON version (project, collection, number);
+CREATE INDEX version_logged ON version (project, collection, deleted, logged);
+CREATE INDEX version_manifest ON version (manifest);
+
+-- The version, or the part, that an op brings, and those with bytes that have no place in the upstream's order.
+ALTER TABLE op RENAME TO op_before;
+CREATE TABLE op (project INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
+    body BLOB NOT NULL, void TEXT, slot INTEGER, dismissed INTEGER NOT NULL DEFAULT 0, version TEXT, manifest BLOB,
+    PRIMARY KEY (project, position));
+INSERT INTO op (project, position, id, kind, body, void, slot, dismissed)
+    SELECT project, position, id, kind, body, void, slot, dismissed FROM op_before;
+DROP TABLE op_before;
+CREATE UNIQUE INDEX op_id ON op (project, id);
+CREATE INDEX op_slot ON op (project, slot, position);
+CREATE INDEX op_version ON op (project, version);
+CREATE INDEX op_refused ON op (manifest) WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0;
+
+-- Versions and parts that came from the upstream: their bytes may never have been here.
+CREATE TABLE IF NOT EXISTS received (project INTEGER NOT NULL, version TEXT NOT NULL,
+    PRIMARY KEY (project, version)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS received_version ON received (version);
+"""
+
 
 def _first(db: Database) -> None:
-    for statement in TABLES.split(";"):
-        if statement.strip():
-            db.conn.execute(statement)
+    _run(db, TABLES)
     db.conn.execute("INSERT INTO meta (key, value) VALUES ('min_reader', 1)")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+def _second(db: Database) -> None:
+    _run(db, WITH_UPSTREAM)
+    db.conn.execute("UPDATE meta SET value = 2 WHERE key = 'min_reader'")
+
+
+def _run(db: Database, statements: str) -> None:
+    for statement in statements.split(";"):
+        if statement.strip():
+            db.conn.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second)
 VERSION: Final = len(MIGRATIONS)
 
 
@@ -165,11 +199,15 @@ def check_writable(version: int) -> None:
         raise UpgradeNeeded(message, code="newer-catalog")
 
 
-def migrate(db: Database) -> None:
-    """Bring the catalog up to date, inside the write transaction that the caller has begun."""
+def migrate(db: Database) -> bool:
+    """Bring the catalog up to date, inside the write transaction that the caller has begun.
+
+    Answers whether it was an older one, whose log has to be folded again.
+    """
     version = version_of(db.conn)
     check_writable(version)
     for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
         step(db)
         db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.conn.execute(f"PRAGMA user_version={number}")
+    return 0 < version < VERSION
