@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from artstore.model import digest, manifest
     from artstore.model.digest import Digest
     from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry
+    from artstore.storage import reserve
 else:
     digest = Late("artstore.model.digest")
     manifest = Late("artstore.model.manifest")
+    reserve = Late("artstore.storage.reserve")
 
 POLICIES: Final = ("mutable", "immutable")
 """Whether W&B copies a file that is added; artstore keeps it in either case, and once."""
@@ -190,7 +192,10 @@ class Contents:
             place = self.draft.scratch() / f"new-{secrets.token_hex(4)}" / Path(path).name
         place.parent.mkdir()
         try:
-            with place.open(mode.replace("x", "w"), encoding=encoding) as file:
+            with (
+                reserve.full_errors(place.parent, f"writing the new file {path!r}"),
+                place.open(mode.replace("x", "w"), encoding=encoding) as file,
+            ):
                 yield file
             with self._lock:
                 self.draft.add_file(place, path, overwrite=overwrite)

@@ -82,7 +82,7 @@ class Drafting(Holding):
         """Open a new file to write; it is added when the `with` ends well, and dropped when it does not.
 
         Modes: `x` or `xb` for a name that is free, `w` or `wb` for any. Raises ArtifactFinalizedError, and Invalid
-        (path-taken, bad-mode, bad-path).
+        (path-taken, bad-mode, bad-path), StorageFull where the store's disk is.
         """
         self._check_open("new_file")
         try:

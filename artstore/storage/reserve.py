@@ -13,10 +13,13 @@ import contextlib
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from artstore.errors import StorageFull
 from artstore.storage import rights
+from artstore.storage.files import storage_error
 
 FOLDER: Final = "reserve"
 SIZE: Final = 8 << 20
@@ -59,6 +62,18 @@ def release(root: Path) -> bool:
 def is_tight(path: Path) -> bool:
     """Whether a file system has so little left that what fails there fails for that."""
     return shutil.disk_usage(path).free < _TIGHT_BYTES or _free_inodes(path) < _TIGHT_INODES
+
+
+@contextlib.contextmanager
+def full_errors(path: Path, doing: str) -> Iterator[None]:
+    """Say StorageFull where it is this file system that has no space left, in a block that may write elsewhere too."""
+    try:
+        yield
+    except OSError as error:
+        full = storage_error(error, doing)
+        if isinstance(full, StorageFull) and is_tight(path):
+            raise full from error
+        raise
 
 
 def _free_inodes(path: Path) -> float:

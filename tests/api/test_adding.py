@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import artstore as wandb
+from artstore.errors import StorageFull
 
 Files = Callable[[Mapping[str, bytes]], None]
 
@@ -389,3 +391,16 @@ def test_an_entry_of_the_same_artifact_is_joined_by_its_path(artifact: wandb.Art
 
     assert [[["y"]], [["x"]]] == [joined.table1.data, joined.table2.data]  # type: ignore[union-attr]
     assert ["j.joined-table.json", "one.table.json", "two.table.json"] == paths(artifact)
+
+
+@pytest.mark.root
+def test_a_new_file_that_does_not_fit_says_which_disk_is_full(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written lies on the store's disk, which is none that the script has named."""
+    monkeypatch.setenv("ARTSTORE_DIR", str(volume / "store"))
+    artifact = wandb.Artifact("large", "dataset")
+    with pytest.raises(StorageFull, match="free some space"), artifact.new_file("f", "wb") as file:
+        file.write(bytes(20 << 20))
+    with pytest.raises(OSError, match="of another disk") as caught, artifact.new_file("f", "wb"):
+        raise OSError(errno.ENOSPC, "of another disk")
+
+    assert type(caught.value) is OSError
