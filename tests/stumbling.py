@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from artstore.storage import database
+from artstore.storage import driver
 
 
 class Stumbling:
@@ -32,7 +31,7 @@ class Stumbling:
         """Raise what SQLite raises."""
         if sql == "COMMIT" and self._linked is not None and self._count() > self._linked:
             self.failed += 1
-            failure: Any = database.sqlite3.OperationalError("let fail")
+            failure: Any = driver.sqlite3.OperationalError("let fail")
             failure.sqlite_errorname = self.error
             raise failure
 
@@ -44,13 +43,12 @@ def let_stumble(store: Path, monkeypatch: pytest.MonkeyPatch) -> Stumbling:
     """Give the catalogs that are opened from now on a COMMIT that may fail, for what happens in this store."""
     how = Stumbling(store / "ops")
 
-    class Connection(database.sqlite3.Connection):  # type: ignore[misc]
+    class Connection(driver.Connection):
         """SQLite's own, but for that."""
 
         def execute(self, sql: str, *arguments: Any) -> Any:
             how.check(sql)
             return super().execute(sql, *arguments)
 
-    connect = functools.partial(database.sqlite3.connect, factory=Connection)
-    monkeypatch.setattr(database.sqlite3, "connect", connect)
+    monkeypatch.setattr(driver, "Connection", Connection)
     return how

@@ -9,7 +9,6 @@ BEGIN IMMEDIATE: a deferred one that turns into a write fails at once, whatever 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import mmap
 import os
 import sys
@@ -21,20 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
+from artstore.storage.driver import connect, sqlite3
 from artstore.storage.reserve import is_tight, release
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-
-def _driver() -> Any:
-    """The module that sqlite-utils works with too: pysqlite3 where there is a wheel of it, else the library's own."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("pysqlite3")
-    return importlib.import_module("sqlite3")
-
-
-sqlite3: Any = _driver()
 
 BUSY_TIMEOUT_S: Final = 30.0
 PATIENCE_S: Final = 120.0
@@ -322,7 +313,7 @@ class Connections:
     def load_into_memory(self, refusal: ArtstoreError) -> None:
         """Go on with a copy in memory, which may be written although the file may not, for the reason given."""
         self._refusal, self._refused_at = refusal, time.monotonic()
-        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        memory = connect(":memory:")
         with sqlite_errors(self.path):
             self.connection.backup(memory)
         self._memory = memory
@@ -375,12 +366,7 @@ class Connections:
             if self.read_only or self._refusal is not None:
                 connection = self._connect_to_read()
             else:
-                connection = sqlite3.connect(
-                    str(self.path),
-                    timeout=BUSY_TIMEOUT_S,
-                    isolation_level=None,
-                    check_same_thread=False,
-                )
+                connection = connect(str(self.path), timeout=BUSY_TIMEOUT_S)
             try:
                 self._configure(connection)
             except BaseException:
@@ -393,9 +379,7 @@ class Connections:
         # writer found a torn file. Where nobody writes, a read-only folder has no place for the shared memory that WAL
         # needs, and `immutable` does without.
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        connection = connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
         try:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         except sqlite3.OperationalError as error:
@@ -403,7 +387,7 @@ class Connections:
             if not getattr(error, "sqlite_errorname", "").startswith(_NOWHERE_TO_WRITE):
                 raise
             uri += "&immutable=1"
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            connection = connect(uri, uri=True)
         return connection
 
     def _configure(self, connection: Any) -> None:

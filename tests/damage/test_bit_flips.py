@@ -89,7 +89,7 @@ def test_a_look_finds_flipped_bytes_and_the_source_mends_them(
     store.put(tmp_path / "file", name="cats", type="t")
     assert 1 == len(flipped)
     found = [problem.kind for problem in store.verify("cats", fast=fast).problems]
-    store.repair(tmp_path / "file")
+    store.repair([tmp_path / "file"])
 
     assert ["blob-damaged"] == found
     assert data == read(store, tmp_path)

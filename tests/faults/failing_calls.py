@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from artstore.errors import ArtstoreError, Conflict
 from artstore.lifecycle import collect
-from artstore.storage.database import sqlite3
+from artstore.storage.driver import sqlite3
 from artstore.store import Store
 from tests.faults.equipment import memory
 from tests.faults.layer import MOVES, Call, Layer

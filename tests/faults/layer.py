@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from artstore.storage import database
+from artstore.storage import driver
 
 BY_PATH: Final = ("open", "unlink", "mkdir", "rmdir", "listdir", "scandir", "stat", "lstat", "chmod")
 BY_TWO_PATHS: Final = ("link", "replace", "rename")
@@ -73,7 +73,7 @@ class Layer:
         self._readlink = os.readlink
         self._originals = {name: getattr(os, name) for name in (*BY_PATH, *BY_TWO_PATHS, *BY_DESCRIPTOR)}
         self._open = io.open
-        self._connect = database.sqlite3.connect
+        self._connection_class = driver.Connection
 
     def install(self) -> None:
         """Begin to see."""
@@ -84,14 +84,14 @@ class Layer:
         for name in BY_DESCRIPTOR:
             setattr(os, name, self._wrapped(name, 0, ""))
         io.open = self._opening
-        database.sqlite3.connect = functools.partial(self._connect, factory=self._connection())
+        driver.Connection = self._connection()  # type: ignore[misc]
 
     def remove(self) -> None:
         """See no more; connections that were opened meanwhile still do."""
         for name, original in self._originals.items():
             setattr(os, name, original)
         io.open = self._open
-        database.sqlite3.connect = self._connect
+        driver.Connection = self._connection_class  # type: ignore[misc]
 
     def _inside(self, what: Any, folder: Any = None) -> str | None:
         """The path of what a call is about, relative to the store, if it is in there."""
@@ -138,10 +138,10 @@ class Layer:
         self._after(seen)
         return opened
 
-    def _connection(self) -> type:
+    def _connection(self) -> type[driver.Connection]:
         layer = self
 
-        class Seen(database.sqlite3.Connection):  # type: ignore[misc]
+        class Seen(driver.Connection):
             """A connection whose statements are seen."""
 
             def __init__(self, path: str, *arguments: Any, **named: Any) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from artstore.storage.database import sqlite3
+from artstore.storage.driver import sqlite3
 from artstore.storage.oplog import LogFile, OpLog, read
 from tests.faults.equipment import memory
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -15,7 +16,8 @@ import pytest
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
 from artstore.storage import database
-from artstore.storage.database import Connections, file_system, is_network, is_wal_safe, sqlite3
+from artstore.storage.database import Connections, file_system, is_network, is_wal_safe
+from artstore.storage.driver import sqlite3
 from tests.conftest import Children
 
 
@@ -172,6 +174,38 @@ def test_a_fork_gets_a_connection_of_its_own(numbers: Connections) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     assert count(numbers) == 3
     assert numbers.one("PRAGMA integrity_check") == ("ok",)
+
+
+def test_a_child_is_not_forked_while_another_thread_is_inside_sqlite(numbers: Connections) -> None:
+    """P9. A lock of SQLite's own that the other thread held would be locked in the child for ever."""
+    insert(numbers, 1)
+    is_over = threading.Event()
+
+    def open_and_close() -> None:
+        while not is_over.is_set():
+            other = Connections(numbers.path, read_only=False, wal=numbers.wal)
+            count(other)
+            other.close()
+
+    threads = [threading.Thread(target=open_and_close) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    ends = []
+    try:
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                os._exit(0 if count(Connections(numbers.path, read_only=False, wal=numbers.wal)) == 1 else 1)
+            ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            if ends[-1]:
+                break
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+    assert {0} == set(ends)
 
 
 def test_a_child_writes_beside_its_parent(numbers: Connections) -> None:
