@@ -46,7 +46,8 @@ remote = Words(
 def add(call: Call, *, name: str, url: str, upstream: bool, join: bool) -> None:
     """Note a remote, having tried whether it does what it must.
 
-    URL is a folder that all machines see: file:///shared/depot. The bytes of versions are fetched from any remote that
+    URL is a folder that all machines see, file:///shared/depot, a bucket, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or
+    a folder of a host that SSH reaches, sftp://USER@HOST/PATH. The bytes of versions are fetched from any remote that
     has them; versions are pushed to the upstream and pulled from it, and a store has one at most.
     """
     with open_store(call) as store:

@@ -23,6 +23,7 @@ from fsspec.config import conf
 from google.api_core.exceptions import (
     ClientError,
     Forbidden,
+    GoogleAPICallError,
     GoogleAPIError,
     NotFound,
     PreconditionFailed,
@@ -94,7 +95,7 @@ class GsObjects:
 
     def _part(self, name: str, start: int, length: int | None) -> bytes:
         """What is asked for of an object, or less where the answer was cut or the object ends; all if no length."""
-        with self._asked(name) as blob:
+        with self._asked(name) as blob, _let_go():
             if length is None:
                 whole: bytes = blob.download_as_bytes(raw_download=True, checksum="crc32c", **_PATIENCE)
                 # Where a connection is cut among the headers, Python takes them for ended, and the body for empty.
@@ -266,6 +267,17 @@ def _outside(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def _is_of_the_bucket(error: ClientError) -> bool:
     return "bucket does not exist" in error.message
+
+
+@contextlib.contextmanager
+def _let_go() -> Iterator[None]:
+    """Close what was answered instead of an object, which the library leaves open."""
+    try:
+        yield
+    except GoogleAPICallError as error:
+        if error.response is not None:
+            error.response.close()
+        raise
 
 
 def _close(clients: list[Client]) -> None:
