@@ -21,10 +21,16 @@ BATCH: Final = 5_000
 _OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten)"
 _OF_PARTS: Final = "SELECT manifest FROM part"
 _RECEIVED: Final = " AND id NOT IN (SELECT version FROM received)"
-_OF_REFUSED: Final = (
-    "SELECT manifest FROM op WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0 AND manifest IS NOT NULL"
-)
-"""What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it."""
+_OF_REFUSED: Final = """
+SELECT manifest FROM op WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0 AND manifest IS NOT NULL
+AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gone.slot IS NULL AND gone.dismissed = 0
+    AND gone.kind IN ('delete', 'delete-collection') AND (
+        json_extract(CAST(gone.body AS TEXT), '$.version') = op.version
+        OR json_extract(CAST(gone.body AS TEXT), '$.collection')
+            = json_extract(CAST(op.body AS TEXT), '$.record.collection')))
+"""
+"""What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
+its own end waits with it."""
 _LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"

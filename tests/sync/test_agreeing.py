@@ -163,6 +163,23 @@ def test_a_name_of_two_types_is_refused_alone_and_its_versions_are_kept(machine:
     assert version.digest == a.store.version("cat-models").digest
 
 
+def test_what_was_deleted_before_it_was_refused_is_not_missed(machine: Make) -> None:
+    """`gc` has freed it by then: neither a check nor a new name may ask for it."""
+    a, b, _version = clash(machine)
+    a.pull()
+    b.store.delete("cats:v0", force=True)
+    b.store.gc(grace_s=0)
+    b.push()
+
+    assert b.store.verify().ok
+    b.store.rename_mine(b.store.conflicts()[0].id, "cat-models")
+    b.push()
+    a.pull()
+    assert ["cat-models:v1"] == [each.name for each in a.store.versions("cat-models")]
+    assert {"model": b"better"} == a.read("cat-models:v1")
+    assert a.state_hash() == b.state_hash()
+
+
 def test_a_refused_collection_can_be_given_up(machine: Make) -> None:
     _a, b, _version = clash(machine)
     b.push()

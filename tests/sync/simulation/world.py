@@ -41,6 +41,8 @@ class Network:
         self.chance = chance
         self.trouble = 0.0
         self.calls = 0
+        self.meddle: Callable[[], None] = lambda: None
+        """Is called when somebody is about to claim a slot: others may be faster."""
 
     def between(self, objects: Objects) -> Objects:
         return _Wire(objects, self)
@@ -66,6 +68,7 @@ class _Wire:
     def __init__(self, objects: Objects, network: Network) -> None:
         self._objects = objects
         self._call = network.call
+        self._network = network
         self.url = objects.url
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
@@ -83,6 +86,7 @@ class _Wire:
         self._call(lambda: self._objects.write_file(name, source))
 
     def claim(self, name: str, data: bytes) -> bool:
+        self._network.meddle()
         won: bool = self._call(lambda: self._objects.claim(name, data))
         return won
 
@@ -121,6 +125,8 @@ class Node:
 
     def move(self, verb: Verb) -> None:
         """A round with the depot, which may fail and may kill the machine."""
+        self.world.moving.append(self)
+        before = self.numbers()
         try:
             report = exchange(self.store, verb, projects=[PROJECT])
         except Unreachable:
@@ -128,8 +134,17 @@ class Node:
         except Death:
             self.restart()
             return
+        finally:
+            self.world.moving.remove(self)
         for project in report.projects:
             assert project.error is None, f"{self.name}: {project.error}"
+        moved = {(each.id, each.before) for each in self.store.moved_numbers()}
+        lost = {(id_, number) for id_, number in before.items() if self.numbers().get(id_, number) != number}
+        assert lost <= moved, f"{self.name}: numbers mean something else, and nobody is told"
+
+    def numbers(self) -> dict[str, int]:
+        """What each version is called here."""
+        return {each.id: each.number for name in NAMES for each in self.versions(name)}
 
     def versions(self, name: str) -> list[VersionInfo]:
         try:
@@ -175,6 +190,8 @@ class World:
         self.deleted: set[str] = set()
         """Of those, what somebody deleted, here or everywhere, or gave up."""
         self.history: list[str] = []
+        self.network.meddle = self.meddle
+        self.moving: list[Node] = []
 
     @property
     def log(self) -> Path:
@@ -203,6 +220,12 @@ class World:
         deed = self.chance.choice(deeds)
         self.history.append(f"{node.name} {deed.__name__}")
         deed(node)
+
+    def meddle(self) -> None:
+        """Somebody else pushes, just before the one who moves claims a slot."""
+        idle = [node for node in self.nodes if node not in self.moving]
+        if len(self.moving) == 1 and idle and self.network.trouble and self.chance.random() < 0.3:
+            self.chance.choice(idle).move("push")
 
     # What may happen.
 

@@ -1,0 +1,161 @@
+"""Planted bugs: production code with one thing wrong. A simulation that lets one live is not worth its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from artstore.lifecycle import upstream
+from artstore.model import fold
+from artstore.model.records import MoveAlias, Relog, decode_op
+from artstore.storage import journal, marking
+from artstore.storage.journal import Journal, Waiting
+from artstore.sync import depot, pull, push, shelf
+from artstore.sync.protocol import Sent
+from artstore.sync.upload import Upload
+
+RULES: Final[dict[Any, Any]] = fold._RULES
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_bytes_are_sent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Upload, "send_blobs", lambda _self, _digests: None)
+
+
+def what_a_remote_has_is_guessed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(shelf.DepotShelf, "lacks_blobs", lambda _self, _digests: [])
+
+
+def what_was_sent_before_is_not_named(patch: pytest.MonkeyPatch) -> None:
+    right = shelf.DepotShelf.send
+
+    def send(self: shelf.DepotShelf, *arguments: Any) -> Sent:
+        before = set(self._known.unnamed)
+        sent = right(self, *arguments)
+        return Sent(sent.manifests, [name for name in sent.packs if name not in before], sent.blobs)
+
+    patch.setattr(shelf.DepotShelf, "send", send)
+
+
+def a_slot_is_taken_from_others(patch: pytest.MonkeyPatch) -> None:
+    def claim(self: depot.Depot, project: str, number: int, data: bytes) -> bool:
+        name = f"log/{depot.part_of(project)}/{number:012d}"
+        if not self._objects.claim(name, data):
+            self._objects.remove(name)
+            return self._objects.claim(name, data)
+        return True
+
+    patch.setattr(depot.Depot, "claim", claim)
+
+
+def a_slot_counts_before_it_is_claimed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(depot.Depot, "claim", lambda _self, _project, _number, _data: True)
+
+
+def what_waits_stays_before_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
+    def put_before(self: Journal, accepted: Sequence[Any]) -> None:
+        for op in accepted:
+            if not self._counts(op.id):
+                self._count(op, decode_op(op.body))
+            self._run("UPDATE op SET slot = ?2 WHERE project = ?1 AND id = ?3", op.slot, op.id)
+
+    patch.setattr(Journal, "_put_before", put_before)
+
+
+def clocks_decide(patch: pytest.MonkeyPatch) -> None:
+    right = Journal._take
+
+    def take(self: Journal, ops: Sequence[Any]) -> None:
+        right(self, sorted(ops, key=lambda op: (-decode_op(op.body).at_us, op.id)))
+
+    patch.setattr(Journal, "_take", take)
+
+
+def an_alias_moves_from_anywhere(patch: pytest.MonkeyPatch) -> None:
+    right = fold._RULES[MoveAlias]
+
+    def move(view: Any, op_id: str, op: Any, position: int) -> Any:
+        there = view.alias(op.collection, op.alias)
+        before = None if there is None else there.version
+        return right(view, op_id, msgspec.structs.replace(op, before=before), position)
+
+    patch.setitem(RULES, MoveAlias, move)
+
+
+def equal_content_is_another_version(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(
+        RULES,
+        Relog,
+        lambda view, _id, op, position: fold._new_version(view, op.record, op.parts, position),
+    )
+
+
+def what_changes_nothing_is_sent(patch: pytest.MonkeyPatch) -> None:
+    def waiting(root: Any, project: str) -> list[Waiting]:
+        return [op._replace(void=None) for op in upstream.waiting(root, project)]
+
+    patch.setattr(push, "waiting", waiting)
+
+
+def what_waits_is_sent_backwards(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(push, "waiting", lambda root, project: upstream.waiting(root, project)[::-1])
+
+
+def what_was_given_up_counts_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Journal, "_dismiss", lambda _self, _ids: None)
+
+
+def numbers_move_without_a_record(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Journal, "_note_moved", lambda _self, _before: None)
+
+
+def manifests_are_left_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pull, "take_manifests", lambda *_arguments: [])
+
+
+def a_slot_is_passed_over(patch: pytest.MonkeyPatch) -> None:
+    right = pull.slots_to_take
+    patch.setattr(pull, "slots_to_take", lambda slots: right(slots)[: max(1, len(slots) - 1)])
+
+
+def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
+    live = f"{marking._OF_VERSIONS} UNION ALL {marking._OF_PARTS}"
+    right = marking.Marking.condemn
+
+    def condemn(self: marking.Marking, epoch: int) -> None:
+        for name in ("_LIVE_MANIFESTS", "_NEEDED_BLOBS"):
+            patch.setattr(marking, name, getattr(marking, name).replace(marking._LIVE, live))
+        right(self, epoch)
+
+    patch.setattr(marking.Marking, "condemn", condemn)
+
+
+def what_was_received_is_called_lost(patch: pytest.MonkeyPatch) -> None:
+    def note(_self: Journal, _ops: Iterable[Any]) -> None:
+        pass
+
+    patch.setattr(journal.Journal, "_note_received", note)
+
+
+PLANTED: Final[tuple[Plant, ...]] = (
+    no_bytes_are_sent,
+    what_a_remote_has_is_guessed,
+    what_was_sent_before_is_not_named,
+    a_slot_is_taken_from_others,
+    a_slot_counts_before_it_is_claimed,
+    what_waits_stays_before_what_was_accepted,
+    clocks_decide,
+    an_alias_moves_from_anywhere,
+    equal_content_is_another_version,
+    what_changes_nothing_is_sent,
+    what_waits_is_sent_backwards,
+    what_was_given_up_counts_on,
+    numbers_move_without_a_record,
+    manifests_are_left_out,
+    a_slot_is_passed_over,
+    what_was_refused_is_freed,
+    what_was_received_is_called_lost,
+)
