@@ -122,15 +122,9 @@ def a_slot_is_passed_over(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
-    live = f"{marking._OF_VERSIONS} UNION ALL {marking._OF_PARTS}"
-    right = marking.Marking.condemn
-
-    def condemn(self: marking.Marking, epoch: int) -> None:
-        for name in ("_LIVE_MANIFESTS", "_NEEDED_BLOBS"):
-            patch.setattr(marking, name, getattr(marking, name).replace(marking._LIVE, live))
-        right(self, epoch)
-
-    patch.setattr(marking.Marking, "condemn", condemn)
+    right, wrong = marking._LIVE, f"{marking._OF_VERSIONS} UNION ALL {marking._OF_PARTS}"
+    for name in ("_LIVE_MANIFESTS", "_NEEDED_BLOBS", "_LIVE"):
+        patch.setattr(marking, name, getattr(marking, name).replace(right, wrong))
 
 
 def what_was_received_is_called_lost(patch: pytest.MonkeyPatch) -> None:

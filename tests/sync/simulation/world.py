@@ -204,15 +204,15 @@ class World:
             *[self.put] * 5,
             *[self.push] * 4,
             *[self.pull] * 3,
-            *[self.alias] * 3,
+            *[self.alias] * 5,
             self.tag,
             self.edit,
             self.describe,
             self.delete,
-            self.gc,
+            *[self.gc] * 2,
             self.rebuild,
             self.read,
-            self.decide,
+            *[self.decide] * 3,
             self.accept,
             self.lose_help,
             self.use,
@@ -230,7 +230,7 @@ class World:
     # What may happen.
 
     def put(self, node: Node) -> None:
-        content = f"{self.chance.randrange(12)}".encode() if self.chance.random() < 0.4 else self.chance.randbytes(9)
+        content = f"{self.chance.randrange(5)}".encode() if self.chance.random() < 0.5 else self.chance.randbytes(9)
         draft = node.folder.parent / f"{node.name}-draft"
         draft.mkdir(exist_ok=True)
         (draft / "x").write_bytes(content)
@@ -238,7 +238,7 @@ class World:
         if self.chance.random() < 0.05:
             (draft / "large").write_bytes(self.chance.randbytes(1_100_000))
         # One time in many somebody takes the name for something else.
-        kind = "model" if self.chance.random() < 0.05 else "dataset"
+        kind = "model" if self.chance.random() < 0.12 else "dataset"
         aliases = [alias for alias in ALIASES if self.chance.random() < 0.15]
         name = self.chance.choice(NAMES)
         try:
@@ -327,12 +327,14 @@ class World:
         for conflict in node.store.conflicts()[:1]:
             if conflict.kind == "type":
                 name = f"{self.chance.choice(NAMES)}-{node.name}"
-                with contextlib.suppress(ArtstoreError):
-                    node.store.rename_mine(conflict.id, name)
+                if name in [each.name for each in node.store.collections(PROJECT)]:
+                    continue
+                node.store.rename_mine(conflict.id, name)
             elif conflict.kind == "alias" and self.chance.random() < 0.5:
                 node.store.keep_mine(conflict.id)
             else:
                 node.store.drop_mine(conflict.id)
+            assert conflict.id not in [each.id for each in node.store.conflicts()], "what was decided is asked again"
 
     def accept(self, node: Node) -> None:
         names = sorted({each.collection for each in node.store.moved_numbers()})
