@@ -78,8 +78,9 @@ function draw(look, place) {
 
 function movable(svg, whole, start) {
   const box = svg.getBoundingClientRect();
-  // As large as it is, or a little smaller if then all of it is seen; else around the version that was asked about.
-  let scale = Math.max(Math.min(1, box.width / whole.width, box.height / whole.height), 0.6);
+  // As large as it is, or smaller, as far as it can be read, if then all is seen; else around what was asked about.
+  const least = box.width < 600 ? 0.85 : 0.6;
+  let scale = Math.max(Math.min(1, box.width / whole.width, box.height / whole.height), least);
   const fits = (length, seen) => length * scale <= seen;
   const view = {
     x: fits(whole.width, box.width) ? (whole.width - box.width / scale) / 2 : start.x - box.width / scale / 2,
