@@ -8,7 +8,8 @@ import pytest
 
 from artstore import Store
 from artstore.errors import ArtstoreError, Corrupt
-from artstore.storage.database import Connections, sqlite3
+from artstore.storage.database import Connections
+from artstore.storage.driver import sqlite3
 from tests.damage.disks import put, read
 
 HOSTILE = {
