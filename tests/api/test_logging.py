@@ -294,12 +294,16 @@ def test_threads_log_in_some_order_and_lose_nothing(run: wandb.Run) -> None:
     assert 40 == len(wandb.Api().artifacts("dataset", "demo/cats"))
 
 
-def test_an_artifact_that_was_begun_in_another_store_is_refused(tmp_path: Path) -> None:
+def test_an_artifact_that_was_begun_in_another_store_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact = an_artifact()
-    with wandb.init(dir=tmp_path) as run, pytest.raises(wandb.Conflict, match="begin the run first"):
+    before = hall_here().store.path
+    monkeypatch.setenv("ARTSTORE_DIR", str(tmp_path / "another"))
+    with wandb.init() as run, pytest.raises(wandb.Conflict, match="begin the run first"):
         run.log_artifact(artifact)
 
-    assert hall_here().store.path != run.hall.store.path
+    assert before != run.hall.store.path
 
 
 def test_a_finished_run_logs_nothing() -> None:

@@ -221,7 +221,7 @@ def test_an_entry_of_another_artifact_is_pointed_to(artifact: wandb.Artifact) ->
 
 def test_a_pointer_to_nothing_is_an_error(artifact: wandb.Artifact) -> None:
     other = wandb.Artifact("other", "dataset")
-    with pytest.raises(wandb.CommError, match="not here"):
+    with pytest.raises(wandb.CommError, match="no version here has the id"):
         other.add_reference(f"artstore://uncategorized/blake3:{'0' * 64}/a.txt")
     with pytest.raises(wandb.NotFound):
         other.add_reference(f"artstore://uncategorized/{artifact.id}/nothing")

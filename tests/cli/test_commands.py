@@ -686,7 +686,7 @@ def test_the_shell_completes_commands_and_names(folder: Path) -> None:
         assert ended.stderr == ""
         return [line.partition(",")[2] for line in ended.stdout.splitlines() if line]
 
-    assert ["rename", "retype", "repair", "rebuild"] == offered("re")
+    assert ["rename", "retype", "remote", "resolve", "repair", "rebuild"] == offered("re")
     assert ["cats"] == offered("show", "c")
     assert ["uncategorized/cats"] == offered("--project", "zoo", "show", "")
     assert [] == offered("--store", "missing", "show", "c")

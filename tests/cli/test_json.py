@@ -45,6 +45,7 @@ FULL: Final[dict[str, tuple[str, ...]]] = {
     "metadata": ("metadata", "cats", "key=1"),
     "ttl": ("ttl", "cats:v0", "--never"),
     "rename": ("rename", "cats", "dogs"),
+    "retype": ("retype", "cats", "photos"),
     "copy": ("copy", "cats", "dogs"),
     "link": ("link", "cats", "shelf"),
     "unlink": ("unlink", "portfolio:v0"),
@@ -64,6 +65,17 @@ FULL: Final[dict[str, tuple[str, ...]]] = {
 }
 """A command that has something to report, by name."""
 
+BESIDE: Final[dict[str, tuple[str, ...]]] = {
+    "remote": ("remote", "ls"),
+    "push": ("push",),
+    "pull": ("pull",),
+    "sync": ("sync",),
+    "numbers": ("numbers", "ls"),
+    "conflicts": ("conflicts",),
+    "resolve": ("resolve", "CONFLICT", "--mine"),
+}
+"""As FULL, where another store has pushed first."""
+
 MORE: Final = (
     *(("ls",), ("artifact", "ls"), ("artifact", "get", "cats"), ("verify", "cats", "--fast"), ("metadata", "cats")),
     *(("put", "photos", "--name", "new", "--type", "dataset", "--dry-run"), ("gc", "--dry-run"), ("log", "portfolio")),
@@ -71,7 +83,7 @@ MORE: Final = (
 )
 
 EMPTY: Final = (
-    *(("ls",), ("ls", "--project", "unknown"), ("artifact", "ls", "unknown"), ("runs",), ("runs", "--group", "none")),
+    *(("ls",), ("ls", "--project", "unknown"), ("artifact", "ls"), ("runs",), ("runs", "--group", "none")),
     *(("parts",), ("du",), ("status",), ("gc",), ("verify",), ("repair",), ("rebuild",), ("find", "nothing")),
 )
 """On a store in which nothing is."""
@@ -131,8 +143,38 @@ def filled(store: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return store
 
 
+@pytest.fixture
+def conflict(store: Path, folder: Path, artstore: Run) -> str:
+    """What stands in the way of `best` here, since another store pushed its own first, and a version of `cats`."""
+    assert store.is_dir()
+    (folder / "depot").mkdir()
+    depot = (folder / "depot").as_uri()
+    for words in (
+        ("--store", "other", "init"),
+        ("--store", "other", "put", "photos/sub", "--name", "cats", "--type", "dataset", "--alias", "best"),
+        ("--store", "other", "remote", "add", "hub", depot, "--upstream"),
+        ("--store", "other", "push"),
+        ("alias", "cats", "best"),
+        ("remote", "add", "hub", depot, "--upstream", "--join"),
+        ("pull",),
+    ):
+        ended = artstore(*words)
+        assert ended.returncode == 0, ended.stderr
+    (found,) = json.loads(artstore("conflicts", "--json").stdout)
+    answer: str = found["id"]
+    return answer
+
+
 def test_every_command_is_tried() -> None:
-    assert sorted([*FULL, *NO_DATA, "watch"]) == sorted(NAMES)
+    assert sorted([*FULL, *BESIDE, *NO_DATA, "watch"]) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("words", BESIDE.values(), ids=" ".join)
+def test_it_is_one_document_where_others_pushed_first(artstore: Run, conflict: str, words: tuple[str, ...]) -> None:
+    ended = artstore("--json", *(conflict if word == "CONFLICT" else word for word in words))
+
+    assert ended.returncode == 0, ended.stderr
+    assert one_document(ended.stdout) not in (None, "", [])
 
 
 @pytest.mark.usefixtures("filled")

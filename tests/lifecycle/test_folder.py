@@ -31,6 +31,7 @@ def walked(store: Store, path: str, limit: int) -> list[str]:
         page = store.folder("cats", path, after=after, limit=limit)
         assert 0 < len(page.folders) + len(page.files) <= limit
         seen += [*(f"{name}/" for name in page.folders), *(file.path for file in page.files)]
+        assert len(seen) <= len(FILES)  # It comes to an end.
         after = page.next
     return seen
 
