@@ -3,6 +3,7 @@
 The house. Imports go down, or stay on their floor; `tests/test_architecture.py` holds this.
 
     errors       the whole error tree, grouped by what the caller can do next
+    forks        what a fork of the process waits for, and in which order
     model/       what things are: frozen values; no disk, no clock, no network
     storage/     where they are kept: this machine's disk and nothing else; all SQL
     lifecycle/   what happens to them: one verb a module

@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from artstore.api.terminal import note
 from artstore.errors import Conflict, WaitTimeoutError
+from artstore.forks import Turn, guard
 
 T = TypeVar("T")
 
@@ -153,9 +154,4 @@ def _after_fork_in_child() -> None:
         queue.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+guard(Turn.WORK, before=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import threading
 import time
 from types import TracebackType
 from typing import Any, Final, Self
+
+from artstore.forks import Turn, guard
 
 _PAUSE_S: Final = 0.000_2
 
@@ -64,12 +65,7 @@ class _Inside:
 
 _inside: Final = _Inside()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_inside.wait_until_empty,
-        after_in_parent=_inside.let_in,
-        after_in_child=_inside.let_in,
-    )
+guard(Turn.STORAGE, before=_inside.wait_until_empty, in_parent=_inside.let_in, in_child=_inside.let_in)
 
 
 class Cursor(sqlite3.Cursor):  # type: ignore[misc]  # Which module it is, is known only at run time.
