@@ -8,6 +8,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     storage/     where they are kept: this machine's disk and nothing else; all SQL
     lifecycle/   what happens to them: one verb a module
     store        the hall: one object that joins storage and the verbs
+    sync/        how they travel: may be deleted whole, and nothing below would notice
     references/  bytes that stay elsewhere: one module a family of schemes
     imports/     what other tools have left on this machine
     discovery    which store and which project are meant, for every door alike

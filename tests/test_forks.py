@@ -29,7 +29,7 @@ print(*heard, sep=", ")
 
 
 @pytest.mark.parametrize(
-    "modules", itertools.permutations(["artstore.api.background", "artstore.storage.driver"]), ids="-".join
+    "modules", list(itertools.permutations(["artstore.api.background", "artstore.storage.driver"])), ids="-".join
 )
 def test_work_has_ended_before_the_storage_closes(modules: tuple[str, ...]) -> None:
     """Else the fork waits for a commit in the background, and the commit for the fork."""
