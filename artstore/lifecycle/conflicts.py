@@ -18,7 +18,7 @@ from artstore.lifecycle.upstream import waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import MOVED
-from artstore.model.names import collection_name
+from artstore.model.names import collection_name, project_name
 from artstore.model.notes import Dismissed
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
 from artstore.storage.catalog import Project, ProjectView
@@ -38,10 +38,11 @@ class _Refused(NamedTuple):
 
 
 def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
-    """What waits for a decision, of a project or of all, in the order in which it was made."""
+    """What waits for a decision, of a project or of all, as it was made. Raises Invalid (bad-name)."""
+    wanted = None if project is None else project_name(project)
     found: list[ConflictInfo] = []
     for each in root.catalog.projects():
-        if project in {None, each.name} and each.upstream is not None:
+        if wanted in {None, each.name} and each.upstream is not None:
             view = ProjectView(root.catalog, each.id)
             found += [_info(each, view, refused) for refused in _refused(root, each)]
     return found

@@ -12,6 +12,7 @@ from artstore.errors import NotFound
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.reports import MovedNumber
 from artstore.lifecycle.resolve import find_collection
+from artstore.model.names import project_name
 from artstore.model.notes import AcceptNumbers
 from artstore.model.records import Op
 from artstore.storage.catalog import ProjectView
@@ -19,10 +20,11 @@ from artstore.storage.root import Root
 
 
 def moved_numbers(root: Root, project: str | None = None) -> list[MovedNumber]:
-    """The versions whose number is another one than was shown here, of a project or of all."""
+    """The versions whose number is not the one that was shown here. Raises Invalid (bad-name)."""
+    wanted = None if project is None else project_name(project)
     found: list[MovedNumber] = []
     for each in root.catalog.projects():
-        if project not in {None, each.name}:
+        if wanted not in {None, each.name}:
             continue
         view = ProjectView(root.catalog, each.id)
         for collection, before, id_ in view.moved():

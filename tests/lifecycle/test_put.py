@@ -719,7 +719,7 @@ def test_what_could_not_be_read_back_is_not_recorded(store: Store, state: Any) -
     with pytest.raises(Invalid):
         store.start_run(name=cast("str", 1))
 
-    assert caught.value.code == "bad-value"
+    assert caught.value.code == "bad-state"
     assert store.verify().ok
 
 
