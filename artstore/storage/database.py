@@ -256,12 +256,20 @@ class Connections:
             with self.write():
                 yield connection
             return
-        connection.execute("PRAGMA synchronous=NORMAL")
+        with sqlite_errors(self.path):
+            connection.execute("PRAGMA synchronous=NORMAL")
         try:
             with self.write():
                 yield connection
         finally:
+            self._sync_again(connection)
+
+    def _sync_again(self, connection: Any) -> None:
+        try:
             connection.execute("PRAGMA synchronous=FULL")
+        except sqlite3.Error:
+            # Commits that count must not go by this connection: the next call of this thread opens another.
+            del self._local.pid
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:

@@ -92,6 +92,20 @@ def test_what_is_prepared_is_synced_by_the_next_write(numbers: Connections) -> N
     assert count(numbers) == 1
 
 
+def test_a_connection_that_stays_without_syncs_is_not_used_again(numbers: Connections) -> None:
+    """Every later commit of this thread would be lost with the power, though it was acknowledged."""
+
+    def refuse(action: int, _pragma: str | None, value: str | None, *_others: str | None) -> int:
+        return int(sqlite3.SQLITE_DENY if (action, value) == (sqlite3.SQLITE_PRAGMA, "FULL") else sqlite3.SQLITE_OK)
+
+    numbers.connection.set_authorizer(refuse)
+    with numbers.prepare() as connection:
+        connection.execute("INSERT INTO number VALUES (1)")
+
+    assert numbers.wal is (connection is not numbers.connection)  # Without WAL it is always synced.
+    assert [(2,) if numbers.wal else (3,)] == numbers.rows("PRAGMA synchronous")
+
+
 def test_a_write_takes_the_lock_before_it_reads(numbers: Connections) -> None:
     """D10. A deferred one that turns into a write is refused at once when another wrote meanwhile: 764 of 900 lost."""
     statements: list[str] = []
