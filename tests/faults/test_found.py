@@ -276,8 +276,9 @@ def test_what_a_killed_init_left_can_be_made_a_store(tmp_path: Path) -> None:
     assert is_whole(tmp_path)
 
 
-def test_of_two_that_make_a_store_one_does(path: Path) -> None:
+def test_of_two_that_make_a_store_one_does(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second gave it another id, after the first had been told that all was well."""
+    monkeypatch.setattr(root_module, "PATIENCE_S", 0.05)
     (path / "format.json").rename(path.parent / "format.json")
     with Exclusive(path, "init"), pytest.raises(Conflict):
         Store.init(path)

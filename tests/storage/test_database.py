@@ -372,10 +372,9 @@ def test_a_mistake_of_ours_is_not_called_damage(numbers: Connections) -> None:
 
 
 def test_a_lock_that_never_ends_is_a_conflict(numbers: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE_S", 0.05)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.01)
     other = Connections(numbers.path, read_only=False, wal=numbers.wal)
-    with numbers.write(), pytest.raises(Conflict) as caught, other.write():
+    with numbers.write(), pytest.raises(Conflict) as caught, other.write(patience_s=0.05):
         pass
     other.close()
 
