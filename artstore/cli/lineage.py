@@ -54,9 +54,8 @@ def render_tree(report: LineageReport) -> None:
     say(_described(nodes[report.start]))
     for direction in ("up", "down"):
         say_all(_branches(report, nodes, direction))
-    if report.loops:
-        said = ", ".join(f"{nodes[edge.target].label} used {nodes[edge.source].label}" for edge in report.loops)
-        say(f"left out, since it would lead in a circle: {said}")
+    if left_out := _left_out(report):
+        say(left_out)
 
 
 def render_mermaid(report: LineageReport) -> None:
@@ -69,6 +68,8 @@ def render_mermaid(report: LineageReport) -> None:
         say(f'  {names[node.key]}{opening}"{text}"{closing}')
     for edge in report.edges:
         say(f"  {names[edge.source]} --> {names[edge.target]}")
+    if left_out := _left_out(report):
+        say(f"  %% {left_out}")
 
 
 def render_dot(report: LineageReport) -> None:
@@ -82,6 +83,8 @@ def render_dot(report: LineageReport) -> None:
         say(f'  {names[node.key]} [shape={shape}, label="{text}"];')
     for edge in report.edges:
         say(f"  {names[edge.source]} -> {names[edge.target]};")
+    if left_out := _left_out(report):
+        say(f"  // {left_out}")
     say("}")
 
 
@@ -90,6 +93,15 @@ RENDERERS: Final[dict[str, Callable[[LineageReport], None]]] = {
     "mermaid": render_mermaid,
     "dot": render_dot,
 }
+
+
+def _left_out(report: LineageReport) -> str:
+    """What a drawing says of the edges that it has not, in one line; nothing where it has all."""
+    if not report.loops:
+        return ""
+    nodes = {node.key: node for node in report.nodes}
+    used = ", ".join(f"{nodes[edge.target].label} used {nodes[edge.source].label}" for edge in report.loops)
+    return " ".join(f"left out, since it would lead in a circle: {used}".split())
 
 
 def _branches(report: LineageReport, nodes: dict[str, LineageNode], direction: str) -> Iterator[str]:

@@ -340,7 +340,10 @@ def test_what_was_shown_is_not_shown_again(artstore: Run, store: Path) -> None:
     said = text(artstore, "lineage", "cats:v0")
 
     assert 1 == said.count("used by run eval")
-    assert "left out, since it would lead in a circle" in said
+    left_out = "left out, since it would lead in a circle: fit"
+    assert left_out in said
+    assert f"\n  %% {left_out}" in text(artstore, "lineage", "cats:v0", "--format", "mermaid")
+    assert f"\n  // {left_out}" in text(artstore, "lineage", "cats:v0", "--format", "dot")
 
 
 @pytest.mark.usefixtures("history")
