@@ -149,9 +149,11 @@ def _union(root: Root, own: Mapping[str, Entry], run: str | None, parts: Sequenc
             owner = owners.setdefault(entry.path, part.run)
             if there != entry:
                 first, second = sorted(_called(each) for each in (owner, part.run))
+                whose = f"one content from {first} and another from {second}"
+                whose = f"two contents, both from {first}" if first == second else whose
                 message = (
-                    f"{entry.path!r} has one content from {first} and another from {second}, so nothing was committed: "
-                    "give them two paths, or drop the parts and add them again"
+                    f"{entry.path!r} has {whose}, so nothing was committed: give them two paths, or drop the parts and "
+                    "add them again"
                 )
                 raise PathCollision(message, code="parts-clash")
     return found

@@ -129,6 +129,18 @@ def test_two_writers_with_other_bytes_for_one_path_are_both_named() -> None:
     assert not wandb.Api().artifact_exists(f"demo/{NAME}")
 
 
+def test_one_writer_with_other_bytes_for_one_path_is_named_once() -> None:
+    """Whoever reads of two runs looks for a second one, and there is none."""
+    with wandb.init(project="demo", group=GROUP, id="only") as run:
+        for text in ("1", "2"):
+            artifact = wandb.Artifact(NAME, "dataset")
+            with artifact.new_file("weights") as file:
+                file.write(text)
+            run.upsert_artifact(artifact)
+    with pytest.raises(wandb.PathCollision, match="'weights' has two contents, both from run 'only'"):
+        finish()
+
+
 def test_fewer_parts_than_expected_are_not_finished() -> None:
     add_part(0)
     with pytest.raises(wandb.Conflict, match="2"):
