@@ -90,7 +90,10 @@ class Queue:
         self._tasks: list[Task[Any]] = []
 
     def add(self, name: str, work: Callable[[], T]) -> Task[T]:
-        """Ask for a piece of work; it is done after all that was asked for before."""
+        """Ask for a piece of work; it is done after all that was asked for before.
+
+        Raises Conflict (too-late) when the interpreter is ending, and begins nothing new.
+        """
 
         def run() -> T:
             with self.working:
@@ -99,7 +102,16 @@ class Queue:
         self._tasks = [task for task in self._tasks if not task.is_over]
         if len(self._tasks) >= MOST_WAITING:
             wait([task._future for task in self._tasks[: 1 - MOST_WAITING]])  # noqa: SLF001 - of this module
-        task = Task(name, self._worker.submit(run))
+        try:
+            task = Task(name, self._worker.submit(run))
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            message = (
+                f"{name!r} cannot be logged while the interpreter ends, since nothing new is begun then: log it before "
+                "the end of the script, and not from atexit or a daemon thread"
+            )
+            raise Conflict(message, code="too-late") from error
         self._tasks.append(task)
         return task
 

@@ -440,7 +440,9 @@ class Run:
 
     def _check_going_on(self, verb: str) -> None:
         if self._is_over:
-            message = f"run {self.id!r} is {self.state}: {verb} needs one that goes on, so begin another with init()"
+            # A thread may come while the end of the run waits for what it logged.
+            state = "ending" if self.state == "running" else self.state
+            message = f"run {self.id!r} is {state}: {verb} needs one that goes on, so begin another with init()"
             raise Conflict(message, code="run-ended")
         if self._pid != os.getpid():
             message = f"run {self.id!r} was begun by the process {self._pid}: begin one in each process with init()"

@@ -314,6 +314,21 @@ def test_a_finished_run_logs_nothing() -> None:
     assert active.run_of_process() is None
 
 
+def test_a_run_that_is_ending_says_so(run: wandb.Run, held: threading.Event) -> None:
+    """A thread that logs meanwhile would read that the run goes on and does not."""
+    run.log_artifact(an_artifact())
+    ending = threading.Thread(target=run.finish)
+    ending.start()
+    try:
+        while wandb.run is not None:
+            pass
+        with pytest.raises(wandb.Conflict, match="is ending: log_artifact needs one that goes on"):
+            run.log_artifact(an_artifact())
+    finally:
+        held.set()
+        ending.join()
+
+
 def test_log_model_use_model_and_log_code(run: wandb.Run, files: Files, place: Path) -> None:
     files({"model.h5": b"1", "d/a": b"2", "d/b": b"3", "src/train.py": b"x", "src/data.bin": b"y"})
     run.log_model("model.h5", name="single", aliases=["best"])

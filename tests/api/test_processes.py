@@ -65,6 +65,31 @@ def test_what_was_logged_is_there_when_the_interpreter_ends(
     assert expected == state()
 
 
+LATE = """
+import atexit
+import artstore as wandb
+def log():
+    artifact = wandb.Artifact("cats", "dataset")
+    with artifact.new_file("a.txt") as file:
+        file.write("late")
+    try:
+        artifact.save()
+    except wandb.Conflict as error:
+        print(error)
+atexit.register(log)
+assert wandb.run is None
+"""
+
+
+def test_what_is_logged_when_the_interpreter_ends_is_refused_in_words(children: Children) -> None:
+    """A bare error of the thread pool says neither that nothing was kept, nor what to do."""
+    child = children.start(LATE)
+    said, complaints = child.communicate(timeout=60)
+
+    assert "'cats' cannot be logged while the interpreter ends" in said, complaints
+    assert not wandb.Api().artifact_exists("cats")
+
+
 EXIT = """
 import contextlib, sys, threading
 import artstore as wandb
