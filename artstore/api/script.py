@@ -15,6 +15,7 @@ from artstore.api.settings import setting, system_path, words
 from artstore.api.stores import Hall, hall_for_once, hall_here, project_or_default, users_errors
 from artstore.api.terminal import note
 from artstore.errors import Conflict, Invalid, MissingArtifact, NotFound
+from artstore.model.arguments import checking
 
 MODES: Final = ("online", "offline", "dryrun", "shared", "disabled")
 RESUME: Final = ("allow", "auto", "must", "never")
@@ -27,6 +28,7 @@ ONLY_ONLINE: Final = frozenset(
 """What W&B's `init` takes besides, and what means nothing without its server and its metrics."""
 
 
+@checking
 def init(
     entity: str | None = None,
     project: str | None = None,
@@ -54,7 +56,8 @@ def init(
     ARTSTORE_NOTES, or with WANDB_ in front. A run with an `id` that is there goes on; resume="must" wants it there,
     "never" does not. `entity` is taken and ignored: everything here is of one owner.
 
-    Raises Invalid (bad-name, bad-mode, bad-tag, bad-metadata), MissingArtifact (run-not-found), Conflict (run-exists).
+    Raises Invalid (bad-name, bad-mode, bad-tag, bad-metadata), WrongType (wrong-type, not-text), MissingArtifact
+    (run-not-found), Conflict (run-exists).
     """
     del entity
     _check_others(others)
@@ -84,7 +87,7 @@ def init(
             job_type=job_type or setting("JOB_TYPE"),
             group=group or setting("RUN_GROUP"),
             notes=notes or setting("NOTES"),
-            tags=[tags] if isinstance(tags, str) else list(tags or words("TAGS") or []),
+            tags=tags or words("TAGS") or (),
         )
     run = Run(hall, info, folder=folder or Path.cwd())
     try:
@@ -104,9 +107,9 @@ def active_run() -> Run | None:
 
 
 def active_config() -> Config:
-    """The config of the active run; without one it is empty, and to set a key raises Conflict (no-run)."""
+    """The config of the active run; without one it is empty, and to read or set a key raises Conflict (no-run)."""
     run = active_run()
-    return Config({}, _keep_nothing) if run is None else run.config
+    return _NoConfig({}, _keep_nothing) if run is None else run.config
 
 
 def log_artifact(
@@ -147,6 +150,19 @@ def login(*given: object, **more: object) -> bool:
     """Answer True: there is nobody to log in to."""
     del given, more
     return True
+
+
+class _NoConfig(Config):
+    """The config of no run."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise _no_run(f"config[{key!r}]")
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("__"):
+            # Python and its tools look for these in anything.
+            raise AttributeError(key)
+        raise _no_run(f"config.{key}")
 
 
 def _keep_nothing(values: dict[str, Any], remove: list[str]) -> None:

@@ -41,13 +41,14 @@ def checked(cls: type[T]) -> type[T]:
         if name.startswith("_"):
             continue
         if isinstance(member, classmethod | staticmethod):
-            setattr(cls, name, type(member)(_checking(member.__func__)))
+            setattr(cls, name, type(member)(checking(member.__func__)))
         elif inspect.isfunction(member):
-            setattr(cls, name, _checking(member))
+            setattr(cls, name, checking(member))
     return cls
 
 
-def _checking(method: Callable[P, R]) -> Callable[P, R]:
+def checking(method: Callable[P, R]) -> Callable[P, R]:
+    """The same method or function, which looks at its arguments first. It raises WrongType (wrong-type) then."""
     names = tuple(inspect.signature(method).parameters)
 
     @functools.cache
@@ -57,7 +58,7 @@ def _checking(method: Callable[P, R]) -> Callable[P, R]:
         return {name: kinds for name in names if (kinds := _kinds(hints.get(name)))}
 
     @functools.wraps(method)
-    def checking(*arguments: P.args, **named: P.kwargs) -> R:
+    def looking(*arguments: P.args, **named: P.kwargs) -> R:
         wanted = known()
         for name, value in chain(zip(names, arguments, strict=False), named.items()):
             kinds = wanted.get(name)
@@ -67,7 +68,7 @@ def _checking(method: Callable[P, R]) -> Callable[P, R]:
                 raise WrongType(message, code="wrong-type")
         return method(*arguments, **named)
 
-    return checking
+    return looking
 
 
 def _kinds(hint: Any) -> Kinds:

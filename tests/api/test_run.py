@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,35 @@ def test_without_a_run_the_modules_verbs_say_so() -> None:
         with pytest.raises(wandb.Conflict, match=r"init\(\)"):
             call()
     assert wandb.login() is True
+
+
+def test_a_config_is_not_read_without_a_run() -> None:
+    """A key that is not there would be looked for in the script, where the run is what is missing."""
+    for read in (
+        lambda: wandb.config["lr"],
+        lambda: wandb.config.lr,
+        lambda: wandb.config.get("lr", 0.1),
+        lambda: "lr" in wandb.config,
+    ):
+        with pytest.raises(wandb.Error, match=r"config.*lr.* needs a run: call artstore.init\(\) first"):
+            read()
+    assert [] == list(copy.copy(wandb.config))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *((({word: 5}), f"{word} of init is 5") for word in ("project", "id", "name", "notes", "group", "job_type")),
+        ({"entity": 5}, "entity of init is 5"),
+        ({"tags": 5}, "5 is not text, and so no tag"),
+        ({"tags": ["a", 5]}, "5 is not text, and so no tag"),
+    ],
+)
+def test_what_init_cannot_take_is_named_as_its_caller_wrote_it(words: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        wandb.init(**words)
+    assert wandb.run is None
+    assert [] == list(wandb.Api().runs())
 
 
 def test_init_in_a_run_answers_that_run(run: wandb.Run) -> None:
