@@ -20,7 +20,7 @@ from artstore.api.facts import owner
 from artstore.api.labels import Labels
 from artstore.api.late import Late
 from artstore.api.naming import checked_aliases, checked_name, checked_tags
-from artstore.api.past import PastRun
+from artstore.api.past import PastRun, log_again
 from artstore.api.stores import Hall, hall_at, project_or_default, users_errors
 from artstore.api.terminal import note
 from artstore.api.unheeded import BLAKE3, check_digest_algorithm, check_storage_region
@@ -190,7 +190,7 @@ class Artifact(Drafting):
 
         No file is read again. Aliases, tags and the time to live stay behind.
         """
-        info = self._version("new_draft")
+        info = self._now("new_draft")
         assert self._hall is not None
         made = Artifact(info.collection, info.type, self.description, self.metadata)
         made._base = info
@@ -395,11 +395,7 @@ class Artifact(Drafting):
             if info.project != project:
                 message = f"{name!r} exists in project {info.project!r}, so it cannot be logged to {project!r}"
                 raise Invalid(message, code="other-project")
-            with hall.store.draft() as draft:
-                hall.store.build_on(draft, info.exact)
-                return hall.store.commit(
-                    draft, name=info.collection, type=info.type, project=project, aliases=aliases, run=run, tags=tags
-                )
+            return log_again(hall.store, info, run=run, aliases=aliases, tags=tags)
 
         self._task = hall.queue.add(self._name, make)
         return self._task

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from artstore.api.facts import written_time
 from artstore.api.filters import unknown_field
-from artstore.api.naming import checked_aliases
+from artstore.api.naming import checked_aliases, checked_tags
 from artstore.api.paginator import Paginator
 from artstore.api.stores import Hall, users_errors
 from artstore.errors import Invalid
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import RunInfo, VersionInfo
+    from artstore.store import Store
 
 A = TypeVar("A")
 
@@ -105,27 +106,18 @@ class PastRun(Generic[A]):
     def use_version(self, info: VersionInfo) -> None:
         """Note that it used a version."""
         with users_errors():
-            self._hall.settled().use(self.id, f"{info.project}/{info.collection}@{info.id}", project=self.project)
+            self._hall.settled().use(self.id, info.exact, project=self.project)
 
     def log_version(
         self, info: VersionInfo, aliases: Sequence[str] | str | None, tags: Sequence[str] | str | None
-    ) -> None:
-        """Note that it logged a version of its own project. Raises Invalid (other-project)."""
+    ) -> VersionInfo:
+        """Note that it logged a version of its project; answers it as it is then. Raises Invalid (other-project)."""
         if info.project != self.project:
             message = f"{info.name!r} is in project {info.project!r}, so a run of {self.project!r} cannot log it"
             raise Invalid(message, code="other-project")
-        store = self._hall.settled()
-        with users_errors(), store.draft() as draft:
-            store.build_on(draft, f"{info.project}/{info.collection}@{info.id}")
-            store.commit(
-                draft,
-                name=info.collection,
-                type=info.type,
-                project=self.project,
-                aliases=checked_aliases(aliases),
-                run=self.id,
-                tags=list(tags or []) if not isinstance(tags, str) else [tags],
-            )
+        return log_again(
+            self._hall.settled(), info, run=self.id, aliases=checked_aliases(aliases), tags=checked_tags(tags)
+        )
 
     @property
     def created_at(self) -> str:
@@ -134,6 +126,17 @@ class PastRun(Generic[A]):
 
     def __repr__(self) -> str:
         return f"<Run {'/'.join(self.path)} ({self.state})>"
+
+
+def log_again(store: Store, info: VersionInfo, *, run: str, aliases: list[str], tags: list[str]) -> VersionInfo:
+    """Let a run of its project have logged a version that is there: no new one, but the labels, and `latest`, move."""
+    with users_errors(), store.draft() as draft:
+        # By its id, and under the name that its collection has by now.
+        now = store.version(info.exact)
+        store.build_on(draft, now.exact)
+        return store.commit(
+            draft, name=now.collection, type=now.type, project=now.project, aliases=aliases, run=run, tags=tags
+        )
 
 
 _FIELDS: Final[dict[str, Callable[[RunInfo], Any]]] = {

@@ -14,6 +14,7 @@ from artstore.api.paginator import Paginator
 from artstore.api.past import PastRun, field, in_order_of
 from artstore.api.stores import Hall, project_or_default, users_errors
 from artstore.errors import Invalid, MissingArtifact, NotFound
+from artstore.model.arguments import checked
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import RunInfo, VersionInfo
@@ -22,10 +23,12 @@ ORDERS: Final = ("version_index", "+version_index", "-version_index")
 _PARTS: Final = 3
 
 
+@checked
 class Api:
     """Every artifact, collection and run of the store that is meant here; no run is needed, and none is made.
 
-    `overrides` may name a project for what says none: `{"project": "demo"}`.
+    `overrides` may name a project for what says none: `{"project": "demo"}`. What is no text where a name belongs
+    raises WrongType (wrong-type).
     """
 
     def __init__(
@@ -225,9 +228,11 @@ class PublicRun(PastRun[Artifact]):
     def log_artifact(
         self, artifact: Artifact, aliases: Sequence[str] | str | None = None, tags: Sequence[str] | str | None = None
     ) -> Artifact:
-        """Note that it logged a version. Raises Invalid (not-logged, other-project)."""
-        self.log_version(_logged(artifact), aliases, tags)
-        return artifact
+        """Note that it logged a version, and answer that with the aliases and tags that it has then.
+
+        Raises Invalid (not-logged, other-project, bad-alias, bad-tag).
+        """
+        return self._show(self.log_version(_logged(artifact), aliases, tags))
 
 
 def _shown(hall: Hall) -> Callable[[VersionInfo], Artifact]:

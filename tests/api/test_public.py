@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_what_no_filter_can_say_is_an_error_and_not_everything(filters: Any) -> 
     for ask in (wandb.Api().artifact_type("dataset", "demo").collections, partial(wandb.Api().runs, "demo")):
         with pytest.raises(wandb.Invalid) as caught:
             ask(filters=filters)
-        assert "bad-filter" == caught.value.code
+        assert caught.value.code in {"bad-filter", "wrong-type"}
 
 
 def test_runs_are_chosen_and_put_in_order() -> None:
@@ -276,8 +277,9 @@ def test_a_run_of_the_past_may_be_given_artifacts() -> None:
         pass
     seen = wandb.Api().run(f"demo/{run.id}")
     seen.use_artifact(other, use_as="input")
-    seen.log_artifact(cats, aliases=["late"], tags="t")
+    answer = seen.log_artifact(cats, aliases=["late"], tags="t")
 
+    assert (["late", "latest"], ["t"]) == labels(answer)
     assert ["dogs:v0"] == [each.name for each in seen.used_artifacts()]
     assert ["cats:v0"] == [each.name for each in seen.logged_artifacts()]
     assert (["late", "latest"], ["t"]) == labels(wandb.Api().artifact("demo/cats"))
@@ -285,6 +287,49 @@ def test_a_run_of_the_past_may_be_given_artifacts() -> None:
         seen.log_artifact(other)
     with pytest.raises(ValueError, match="draft"):
         seen.use_artifact(wandb.Artifact("new", "dataset"))
+
+
+def test_what_is_in_hand_is_logged_under_the_name_that_it_has_by_now() -> None:
+    """Somebody renames a collection while a script has a version of it; no second one of the old name appears."""
+    cats = log("cats", "1")
+    with wandb.init(project="demo") as before:
+        pass
+    collection = wandb.Api().artifact_collection("dataset", "demo/cats")
+    collection.name = "felines"
+    collection.save()
+    seen = wandb.Api().run(f"demo/{before.id}")
+    seen.use_artifact(cats)
+    seen.log_artifact(cats, aliases=["first"])
+    with wandb.init(project="demo") as run:
+        run.log_artifact(cats, aliases=["second"]).wait()
+        draft = cats.new_draft()
+        with draft.new_file("b.txt") as file:
+            file.write("more")
+        run.log_artifact(draft).wait()
+
+    assert ["felines:v0"] == [each.name for each in seen.logged_artifacts()]
+    assert ["felines:v0", "felines:v1"] == [each.name for each in run.logged_artifacts()]
+    assert ["felines"] == [each.name for each in wandb.Api().artifact_type("dataset", "demo").collections()]
+    assert {"first", "second"} <= set(wandb.Api().artifact("demo/felines:v0").aliases)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda api: api.artifact(None),
+        lambda api: api.artifact_exists(5),
+        lambda api: api.artifacts("dataset", None),
+        lambda api: api.artifact_collection("dataset", b"cats"),
+        lambda api: api.artifact_type(None),
+        lambda api: api.run(None),
+        lambda api: api.runs(5),
+    ],
+    ids=["artifact", "exists", "artifacts", "collection", "type", "run", "runs"],
+)
+def test_what_is_no_name_is_a_type_error_that_says_what_to_give(call: Callable[[wandb.Api], object]) -> None:
+    """It would end in a traceback from somewhere below, or look for a type named None."""
+    with pytest.raises(TypeError, match=r" is (None|5|b'cats'): give text"):
+        call(wandb.Api())
 
 
 def test_a_paginator_asks_when_it_is_looked_at_and_once() -> None:
