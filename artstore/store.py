@@ -27,7 +27,7 @@ from artstore.lifecycle.collect import GRACE_S, collect
 from artstore.lifecycle.diff import diff_folder, diff_versions
 from artstore.lifecycle.doctor import doctor
 from artstore.lifecycle.draft import Draft
-from artstore.lifecycle.fetch import Fetch, FetchedFile, not_here
+from artstore.lifecycle.fetch import Fetch, FetchedFile, naming, not_here
 from artstore.lifecycle.find import find
 from artstore.lifecycle.growth import growth
 from artstore.lifecycle.history import Histories
@@ -426,7 +426,7 @@ class Store:
         assert isinstance(entry, ReferenceEntry)
         if fetch is None:
             raise not_here(entry)
-        return FetchedFile(entry, fetch)
+        return FetchedFile(entry, naming(fetch, resolved.name))
 
     def read(
         self, reference: str, path: str, *, project: str = UNCATEGORIZED, fetch: Fetch | None = None

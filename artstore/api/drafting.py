@@ -14,7 +14,7 @@ from artstore.api.late import Late
 from artstore.api.stores import POINTERS, named_by_uri, pointed_to
 from artstore.api.terminal import note
 from artstore.api.values import Value, file_name, is_file_of, named_after
-from artstore.errors import Invalid, WrongType
+from artstore.errors import ArtifactNotLoggedError, Invalid, WrongType
 
 if TYPE_CHECKING:
     import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from
@@ -155,7 +155,8 @@ class Drafting(Holding):
                 # It is in here already, under its own name.
                 return [given]
             if given.ref is None:
-                return [self._contents.add_link(given.parent_artifact().info, given.path, inside, overwrite=False)]
+                source = _source_of(given)
+                return [self._contents.add_link(source, given.path, inside, overwrite=False)]
             given = given.ref
         if isinstance(given, str) and given.startswith(tuple(f"{scheme}://" for scheme in POINTERS)):
             store = (self._contents.hall or active.hall()).settled()
@@ -197,3 +198,16 @@ class Drafting(Holding):
     def finalize(self) -> None:
         """Let nothing be added or removed any more. Logging does so too."""
         self._is_final = True
+
+
+def _source_of(entry: ArtifactManifestEntry) -> VersionInfo:
+    """The version that an entry is of. Raises ArtifactNotLoggedError where that is none yet."""
+    artifact = entry.parent_artifact()
+    if artifact.is_draft():
+        message = (
+            f"{entry.path!r} is an entry of {artifact.name!r}, which is no version yet: log it and wait() for it, "
+            "then refer to the entry"
+        )
+        raise ArtifactNotLoggedError(message, code="not-logged", name="add_reference", obj=artifact)
+    info: VersionInfo = artifact.info
+    return info

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, Final
 
 from artstore.errors import Conflict
 from artstore.lifecycle.change import Change
-from artstore.lifecycle.fetch import FetchedFile
-from artstore.lifecycle.tree import Tree
+from artstore.lifecycle.fetch import FetchedFile, naming
+from artstore.lifecycle.tree import Tree, VersionTree
 from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.references.fetch import fetch
 from artstore.storage.blobs import BlobReader
@@ -250,7 +250,8 @@ def opened(tree: Tree, inner: str) -> BlobReader | FetchedFile:
     """A file of a tree, whose reads are verified; what a reference stands for is fetched first. Raises as `fetch`."""
     entry = tree.entry(inner)
     if isinstance(entry, ReferenceEntry) and blob_of(entry) is None:
-        return FetchedFile(entry, fetch)
+        # What is being written has no number yet.
+        return FetchedFile(entry, naming(fetch, tree.name) if isinstance(tree, VersionTree) else fetch)
     return tree.open(inner)
 
 

@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple, TypeVar, get_args
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
-from artstore.lifecycle.fetch import Fetch, bring, not_here
+from artstore.lifecycle.fetch import Fetch, bring, naming, not_here
 from artstore.lifecycle.patterns import is_plain_path, matcher
 from artstore.lifecycle.progress import Progress, Tick, telling
 from artstore.lifecycle.reports import GetReport
@@ -111,7 +111,14 @@ def checkout(
         if not is_fresh:
             _preflight(target, entries)
         _check_paths(target, entries)
-        brought = bring(target, references, fetch, is_fresh=is_fresh, allow_missing=allow_missing, progress=progress)
+        brought = bring(
+            target,
+            references,
+            None if fetch is None else naming(fetch, resolved.name),
+            is_fresh=is_fresh,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
         is_fresh = is_fresh and not references
         counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, called=resolved.name, progress=progress)
         deleted = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else 0

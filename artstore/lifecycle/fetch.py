@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from artstore.errors import Invalid, ReferenceMissing
+from artstore.errors import ArtstoreError, Invalid, ReferenceChanged, ReferenceMissing
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.target import Target
@@ -63,6 +63,27 @@ def not_here(entry: ReferenceEntry) -> Invalid:
     return Invalid(message, code="is-a-reference")
 
 
+def naming(fetch: Fetch, version: str) -> Fetch:
+    """The same fetch, whose errors say of which entry of which version they are, and what to do about it."""
+
+    def named(entry: ReferenceEntry) -> Generator[bytes, None, None]:
+        try:
+            yield from fetch(entry)
+        except ArtstoreError as error:
+            message = f"{quoted(entry.path)} of {version}: {error.message}{_what_now(error)}"
+            raise type(error)(message, code=error.code) from error
+
+    return named
+
+
+def _what_now(error: ArtstoreError) -> str:
+    if not isinstance(error, ReferenceMissing):
+        return ""
+    changed = isinstance(error, ReferenceChanged)
+    way = "Put back what was there" if changed else "Bring it back"
+    return f". {way}, or reference it anew in a new version; allow_missing_references leaves it out"
+
+
 def bring(
     top: Path,
     entries: Sequence[ReferenceEntry],
@@ -86,7 +107,8 @@ def bring(
                 except ReferenceMissing as error:
                     if not allow_missing:
                         raise
-                    missing.append(Skipped(path=entry.path, reason=error.message))
+                    # As it was before it named the path, which stands beside it.
+                    missing.append(Skipped(path=entry.path, reason=str(error.__cause__ or error)))
                 else:
                     fetched += size is not None
                     unchanged += size is None

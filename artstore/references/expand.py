@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Final
 
 import msgspec
@@ -12,6 +11,7 @@ from artstore.model.manifest import ReferenceEntry, reference
 from artstore.model.paths import entry_path, quoted
 from artstore.references.families import family_of
 from artstore.references.wanted import MAX_OBJECTS, Wanted, scheme_of
+from artstore.references.warning import warn
 
 _NAMED: Final = 3
 
@@ -48,10 +48,7 @@ def _untracked(wanted: Wanted, scheme: str) -> ReferenceEntry:
     if wanted.name is None:
         message = f"nothing here knows {scheme}://, so the entry for {wanted.uri!r} needs a name"
         raise Invalid(message, code="name-missing")
-    warnings.warn(
-        f"nothing here knows {scheme}://: {wanted.uri!r} is recorded as it is, and cannot be fetched",
-        stacklevel=3,
-    )
+    warn(f"nothing here knows {scheme}://: {wanted.uri!r} is recorded as it is, and cannot be fetched")
     return reference(wanted.name, wanted.uri, checksum=wanted.uri, size=None, extra={})
 
 

@@ -7,7 +7,6 @@ one the size, the date and the address that answered are all that can be compare
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from artstore.model.paths import quoted
 from artstore.references.address import check_address, last_name
 from artstore.references.streaming import blocks_of
 from artstore.references.wanted import Wanted
+from artstore.references.warning import warn
 
 MOST_REDIRECTS: Final = 10
 
@@ -46,9 +46,7 @@ def expand(wanted: Wanted) -> list[ReferenceEntry]:
         )
     if entry.checksum == entry.uri:
         compared = ["the address"] + ["the size"] * (entry.size is not None) + ["the date"] * ("date" in entry.extra)
-        warnings.warn(
-            f"{wanted.uri!r} has no ETag: a change can be told by {' and '.join(compared)} alone", stacklevel=3
-        )
+        warn(f"{wanted.uri!r} has no ETag: a change can be told by {' and '.join(compared)} alone")
     return [entry]
 
 

@@ -111,7 +111,7 @@ def _open(path: Path) -> int:
     try:
         fd = os.open(path, _OPEN_FLAGS)
     except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"{str(path)!r}, which a reference names, is not there"
+        message = f"{str(path)!r} is not there"
         raise ReferenceMissing(message, code="reference-missing") from error
     except OSError as error:
         raise _unreadable(path, error) from error

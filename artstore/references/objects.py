@@ -6,7 +6,6 @@ have its name and a slash before theirs, or where it is marked as one.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -14,6 +13,7 @@ from artstore.errors import Invalid, ReferenceChanged, ReferenceMissing
 from artstore.model.manifest import ReferenceEntry, reference
 from artstore.model.paths import quoted
 from artstore.references.wanted import Wanted
+from artstore.references.warning import warn
 
 
 class Found(NamedTuple):
@@ -103,10 +103,8 @@ def _below(bucket: Bucket, key: str, wanted: Wanted) -> list[ReferenceEntry]:
         raise ReferenceMissing(message, code="reference-missing")
     if empty := sorted(set(empty) - set(_folders(keys))) if empty else []:
         count = f"{len(empty):,} empty object{'s' if len(empty) > 1 else ''}"
-        warnings.warn(
-            f"left out below {wanted.uri!r}: {count}, such as {quoted(empty[0])}; reference it by itself if it matters",
-            stacklevel=5,
-        )
+        such = quoted(empty[0])
+        warn(f"left out below {wanted.uri!r}: {count}, such as {such}; reference it by itself if it matters")
     return entries
 
 

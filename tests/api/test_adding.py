@@ -372,6 +372,29 @@ def test_a_reference_by_the_name_of_a_version_is_to_what_that_is_now(files: File
             draft.add_reference("artstore://zoo/cats:v0")
 
 
+@pytest.mark.parametrize("is_logged", [False, True])
+def test_an_entry_of_what_is_no_version_cannot_be_referred_to(files: Files, is_logged: bool) -> None:
+    """The error names the artifact that has to be logged, and no member that nobody asked for."""
+    files({"a": b"1"})
+    source = wandb.Artifact("source", "dataset")
+    entry = source.add_file("a")
+    with wandb.init(project="zoo") as run:
+        if is_logged:
+            run.log_artifact(source)
+        with pytest.raises(wandb.ArtifactNotLoggedError, match=r"'a' is an entry of 'source', .* wait\(\)") as caught:
+            wandb.Artifact("more", "dataset").add_reference(entry)
+
+    assert ("add_reference", source) == (caught.value.name, caught.value.obj)
+
+
+def test_a_warning_of_a_reference_points_to_the_line_that_asked_for_it(artifact: wandb.Artifact) -> None:
+    """A line of artstore tells nobody which of a hundred references is meant."""
+    with pytest.warns(UserWarning, match="gopher") as caught:
+        artifact.add_reference("gopher://example.org/a", name="a")
+
+    assert [__file__] == [warning.filename for warning in caught]
+
+
 @pytest.mark.parametrize("name", ["", ".", None])
 def test_the_top_of_an_artifact_may_be_said_in_several_ways(
     artifact: wandb.Artifact, files: Files, name: str | None

@@ -86,6 +86,7 @@ def test_missing_and_changed_ones_are_left_out_where_that_is_allowed(store: Stor
     assert ["a", "deep/b"] == [skipped.path for skipped in report.missing]
     assert "is not there" in report.missing[0].reason
     assert "other content" in report.missing[1].reason
+    assert not any("mixed:v0" in skipped.reason for skipped in report.missing), "its path stands beside the reason"
     assert (0, 1, 1) == (report.fetched, report.written, report.deleted)
 
 
@@ -97,9 +98,12 @@ def test_otherwise_they_stop_the_checkout_before_a_blob_is_written(
     if kind is ReferenceChanged:
         (far / "a").write_bytes(FAR[::-1])
 
-    with pytest.raises(kind):
+    way = "Put back what was there" if kind is ReferenceChanged else "Bring it back"
+
+    with pytest.raises(kind, match=rf"^'a' of uncategorized/mixed:v0: .*/far/a'.* {way}.*new version") as caught:
         store.get("mixed", tmp_path / "out", fetch=fetch)
 
+    assert kind is type(caught.value)
     assert not (tmp_path / "out" / "near").exists()
     assert set(files(tmp_path / "out")) <= {"deep/b"}, "nothing unfinished is left"
 
@@ -173,7 +177,7 @@ def test_no_byte_is_read_of_what_was_changed(store: Store, far: Path) -> None:
     (far / "a").write_bytes(FAR[::-1])
     seen: list[bytes] = []
 
-    with pytest.raises(ReferenceChanged):
+    with pytest.raises(ReferenceChanged, match=r"^'a' of uncategorized/mixed:v0: "):
         seen.extend(store.read("mixed", "a", fetch=fetch))
 
     assert [] == seen
