@@ -290,7 +290,7 @@ class Connections:
         """A value that is another one after whatever changed the file, compared within one thread. A few µs."""
         connection = self.connection
         try:
-            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            version = connection.value("PRAGMA data_version")
         except sqlite3.Error as error:
             raise _typed(error, self.path) or error from error
         return id(connection), version, connection.total_changes

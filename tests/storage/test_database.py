@@ -222,6 +222,35 @@ def test_a_child_is_not_forked_while_another_thread_is_inside_sqlite(numbers: Co
     assert {0} == set(ends)
 
 
+_WITHIN = """
+import os, signal, threading, time
+from artstore.storage.driver import connect
+signal.alarm(20)
+outer, inner = connect(":memory:"), connect(":memory:")
+begun = threading.Event()
+
+def within():
+    begun.set()
+    time.sleep(0.1)
+    return inner.execute("SELECT 1").fetchone()[0]
+
+outer.create_function("within", 0, within)
+answers = []
+thread = threading.Thread(target=lambda: answers.append(outer.execute("SELECT within()").fetchone()))
+thread.start()
+begun.wait()
+if not os.fork():
+    os._exit(0)
+thread.join()
+print(*answers)
+"""
+
+
+def test_a_call_that_begins_within_another_is_not_kept_out_by_a_fork(children: Children) -> None:
+    """The fork waits for the outer call, and so would for ever: what is collected meanwhile may close a connection."""
+    assert "(1,)" == children.run(_WITHIN)
+
+
 def test_a_child_writes_beside_its_parent(numbers: Connections) -> None:
     insert(numbers, 1)
     child = os.fork()
