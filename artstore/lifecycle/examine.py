@@ -3,31 +3,30 @@
 A look at many places only raises suspicion: it takes long, and what it saw may have been put aside and stored again
 since. `judge` looks at one place again and says what is so.
 
-Packs are read in long stretches into a buffer that is used again, and two threads take turns with the batches. Large
-files are hashed by as many threads as there are processors.
+Packs are read in long stretches into a buffer that is used again, headers and all. Large files are hashed by as many
+threads as there are processors.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_digest
 
-from artstore.lifecycle.progress import Progress, Tick
-from artstore.storage import whole
-from artstore.storage.blobs import Place
+from artstore.storage import packs, whole
+from artstore.storage.blobs import Lying, Place
 from artstore.storage.files import read_into_at
 
-THREADS: Final = 2
 STRETCH: Final = 4 << 20
 """Bytes of a pack that are read at once."""
+_THREADS: Final = 2
 _BATCH: Final = 2_000
 _BATCH_BYTES: Final = 32 << 20
 _MMAP_FROM: Final = 16 << 20
@@ -38,39 +37,54 @@ NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISD
 """What the system says where there is no file. All else says nothing about the bytes: another time they may be read."""
 
 
-class Examined(NamedTuple):
+class Examined(msgspec.Struct):
     """What was found."""
 
     blobs: int
-    bytes: int
-    suspects: list[Place]
-    """Places that did not give the bytes that they should, for whatever reason."""
+    size: int
+    """Bytes."""
+    suspects: list[bytes]
+    """Digests of what was not, for whatever reason, where it should be."""
+    is_plain: bool = True
+    """Of a pack: whether it is, from its first byte to its last, what holds these blobs and nothing else."""
 
 
-def examine(places: Iterable[Place], *, fast: bool, progress: Progress | None = None) -> Examined:
+def examine(places: Iterable[Place], *, fast: bool) -> Examined:
     """Read every place, each file's in order, and name those that did not give what they should.
 
     With `fast` the bytes are compared with the checksums kept beside them, where there are some.
     """
-    blobs = size = 0
-    suspects: list[Place] = []
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-examine") as pool:
-        waiting: deque[Future[Examined]] = deque()
-        batches = _batches(places)
-        while True:
-            # A few batches ahead, not all of them: a million places do not fit into the memory that there is for them.
-            batch = next(batches, None)
-            if batch is not None:
-                waiting.append(pool.submit(_examine_batch, batch, fast=fast))
-            if not waiting:
-                return Examined(blobs, size, suspects)
-            if batch is None or len(waiting) > 2 * THREADS:
-                found = waiting.popleft().result()
-                blobs += found.blobs
-                size += found.bytes
-                suspects += found.suspects
-                if progress is not None:
-                    progress(Tick("verify", blobs, size))
+    found = Examined(0, 0, [])
+    for path, some in groupby(places, key=lambda place: place.path):
+        same = list(some)
+        if same[0].is_whole:
+            seen = _examine_file(path, same[0], fast=fast)
+        else:
+            seen = examine_pack(path, [(each.offset, each.size, each.digest, each.sums) for each in same], fast=fast)
+        found.blobs += seen.blobs
+        found.size += seen.size
+        found.suspects += seen.suspects
+    return found
+
+
+def examine_pack(path: str, members: Sequence[Lying], *, fast: bool) -> Examined:
+    """As `examine`, what lies in a pack, in its order."""
+    found = Examined(len(members), sum(size for _, size, _, _ in members), [], is_plain=False)
+    try:
+        fd = os.open(path, _OPEN_FLAGS)
+    except OSError:
+        found.suspects += [digest for _, _, digest, _ in members]
+        return found
+    raw = bytearray(STRETCH)
+    # Where the next header has to be; nowhere, once something else was between.
+    at = 0
+    try:
+        for stretch in _stretches(members):
+            at = _examine_stretch(fd, stretch, raw, at, found.suspects, fast=fast)
+        found.is_plain = at >= 0 and packs.ends(fd, at)
+    finally:
+        os.close(fd)
+    return found
 
 
 def judge(place: Place) -> Literal["whole", "damaged"] | OSError:
@@ -92,7 +106,8 @@ def judge(place: Place) -> Literal["whole", "damaged"] | OSError:
     return "whole" if hasher.digest() == place.digest else "damaged"
 
 
-def _batches(places: Iterable[Place]) -> Iterator[list[Place]]:
+def batches(places: Iterable[Place]) -> Iterator[list[Place]]:
+    """Places in parts of which none takes long."""
     batch: list[Place] = []
     total = 0
     for place in places:
@@ -105,55 +120,57 @@ def _batches(places: Iterable[Place]) -> Iterator[list[Place]]:
         yield batch
 
 
-def _examine_batch(batch: Sequence[Place], *, fast: bool) -> Examined:
-    suspects: list[Place] = []
-    buffer = memoryview(bytearray(STRETCH))
-    for path, places in groupby(batch, key=lambda place: place.path):
-        try:
-            fd = os.open(path, _OPEN_FLAGS)
-        except OSError:
-            suspects += places
-            continue
-        try:
-            for stretch in _stretches(places):
-                if stretch[0].is_whole:
-                    suspects += [place for place in stretch if not _is_file_whole(fd, place, buffer, fast=fast)]
-                else:
-                    suspects += _examine_stretch(fd, stretch, buffer, fast=fast)
-        finally:
-            os.close(fd)
-    return Examined(len(batch), sum(place.size for place in batch), suspects)
+def _stretches(members: Sequence[Lying]) -> Iterator[Sequence[Lying]]:
+    """Neighbours that are read together, with their headers: within STRETCH bytes of each other."""
+    first = 0
+    start = members[0][0] - packs.BLOCK if members else 0
+    for number, (offset, size, _, _) in enumerate(members):
+        if offset + size - start > STRETCH and number > first:
+            yield members[first:number]
+            first, start = number, offset - packs.BLOCK
+    if members:
+        yield members[first:]
 
 
-def _stretches(places: Iterable[Place]) -> Iterator[list[Place]]:
-    """Neighbours that are read together: of one file, within STRETCH bytes of each other."""
-    stretch: list[Place] = []
-    for place in places:
-        if stretch and place.offset + place.size - stretch[0].offset > STRETCH:
-            yield stretch
-            stretch = []
-        stretch.append(place)
-    yield stretch
-
-
-def _examine_stretch(fd: int, stretch: Sequence[Place], buffer: memoryview, *, fast: bool) -> list[Place]:
-    start = stretch[0].offset
-    length = stretch[-1].offset + stretch[-1].size - start
+def _examine_stretch(
+    fd: int, stretch: Sequence[Lying], raw: bytearray, at: int, suspects: list[bytes], *, fast: bool
+) -> int:
+    """Answers where the next header has to be, as far as each was where the one before it says; else -1."""
+    start = stretch[0][0] - packs.BLOCK
+    buffer = memoryview(raw)
     try:
-        got = read_into_at(fd, buffer[:length], start)
+        got = read_into_at(fd, buffer[: stretch[-1][0] + stretch[-1][1] - start], start)
     except OSError:
         got = 0
-    suspects: list[Place] = []
-    for place in stretch:
-        at = place.offset - start
-        data = buffer[at : at + place.size]
-        if fast and place.sums is not None:
-            is_whole = xxh3_64_digest(data) == place.sums
+    for offset, size, digest, sums in stretch:
+        here = offset - start
+        data = buffer[here : here + size]
+        is_whole = xxh3_64_digest(data) == sums if fast and sums is not None else blake3(data).digest() == digest
+        if not is_whole or here + size > got:
+            suspects.append(digest)
+        if at == offset - packs.BLOCK and sums is not None and _has_header(raw, here, digest, size, sums):
+            at = offset + size + (-size % packs.BLOCK)
         else:
-            is_whole = blake3(data).digest() == place.digest
-        if not is_whole or at + place.size > got:
-            suspects.append(place)
-    return suspects
+            at = -1
+    return at
+
+
+def _has_header(raw: bytearray, here: int, digest: bytes, size: int, sums: bytes) -> bool:
+    return raw.startswith(packs.header(digest, size, int.from_bytes(sums)), here - packs.BLOCK)
+
+
+def _examine_file(path: str, place: Place, *, fast: bool) -> Examined:
+    found = Examined(1, place.size, [place.digest])
+    try:
+        fd = os.open(path, _OPEN_FLAGS)
+    except OSError:
+        return found
+    try:
+        if _is_file_whole(fd, place, memoryview(bytearray(min(STRETCH, max(place.size, 1)))), fast=fast):
+            found.suspects.clear()
+    finally:
+        os.close(fd)
+    return found
 
 
 def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool) -> bool:
@@ -175,7 +192,7 @@ def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool) -> 
 def _sums(fd: int, size: int, buffer: memoryview) -> bytes:
     if size <= _PART:
         return _sums_of_part(fd, 0, size, buffer)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-sum") as pool:
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="artstore-sum") as pool:
 
         def part(start: int) -> bytes:
             return _sums_of_part(fd, start, min(size, start + _PART), memoryview(bytearray(whole.BLOCK)))

@@ -51,32 +51,9 @@ def share(
         yield from _by_children(work, parts, kind, again or work)
 
 
-def beside(work: Callable[[], R], kind: type[R]) -> contextlib.AbstractContextManager[Callable[[], R]]:
-    """Have a child do some work while the block goes on; what this gives answers what it came to.
-
-    Where no child can be forked, or it does not end well, the work is done here when its answer is asked for.
-    """
-    return _beside_a_child(work, kind) if can_fork() else contextlib.nullcontext(work)
-
-
 def can_fork() -> bool:
     """Whether a child could help, and is safe to make."""
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and len(os.listdir("/proc/self/task")) == 1
-
-
-@contextlib.contextmanager
-def _beside_a_child(work: Callable[[], R], kind: type[R]) -> Iterator[Callable[[], R]]:
-    numbers = _numbered(1)
-    child = _fork(lambda _number: work(), numbers)
-
-    def answer() -> R:
-        answered = _receive(child.answers)
-        return work() if answered is None else msgspec.msgpack.decode(answered[1], type=kind)
-
-    try:
-        yield answer
-    finally:
-        _end([child], numbers)
 
 
 def _by_threads(work: Callable[[int], R], parts: int) -> Iterator[tuple[int, R]]:

@@ -15,21 +15,22 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt
-from artstore.lifecycle.examine import NO_FILE, examine, judge
+from artstore.lifecycle.examine import NO_FILE, Examined, batches, examine, examine_pack, judge
 from artstore.lifecycle.find import holders, live_versions
-from artstore.lifecycle.progress import Progress
+from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
-from artstore.lifecycle.share import beside
+from artstore.lifecycle.share import share
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import blob_of, digest_of_lines
@@ -38,7 +39,7 @@ from artstore.model.paths import quoted
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
 from artstore.storage import packs, rights, stat_cache
-from artstore.storage.blobs import Place
+from artstore.storage.blobs import Place, Portion
 from artstore.storage.catalog import Project
 from artstore.storage.files import read_exactly, storage_errors, sync_directory
 from artstore.storage.journal import Journal
@@ -51,6 +52,21 @@ _LOOKED_UP: Final = 1_000
 """Damaged blobs of which it is said what they are: each costs a look at every version."""
 _NAMED: Final = 3
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class _Seen(msgspec.Struct):
+    """What a look at some part of the store gave."""
+
+    problems: list[Problem] = []
+    suspects: list[bytes] = []
+    blobs: int = 0
+    size: int = 0
+    """Bytes."""
+
+    @classmethod
+    def of(cls, found: Examined, problems: Sequence[Problem] = ()) -> Self:
+        """As it was found, with what is wrong beside."""
+        return cls([*problems], found.suspects, found.blobs, found.size)
 
 
 def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) -> VerifyReport:
@@ -66,11 +82,9 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         for project in root.catalog.projects():
             if project.name not in damaged_logs:
                 problems += _check_state(root, project)
-        # What needs no bytes of blobs needs a processor all the same.
-        with beside(lambda: _check_manifests(root) + _check_packs(root), list[Problem]) as answer:
-            blobs, size, suspects = examine(root.blobs.all_places(), fast=fast, progress=progress)
-            problems += answer()
-        problems += _quarantine(root, suspects)
+        seen = _look_at_all(root, fast=fast, progress=progress)
+        problems += seen.problems
+        problems += _quarantine(root, seen.suspects)
         # What was put aside just now is missing since, and is named already.
         named = {problem.subject for problem in problems}
         problems += [
@@ -82,8 +96,8 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         problems = _with_what_is_hurt(root, problems)
     return VerifyReport(
         ok=not problems,
-        checked_blobs=blobs,
-        checked_bytes=size,
+        checked_blobs=seen.blobs,
+        checked_bytes=seen.size,
         checked_versions=root.catalog.counts()[1],
         problems=problems,
         seconds=time.monotonic() - began,
@@ -115,14 +129,14 @@ def verify_version(
             else:
                 places.append(place)
         places.sort(key=lambda place: (place.path, place.offset))
-        blobs, size, suspects = examine(places, fast=fast, progress=progress)
-        problems += _quarantine(root, suspects)
+        seen = _look([partial(_look_at_places, batch, fast=fast) for batch in batches(places)], progress)
+        problems += _quarantine(root, seen.suspects)
         _forget_hashed(root, problems)
         problems = _with_what_is_hurt(root, problems)
     return VerifyReport(
         ok=not problems,
-        checked_blobs=blobs,
-        checked_bytes=size,
+        checked_blobs=seen.blobs,
+        checked_bytes=seen.size,
         checked_versions=1,
         problems=problems,
         seconds=time.monotonic() - began,
@@ -185,9 +199,47 @@ def _check_state(root: Root, project: Project) -> list[Problem]:
     return [Problem(kind="state-differs", subject=project.name, message=message)]
 
 
-def _check_manifests(root: Root) -> list[Problem]:
-    live = sorted(Marking(root.catalog).live_manifests())
-    return [problem for manifest in live for problem in _check_manifest(root, manifest)]
+def _look_at_all(root: Root, *, fast: bool, progress: Progress | None) -> _Seen:
+    """Read everything that versions and blobs stand on."""
+    manifests = sorted(Marking(root.catalog).live_manifests())
+    return _look(
+        [
+            *(partial(_look_at_manifest, root, each) for each in manifests),
+            *(partial(_look_at_portion, root, each, fast=fast) for each in root.blobs.portions()),
+        ],
+        progress,
+    )
+
+
+def _look(works: Sequence[Callable[[], _Seen]], progress: Progress | None) -> _Seen:
+    """Let all processors look."""
+    total = _Seen()
+    for _, seen in share(lambda number: works[number](), len(works), _Seen):
+        total.problems += seen.problems
+        total.suspects += seen.suspects
+        total.blobs += seen.blobs
+        total.size += seen.size
+        if progress is not None:
+            progress(Tick("verify", total.blobs, total.size))
+    return total
+
+
+def _look_at_manifest(root: Root, manifest: Digest) -> _Seen:
+    return _Seen(problems=_check_manifest(root, manifest))
+
+
+def _look_at_places(places: Sequence[Place], *, fast: bool) -> _Seen:
+    return _Seen.of(examine(places, fast=fast))
+
+
+def _look_at_portion(root: Root, portion: Portion, *, fast: bool) -> _Seen:
+    if portion.name is None:
+        return _look_at_places(root.blobs.places_in(portion), fast=fast)
+    path = root.blobs.path_of_pack(portion.name)
+    found = examine_pack(path, root.blobs.lying_in(portion.pack), fast=fast)
+    # What the catalog does not know of it has to be walked.
+    problems = [] if found.is_plain else _check_pack(root, portion.name)
+    return _Seen.of(found, problems)
 
 
 def _check_manifest(root: Root, manifest: Digest) -> list[Problem]:
@@ -201,30 +253,29 @@ def _check_manifest(root: Root, manifest: Digest) -> list[Problem]:
     return [Problem(kind="manifest-damaged", subject=str(manifest), message=message)]
 
 
-def _check_packs(root: Root) -> list[Problem]:
-    """Whether each pack can still be read without artstore: its headers must be those that were written."""
-    problems = []
-    for use in Marking(root.catalog).packs():
-        path = root.path / "packs" / use.name
-        try:
-            for _member in packs.members(path):
-                pass
-        except FileNotFoundError:
-            if use.name not in Marking(root.catalog).pack_names():
-                # Repacked meanwhile.
-                continue
-            problems.append(Problem(kind="pack-missing", subject=f"packs/{use.name}", message="its file is gone"))
-        except (Corrupt, OSError) as error:
-            is_damage = isinstance(error, Corrupt) or error.errno in NO_FILE
-            kind = "pack-damaged" if is_damage else "unreadable"
-            problems.append(Problem(kind=kind, subject=f"packs/{use.name}", message=str(error)))
-    return problems
+def _check_pack(root: Root, name: str) -> list[Problem]:
+    """Whether a pack can still be read without artstore: its headers must be those that were written."""
+    try:
+        for _member in packs.members(Path(root.blobs.path_of_pack(name))):
+            pass
+    except FileNotFoundError:
+        if name not in Marking(root.catalog).pack_names():
+            # Repacked meanwhile.
+            return []
+        return [Problem(kind="pack-missing", subject=f"packs/{name}", message="its file is gone")]
+    except (Corrupt, OSError) as error:
+        is_damage = isinstance(error, Corrupt) or error.errno in NO_FILE
+        return [
+            Problem(kind="pack-damaged" if is_damage else "unreadable", subject=f"packs/{name}", message=str(error))
+        ]
+    return []
 
 
-def _quarantine(root: Root, suspects: Sequence[Place]) -> list[Problem]:
+def _quarantine(root: Root, suspects: Sequence[bytes]) -> list[Problem]:
     """Put damaged bytes aside; they no longer count as stored."""
     problems = []
-    for place in suspects:
+    digests = dict.fromkeys(map(Digest, suspects))
+    for place in [place for digest in digests for place in root.blobs.places_of(digest)]:
         # With the lock, for what is moved: what was damaged may have been put aside and stored again at the same place
         # since it was read.
         with contextlib.nullcontext() if root.read_only else root.catalog.write():

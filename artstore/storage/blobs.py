@@ -36,6 +36,10 @@ _O_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFO
 _NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 """What opening or reading says where something else stands in place of the file."""
 _LOOKUP: Final = 5_000
+_LAST: Final = (1 << 63) - 1
+_FILES: Final = 2_000
+_FILES_BYTES: Final = 256 << 20
+"""Files, and bytes of files, that are a portion."""
 _AT_ONCE: Final = 1 << 30
 """Bytes that one call reads; Linux has a limit of 2 GiB. A whole number of blocks."""
 
@@ -59,6 +63,20 @@ class Place(NamedTuple):
     sums: bytes | None
     is_whole: bool
 
+
+class Portion(NamedTuple):
+    """Some of the places: all that are in one pack, or some files of blobs of their own."""
+
+    pack: int
+    name: str | None
+    """Of the pack; None for files."""
+    first: int
+    last: int
+    """The row numbers of blobs that it goes from and to."""
+
+
+Lying = tuple[int, int, bytes, bytes | None]
+"""What lies in a pack: offset, size, digest and checksum. A plain row, as Packed is."""
 
 Packed = tuple[str, int, bytes, int, int]
 """Where a small blob lies: the path of an entry, its size and checksum, the pack's number, and the offset in the pack.
@@ -220,15 +238,43 @@ class Blobs:
         """The place of a blob in a file of its own, whether or not that is there."""
         return Place(digest, size, str(whole.path_of(self._root, digest)), 0, None, is_whole=True)
 
-    def all_places(self) -> Iterator[Place]:
-        """Every place of every blob, each file's in order."""
-        cursor = self._catalog.execute(
-            "SELECT digest, blob.size, sums, stored.pack, offset, name FROM stored JOIN blob ON blob.id = stored.blob "
-            "LEFT JOIN pack ON pack.id = stored.pack ORDER BY stored.pack, offset, digest",
+    def portions(self) -> list[Portion]:
+        """All places, in parts of which none takes long: packs, and up to a number and a size of files."""
+        # A pack that is not known any more has, perhaps, blobs that are.
+        rows = self._catalog.rows(
+            "SELECT number, name FROM (SELECT id AS number FROM pack UNION SELECT pack FROM stored WHERE pack <> ?) "
+            "LEFT JOIN pack ON pack.id = number ORDER BY number",
+            (WHOLE,),
         )
-        while rows := cursor.fetchmany(_LOOKUP):
-            for row in rows:
-                yield self._place(row)
+        found = [Portion(number, name, 0, _LAST) for number, name in rows]
+        sql = "SELECT blob.id, size FROM stored JOIN blob ON blob.id = blob WHERE pack = ? ORDER BY blob.id"
+        first = count = total = 0
+        for some in self._catalog.stream(sql, (WHOLE,), about=_LOOKUP + 1):
+            for id_, size in some:
+                count += 1
+                total += size
+                if count >= _FILES or total >= _FILES_BYTES:
+                    found.append(Portion(WHOLE, None, first, id_))
+                    first, count, total = id_ + 1, 0, 0
+        return [*found, Portion(WHOLE, None, first, _LAST)] if count else found
+
+    def lying_in(self, pack: int) -> list[Lying]:
+        """The blobs of a pack, in its order."""
+        sql = "SELECT offset, size, digest, sums FROM stored JOIN blob ON id = blob WHERE pack = ? ORDER BY offset"
+        return self._catalog.rows(sql, (pack,))
+
+    def places_in(self, portion: Portion) -> list[Place]:
+        """The places of a portion."""
+        rows = self._catalog.rows(
+            "SELECT digest, blob.size, sums, stored.pack, offset, name FROM stored JOIN blob ON blob.id = stored.blob "
+            "LEFT JOIN pack ON pack.id = stored.pack WHERE stored.pack = ? AND blob BETWEEN ? AND ? ORDER BY digest",
+            (portion.pack, portion.first, portion.last),
+        )
+        return [self._place(row) for row in rows]
+
+    def path_of_pack(self, name: str) -> str:
+        """Where a pack is."""
+        return self._packs + name
 
     def pack_number(self, place: Place) -> int:
         """The number of the pack that a place is in, WHOLE for a file of its own."""

@@ -159,6 +159,11 @@ def members(path: Path) -> Iterator[Member]:
         os.close(fd)
 
 
+def ends(fd: int, at: int) -> bool:
+    """Whether an open pack ends at a byte as it should."""
+    return read_exactly(fd, len(_END) + 1, at) == _END
+
+
 def _parse(head: bytes, at: int, path: Path) -> Member:
     try:
         digest = bytes.fromhex(head[len(_PREFIX) : len(_PREFIX) + 64].decode())

@@ -213,30 +213,6 @@ print(report.written + report.unchanged)
 
 @only_linux
 @two_processors
-@pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), signal.SIGKILL)", "1 / 0"])
-def test_work_beside_ours_is_done_whoever_does_it(children: Children, end: str) -> None:
-    said = children.run(
-        SHARED
-        + f"""
-from artstore.lifecycle.share import beside
-def work():
-    if is_child():
-        {end}
-    return [os.getpid()]
-with beside(work, list[int]) as answer:
-    print((answer() != [parent]) == ({end!r} == "pass"), len(answer.__name__))
-try:
-    with beside(lambda: time.sleep(0.1), list[int]):
-        raise LookupError
-except LookupError:
-    print("nothing hangs")
-"""
-    )
-    assert said == "True 6\nnothing hangs"
-
-
-@only_linux
-@two_processors
 def test_what_a_child_finds_when_all_is_verified_is_told(store: Store, tmp_path: Path, children: Children) -> None:
     """Damage that only the child saw must not be lost with it."""
     (tmp_path / "file").write_bytes(b"bytes")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from artstore.lifecycle import examine as examining
+from artstore.lifecycle import share
 from artstore.lifecycle import verify as verb
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.verify import verify
@@ -39,16 +40,16 @@ def test_what_was_stored_again_during_the_scan_stays(store: Store, put: Put, mon
     put({"large": LARGE})
     file = only_file(store.path / "blobs")
     flip(file)
-    real = examining.examine
+    real = verb._look
 
-    def examine(*arguments: Any, **options: Any) -> Any:
-        found = real(*arguments, **options)
+    def look(*arguments: Any) -> Any:
+        found = real(*arguments)
         monkeypatch.undo()
         assert not verify(store._root).ok
         put({"large": LARGE, "new": b"new"})
         return found
 
-    monkeypatch.setattr(verb, "examine", examine)
+    monkeypatch.setattr(verb, "_look", look)
 
     assert kinds(store) == []
     assert file.read_bytes() == LARGE
@@ -81,6 +82,7 @@ def test_what_cannot_be_read_is_not_damaged(
 def test_a_disk_that_fails_for_a_moment_is_asked_again(
     size: int, store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(share, "can_fork", lambda: False)
     put({"file": bytes(size)})
     failed: list[int] = []
     real = read_into_at
@@ -114,6 +116,37 @@ def test_what_is_damaged_no_longer_counts_as_stored(way: str, store: Store, put:
     assert kinds(store) == ["blob-damaged"]
     assert kinds(store) == ["blob-missing"]
     put({"large": LARGE, "new": b"new"})
+    assert kinds(store) == []
+
+
+@pytest.mark.parametrize("way", ["a header of what nobody knows", "bytes behind the end", "another name"])
+def test_a_pack_that_tar_could_not_read_is_named(way: str, store: Store, put: Put) -> None:
+    """The catalog is not needed to read it, so what it does not know of a pack has to be whole too."""
+    put({"a": b"a", "b": b"b"})
+    pack = only_file(store.path / "packs")
+    catalog = store._root.catalog
+    ((pack_id, first), _) = catalog.rows("SELECT pack, offset FROM stored ORDER BY offset")
+    (digest,) = catalog.rows("SELECT digest FROM blob JOIN stored ON blob = id WHERE offset = ?", (first,))[0]
+    pack.chmod(0o644)
+    with pack.open("r+b") as file:
+        if way == "a header of what nobody knows":
+            with catalog.write():
+                Marking(catalog).forget_place(digest, pack_id)
+        file.seek(0, os.SEEK_END if way == "bytes behind the end" else os.SEEK_SET)
+        file.write(b"other")
+
+    assert "pack-damaged" in kinds(store)
+
+
+def test_a_pack_that_holds_more_than_the_catalog_knows_is_whole(store: Store, put: Put) -> None:
+    put({"a": b"a", "b": b"b", "c": b"c"})
+    put({"a": b"a", "c": b"c"}, name="kept")
+    store.delete_collection("cats", force=True)
+    catalog = store._root.catalog
+    _, (digest,), _ = catalog.rows("SELECT digest FROM stored JOIN blob ON blob = id ORDER BY offset")
+    with catalog.write():
+        Marking(catalog).forget_place(digest, 1)
+
     assert kinds(store) == []
 
 
