@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -72,18 +73,22 @@ def fill(root: Path, tree: Path, name: str, files: int, numbers: range) -> float
 def add(root: Path, tree: Path, how: str) -> float:
     """Seconds that adding all files of a tree to one artifact takes; that it is logged then is not counted."""
     Store.init(root).close()
-    paths = sorted(path for path in tree.rglob("*") if path.is_file())
-    with init(dir=root) as run:
+    # Else it would be the user's own store, which may know the files from the lap before.
+    os.environ["ARTSTORE_DIR"] = str(root)
+    paths = {path: path.relative_to(tree) for path in sorted(tree.rglob("*")) if path.is_file()}
+    with init() as run:
         artifact = Artifact("tree", "dataset")
         start = time.perf_counter()
         if how == "add_dir":
             artifact.add_dir(tree)
         else:
-            for path in paths:
-                artifact.add_file(path, path.relative_to(tree))
+            for path, name in paths.items():
+                artifact.add_file(path, name)
         seconds = time.perf_counter() - start
         run.log_artifact(artifact).wait()
         assert len(paths) == artifact.file_count
+    with Store.open(root) as store:
+        assert len(paths) == store.version("tree").files
     return seconds
 
 

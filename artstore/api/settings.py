@@ -35,6 +35,8 @@ def on_disk(name: str) -> str:
 
 def system_path(path: object, *, what: str) -> Path:
     """A path that a caller gave. Raises Invalid (bad-path) for what cannot be one."""
+    if isinstance(path, Path):
+        return path
     try:
         return Path(os.fspath(path))  # type: ignore[call-overload]
     except TypeError as error:
