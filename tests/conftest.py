@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import settings
 
+from tests.faults.equipment import memory
 from tests.lacking import lacking
 from tests.servers import Servers
 
@@ -25,6 +27,8 @@ settings.register_profile("steady", derandomize=True, database=None, deadline=No
 settings.register_profile("explore", parent=settings.get_profile("steady"), derandomize=False, max_examples=2000)
 settings.load_profile("steady")
 
+_ROOM: Final = 6 << 30
+"""Bytes that the folders of all tests may take."""
 _STEERING = ("ARTSTORE_", "XDG_")
 """Variables that begin so would lead a test to the store or the settings of whoever runs it."""
 _LOOKS = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR")
@@ -144,9 +148,30 @@ def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep files in memory: what has to be on a disk mounts one, and all else would wait for its syncs."""
+    if (shared := memory(room=_ROOM)) and "TMPDIR" not in os.environ and not hasattr(config, "workerinput"):
+        os.environ["TMPDIR"] = str(shared)
+        tempfile.tempdir = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what is slow, so that in the end nobody waits for a test that has just begun."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") is not None and os.geteuid() != 0:
         pytest.skip("needs root: it mounts file systems")
+
+
+def _stop_measuring() -> None:
+    sys.settrace(None)
+    threading.settrace(None)
+
+
+# A fork ends without a word of what it ran, so coverage would only slow it down.
+os.register_at_fork(after_in_child=_stop_measuring)
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,8 @@ def run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_every_example_runs(tmp_path: Path) -> None:
     for block in blocks(README.read_text(encoding="utf-8")):
         if block.language in {"console", "python"}:
