@@ -240,13 +240,17 @@ def reflink(source: int, target: int) -> bool:
     """Let the target file share the source's bytes; False where the file system cannot, and nothing was written."""
     if sys.platform != "linux":
         return False
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError as error:
-        if error.errno in _NO_REFLINK:
-            return False
-        raise
-    return True
+    while True:
+        try:
+            fcntl.ioctl(target, _FICLONE, source)
+        except InterruptedError:
+            # Python repeats other calls by itself.
+            continue
+        except OSError as error:
+            if error.errno in _NO_REFLINK:
+                return False
+            raise
+        return True
 
 
 def is_open_elsewhere(name: str) -> bool:

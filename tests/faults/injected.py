@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -39,6 +39,11 @@ CALLS: Final = (
     *("flock", "pread64"),
 )
 ERRORS: Final = ("EIO", "ENOSPC")
+INTERRUPTED: Final = (
+    *("read", "pread64", "readv", "preadv", "write", "pwrite64", "pwritev2"),
+    *("fdatasync", "ftruncate", "flock", "ioctl", "copy_file_range"),
+)
+"""Calls that a signal may interrupt, and that are ours alone or that SQLite makes again as well."""
 CODES: Final = frozenset({0, 2, 3, 4, 5, 6, 7, 8})
 LIMIT_S: Final = 120.0
 
@@ -64,13 +69,17 @@ VERBS: Final = (
 )
 
 
+Job = tuple[Verb, str, str, str]
+"""A verb, the calls that fail, how, and which of each kind, in the words of strace."""
+
+
 class Outcome(NamedTuple):
     """What became of one command."""
 
     verb: str
     call: str
     error: str
-    nth: int
+    nth: str
     wrong: list[str]
 
 
@@ -90,19 +99,28 @@ def run(folder: Path, *, every: int = 1, workers: int = 2, plant: Plant | None =
     warm()
     _nothing, wrong = ask(lambda: _prepare(folder / "state"), folder / "answer", LIMIT_S)
     assert not wrong, wrong
-    jobs: list[tuple[Verb, str, str, int]] = []
+    jobs: list[Job] = []
     for verb in VERBS:
         for call, nths in _numbered(verb, folder).items():
             chosen = sorted({*nths[::every], nths[-1]})
-            jobs += [(verb, call, error, nth) for nth in chosen for error in ERRORS]
+            jobs += [(verb, call, error, str(nth)) for nth in chosen for error in ERRORS]
     numbered = list(enumerate(jobs))
     return spread(
         numbered,
-        lambda job: _one(job[1], folder / f"run{job[0]}", plant),
+        lambda job: _one(job[1], folder / f"run{job[0]}", plant=plant),
         folder,
         workers=workers,
         is_last=lambda outcome: plant is not None and bool(outcome.wrong),
     )
+
+
+def interrupt(folder: Path) -> list[Outcome]:
+    """Let every call be interrupted once, which is the odd ones of each kind: the verbs make it again, and succeed."""
+    warm()
+    _nothing, wrong = ask(lambda: _prepare(folder / "state"), folder / "answer", LIMIT_S)
+    assert not wrong, wrong
+    call = ",".join(INTERRUPTED)
+    return [_one((verb, call, "EINTR", "1+2"), folder / verb.name, codes={0}) for verb in VERBS]
 
 
 def _prepare(folder: Path) -> None:
@@ -205,13 +223,14 @@ def _numbered(verb: Verb, folder: Path) -> dict[str, list[int]]:
     return {name: sorted(numbers) for name, numbers in found.items()}
 
 
-def _one(job: tuple[Verb, str, str, int], place: Path, plant: Plant | None) -> Outcome:
+def _one(job: Job, place: Path, *, plant: Plant | None = None, codes: Container[int] = CODES) -> Outcome:
+    """Run a verb on a copy of the state, with an error injected, and look at what became of it."""
     verb, call, error, nth = job
     shutil.copytree(place.parent / "state", place)
     ledger = Ledger(place / "ledger")
     inject = f"inject={call}:error={error}:when={nth}"
     done, wrong = _traced(verb, place, ("-o", os.devnull, "-e", f"trace={call}", "-e", inject), plant)
-    if done is not None and (done.code not in CODES or "Traceback" in done.complaints):
+    if done is not None and (done.code not in codes or "Traceback" in done.complaints):
         wrong.append(f"exit code {done.code}: {done.complaints[-1500:]}")
 
     def look() -> list[str]:

@@ -43,6 +43,16 @@ def test_a_failing_system_call_of_the_command_loses_nothing(tmp_path: Path) -> N
     assert 100 < len(outcomes)
 
 
+def test_an_interrupted_system_call_is_made_again(tmp_path: Path) -> None:
+    """P6. A profiler's timer, or a child that ends, must not be what a put fails of."""
+    require("strace")
+
+    outcomes = injected.interrupt(tmp_path)
+
+    assert [] == [outcome for outcome in outcomes if outcome.wrong]
+    assert len(injected.VERBS) == len(outcomes)
+
+
 def test_a_planted_bug_is_caught_by_failing_system_calls(tmp_path: Path) -> None:
     require("strace")
 
