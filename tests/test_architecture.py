@@ -63,6 +63,12 @@ IMPURE: Final = {
 SURROUNDINGS: Final = {"environ", "environb", "getenv", "expanduser", "expandvars", "isatty"}
 """Names by which a program learns where and for whom it runs; Path.home() counts as well."""
 
+LIVELY: Final = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "code", "runpy"}
+"""Libraries that run what they read, or can be told to by what they read."""
+RUNS: Final = {"eval", "exec", "compile"}
+MAY_RUN: Final = {"allow_pickle=True", "weights_only=False"}
+"""What tells a library that it may."""
+
 SQL: Final = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|CREATE|ALTER|DROP|PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|WITH)\b"
 )
@@ -271,6 +277,23 @@ def surroundings_are_read_at_the_doors(module: Module) -> Iterator[str]:
             yield f"{module.name}:{node.lineno}: reads {name}"
 
 
+def what_is_read_stays_data(module: Module) -> Iterator[str]:
+    """A21. A store, a bundle or a server may be a stranger's: what comes from there is never run."""
+    for found in module.imports:
+        library = module_of(found.target).split(".", 1)[0]
+        if library in LIVELY:
+            yield f"{module.name}:{found.line}: imports {library}"
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        # `re.compile` and a model's `eval` are something else.
+        if called in RUNS or called.endswith(".read_pickle"):
+            yield f"{module.name}:{node.lineno}: calls {called}"
+        for said in MAY_RUN.intersection(map(ast.unparse, node.keywords)):
+            yield f"{module.name}:{node.lineno}: says {said}"
+
+
 RULES: Final = (
     arrows_go_down,
     nobody_asks_the_front_door,
@@ -280,6 +303,7 @@ RULES: Final = (
     libraries_stay_in_their_room,
     sql_stays_in_storage,
     surroundings_are_read_at_the_doors,
+    what_is_read_stays_data,
 )
 
 
@@ -454,6 +478,13 @@ PLANTED: Final = [
     (surroundings_are_read_at_the_doors, "artstore.storage.files", "from os import getenv", "reads getenv"),
     (surroundings_are_read_at_the_doors, "artstore.store", "from pathlib import Path\nPath.home()", "reads home"),
     (surroundings_are_read_at_the_doors, "artstore.lifecycle.scan", "Path('~').expanduser()", "reads expanduser"),
+    (what_is_read_stays_data, "artstore.sync.received", "import pickle", "imports pickle"),
+    (what_is_read_stays_data, "artstore.lifecycle.scan", "def f():\n    from yaml import load", "imports yaml"),
+    (what_is_read_stays_data, "artstore.model.records", "eval(text)", "calls eval"),
+    (what_is_read_stays_data, "artstore.storage.oplog", "def f(data):\n    exec(compile_(data))", "calls exec"),
+    (what_is_read_stays_data, "artstore.api.table", "pd.read_pickle(path)", "calls pd.read_pickle"),
+    (what_is_read_stays_data, "artstore.api.table", "np.load(path, allow_pickle=True)", "says allow_pickle"),
+    (what_is_read_stays_data, "artstore.api.lightning", "torch.load(path, weights_only=False)", "says weights_only"),
 ]
 
 INNOCENT: Final = [
@@ -477,6 +508,9 @@ INNOCENT: Final = [
     (sql_stays_in_storage, "artstore.cli.arrange", "help = 'Delete a version. SELECTED ones first.'"),
     (surroundings_are_read_at_the_doors, "artstore.discovery", "import os\nos.environ"),
     (surroundings_are_read_at_the_doors, "artstore.store", "self.home = environment"),
+    (what_is_read_stays_data, "artstore.model.records", "import json, msgspec\nmsgspec.json.decode(data)"),
+    (what_is_read_stays_data, "artstore.model.names", "import re\nre.compile('a')\nmodel.eval()"),
+    (what_is_read_stays_data, "artstore.api.table", "np.load(path, allow_pickle=False)"),
 ]
 
 
