@@ -47,6 +47,7 @@ from artstore.lifecycle.reports import (
     DuReport,
     EntryInfo,
     FolderReport,
+    FollowInfo,
     GcReport,
     GetReport,
     GrowthReport,
@@ -72,6 +73,7 @@ from artstore.lifecycle.runs import End
 from artstore.lifecycle.search import search
 from artstore.lifecycle.status import status
 from artstore.lifecycle.tree import Trees, VersionTree
+from artstore.lifecycle.upstream import following
 from artstore.lifecycle.usage import du
 from artstore.lifecycle.verify import verify, verify_version
 from artstore.lifecycle.watch import LONGEST_S, QUIET_S, Rules, Watch
@@ -702,6 +704,10 @@ class Store:
         )
 
     # What an upstream changed.
+
+    def following(self) -> list[FollowInfo]:
+        """How far the projects that follow an upstream do so."""
+        return following(self._current())
 
     def moved_numbers(self, project: str | None = None) -> list[MovedNumber]:
         """The versions that were shown here under a number which somebody else had first."""

@@ -98,6 +98,18 @@ class MovedNumber(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class FollowInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a project follows the log of an upstream."""
+
+    project: str
+    log: str
+    """Its random id."""
+    slot: int
+    """The last that is counted here; 0: none yet."""
+    pending_ops: int
+    """Changes of this store that are still to be sent."""
+
+
 class ConflictInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A change of this store that changes nothing, since the upstream's order has another one before it."""
 

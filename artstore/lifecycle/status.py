@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from artstore.lifecycle.collect import session_infos, trash_bytes
 from artstore.lifecycle.reports import StatusReport
-from artstore.lifecycle.upstream import waiting
+from artstore.lifecycle.upstream import following
 from artstore.lifecycle.usage import on_disk_bytes
 from artstore.storage.queries import Queries
 from artstore.storage.root import Root
@@ -29,12 +29,7 @@ def status(root: Root) -> StatusReport:
         stored_bytes=totals.stored_bytes,
         on_disk_bytes=on_disk_bytes(root.path),
         dedup_ratio=totals.logical_bytes / totals.stored_bytes if totals.stored_bytes else 1.0,
-        pending_ops=sum(
-            op.void is None
-            for project in root.catalog.projects()
-            if project.upstream is not None
-            for op in waiting(root, project.name)
-        ),
+        pending_ops=sum(project.pending_ops for project in following(root)),
         unfinished_parts=totals.parts,
         sessions=[] if root.read_only else session_infos(live_sessions(root.path)),
         trash_bytes=trash_bytes(root),

@@ -14,6 +14,7 @@ import msgspec
 from artstore.errors import Conflict
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.reports import FollowInfo
 from artstore.model.notes import Accepted, Attached, Forget
 from artstore.model.records import Delete, Op
 from artstore.storage.catalog import Project, ProjectView
@@ -46,6 +47,17 @@ def followed(root: Root, project: str) -> Followed | None:
     """The log that a project follows, if it follows one."""
     found = root.catalog.project(project)
     return None if found is None or found.upstream is None else Followed(found.upstream, found.slot, found.slot_head)
+
+
+def following(root: Root) -> list[FollowInfo]:
+    """The projects that follow a log, by name."""
+    found: list[FollowInfo] = []
+    for project in root.catalog.projects():
+        last = followed(root, project.name)
+        if last is not None:
+            pending = sum(op.void is None for op in waiting(root, project.name))
+            found.append(FollowInfo(project=project.name, log=last.log, slot=last.slot, pending_ops=pending))
+    return found
 
 
 def waiting(root: Root, project: str) -> list[Waiting]:

@@ -2,6 +2,8 @@
 
     links     where a page is, for every thing that has one
     looks     what each page shows: one function asks the store, one frozen value answers
+    remotes   the same of the places that the store replicates to
+    asked     what a request says
     previews  the beginning of a file, as text, table or picture
     pages     the values as HTML, by templates that escape everything
     downloads the bytes of a file, as something to keep and nothing to run

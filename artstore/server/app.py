@@ -1,7 +1,7 @@
 """App: the pages, the same values as JSON, and the files, as one ASGI application.
 
 It can stand alone or be mounted at `/` beside others: what it answers to lies under `/`, `/projects`, `/runs`, `/run`,
-`/search`, `/space`, `/api`, and `/static`.
+`/search`, `/space`, `/remotes`, `/api`, and `/static`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from starlette.staticfiles import StaticFiles
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, NotFound, Refused, Unreachable
 from artstore.plain import plain
-from artstore.server import looks, pages
+from artstore.server import looks, pages, remotes
+from artstore.server.asked import Asked
 from artstore.server.downloads import download
-from artstore.server.looks import Asked
 from artstore.store import Store
 
 API: Final = "/api"
@@ -64,6 +64,7 @@ VIEWS: Final = (
     View("/run", looks.run, "run.html"),
     View("/search", looks.search, "search.html"),
     View("/space", looks.space, "space.html"),
+    View("/remotes", remotes.remotes, "remotes.html"),
 )
 
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
+from artstore.server.asked import Asked
 from artstore.server.guard import BLOB_POLICY
-from artstore.server.looks import Asked, reference_of
+from artstore.server.looks import reference_of
 from artstore.server.previews import picture_type
 from artstore.storage.blobs import BlobReader
 from artstore.store import Store
@@ -26,7 +27,7 @@ def download(store: Store, asked: Asked, method: str, headers: Headers) -> Respo
 
     Only pictures say what they are, so that a page can show them; all else is bytes to every browser.
     """
-    reference, path = reference_of(asked), asked.path["path"]
+    reference, path = reference_of(store, asked), asked.path["path"]
     entry = store.entry(reference, path)
     reader = store.open_file(reference, path)
     tag = f'"{entry.digest}"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
-from artstore.lifecycle.reports import CollectionInfo, LineageNode, RunInfo, Usage, VersionInfo
+from artstore.lifecycle.reports import CollectionInfo, LineageNode, MovedNumber, RunInfo, Usage, VersionInfo
 
 
 def to_project(project: str) -> str:
@@ -41,6 +41,11 @@ def to_link(version: VersionInfo) -> str:
 def to_usage(usage: Usage) -> str:
     """The collection whose space it is."""
     return f"{to_project(usage.project)}/{_part(usage.collection)}"
+
+
+def to_moved(moved: MovedNumber) -> str:
+    """A version whose number changed."""
+    return f"{to_project(moved.project)}/{_part(moved.collection)}/v{moved.now}"
 
 
 def to_file(version: VersionInfo, path: str = "") -> str:

@@ -6,12 +6,11 @@ or JSON as it is. Everything is paged: `next` is what to ask for to go on, None 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
-from artstore.errors import Invalid, NotFound
+from artstore.errors import AmbiguousVersion, Invalid, NotFound
 from artstore.lifecycle.reports import (
     CollectionInfo,
     DiffReport,
@@ -22,12 +21,14 @@ from artstore.lifecycle.reports import (
     HistoryLine,
     LineageEdge,
     LineageReport,
+    MovedNumber,
     RunInfo,
     SearchReport,
     StatusReport,
     VersionInfo,
 )
 from artstore.server import links
+from artstore.server.asked import Asked
 from artstore.server.previews import Preview, preview
 from artstore.store import Store
 
@@ -35,38 +36,10 @@ PAGE: Final = 100
 """Versions, runs or collections on a page."""
 FOLDER_PAGE: Final = 500
 """Files and folders on a page."""
-MOST: Final = 10_000
-"""What a page may be asked to have."""
 NODES: Final = 300
 """Of a lineage: more can be neither laid out at once nor looked at."""
 STEPS: Final = 6
 """How far a lineage goes, if nobody says."""
-
-
-class Asked(NamedTuple):
-    """What a request says: parts of the path, and what stands behind the question mark."""
-
-    path: Mapping[str, Any]
-    query: Mapping[str, str]
-
-    def number(self, name: str, default: int, *, least: int = 1, most: int = MOST) -> int:
-        """A number that was given, within limits. Raises Invalid (bad-number)."""
-        found = self.number_or_none(name, least=least, most=most)
-        return default if found is None else found
-
-    def number_or_none(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
-        """The same; None where there is none."""
-        text = self.query.get(name)
-        if not text:
-            return None
-        if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):  # noqa: PLR2004
-            message = f"{name}={text!r} is no number from {least} to {most}"
-            raise Invalid(message, code="bad-number")
-        return int(text)
-
-    def text(self, name: str) -> str | None:
-        """A text that was given and is not empty."""
-        return self.query.get(name) or None
 
 
 class ProjectShelf(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +55,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     """The store at a glance."""
 
     status: StatusReport
+    conflicts: int
+    """Changes of this store that others made impossible, and that wait for a decision."""
     projects: list[ProjectShelf]
 
 
@@ -112,6 +87,8 @@ class VersionLook(msgspec.Struct, frozen=True, kw_only=True):
     used_by: list[RunInfo]
     links: list[VersionInfo]
     """How it is in portfolios."""
+    moved: list[MovedNumber]
+    """What had its number on this machine before."""
     folder: FolderReport
 
 
@@ -119,6 +96,8 @@ class FilesLook(msgspec.Struct, frozen=True, kw_only=True):
     """What is at a path of a version: one of folder and file."""
 
     version: VersionInfo
+    moved: list[MovedNumber]
+    """As in VersionLook."""
     path: str
     folder: FolderReport | None = None
     file: EntryInfo | None = None
@@ -129,6 +108,8 @@ class LineageLook(msgspec.Struct, frozen=True, kw_only=True):
     """What a version came from, and what came from it, as far as it is shown."""
 
     version: VersionInfo
+    moved: list[MovedNumber]
+    """As in VersionLook."""
     report: LineageReport
     addresses: dict[str, str]
     """Of each node, by its key, where its page is."""
@@ -143,6 +124,8 @@ class DiffLook(msgspec.Struct, frozen=True, kw_only=True):
     before: VersionInfo | None
     """None where there is no earlier one."""
     after: VersionInfo
+    moved: list[MovedNumber]
+    """As in VersionLook, of `after`."""
     report: DiffReport | None
     counts: dict[str, int]
     limit: int
@@ -188,7 +171,7 @@ def home(store: Store, asked: Asked) -> Home:
     for project in store.projects():
         known = sorted(store.collections(project), key=lambda each: -each.updated_at)
         shelves.append(ProjectShelf(project=project, collections=known[:most], total=len(known)))
-    return Home(status=store.status(), projects=shelves)
+    return Home(status=store.status(), conflicts=len(store.conflicts()), projects=shelves)
 
 
 def project(store: Store, asked: Asked) -> ProjectLook:
@@ -214,32 +197,36 @@ def collection(store: Store, asked: Asked) -> CollectionLook:
 
 def version(store: Store, asked: Asked) -> VersionLook:
     """A version with all that belongs to it."""
-    reference = reference_of(asked)
+    reference = reference_of(store, asked)
+    line = store.history_line(reference)
     return VersionLook(
-        line=store.history_line(reference),
+        line=line,
         made_by=store.logged_by(reference),
         used_by=store.used_by(reference),
         links=store.links_of(reference),
+        moved=_moved(store, line.version),
         folder=_folder(store, reference, "", asked),
     )
 
 
 def files(store: Store, asked: Asked) -> FilesLook:
     """A folder of a version, or a file with its beginning."""
-    reference = reference_of(asked)
+    reference = reference_of(store, asked)
     path = asked.path["path"].strip("/")
     info = store.version(reference)
     tree = store.tree(reference)
+    moved = _moved(store, info)
     entry = tree.entry(path) if path else None
     if entry is None:
         folder = _folder(store, reference, path, asked)
-        return FilesLook(version=info, path=path, folder=folder)
-    return FilesLook(version=info, path=path, file=store.entry(reference, path), preview=preview(tree, entry))
+        return FilesLook(version=info, moved=moved, path=path, folder=folder)
+    found = preview(tree, entry)
+    return FilesLook(version=info, moved=moved, path=path, file=store.entry(reference, path), preview=found)
 
 
 def lineage(store: Store, asked: Asked) -> LineageLook:
     """The graph around a version: its nearest nodes."""
-    reference = reference_of(asked)
+    reference = reference_of(store, asked)
     steps = asked.number("steps", STEPS, least=0)
     report = store.lineage(reference, depth=steps)
     shown = sorted(report.nodes, key=lambda node: abs(node.depth))[:NODES]
@@ -248,8 +235,10 @@ def lineage(store: Store, asked: Asked) -> LineageLook:
     def among(edges: list[LineageEdge]) -> list[LineageEdge]:
         return [edge for edge in edges if edge.source in keys and edge.target in keys]
 
+    version = store.version(reference)
     return LineageLook(
-        version=store.version(reference),
+        version=version,
+        moved=_moved(store, version),
         report=LineageReport(start=report.start, nodes=shown, edges=among(report.edges), loops=among(report.loops)),
         addresses={node.key: links.to_node(node) for node in shown},
         steps=steps,
@@ -259,21 +248,23 @@ def lineage(store: Store, asked: Asked) -> LineageLook:
 
 def diff(store: Store, asked: Asked) -> DiffLook:
     """What a version changed, of an earlier one that is named or else of the one before it."""
-    after = store.version(reference_of(asked))
+    after = store.version(reference_of(store, asked))
     limit = asked.number("limit", FOLDER_PAGE)
+    moved = _moved(store, after)
     number = asked.number_or_none("before")
     if number is None:
         earlier = store.history(after.collection, project=after.project, before=after.number, limit=1).lines
         if not earlier:
-            return DiffLook(before=None, after=after, report=None, counts={}, limit=limit)
+            return DiffLook(before=None, after=after, moved=moved, report=None, counts={}, limit=limit)
         number = earlier[0].version.number
-    before = store.version(f"{after.project}/{after.collection}:v{number}")
-    report = store.diff(before.ref, after.ref)
+    before = store.version(_numbered(store, after.project, after.collection, number))
+    report = store.diff(before.exact, after.exact)
     kinds: tuple[Literal["added", "removed", "changed", "renamed"], ...] = ("added", "removed", "changed", "renamed")
     cut = {kind: getattr(report, kind)[:limit] for kind in kinds}
     return DiffLook(
         before=before,
         after=after,
+        moved=moved,
         report=msgspec.structs.replace(report, **cut),
         counts={kind: len(getattr(report, kind)) for kind in kinds},
         limit=limit,
@@ -318,9 +309,33 @@ def space(store: Store, asked: Asked) -> SpaceLook:
     return SpaceLook(project=name, usage=store.du(name), growth=store.growth(name).points)
 
 
-def reference_of(asked: Asked) -> str:
-    """The version that a path names, as a reference."""
-    return f"{asked.path['project']}/{asked.path['collection']}:v{asked.path['number']}"
+def reference_of(store: Store, asked: Asked) -> str:
+    """The version that has the number in an address now, as a reference.
+
+    Where it had another on this machine before, pages say so (`moved`); they are led to by what others see.
+    """
+    return _numbered(store, asked.path["project"], asked.path["collection"], asked.path["number"])
+
+
+def _numbered(store: Store, project: str, collection: str, number: int) -> str:
+    reference = f"{project}/{collection}:v{number}"
+    try:
+        store.version(reference)
+    except AmbiguousVersion:
+        lines = store.history(collection, project=project, before=number + 1, limit=1).lines
+        if not lines or lines[0].version.number != number:
+            raise
+        return lines[0].version.exact
+    return reference
+
+
+def _moved(store: Store, version: VersionInfo) -> list[MovedNumber]:
+    """What the number of a version meant on this machine, and nobody has accepted that it does not any more."""
+    return [
+        each
+        for each in store.moved_numbers(version.project)
+        if (each.collection, each.before) == (version.collection, version.number)
+    ]
 
 
 def _folder(store: Store, reference: str, path: str, asked: Asked) -> FolderReport:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from shlex import quote
 from typing import NamedTuple
 
-from artstore.lifecycle.reports import VersionInfo
+from artstore.lifecycle.reports import ConflictInfo, MovedNumber, VersionInfo
+
+_SHOWN = 12
 
 
 class Snippet(NamedTuple):
@@ -41,3 +43,15 @@ def of_file(version: VersionInfo, path: str) -> list[Snippet]:
         Snippet("Command line", f"artstore cat {quote(version.ref)} {quote(path)}"),
         Snippet("fsspec", f"import fsspec\n\nwith fsspec.open({url!r}) as file:\n    data = file.read()"),
     ]
+
+
+def of_conflict(conflict: ConflictInfo) -> list[str]:
+    """The commands that settle it, of which one is to be chosen."""
+    begin = f"artstore resolve {conflict.id.rpartition(':')[2][:_SHOWN]}"
+    ways = {"alias": ["--mine"], "type": ["--rename NAME"], "edit": []}[conflict.kind]
+    return [f"{begin} {way}" for way in (*ways, "--theirs")]
+
+
+def of_moved(moved: MovedNumber) -> list[str]:
+    """The command that accepts the numbers of its collection."""
+    return [f"artstore numbers accept {quote(f'{moved.project}/{moved.collection}')}"]
