@@ -81,7 +81,7 @@ def open_place(place: Place) -> Opened:
     """
     heed_s3_endpoint()
     opened = _open_place(place)
-    _connect(opened.store)
+    connect_remotes(opened.store)
     return opened
 
 
@@ -100,10 +100,12 @@ def _open_place(place: Place) -> Opened:
         return Opened(Store.open(place.root), made=False)
 
 
-def _connect(store: Store) -> None:
-    """Let a store that has remotes ask them for bytes."""
+def connect_remotes(store: Store) -> None:
+    """Let a store that has remotes ask them for bytes; may be called again, for one that had none before."""
+    if store.root.blobs.elsewhere is not None or not (store.path / REMOTES).exists():
+        return
     # By name: the folder `sync` may be left out of an installation.
-    if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
+    if importlib.util.find_spec("artstore.sync") is not None:
         importlib.import_module("artstore.sync.connect").connect(store)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from artstore.discovery import Place, here, open_place, project_here
+from artstore.discovery import Place, connect_remotes, here, open_place, project_here
 from artstore.model.names import UNCATEGORIZED
 from artstore.store import Store
 
@@ -39,6 +39,7 @@ def _open_at(place: Place) -> bool:
     with contextlib.suppress(OSError):
         known = _stores.get(place.root)
         if known is not None and known[0] == _identity(place.root):
+            connect_remotes(known[1])
             return False
     store = open_place(place).store
     before = _stores.pop(place.root, None)

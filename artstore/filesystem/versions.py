@@ -18,6 +18,7 @@ from fsspec.transaction import Transaction
 
 from artstore.errors import Conflict, Corrupt, Invalid, NotFound, ReferenceMissing
 from artstore.filesystem.files import Compressing, Ending, LargeFile, SmallFile, Text, Writing, opened
+from artstore.filesystem.globbing import split_pattern, versions_in, versions_like
 from artstore.filesystem.opened import HereAndNow, store_at
 from artstore.filesystem.paths import (
     ABOVE,
@@ -218,6 +219,20 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
                 infos[path] = file_info(path, alone, tree)
         names = sorted(infos)
         return {name: infos[name] for name in names} if detail else names
+
+    def glob(self, path: str, maxdepth: int | None = None, **options: Any) -> Any:
+        """See fsspec. A pattern may also stand for versions, as in `cats:v*/loss.csv`, collections and projects."""
+        pattern = split_pattern(str(path).removeprefix(_SCHEME).lstrip("/"))
+        if pattern is None:
+            return super().glob(path, maxdepth=maxdepth, **options)
+        versions, rest = pattern
+        found = [
+            super(ArtstoreFileSystem, self).glob(f"{version}{rest}", maxdepth=maxdepth, **options)
+            for version in versions_like(self._store, versions, self.project)
+        ]
+        if options.get("detail"):
+            return {name: info for each in found for name, info in each.items()}
+        return [name for each in found for name in each]
 
     def checksum(self, path: str) -> int:
         """The digest as a number: equal where the bytes are, whatever the path and the version.
@@ -573,8 +588,7 @@ class ArtstoreFileSystem(AbstractFileSystem, metaclass=HereAndNow):  # type: ign
             return [f"{path}/{collection.name}" for collection in self._store.collections(parts[0])]
         if parts[0] in projects and len(parts) == ABOVE:
             with contextlib.suppress(NotFound, Invalid):
-                versions = self._store.versions(path)
-                return [f"{path}:v{version.number}" for version in reversed(versions)]
+                return [f"{path}:{version}" for version in versions_in(self._store, path)]
         message = "there is no such project or collection; a file is artstore://[project/]name:alias/path"
         name, _, rest = path.partition("/")
         if any(collection.name == name for collection in self._store.collections(self.project)):

@@ -16,7 +16,7 @@ from artstore.errors import Invalid, NotFound
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.model.digest import Digest
-from artstore.model.manifest import Entry, ReferenceEntry, blob_of
+from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, blob_of
 from artstore.model.names import Reference
 from artstore.storage.blobs import SMALL, BlobReader, Packed
 from artstore.storage.catalog import Project
@@ -27,6 +27,11 @@ _READS_BEFORE_ALL: Final = 32
 fetched again after as many reads more, doubled each time: `gc` moves them."""
 _MOST_PLACES: Final = 400_000
 """Entries of a version whose places are kept in memory: about 100 MB."""
+_AHEAD: Final = 256 << 10
+"""Bytes of small files that are brought along with the second one that is not here, four times as many with each after
+it: one by one they would take a request, a pack and its syncs each."""
+_MOST_AHEAD: Final = 64 << 20
+_LOOKUP: Final = 5_000
 _LOOK_S: Final = 0.05
 """Between two looks at the log, which take as long as reading a small file."""
 _KEPT: Final = 8
@@ -76,6 +81,10 @@ class VersionTree:
         self._packs: dict[int, str] = {}
         self._reads_before_all = _READS_BEFORE_ALL
         self._reads = 0
+        self._ahead = 0
+        """Bytes of other small files that are brought along with the next one that is not here."""
+        self._along: list[Digest] = []
+        """Those that were brought along last."""
 
     @property
     def name(self) -> str:
@@ -131,7 +140,36 @@ class VersionTree:
             # Other threads read meanwhile, so a place never comes before the name of its pack.
             self._packs = {**self._packs, **packs}
             self._packed = packed
-        return self._root.blobs.read(digest)
+        return self._root.blobs.read(digest, beside=lambda: self._beside(path))
+
+    def _beside(self, path: str) -> list[Digest]:
+        """The small files that come after a path, and then those before it, that are not here; more each time."""
+        if self._along and not self._root.blobs.locate(self._along[:1]):
+            # One of the last was damaged, so none of them came.
+            self._ahead = 0
+        budget, self._ahead = self._ahead, min(_MOST_AHEAD, max(_AHEAD, 4 * self._ahead))
+        folder = path.rpartition("/")[0] if self.version.version.entries > _MOST_PLACES else ""
+        after: list[BlobEntry] = []
+        before: list[BlobEntry] = []
+        for entry in self.files(folder) if budget else ():
+            blob = blob_of(entry)
+            if blob is not None and blob.size <= SMALL and entry.path != path:
+                (after if entry.path > path else before).append(blob)
+        self._along = self._absent([*after, *before], budget)
+        return self._along
+
+    def _absent(self, blobs: list[BlobEntry], budget: int) -> list[Digest]:
+        """The first of them that are not here, as many as have so many bytes together."""
+        found: list[Digest] = []
+        for start in range(0, len(blobs), _LOOKUP):
+            some = blobs[start : start + _LOOKUP]
+            here = self._root.blobs.locate([blob.digest for blob in some])
+            for blob in (each for each in some if each.digest not in here):
+                budget -= blob.size
+                if budget < 0:
+                    return found
+                found.append(blob.digest)
+        return found
 
     def open(self, path: str) -> BlobReader:
         """See Tree."""

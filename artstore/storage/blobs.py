@@ -49,6 +49,8 @@ Ids = dict[bytes, int]
 
 Tell = Callable[[int, int], None]
 """Is told how many blobs, and how many bytes, have come so far."""
+Beside = Callable[[], Sequence[Digest]]
+"""What will be wanted next, and may be brought along."""
 Bring = Callable[[Sequence[Digest], Tell | None], None]
 """Stores blobs that are not here, as far as it knows where they are. Raises Unreachable, Denied and Corrupt."""
 
@@ -190,15 +192,15 @@ class Blobs:
         """Whether a pack is in the catalog, with all that it holds."""
         return self._catalog.one("SELECT 1 FROM pack WHERE name = ? AND members IS NOT NULL", (name,)) is not None
 
-    def places(self, digest: Digest, *, called: str = "") -> list[Place]:
+    def places(self, digest: Digest, *, called: str = "", beside: Beside | None = None) -> list[Place]:
         """Every place that holds a blob, a file of its own first. Raises Corrupt (blob-missing) if there is none.
 
-        `called` says in the message what the blob is to whoever asks, as `'a.txt' of cats:v3`.
+        `called` says in the message what the blob is to whoever asks, as `'a.txt' of cats:v3`; `beside` is asked only
+        where the blob is not here and has to be brought.
         """
         found = self.places_of(digest)
         if not found and self.elsewhere is not None:
-            self.elsewhere([digest], None)
-            found = self.places_of(digest)
+            found = self._bring_one(digest, () if beside is None else beside())
         if not found:
             message = (
                 f"{_so_called(called)}blob {digest} is missing from this store. Put the same bytes again, or run "
@@ -206,6 +208,17 @@ class Blobs:
             )
             raise Corrupt(message, code="blob-missing")
         return found
+
+    def _bring_one(self, digest: Digest, along: Sequence[Digest]) -> list[Place]:
+        assert self.elsewhere is not None
+        if along:
+            # What is damaged of the others must not take this one along.
+            with contextlib.suppress(Corrupt):
+                self.elsewhere([digest, *along], None)
+            if found := self.places_of(digest):
+                return found
+        self.elsewhere([digest], None)
+        return self.places_of(digest)
 
     def places_of(self, digest: Digest) -> list[Place]:
         """Every place that holds a blob, if any."""
@@ -289,9 +302,9 @@ class Blobs:
             return Place(Digest(digest), size, path, 0, sums, is_whole=True)
         return Place(Digest(digest), size, self._packs + name, offset, sums, is_whole=False)
 
-    def read(self, digest: Digest) -> bytes:
-        """All bytes of a blob, verified."""
-        with contextlib.closing(self.open(digest)) as reader:
+    def read(self, digest: Digest, *, beside: Beside | None = None) -> bytes:
+        """All bytes of a blob, verified. `beside` as in `places`."""
+        with contextlib.closing(self.open(digest, beside=beside)) as reader:
             return reader.readall()
 
     def pack_names(self) -> dict[int, str]:
@@ -320,12 +333,12 @@ class Blobs:
         with contextlib.closing(self.open(digest)) as reader:
             yield from reader.blocks()
 
-    def open(self, digest: Digest, *, called: str = "") -> BlobReader:
+    def open(self, digest: Digest, *, called: str = "", beside: Beside | None = None) -> BlobReader:
         """A seekable file over a blob, in whichever place opens; where that is damaged it goes on in another.
 
-        `called` says in messages what the blob is to whoever asks, as `'a.txt' of cats:v3`.
+        `called` says in messages what the blob is to whoever asks, as `'a.txt' of cats:v3`; `beside` as in `places`.
         """
-        places = self.places(digest, called=called)
+        places = self.places(digest, called=called, beside=beside)
         for attempt in range(2):
             for index, place in enumerate(places):
                 with contextlib.suppress(FileNotFoundError):

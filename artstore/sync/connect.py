@@ -30,7 +30,9 @@ class _Elsewhere:
     def __call__(self, digests: Sequence[Digest], tell: Tell | None) -> None:
         root = self._root
         with self._lock, root.session("bring") as session, Intake(root, session) as intake:
-            rest = list(digests)
+            # Another thread may have brought some of it while this one waited.
+            here = root.blobs.locate(digests)
+            rest = [digest for digest in digests if digest not in here]
             for shelf in self._all():
                 if not rest:
                     break

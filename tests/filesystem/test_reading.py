@@ -131,6 +131,48 @@ def test_the_tree_is_walked_from_the_projects_down(fs: ArtstoreFileSystem, put: 
     assert [path for path, _, _ in fs.walk("cats:latest")] == ["cats:latest", "cats:latest/sub", "cats:latest/sub/deep"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("cats:v*/loss", ["cats:v0/loss", "cats:v1/loss", "cats:v2/loss"]),
+        ("artstore://cats:v[12]/loss", ["cats:v1/loss", "cats:v2/loss"]),
+        ("cats:*", ["cats:v0", "cats:v1", "cats:v2"]),
+        ("z*/d*:latest/sub/*", ["zoo/dogs:latest/sub/1"]),
+        ("me/zoo/d*:v?/**/1", ["me/zoo/dogs:v0/sub/1", "me/zoo/dogs:v1/sub/1"]),
+        ("zoo/dogs:v*/sub/0", ["zoo/dogs:v0/sub/0"]),
+        ("zoo/best:v*/sub/*", ["zoo/best:v0/sub/1", "zoo/best:v1/sub/0", "zoo/best:v1/sub/1"]),
+        ("cats:v1*/loss", ["cats:v1/loss"]),
+        ("cats:v*/none", []),
+        ("none:v*/loss", []),
+        ("none/*:v*/loss", []),
+    ],
+)
+def test_a_pattern_may_stand_for_versions(
+    store: Store, fs: ArtstoreFileSystem, put: Put, pattern: str, found: list[str]
+) -> None:
+    """Whoever compares the losses of all versions would otherwise write the loop, or get an empty list."""
+    for number in range(3):
+        put({"loss": b"%d" % number})
+    put({"sub/0": b"0", "sub/1": b"1"}, project="zoo", name="dogs")
+    put({"sub/1": b"1"}, project="zoo", name="dogs")
+    store.link("zoo/dogs:v1", "zoo/best")
+    store.link("zoo/dogs:v0", "zoo/best")
+
+    assert found == fs.glob(pattern)
+    assert found == list(fs.glob(pattern, detail=True))
+
+
+def test_a_portfolio_lists_its_versions_under_its_own_numbers(store: Store, fs: ArtstoreFileSystem, put: Put) -> None:
+    """What a listing names must be there; the number in the collection that it comes from is another one."""
+    for number in range(3):
+        put({"a": b"%d" % number})
+    store.link("cats:v2", "best")
+    store.link("cats:v1", "best")
+
+    assert ["uncategorized/best:v0", "uncategorized/best:v1"] == fs.ls("uncategorized/best", detail=False)
+    assert [b"2", b"1"] == [fs.cat_file(f"{each}/a") for each in fs.ls("uncategorized/best", detail=False)]
+
+
 def test_what_the_catalog_knows_is_answered_without_a_blob(store: Store, fs: ArtstoreFileSystem, put: Put) -> None:
     """A listing that reads gigabytes from a slow disk is one that nobody waits for."""
     put(FILES)
