@@ -117,6 +117,35 @@ def test_dask_reads_and_writes(store: Store, fs: ArtstoreFileSystem) -> None:
     assert count(store) == 3
 
 
+def test_datasets_of_hugging_face_are_read_and_written(store: Store, tmp_path: Path) -> None:
+    """It keeps what it has read, by the URL alone unless it is told to ask: then it sees that an alias has moved."""
+    datasets = package("datasets")
+    datasets.disable_progress_bars()
+    fs = fsspec.filesystem("artstore")
+    cache = str(tmp_path / "cache")
+    with fs.transaction:
+        for part in range(2):
+            FRAME.to_csv(f"artstore://data:latest/train/{part}.csv", index=False)
+            FRAME.to_parquet(f"artstore://data:latest/{part}.parquet")
+
+    def read() -> Any:
+        where = "artstore://data:latest/train/*.csv"
+        asking = datasets.DownloadConfig(cache_dir=cache, use_etag=True)
+        return datasets.load_dataset("csv", data_files=where, split="train", cache_dir=cache, download_config=asking)
+
+    assert 2 * ROWS == len(read())
+    streamed = datasets.load_dataset(
+        "parquet", data_files="artstore://data:v0/*.parquet", split="train", streaming=True, cache_dir=cache
+    )
+    assert 2 * ROWS == sum(1 for _ in streamed)
+    FRAME[:10].to_csv("artstore://data:latest/train/0.csv", index=False)
+    assert ROWS + 10 == len(read())
+    with fs.transaction:
+        read().save_to_disk("artstore://prepared:latest/tokens")
+    assert 1 == count(store, "prepared")
+    assert read()[5] == datasets.load_from_disk("artstore://prepared:v0/tokens")[5]
+
+
 def test_numpy_archives_are_written_and_mapped(fs: ArtstoreFileSystem) -> None:
     array = np.arange(400_000).reshape(400, 1000)
     with fs.open("data:latest/a.npz", "wb") as file:
