@@ -62,6 +62,7 @@ from artstore.lifecycle.reports import (
     RebuildReport,
     RepairReport,
     RunInfo,
+    RunPage,
     SearchReport,
     StatusReport,
     VerifyReport,
@@ -543,7 +544,7 @@ class Store:
         return search(self._current(), text, project, limit)
 
     def growth(self, project: str | None = None) -> GrowthReport:
-        """What the versions hold together, from the first commit on. Raises NotFound (project-not-found)."""
+        """What the versions hold together, now and from the first commit on. Raises NotFound (project-not-found)."""
         return growth(self._current(), project)
 
     def du(self, project: str | None = None) -> DuReport:
@@ -833,6 +834,12 @@ class Store:
     def runs(self, *, project: str | None = None, group: str | None = None) -> list[RunInfo]:
         """The runs of a project, or of all, and of a group, or of any; the newest first."""
         return runs.all_runs(self._current(), project, group)
+
+    def run_page(
+        self, *, project: str | None = None, group: str | None = None, start: int = 0, limit: int = 100
+    ) -> RunPage:
+        """The same, a page at a time: `limit` of them behind the first `start`. Raises Invalid (bad-limit)."""
+        return runs.page_of_runs(self._current(), project, group, start=start, limit=limit)
 
     def inputs(self, run: str, *, project: str = UNCATEGORIZED) -> list[VersionInfo]:
         """What a run used, in that order: deleted and absent versions too. Raises NotFound (run-not-found)."""

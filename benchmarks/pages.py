@@ -19,6 +19,7 @@ from benchmarks.volumes import Volume
 
 VERSIONS: Final = 10_000
 FILES: Final = 100_000
+RUNS: Final = 5_000
 _ARGUMENTS: Final = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _PAGES: Final = {
     "home": ("the first page", "/"),
@@ -26,6 +27,8 @@ _PAGES: Final = {
     "version": ("a version of {files:,} files", "/projects/bench/files/v0"),
     "folder": ("a folder of {half:,} files", "/projects/bench/files/v0/files/flat"),
     "changes": ("what changed in a version of {files:,} files", "/projects/bench/files/v1/diff"),
+    "runs": ("the last of {runs:,} runs", "/runs"),
+    "remotes": ("remotes, in a store that has none", "/remotes"),
     "search": ("a search by a part of a path", "/search?q=00042"),
     "space": ("where the space goes", "/space"),
 }
@@ -39,9 +42,9 @@ def is_possible() -> bool:
 def measure(volume: Volume, laps: int, *, is_quick: bool) -> list[Row]:
     """The rows of the workload `pages`; in every lap `artstore ui` is started anew, and knows nothing of the last."""
     scale = 100 if is_quick else 1
-    versions, files = VERSIONS // scale, FILES // scale
+    versions, files, runs = VERSIONS // scale, FILES // scale, RUNS // scale
     store = volume.root / "store"
-    _fill(store, versions, files)
+    _fill(store, versions, files, runs)
     seconds: dict[str, list[float]] = {name: [] for name in _PAGES}
     with _browser() as browser:
         for lap in range(laps + 1):
@@ -57,7 +60,7 @@ def measure(volume: Volume, laps: int, *, is_quick: bool) -> list[Row]:
         plain(
             "pages",
             f"page {name}",
-            f"first paint of {title.format(versions=versions, files=files, half=files // 2)}",
+            f"first paint of {title.format(versions=versions, files=files, half=files // 2, runs=runs)}",
             "s",
             Series(tuple(seconds[name])),
         )
@@ -65,8 +68,10 @@ def measure(volume: Volume, laps: int, *, is_quick: bool) -> list[Row]:
     ]
 
 
-def _fill(place: Path, versions: int, files: int) -> None:
+def _fill(place: Path, versions: int, files: int, runs: int) -> None:
     with Store.init(place) as store:
+        for number in range(runs):
+            store.start_run(project="bench", name=f"run-{number}", job_type="train", config={"seed": number})
         for number in range(versions):
             with store.draft() as draft:
                 draft.add_stream(io.BytesIO(b"same"), "same.bin")

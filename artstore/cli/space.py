@@ -96,6 +96,7 @@ def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = ()) 
             ("files", f"{report.files:,}"),
             ("logical", size(report.logical_bytes)),
             ("stored", f"{size(report.stored_bytes)} (each byte serves {report.dedup_ratio:.2f} times)"),
+            *([("not here", size(report.absent_bytes))] if report.absent_bytes else []),
             ("on disk", size(report.on_disk_bytes)),
             ("in trash", size(report.trash_bytes)),
             ("last commit", moment(report.last_commit_at, zone=True)),

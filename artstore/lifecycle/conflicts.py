@@ -207,7 +207,8 @@ def _info(project: Project, view: ProjectView, refused: _Refused) -> ConflictInf
 
 def _in_words(view: ProjectView, op: AnyOp) -> str:
     if isinstance(op, records.Create):
-        return f"{op.kind} {op.name!r} of type {op.type!r}"
+        kind = "portfolio" if op.kind == "portfolio" else "collection"
+        return f"{kind} {op.name!r} of type {op.type!r}"
     if isinstance(op, records.MoveAlias):
         collection = view.collection(op.collection)
         name = op.collection if collection is None else collection.name

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from artstore.lifecycle.reports import GrowthPoint, GrowthReport
-from artstore.lifecycle.resolve import find_project
-from artstore.storage.queries import Queries
+from artstore.lifecycle.usage import measured
 from artstore.storage.root import Root
 
 POINTS: Final = 200
@@ -14,25 +13,18 @@ POINTS: Final = 200
 
 
 def growth(root: Root, project: str | None, points: int = POINTS) -> GrowthReport:
-    """The versions that are live, of one project or of all, in the order of their dates.
+    """The live versions of one project, or of all, in the order of their dates, and what they hold now.
 
     Of more versions than `points` some stand for those before them; the last one is always there. Raises NotFound
     (project-not-found).
     """
-    with root.catalog.snapshot():
-        only = None if project is None else find_project(root, project)[0].id
-        queries = Queries(root.catalog)
-        dated = queries.dated(only)
-        brought = queries.brought([each.manifest for each in dated])
-        logical = stored = 0
-        found: list[GrowthPoint] = []
-        for number, (version, news) in enumerate(zip(dated, brought, strict=True), start=1):
-            logical += version.bytes
-            stored += news.bytes
-            if number == len(dated) or number * points // len(dated) > (number - 1) * points // len(dated):
-                found.append(
-                    GrowthPoint(
-                        at=version.created_us / 1e6, versions=number, logical_bytes=logical, stored_bytes=stored
-                    )
-                )
-    return GrowthReport(points=found)
+    usage, moments = measured(root, project)
+    logical = stored = 0
+    found: list[GrowthPoint] = []
+    for number, moment in enumerate(moments, start=1):
+        logical += moment.bytes
+        stored += moment.new_bytes
+        if number == len(moments) or number * points // len(moments) > (number - 1) * points // len(moments):
+            at = moment.created_us / 1e6
+            found.append(GrowthPoint(at=at, versions=number, logical_bytes=logical, stored_bytes=stored))
+    return GrowthReport(usage=usage, points=found)

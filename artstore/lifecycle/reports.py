@@ -233,6 +233,8 @@ class GrowthPoint(msgspec.Struct, frozen=True, kw_only=True):
 class GrowthReport(msgspec.Struct, frozen=True, kw_only=True):
     """The live versions in the order of their dates; many are drawn together."""
 
+    usage: DuReport
+    """What they hold now."""
     points: list[GrowthPoint]
 
 
@@ -348,6 +350,8 @@ class DuReport(msgspec.Struct, frozen=True, kw_only=True):
     logical_bytes: int
     stored_bytes: int
     """Content, each blob counted once."""
+    absent_bytes: int = 0
+    """What of it is not here: a remote has it, or it is lost."""
     on_disk_bytes: int
     """Everything in the store's directory, as the file system allocates it."""
 
@@ -457,8 +461,10 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     logical_bytes: int
     stored_bytes: int
     on_disk_bytes: int
+    absent_bytes: int = 0
+    """Content that is known and not here: a remote has it, or it is lost."""
     dedup_ratio: float
-    """logical_bytes over stored_bytes; 1.0 for an empty store."""
+    """logical_bytes over what is different of it, here or not; 1.0 for an empty store."""
     pending_ops: int
     """Ops that no upstream has accepted; 0 without an upstream."""
     unfinished_parts: int
@@ -506,6 +512,14 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "finished", "crashed"]
     started_at: float
     ended_at: float | None = None
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some runs, the newest first."""
+
+    runs: list[RunInfo]
+    total: int
+    """How many there are, on all pages."""
 
 
 class SearchReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, time_us
+from artstore.lifecycle.find import check_text
 from artstore.lifecycle.put import checked_metadata
-from artstore.lifecycle.reports import RunInfo, VersionInfo
+from artstore.lifecycle.reports import RunInfo, RunPage, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
 from artstore.model.names import LONGEST, Reference, listed, project_name, run_id
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
@@ -17,6 +18,7 @@ from artstore.model.state import Run
 from artstore.storage import run_locks
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
+from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.run_locks import Dead, RunLock
 
@@ -194,6 +196,24 @@ def all_runs(root: Root, project: str | None, group: str | None) -> list[RunInfo
         if group in {None, run.group}
     ]
     return sorted(found, key=lambda run: run.started_at, reverse=True)
+
+
+def page_of_runs(root: Root, project: str | None, group: str | None, *, start: int, limit: int) -> RunPage:
+    """The same, `limit` of them behind the first `start`. Raises Invalid (bad-name, bad-query, bad-limit)."""
+    if start < 0 or limit < 1:
+        message = f"a page of {limit} behind the first {start} is none: ask for 1 or more behind the first 0 or more"
+        raise Invalid(message, code="bad-limit")
+    if project is not None:
+        project_name(project)
+    if group is not None:
+        check_text(group)
+    mark_crashed(root)
+    with root.catalog.snapshot():
+        known = {each.id: each for each in root.catalog.projects() if project in {None, each.name}}
+        total, rows = Queries(root.catalog).runs(list(known), group, start, limit)
+        views = {id_: ProjectView(root.catalog, id_) for id_ in known}
+        found = [(known[owner].name, views[owner].run(id_)) for owner, id_ in rows]
+    return RunPage(runs=[describe_run(name, run) for name, run in found if run is not None], total=total)
 
 
 def _record(root: Root, project: str, run: str, plan: Callable[[ProjectView], list[Op]]) -> RunInfo:

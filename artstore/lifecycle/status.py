@@ -18,6 +18,7 @@ def status(root: Root) -> StatusReport:
     """
     with root.catalog.snapshot():
         totals = Queries(root.catalog).totals()
+    different = totals.stored_bytes + totals.absent_bytes
     return StatusReport(
         root=str(root.path),
         store_id=root.format.store_id,
@@ -28,7 +29,8 @@ def status(root: Root) -> StatusReport:
         logical_bytes=totals.logical_bytes,
         stored_bytes=totals.stored_bytes,
         on_disk_bytes=on_disk_bytes(root.path),
-        dedup_ratio=totals.logical_bytes / totals.stored_bytes if totals.stored_bytes else 1.0,
+        absent_bytes=totals.absent_bytes,
+        dedup_ratio=totals.logical_bytes / different if different else 1.0,
         pending_ops=sum(project.pending_ops for project in following(root)),
         unfinished_parts=totals.parts,
         sessions=[] if root.read_only else session_infos(live_sessions(root.path)),

@@ -116,6 +116,10 @@ class VersionTree:
         manifests = self._root.manifests
         return manifests.entries_below(self._manifest, path) if path else manifests.entries(self._manifest)
 
+    def is_here(self, digest: Digest) -> bool:
+        """Whether the bytes of a blob are in this store, and need not be fetched."""
+        return bool(self._root.blobs.places_of(digest))
+
     def at_hand(self, path: str) -> bytes | None:
         """All bytes of a small file, verified, if its place is in memory; None for every other path, in whatever form.
 

@@ -276,9 +276,9 @@ def runs(store: Store, asked: Asked) -> RunsLook:
     name = asked.text("project")
     start = asked.number("start", 0, least=0, most=2**53)
     limit = asked.number("limit", PAGE)
-    known = store.runs(project=name, group=asked.text("group"))
-    more = start + limit if start + limit < len(known) else None
-    return RunsLook(project=name, runs=known[start : start + limit], total=len(known), next=more)
+    page = store.run_page(project=name, group=asked.text("group"), start=start, limit=limit)
+    more = start + limit if start + limit < page.total else None
+    return RunsLook(project=name, runs=page.runs, total=page.total, next=more)
 
 
 def run(store: Store, asked: Asked) -> RunLook:
@@ -306,7 +306,8 @@ def search(store: Store, asked: Asked) -> SearchLook:
 def space(store: Store, asked: Asked) -> SpaceLook:
     """What the collections hold, and how that came."""
     name = asked.text("project")
-    return SpaceLook(project=name, usage=store.du(name), growth=store.growth(name).points)
+    report = store.growth(name)
+    return SpaceLook(project=name, usage=report.usage, growth=report.points)
 
 
 def reference_of(store: Store, asked: Asked) -> str:

@@ -43,8 +43,8 @@ _NEEDED: Final = 16
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """The beginning of a file."""
 
-    kind: Literal["text", "json", "table", "picture", "binary", "elsewhere"]
-    """Elsewhere is what a reference stands for, whose bytes are not here."""
+    kind: Literal["text", "json", "table", "picture", "binary", "elsewhere", "absent"]
+    """Elsewhere is what a reference stands for, whose bytes are not here; absent is what only remotes have."""
     text: str = ""
     columns: list[str] = []
     rows: list[list[str]] = []
@@ -59,8 +59,9 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 def preview(tree: VersionTree, entry: Entry) -> Preview:
     """The beginning of a file of a version. Raises Corrupt where its bytes are damaged."""
     blob = blob_of(entry)
-    if blob is None:
-        return Preview(kind="elsewhere")
+    if blob is None or not tree.is_here(blob.digest):
+        # To look at a page must not fetch what may be large from a place that may be far.
+        return Preview(kind="elsewhere" if blob is None else "absent")
     with tree.open(entry.path) as reader:
         start = reader.read(TEXT)
         if picture_type(start) is not None:

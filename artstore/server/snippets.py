@@ -22,7 +22,6 @@ class Snippet(NamedTuple):
 
 def of_version(version: VersionInfo) -> list[Snippet]:
     """How a whole version is used."""
-    url = f"artstore://{version.ref}"
     return [
         Snippet("Command line", f"artstore get {quote(version.ref)} {quote(version.collection)}"),
         Snippet(
@@ -32,7 +31,7 @@ def of_version(version: VersionInfo) -> list[Snippet]:
             f"    used = run.use_artifact({version.ref!r})\n"
             "    folder = used.download()",
         ),
-        Snippet("fsspec", f"import fsspec\n\nfs, path = fsspec.url_to_fs({url!r})\nfs.find(path)"),
+        Snippet("fsspec", f"import fsspec\n\nfs = fsspec.filesystem('artstore')\nfs.find({version.ref!r})"),
     ]
 
 

@@ -7,10 +7,11 @@ Each question is answered with that in mind, and reads the rows of a manifest on
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from artstore.errors import Corrupt
 from artstore.model.digest import Digest
 from artstore.storage.database import Connections
 
@@ -23,6 +24,8 @@ _TOTALS: Final = """
 SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection WHERE deleted = 0), count(*),
     coalesce(sum(entries), 0), coalesce(sum(bytes), 0),
     (SELECT coalesce(sum(size), 0) FROM blob WHERE EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)),
+    (SELECT coalesce(sum(size), 0) FROM blob
+        WHERE condemned IS NULL AND NOT EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)),
     (SELECT max(created_us) FROM version), (SELECT count(*) FROM part)
 FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten)
 """
@@ -35,12 +38,11 @@ SELECT DISTINCT blob FROM has WHERE blob IS NOT NULL
 """
 _SIZED: Final = "SELECT manifest, blob.id, size FROM entry JOIN blob ON blob.id = entry.blob"
 _RESOLVED_SIZED: Final = f"SELECT blob.id, size FROM ({_RESOLVED_BLOBS}) AS has JOIN blob ON blob.id = has.blob"
-_LIVE: Final = """
-SELECT version.project, collection.id, collection.name, manifest, entries, bytes FROM collection
-JOIN version ON version.project = collection.project AND version.collection = collection.id AND version.deleted = 0
-    AND version.id NOT IN (SELECT version FROM forgotten)
+_STANDS: Final = """
+SELECT project, collection, created_us, entries, bytes, (SELECT id FROM manifest
+    WHERE manifest.digest = version.manifest ORDER BY condemned IS NOT NULL, id DESC LIMIT 1), manifest
+FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten) ORDER BY created_us, logged, id
 """
-
 
 _COLLECTIONS_ABOUT: Final = """
 SELECT project, id FROM collection WHERE deleted = 0 AND ?2 IN (-1, project) AND (
@@ -78,20 +80,22 @@ class Totals(NamedTuple):
     logical_bytes: int
     stored_bytes: int
     """Content that is here, each blob once, whether something needs it or not."""
+    absent_bytes: int
+    """The same of what is not here."""
     last_created_us: int | None
     parts: int
     """Parts of distributed versions that nobody has gathered."""
 
 
-class Live(NamedTuple):
-    """What counts of a version that is not deleted."""
+class Stands(NamedTuple):
+    """What counts of a live version for the space that it takes."""
 
     project: int
     collection: str
-    collection_name: str
-    manifest: Digest
+    created_us: int
     entries: int
     bytes: int
+    manifest: int
 
 
 class Held(NamedTuple):
@@ -99,14 +103,6 @@ class Held(NamedTuple):
 
     blob: int | None
     reference: int | None
-
-
-class Dated(NamedTuple):
-    """What counts of a live version for what the store grew by."""
-
-    created_us: int
-    bytes: int
-    manifest: int
 
 
 class Shelved(NamedTuple):
@@ -145,12 +141,14 @@ class Queries:
         """The journal that the catalog has now, as SQLite calls it."""
         return str(self._catalog.rows("PRAGMA journal_mode")[0][0])
 
-    def live(self) -> list[Live]:
-        """Every version that is not deleted."""
-        return [
-            Live(project, collection, name, Digest(manifest), entries, size)
-            for project, collection, name, manifest, entries, size in self._catalog.rows(_LIVE)
-        ]
+    def standing(self) -> list[Stands]:
+        """Every live version, the first first. Raises Corrupt (manifest-missing)."""
+        rows = self._catalog.rows(_STANDS)
+        missing = next((digest for *_, manifest, digest in rows if manifest is None), None)
+        if missing is not None:
+            message = f"manifest {Digest(missing)} is not in the catalog. Run `artstore rebuild`"
+            raise Corrupt(message, code="manifest-missing")
+        return [Stands(*row) for *row, _ in rows]
 
     def manifest(self, digest: Digest) -> int | None:
         """The row number of a manifest; None where it is missing."""
@@ -200,9 +198,14 @@ class Queries:
             found.update(self._catalog.rows(f"SELECT id, size FROM reference WHERE id IN ({_marks(some)})", some))
         return found
 
-    def blob_sizes(self) -> Iterator[tuple[int, int]]:
+    def blob_sizes(self) -> list[tuple[int, int]]:
         """Row number and size of every blob, in the order of the numbers."""
-        return self._stream("SELECT id, size FROM blob ORDER BY id")
+        return self._catalog.rows("SELECT id, size FROM blob ORDER BY id")
+
+    def absent_blobs(self) -> list[int]:
+        """The row numbers of the blobs that are known, and not here."""
+        sql = "SELECT id FROM blob WHERE NOT EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)"
+        return [id_ for (id_,) in self._catalog.rows(sql)]
 
     def holdings(self, manifests: Iterable[int], paths: Collection[int]) -> Iterator[tuple[int, dict[int, Held]]]:
         """Of each manifest, what it has at those of the paths that it has."""
@@ -219,15 +222,25 @@ class Queries:
                 held = found[id_] = _changed(held, self._own(id_, wanted))
             yield manifest, held
 
-    def blobs_in(self, manifests: Collection[int]) -> Iterator[int]:
-        """The blobs that manifests hold together, each at least once."""
-        own = [id_ for id_ in manifests if (base := self._kept[id_].base) is None or base in manifests]
-        # What they have from their bases is counted there.
+    def blobs_by_manifest(
+        self, manifests: Collection[int], rank: Mapping[int, int]
+    ) -> Iterator[Sequence[tuple[int, int]]]:
+        """Manifests with the blobs that they hold, each at least once, many rows at a time.
+
+        What one has from another one of them that is not of a higher rank stands with that one alone.
+        """
+        own: list[int] = []
+        for id_ in manifests:
+            base = self._kept[id_].base
+            if base is None or (base in manifests and rank.get(base, -1) <= rank.get(id_, -1)):
+                own.append(id_)
         for some in _batches(own):
-            sql = f"SELECT blob FROM entry WHERE manifest IN ({_marks(some)}) AND blob IS NOT NULL"
-            yield from (blob for (blob,) in self._stream(sql, some))
+            sql = f"SELECT manifest, blob FROM entry WHERE manifest IN ({_marks(some)}) AND blob IS NOT NULL"
+            cursor = self._catalog.execute(sql, some)
+            while rows := cursor.fetchmany(BATCH):
+                yield rows
         for id_ in set(manifests).difference(own):
-            yield from (blob for (blob,) in self._stream(_RESOLVED_BLOBS, (id_,)))
+            yield [(id_, blob) for (blob,) in self._stream(_RESOLVED_BLOBS, (id_,))]
 
     def manifests_of(self, project: int, collection: str) -> dict[str, int]:
         """The manifests of a collection's live versions, by their ids, in the order of their numbers."""
@@ -236,15 +249,6 @@ class Queries:
             "WHERE project = ? AND collection = ? AND deleted = 0 GROUP BY version.id ORDER BY number"
         )
         return dict(self._catalog.rows(sql, (project, collection)))
-
-    def dated(self, project: int | None) -> list[Dated]:
-        """Every live version, of one project or of all, the first first."""
-        sql = (
-            "SELECT created_us, bytes, max(manifest.id) FROM version JOIN manifest "
-            "ON manifest.digest = version.manifest WHERE deleted = 0 AND ?1 IN (-1, project) "
-            "GROUP BY project, version.id ORDER BY created_us, logged, version.id"
-        )
-        return [Dated(*row) for row in self._catalog.rows(sql, (-1 if project is None else project,))]
 
     def shelf(self, project: int | None) -> list[Shelved]:
         """Every live version, of one project or of all, the newest of a collection first."""
@@ -304,6 +308,16 @@ class Queries:
                 yield held[id_]
             else:
                 yield ((blob, size) for _, blob, size in self._stream(f"{_SIZED} WHERE manifest = ?", (id_,)))
+
+    def runs(
+        self, projects: Sequence[int], group: str | None, start: int, limit: int
+    ) -> tuple[int, list[tuple[int, str]]]:
+        """How many runs there are in some projects and in a group, or in any, and project and id of a page of them."""
+        where = f'project IN ({_marks(tuple(projects))}) AND (? OR "group" = ?)'
+        given = (*projects, group is None, group)
+        total = self._catalog.rows(f"SELECT count(*) FROM run WHERE {where}", given)[0][0]
+        sql = f"SELECT project, id FROM run WHERE {where} ORDER BY started_us DESC, project, id LIMIT ? OFFSET ?"
+        return int(total), self._catalog.rows(sql, (*given, limit, start))
 
     def collections_about(self, text: str, project: int | None, limit: int) -> list[tuple[int, str]]:
         """The project and the id of live collections that have a text in name, type, description or a tag."""

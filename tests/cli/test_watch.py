@@ -109,6 +109,24 @@ def test_once_makes_one_version_and_ends(artstore: Run, folder: Path, begin: Beg
     assert ["a"] == listed(artstore, "lab/log")
 
 
+def test_checkpoints_are_kept_and_older_ones_go(artstore: Run, folder: Path, begin: Begin) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "log.txt").write_bytes(b"step 0")
+    (folder / "notes" / "0.ckpt").write_bytes(b"0")
+    watching = begin("notes", "--name", "net", "--only", "*.ckpt", "--keep-last", "2")
+    lines(watching, 1)
+    for number in range(1, 4):
+        (folder / "notes" / f"{number}.ckpt").write_bytes(b"%d" % number)
+        (folder / "notes" / f"{number - 1}.ckpt").unlink()
+        assert f"net:v{number}" in lines(watching, 1)[0]
+    watching.terminate()
+    watching.communicate(timeout=60)
+
+    assert 0 == watching.returncode
+    assert ["3.ckpt"] == listed(artstore, "net")
+    assert [3, 2] == [each["number"] for each in json.loads(artstore("log", "net", "--json").stdout)]
+
+
 def test_a_folder_that_is_emptied_is_an_error(artstore: Run, folder: Path, begin: Begin) -> None:
     (folder / "notes").mkdir()
     (folder / "notes" / "a").write_bytes(b"1")

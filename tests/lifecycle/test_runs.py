@@ -70,6 +70,20 @@ def test_runs_are_listed_by_project_and_group_newest_first(store: Store) -> None
     assert [] == store.runs(project="nowhere")
 
 
+def test_many_runs_are_listed_a_page_at_a_time_and_each_once(store: Store) -> None:
+    for number in range(7):
+        store.start_run(project="pq"[number % 2], id=str(number), group="odd" if number % 2 else None)
+    for asked in ({}, {"project": "p"}, {"group": "odd"}, {"project": "q", "group": "none"}):
+        expected = store.runs(**asked)
+        pages = [store.run_page(**asked, start=start, limit=3) for start in range(0, 9, 3)]
+
+        assert expected == [run for page in pages for run in page.runs]
+        assert {len(expected)} == {page.total for page in pages}
+    assert (0, []) == (store.run_page(project="nowhere").total, store.run_page(project="nowhere").runs)
+    with pytest.raises(Invalid, match="ask for 1 or more"):
+        store.run_page(limit=0)
+
+
 def test_a_run_is_edited_key_by_key(store: Store) -> None:
     store.start_run(id="r", name="n", config={"a": 1, "b": 2})
     store.edit_run("r", config={"a": 3}, remove=["b"], notes="w", tags=["t"])

@@ -119,6 +119,13 @@ def test_random_histories_agree_with_dictionaries(store: Store, put: Put) -> Non
         others = set[bytes]().union(*(blobs for name, blobs in held.items() if name != usage.collection))
         assert usage.unique_bytes == sum(map(len, held[usage.collection] - others))
         assert usage.shared_bytes == sum(map(len, held[usage.collection] & others))
+    seen = set[bytes]()
+    grown: list[tuple[int, int]] = []
+    for has in states.values():
+        seen.update(has.values())
+        logical = sum(map(len, has.values())) + (grown[-1][0] if grown else 0)
+        grown.append((logical, sum(map(len, seen))))
+    assert grown == [(each.logical_bytes, each.stored_bytes) for each in store.growth().points]
 
 
 def test_what_the_disk_gives_is_counted_in_blocks(tmp_path: Path) -> None:

@@ -353,6 +353,30 @@ for folder in range(40):
     until(lambda: holds(store)["39/59"] == b"after", 90)
 
 
+@LINUX
+def test_folders_that_are_renamed_in_a_storm_are_found_where_they_end(store: Store, folder: Path, begin: Begin) -> None:
+    """Whoever knows a folder by its path hears of none of them afterwards."""
+    for number in range(20):
+        (folder / f"{number}" / "deep").mkdir(parents=True)
+        (folder / f"{number}" / "deep" / "a").write_bytes(b"%d" % number)
+    begin()
+    until(lambda: holds(store) == on_disk(folder))
+    for turn in range(10):
+        for number in range(20):
+            # Each takes the place of the next; every fifth goes and comes again.
+            (folder / f"{number}").rename(folder / "aside")
+            (folder / f"{(number + 1) % 20}").rename(folder / f"{number}")
+            (folder / "aside").rename(folder / f"{(number + 1) % 20}")
+            if number % 5 == 0:
+                shutil.rmtree(folder / f"{number}")
+                (folder / f"{number}" / "deep").mkdir(parents=True)
+                (folder / f"{number}" / "deep" / "a").write_bytes(b"%d in %d" % (number, turn))
+    until(lambda: holds(store) == on_disk(folder))
+    for number in (0, 7, 19):
+        (folder / f"{number}" / "deep" / "a").write_bytes(b"after %d" % number)
+        until(partial(has, store, f"{number}/deep/a", b"after %d" % number))
+
+
 def _in_place(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 

@@ -92,6 +92,8 @@ TAKEN: Final[dict[tuple[str, str], tuple[object, ...]]] = {
     ),
     # What nothing can be called finds nothing, and begins nowhere.
     **dict.fromkeys((("runs", "group"), ("folder", "after")), ("", "a\0b", "\udcff")),
+    ("run_page", "group"): ("", "a\0b"),
+    ("run_page", "start"): (0,),
     ("folder", "path"): ("",),
     ("put", "prefix"): ("",),
     ("history", "before"): (-1,),
@@ -157,7 +159,8 @@ GOOD: Final[dict[str, Callable[[Store, Path], Given]]] = {
     **dict.fromkeys(("keep_mine", "drop_mine"), lambda _store, _tmp: {"conflict": "0" * 64}),
     "rename_mine": lambda _store, _tmp: {"conflict": "0" * 64, "name": "dogs"},
     **dict.fromkeys(
-        ("parts", "collections", "types", "du", "growth", "start_run", "runs", "repair", "gc"), lambda _store, _tmp: {}
+        ("parts", "collections", "types", "du", "growth", "start_run", "runs", "run_page", "repair", "gc"),
+        lambda _store, _tmp: {},
     ),
 }
 """By method, arguments with which it does its work; `...` is a draft that has a file."""

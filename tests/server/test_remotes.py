@@ -127,3 +127,25 @@ def test_a_number_that_moved_leads_to_what_others_see_and_says_so(pair: tuple[Ma
         assert 1 == door.get(f"/api{start.replace('v1', 'v2')}/diff").json["before"]["number"]
         b.store.accept_numbers(["cats"])
         assert "On this machine" not in door.get(start).text
+
+
+def test_what_is_only_elsewhere_is_not_called_saved_and_not_fetched_to_be_looked_at(
+    pair: tuple[Machine, Machine],
+) -> None:
+    """Who reads "99 % saved" of an empty laptop believes it; and a page that is opened must not fetch terabytes."""
+    _a, b = pair
+    start = "/projects/uncategorized/cats/v0"
+
+    with opened(b.store) as door:
+        home, space = door.get("/api/").json["status"], door.get("/api/space").json["usage"]
+        assert (0, 1, 1.0) == (home["stored_bytes"], home["absent_bytes"], home["dedup_ratio"])
+        assert (1, 1) == (space["stored_bytes"], space["absent_bytes"])
+        assert "0 %" in door.get("/").text
+        assert "absent" == door.get(f"/api{start}/files/x").json["preview"]["kind"]
+        assert "fetches them from a remote" in door.get(f"{start}/files/x").text
+        assert 1 == door.get("/api/").json["status"]["absent_bytes"]
+        b.again()
+    with opened(b.store) as door:
+        assert b"0" == door.get(f"{start}/raw/x").body
+        assert "text" == door.get(f"/api{start}/files/x").json["preview"]["kind"]
+        assert 0 == door.get("/api/").json["status"]["absent_bytes"]
