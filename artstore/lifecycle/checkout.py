@@ -453,7 +453,8 @@ class _Writer:
                 return "hardlink"
             with self._target.replacing(name) as (fd, _temporary):
                 if self._mode != "copy" and reflink(source, fd):
-                    self._check(place, whole.measure(fd))
+                    # The blob, whose blocks the file has now: unlike the file's, its pages may be in memory.
+                    self._check(place, whole.measure(source))
                     return "reflink"
                 if self._mode == "reflink":
                     message = f"this file system cannot share the bytes of {name!r}: use the mode auto or copy"
