@@ -87,7 +87,7 @@ def diff_versions(root: Root, before: Resolved, after: Resolved) -> DiffReport:
         )
     found = _Differences()
     with root.catalog.snapshot():
-        olds, news = root.manifests.entries(before.manifest), root.manifests.entries(after.manifest)
+        olds, news = root.manifests.apart(before.manifest, after.manifest)
         old, new = next(olds, None), next(news, None)
         while old is not None or new is not None:
             if new is None or (old is not None and old.path < new.path):
@@ -98,11 +98,10 @@ def diff_versions(root: Root, before: Resolved, after: Resolved) -> DiffReport:
                 found.add(new.path, new.size, _content(new))
                 new = next(news, None)
             else:
-                if _content(old) == _content(new):
-                    found.unchanged += 1
-                else:
+                if _content(old) != _content(new):
                     found.change(new.path, old.size, new.size)
                 old, new = next(olds, None), next(news, None)
+    found.unchanged = after.version.entries - len(found.added) - len(found.changed)
     return found.report()
 
 

@@ -31,6 +31,8 @@ MAX_DEPTH: Final = 24
 """Differences between a manifest and its full ancestor."""
 MAX_WEIGHT_SHARE: Final = 0.5
 """Rows in those differences, of the manifest's entries."""
+_FEW: Final = 8
+"""Rows that are looked up one by one are faster than all if they are so many times fewer."""
 _AFTER_SLASH: Final = chr(ord("/") + 1)
 
 _CHAIN: Final = """
@@ -60,6 +62,19 @@ SELECT path.path, blob.digest, blob.size, has.reference, uri, checksum, referenc
 FROM has JOIN path ON path.id = has.path LEFT JOIN blob ON blob.id = has.blob
 LEFT JOIN reference ON reference.id = has.reference ORDER BY path.path
 """
+_AT_PATHS_OF: Final = (
+    _CHAIN
+    + """, wanted (path) AS MATERIALIZED (
+    SELECT DISTINCT path FROM entry WHERE manifest IN (SELECT value FROM json_each(?2))),
+ranked (path, blob, reference, rank) AS (
+    SELECT wanted.path, blob, reference, min(rank) FROM wanted CROSS JOIN chain
+    CROSS JOIN entry ON entry.manifest = chain.id AND entry.path = wanted.path GROUP BY wanted.path),
+has (path, blob, reference) AS (
+    SELECT path, blob, reference FROM ranked WHERE blob IS NOT NULL OR reference IS NOT NULL)
+"""
+    + _ENTRIES
+)
+"""What a manifest has at the paths of which some others, as a JSON array of row numbers, say something themselves."""
 _WITH_PLACES: Final = """
 SELECT path.path, blob.digest, blob.size, has.reference, uri, checksum, reference.size, extra, stored.pack, offset
 FROM has JOIN path ON path.id = has.path LEFT JOIN blob ON blob.id = has.blob
@@ -185,6 +200,23 @@ class Manifests:
         """The entries of a manifest, sorted by path."""
         for rows in self._listing(digest, _ENTRIES):
             yield from map(_entry, rows)
+
+    def apart(self, first: Digest, second: Digest) -> tuple[Iterator[Entry], Iterator[Entry]]:
+        """The entries of two manifests, each sorted by path; many that are equal in both may be left out.
+
+        Where they are built on one that both have in common, only what was said above that can differ.
+        """
+        rows = self.get(first), self.get(second)
+        chains = [[id_ for (id_,) in self._catalog.rows(f"{_CHAIN} SELECT id FROM chain", (row.id,))] for row in rows]
+        common = set(chains[0]).intersection(chains[1])
+        if not common or sum(row.weight for row in rows) * _FEW > sum(row.entries for row in rows):
+            return self.entries(first), self.entries(second)
+        above = msgspec.json.encode([id_ for ids in chains for id_ in ids if id_ not in common]).decode()
+        old, new = (
+            map(_entry, itertools.chain.from_iterable(self._catalog.stream(_AT_PATHS_OF, (row.id, above))))
+            for row in rows
+        )
+        return old, new
 
     def placed(self, digest: Digest) -> Iterator[Placed | ReferenceEntry]:
         """The entries of a manifest, sorted by path; what is kept here with where it is."""

@@ -211,16 +211,18 @@ class Queries:
         """Of each manifest, what it has at those of the paths that it has."""
         wanted = set(paths)
         found: dict[int, dict[int, Held]] = {}
-        for manifest in manifests:
-            chain: list[int] = []
-            at: int | None = manifest
-            while at is not None and at not in found:
-                chain.append(at)
-                at = self._kept[at].base
-            held = {} if at is None else found[at]
-            for id_ in reversed(chain):
-                held = found[id_] = _changed(held, self._own(id_, wanted))
-            yield manifest, held
+        for some in self._portions(manifests):
+            near = self._own_of_many(some, wanted) if len(some) > 1 else {}
+            for manifest in some:
+                chain: list[int] = []
+                at: int | None = manifest
+                while at is not None and at not in found:
+                    chain.append(at)
+                    at = self._kept[at].base
+                held = {} if at is None else found[at]
+                for id_ in reversed(chain):
+                    held = found[id_] = _changed(held, near[id_] if id_ in near else self._own(id_, wanted))
+                yield manifest, held
 
     def blobs_by_manifest(
         self, manifests: Collection[int], rank: Mapping[int, int]
@@ -274,7 +276,7 @@ class Queries:
                         total += size
                 yield Brought(blobs, total)
 
-    def _portions(self, manifests: Sequence[int]) -> Iterator[list[int]]:
+    def _portions(self, manifests: Iterable[int]) -> Iterator[list[int]]:
         """The manifests, so many at a time that their own rows are few, or one that has many."""
         some: list[int] = []
         rows = 0
@@ -364,6 +366,16 @@ class Queries:
         for some in _batches(paths):
             sql = f"SELECT path, blob, reference FROM entry WHERE manifest = ? AND path IN ({_marks(some)})"
             yield from ((path, Held(blob, ref)) for path, blob, ref in self._catalog.rows(sql, (manifest, *some)))
+
+    def _own_of_many(self, manifests: Sequence[int], paths: set[int]) -> dict[int, list[tuple[int, Held]]]:
+        """The same of many that are small: ten thousand questions would take three times as long as a few."""
+        found: dict[int, list[tuple[int, Held]]] = {id_: [] for id_ in manifests}
+        for some in _batches(set(manifests)):
+            sql = f"SELECT manifest, path, blob, reference FROM entry WHERE manifest IN ({_marks(some)})"
+            for manifest, path, blob, reference in self._stream(sql, some):
+                if path in paths:
+                    found[manifest].append((path, Held(blob, reference)))
+        return found
 
     def _stream(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         cursor = self._catalog.execute(sql, parameters)

@@ -18,7 +18,7 @@ from artstore.lifecycle.reports import DiffEntry, DiffReport, Renamed, VersionIn
 from artstore.lifecycle.resolve import Resolved
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, reference
-from artstore.storage import stat_cache, whole
+from artstore.storage import manifests, stat_cache, whole
 from artstore.storage.stat_cache import Findings, Known, stamp_of
 from artstore.store import Store
 
@@ -91,8 +91,15 @@ def test_a_path_takes_part_in_one_rename(store: Store, put: Put, version: Find) 
     assert found.removed == []
 
 
-def test_random_histories_agree_with_dictionaries(store: Store, put: Put, version: Find, tree: Tree) -> None:
-    """Manifests are kept as differences to each other, with paths that went and came back."""
+@pytest.mark.parametrize("few", [0, 8, 1000])
+def test_random_histories_agree_with_dictionaries(  # noqa: PLR0917 - fixtures
+    store: Store, put: Put, version: Find, tree: Tree, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Manifests are kept as differences to each other, with paths that went and came back.
+
+    What all say alike is passed over where little differs; always, sometimes and never.
+    """
+    monkeypatch.setattr(manifests, "_FEW", few)
     rng = random.Random(7)
     states: list[dict[str, bytes]] = [{f"{i % 5}/{i}": bytes([i]) for i in range(60)}]
     put(states[0])
