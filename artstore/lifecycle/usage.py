@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,13 +130,17 @@ def measured(root: Root, project: str | None) -> tuple[DuReport, list[Moment]]:
         absent_bytes=absent,
         on_disk_bytes=on_disk_bytes(root.path),
     )
+    return report, _moments(moments, [brought[rank[version.manifest]] for version in moments])
+
+
+def _moments(versions: Sequence[Stands], brought: Sequence[int]) -> list[Moment]:
+    """The commits; what a manifest brought came with the first version that has it."""
     seen: set[int] = set()
-    came: list[Moment] = []
-    for version in moments:
-        is_first = version.manifest not in seen
+    found: list[Moment] = []
+    for version, news in zip(versions, brought, strict=True):
+        found.append(Moment(version.created_us, version.bytes, 0 if version.manifest in seen else news))
         seen.add(version.manifest)
-        came.append(Moment(version.created_us, version.bytes, brought[rank[version.manifest]] if is_first else 0))
-    return report, came
+    return found
 
 
 def on_disk_bytes(folder: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -14,6 +15,7 @@ from artstore.store import Store
 from tests.server.conftest import Door, opened
 from tests.server.pictures import png
 from tests.servers import needed
+from tests.sync.conftest import Machine
 
 Keep = Callable[..., VersionInfo]
 
@@ -86,6 +88,33 @@ def trained(store: Store, keep: Keep) -> Store:
     store.use(evaluate.id, "net:v0", project="pets")
     keep({"report.txt": b"fine\n"}, name="report", type="result", project="pets", run=evaluate.id)
     return store
+
+
+def test_a_conflict_is_found_from_the_first_page_and_its_command_is_copied(tmp_path: Path, browser: Browser) -> None:
+    depot = tmp_path / "depot"
+    depot.mkdir()
+    a, b = Machine(tmp_path, depot, "a"), Machine(tmp_path, depot, "b")
+    for each, data in ((a, b"theirs"), (b, b"mine")):
+        each.put({"x": data}, aliases=["best"])
+    a.push()
+    b.push()
+    with opened(b.store) as door:
+        context = browser.new_context(viewport={"width": 1200, "height": 800})
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=door.url)
+        watched = Watched(context.new_page(), door)
+        page = watched.open("/")
+        page.get_by_role("link", name="decide what becomes of it").click()
+        expect(page.get_by_text("alias cats:best to v1, which stands on v0")).to_be_visible()
+        page.get_by_role("button", name=re.compile("--mine$")).click()
+        expect(page.locator(".command.copied")).to_be_visible()
+
+        assert re.fullmatch("artstore resolve [0-9a-f]{12} --mine", page.evaluate("navigator.clipboard.readText()"))
+        page.get_by_role("link", name="v1", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("cats:v1")
+        assert ([], []) == (watched.complaints, watched.foreign)
+        context.close()
+    for each in (a, b):
+        each.store.close()
 
 
 def test_from_the_first_page_to_a_file_by_its_links(trained: Store, seen: Watched) -> None:
@@ -216,6 +245,8 @@ def test_a_page_is_as_wide_as_what_it_is_read_on(
         "/projects/pets/net/v0/lineage",
         "/runs",
         "/space",
+        "/remotes",
+        f"/projects/pets/{'x' * 90}",  # An error whose message has a long name.
     )
     for address in (*pages, "/projects/pets/net/v0/diff", "/projects/pets/photos/v0/files/labels.csv", "/search?q=t"):
         page.goto(door.url + address, wait_until="networkidle")

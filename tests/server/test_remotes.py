@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -91,6 +92,20 @@ def test_a_remote_that_is_not_reached_says_so_and_since_when(pair: tuple[Machine
     assert "not reached</span> since <time" in page
     assert f"file://{depot}" in page
     assert "Why</dt>" in page
+
+
+def test_what_a_remote_said_is_text(pair: tuple[Machine, Machine]) -> None:
+    """W1: the words of a failure may be those of somebody else's server."""
+    _a, b = pair
+    script = "<script>alert(1)</script>"
+    (b.store.path / "sync" / "hub.standing").write_text(json.dumps({"failed_at": 1.0, "failure": script}))
+
+    with opened(b.store) as door:
+        assert script == door.get("/api/remotes").json["remotes"][0]["failure"]
+        page = door.get("/remotes").text
+
+    assert script not in page
+    assert script in html.unescape(page)
 
 
 def test_a_conflict_is_shown_with_the_commands_that_settle_it(pair: tuple[Machine, Machine]) -> None:
