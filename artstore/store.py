@@ -82,7 +82,7 @@ from artstore.model.arguments import checked
 from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.model.names import UNCATEGORIZED, Reference, listed
 from artstore.model.paths import entry_path, quoted
-from artstore.storage.blobs import BlobReader
+from artstore.storage.blob_reader import BlobReader
 from artstore.storage.files import AnyPath, as_path
 from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock

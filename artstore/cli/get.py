@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How bytes reach DIR; auto is reflink where the file system can, else copy. Hardlinks are read-only.",
 )
-@click.option("--delete", is_flag=True, help="Remove from DIR what the version does not have.")
+@click.option("--delete", is_flag=True, help="Remove from DIR what the version does not have; stores stay.")
 @click.option(
     "--allow-missing-references",
     "allow_missing",

@@ -17,7 +17,7 @@ from artstore.lifecycle.fetch import FetchedFile, naming
 from artstore.lifecycle.tree import Tree, VersionTree
 from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.references.fetch import fetch
-from artstore.storage.blobs import BlobReader
+from artstore.storage.blob_reader import BlobReader
 
 IN_MEMORY: Final = 1 << 20
 """Bytes of a file being written that are kept in memory; more go to the store's disk."""

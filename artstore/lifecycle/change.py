@@ -21,7 +21,8 @@ from artstore.lifecycle.tree import Folder, Trees, VersionTree, digest_if_small,
 from artstore.model.manifest import BlobEntry, Entry
 from artstore.model.names import LATEST, Reference, type_name
 from artstore.model.paths import entry_path
-from artstore.storage.blobs import SMALL, BlobReader
+from artstore.storage.blob_reader import BlobReader
+from artstore.storage.blobs import SMALL
 from artstore.storage.files import random_hex
 from artstore.storage.root import Root
 

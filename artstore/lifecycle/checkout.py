@@ -31,10 +31,11 @@ from artstore.lifecycle.target import Target
 from artstore.model.manifest import ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
-from artstore.storage.blobs import WHOLE, Place, damaged, reading
+from artstore.storage.blobs import WHOLE
 from artstore.storage.files import random_hex, read_exactly, reflink
 from artstore.storage.manifests import Placed, placed
-from artstore.storage.root import Root
+from artstore.storage.places import Place, damaged, gone, reading
+from artstore.storage.root import Root, holds_store
 
 Mode = Literal["auto", "reflink", "hardlink", "copy"]
 
@@ -183,8 +184,9 @@ def _check_path(path: str) -> None:
 
 def _check_target(root: Root, target: Path) -> None:
     where = target.resolve()
-    if root.path.resolve() in (where, *where.parents):
-        message = f"{str(target)!r} is the store's own folder, or in it: choose another place"
+    own = root.path.resolve()
+    if any(folder == own or holds_store(folder) for folder in (where, *where.parents)):
+        message = f"{str(target)!r} is a store's own folder, or in it: choose another place"
         raise Invalid(message, code="own-store")
 
 
@@ -349,7 +351,7 @@ class _Writer:
                 self._target.go_to(folder, make=True)
                 status = self._target.status(name)
                 is_there = status is not None
-                if status is not None and self._is_same(name, status, entry):
+                if status is not None and self._is_same(name, status, entry) and not self._is_ours(status, entry):
                     continue
             place = self._place(entry)
             if place is None:
@@ -408,6 +410,15 @@ class _Writer:
         finally:
             os.close(fd)
 
+    def _is_ours(self, status: os.stat_result, entry: Placed) -> bool:
+        """Whether a file is the store's own by another name, of an earlier checkout, and should be one of its own."""
+        if self._mode == "hardlink" or status.st_nlink == 1:
+            return False
+        with contextlib.suppress(OSError):
+            path = self._root.blobs.whole_place(entry.digest, entry.size).path
+            return os.path.samestat(status, os.stat(path))
+        return False
+
     def _write_one(self, name: str, place: Place, *, replaces: bool) -> Way:
         try:
             return self._write_from(name, place, replaces=replaces)
@@ -419,15 +430,9 @@ class _Writer:
             for other in (*others, place):
                 with contextlib.suppress(FileNotFoundError, Corrupt):
                     return self._write_from(name, other, replaces=replaces)
-            raise self._missing(place) from None
-
-    def _missing(self, place: Place) -> Corrupt:
-        if os.path.exists(place.path):
-            return damaged(place, 0)
-        message = (
-            f"blob {place.digest} is missing: {place.path!r} is gone. Run `artstore verify`, then `artstore repair`"
-        )
-        return Corrupt(message, code="blob-missing")
+            wrong = damaged(place, 0) if os.path.exists(place.path) else gone(place)
+            self._root.blobs.doubt(place.digest)
+            raise wrong from None
 
     def _write_from(self, name: str, place: Place, *, replaces: bool) -> Way:
         if place.is_whole:
@@ -534,7 +539,7 @@ def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[s
         below[:] = [
             name
             for name in below
-            if name not in links and name != STORE_FOLDER and Path(folder, name).resolve() != store
+            if name not in links and name != STORE_FOLDER and not _is_store(Path(folder, name), store)
         ]
         for name in [*names, *links]:
             if prefix + name not in wanted and matches(prefix + name):
@@ -548,3 +553,7 @@ def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[s
             # Not empty: it stays.
             os.rmdir(folder)
     return deleted
+
+
+def _is_store(folder: Path, own: Path) -> bool:
+    return folder.resolve() == own or holds_store(folder)

@@ -1,7 +1,7 @@
 """Examine: whether the bytes in some places are what their digests say.
 
 A look at many places only raises suspicion: it takes long, and what it saw may have been put aside and stored again
-since. `judge` looks at one place again and says what is so.
+since. `Blobs.put_aside` looks at one place again and does what has to be done.
 
 Packs are read in long stretches into a buffer that is used again, headers and all. Large files are hashed by as many
 threads as there are processors.
@@ -9,20 +9,21 @@ threads as there are processors.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_digest
 
 from artstore.storage import packs, whole
-from artstore.storage.blobs import Lying, Place
+from artstore.storage.blobs import Lying
 from artstore.storage.files import read_into_at
+from artstore.storage.places import Place
 
 STRETCH: Final = 4 << 20
 """Bytes of a pack that are read at once."""
@@ -33,8 +34,6 @@ _MMAP_FROM: Final = 16 << 20
 _PART: Final = 64 << 20
 """Bytes of a large file whose checksums one thread makes."""
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO})
-"""What the system says where there is no file. All else says nothing about the bytes: another time they may be read."""
 
 
 class Examined(msgspec.Struct):
@@ -81,29 +80,11 @@ def examine_pack(path: str, members: Sequence[Lying], *, fast: bool) -> Examined
     try:
         for stretch in _stretches(members):
             at = _examine_stretch(fd, stretch, raw, at, found.suspects, fast=fast)
-        found.is_plain = at >= 0 and packs.ends(fd, at)
+        with contextlib.suppress(OSError):
+            found.is_plain = at >= 0 and packs.ends(fd, at)
     finally:
         os.close(fd)
     return found
-
-
-def judge(place: Place) -> Literal["whole", "damaged"] | OSError:
-    """Read one place again, all of it: whether its bytes are what its digest says, or why that cannot be said now."""
-    try:
-        fd = os.open(place.path, _OPEN_FLAGS)
-        try:
-            if place.is_whole and os.fstat(fd).st_size != place.size:
-                return "damaged"
-            hasher = blake3()
-            buffer = memoryview(bytearray(min(place.size, STRETCH)))
-            for start in range(0, place.size, STRETCH):
-                got = read_into_at(fd, buffer[: place.size - start], place.offset + start)
-                hasher.update(buffer[:got])
-        finally:
-            os.close(fd)
-    except OSError as error:
-        return "damaged" if error.errno in NO_FILE else error
-    return "whole" if hasher.digest() == place.digest else "damaged"
 
 
 def batches(places: Iterable[Place]) -> Iterator[list[Place]]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from artstore.errors import Corrupt
+from artstore.lifecycle.mend_log import mend_log
 from artstore.lifecycle.replay import index_new_packs, replay_project
 from artstore.lifecycle.reports import RebuildReport
 from artstore.storage import stat_cache, whole
@@ -15,7 +16,7 @@ from artstore.storage.catalog import FILE_NAME, Catalog
 from artstore.storage.files import storage_errors, sync_directory
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive, alone, current_epoch
+from artstore.storage.sessions import Exclusive, Session, alone, current_epoch
 
 
 def rebuild(root: Root) -> RebuildReport:
@@ -25,9 +26,9 @@ def rebuild(root: Root) -> RebuildReport:
     quarantine first. No data is read: `verify` does that. Other sessions are waited for, since what they hold of the
     old catalog means nothing in the new one.
 
-    Where the log is damaged, each project is what its log says up to the damage, and the rest is named in `lost`. A
-    catalog that may know more than such a log is copied into the quarantine; `repair` instead would have written the
-    log again from it.
+    What the log has lost is first written again from the catalog, where that can be read. Where it cannot, each project
+    is what its log says up to the damage, and the rest is named in `lost`; a catalog that may know more than such a log
+    is copied into the quarantine.
 
     Raises Conflict (locked, busy) where others do not let it, UpgradeNeeded where the log is a newer artstore's.
     """
@@ -39,7 +40,7 @@ def rebuild(root: Root) -> RebuildReport:
         ending.enter_context(alone(root.path, session))
         if not _is_usable(root):
             _put_aside(root)
-        elif any(_has_damage(root, name) for name in root.log.projects()):
+        elif not _mend_logs(root, session):
             _keep_copy(root, session.scratch())
         # It takes blobs for stored as long as a manifest names them, live or not.
         stat_cache.forget(root.path)
@@ -81,15 +82,24 @@ def _replay_intact(root: Root, name: str) -> list[str]:
     return []
 
 
-def _has_damage(root: Root, name: str) -> bool:
-    last = 0
+def _mend_logs(root: Root, session: Session) -> bool:
+    """Write again what the log has lost and the catalog has not; whether that is all that both ever held."""
     try:
-        known = root.catalog.project(name)
-        for seq, _data, _attachments in root.log.transactions(name, 0):
-            last = seq
+        projects = root.catalog.projects()
+        left = [name for project in projects for name in mend_log(root, session, project)[1]]
+    except Corrupt:
+        return False
+    known = {project.name for project in projects}
+    return not left and not any(_has_damage(root, name) for name in root.log.projects() if name not in known)
+
+
+def _has_damage(root: Root, name: str) -> bool:
+    try:
+        for _ in root.log.transactions(name, 0):
+            pass
     except Corrupt:
         return True
-    return known is not None and known.seq > last
+    return False
 
 
 def _keep_copy(root: Root, scratch: Path) -> None:

@@ -76,7 +76,7 @@ def _forget_gone(root: Root) -> None:
             marking.forget_pack(use.id)
     for digest in map(Digest, marking.whole_digests()):
         if not whole.path_of(root.path, digest).exists():
-            marking.forget_place(digest, WHOLE)
+            root.blobs.forget(digest, WHOLE)
 
 
 def _replay_each(root: Root, behind: list[str], *, wait: bool) -> None:

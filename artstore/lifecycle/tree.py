@@ -18,7 +18,8 @@ from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Entry, ReferenceEntry, blob_of
 from artstore.model.names import Reference
-from artstore.storage.blobs import SMALL, BlobReader, Packed
+from artstore.storage.blob_reader import BlobReader
+from artstore.storage.blobs import SMALL, Packed
 from artstore.storage.catalog import Project
 from artstore.storage.root import Root
 

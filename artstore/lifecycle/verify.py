@@ -12,8 +12,6 @@ good.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,7 +22,7 @@ from typing import Final, Self
 import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt
-from artstore.lifecycle.examine import NO_FILE, Examined, batches, examine, examine_pack, judge
+from artstore.lifecycle.examine import Examined, batches, examine, examine_pack
 from artstore.lifecycle.find import holders, live_versions
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
@@ -38,12 +36,13 @@ from artstore.model.notes import Order, decode_line
 from artstore.model.paths import quoted
 from artstore.model.records import decode_op, decode_transaction
 from artstore.model.state import MemoryState
-from artstore.storage import packs, rights, stat_cache
-from artstore.storage.blobs import Place, Portion
+from artstore.storage import packs, stat_cache
+from artstore.storage.blobs import Portion
 from artstore.storage.catalog import Project
-from artstore.storage.files import read_exactly, storage_errors, sync_directory
+from artstore.storage.files import storage_errors
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
+from artstore.storage.places import NO_FILE, Place
 from artstore.storage.root import Root
 
 _OF_BLOBS: Final = frozenset({"blob-damaged", "blob-missing", "unreadable"})
@@ -51,7 +50,6 @@ _OF_MANIFESTS: Final = frozenset({"manifest-damaged", "manifest-missing"})
 _LOOKED_UP: Final = 1_000
 """Damaged blobs of which it is said what they are: each costs a look at every version."""
 _NAMED: Final = 3
-_OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class _Seen(msgspec.Struct):
@@ -76,7 +74,9 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
     with storage_errors("verifying"), root.reading("verify"):
         problems += _check_catalog(root)
         # A log that is not whole has to be mended before anything can be compared with it.
-        damaged_logs = {name: found for name in root.log.projects() if (found := _check_log(root, name))}
+        # A folder of it may be gone as a whole.
+        names = {*root.log.projects(), *(project.name for project in root.catalog.projects())}
+        damaged_logs = {name: found for name in sorted(names) if (found := _check_log(root, name))}
         problems += [problem for found in damaged_logs.values() for problem in found]
         catch_up(root, thorough=True, wait=True)
         for project in root.catalog.projects():
@@ -84,7 +84,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
                 problems += _check_state(root, project)
         seen = _look_at_all(root, fast=fast, progress=progress)
         problems += seen.problems
-        problems += _quarantine(root, seen.suspects)
+        problems += _put_aside(root, seen.suspects)
         # What was put aside just now is missing since, and is named already.
         named = {problem.subject for problem in problems}
         problems += [
@@ -130,7 +130,7 @@ def verify_version(
                 places.append(place)
         places.sort(key=lambda place: (place.path, place.offset))
         seen = _look([partial(_look_at_places, batch, fast=fast) for batch in batches(places)], progress)
-        problems += _quarantine(root, seen.suspects)
+        problems += _put_aside(root, seen.suspects)
         _forget_hashed(root, problems)
         problems = _with_what_is_hurt(root, problems)
     return VerifyReport(
@@ -271,29 +271,22 @@ def _check_pack(root: Root, name: str) -> list[Problem]:
     return []
 
 
-def _quarantine(root: Root, suspects: Sequence[bytes]) -> list[Problem]:
+def _put_aside(root: Root, suspects: Sequence[bytes]) -> list[Problem]:
     """Put damaged bytes aside; they no longer count as stored."""
     problems = []
     digests = dict.fromkeys(map(Digest, suspects))
     for place in [place for digest in digests for place in root.blobs.places_of(digest)]:
-        # With the lock, for what is moved: what was damaged may have been put aside and stored again at the same place
-        # since it was read.
-        with contextlib.nullcontext() if root.read_only else root.catalog.write():
-            if place not in root.blobs.places_of(place.digest):
-                # Freed or repacked while this was looking.
-                continue
-            verdict = judge(place)
-            if verdict == "whole":
-                continue
-            name = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
-            if isinstance(verdict, OSError):
-                message = f"{place.size} bytes in {name} cannot be read now: {verdict.strerror}. They stay as they are"
-                problems.append(Problem(kind="unreadable", subject=str(place.digest), message=message))
-                continue
-            message = f"{place.size} bytes in {name} are not what their digest says, or are gone. Run `artstore repair`"
+        verdict = root.blobs.put_aside(place)
+        if isinstance(verdict, OSError):
+            message = (
+                f"{place.size} bytes in {place.file} cannot be read now: {verdict.strerror}. They stay as they are"
+            )
+            problems.append(Problem(kind="unreadable", subject=str(place.digest), message=message))
+        elif verdict == "damaged":
+            message = (
+                f"{place.size} bytes in {place.file} are not what their digest says, or are gone. Run `artstore repair`"
+            )
             problems.append(Problem(kind="blob-damaged", subject=str(place.digest), message=message))
-            if not root.read_only:
-                _put_aside(root, place)
     return problems
 
 
@@ -324,33 +317,7 @@ def _with_what_is_hurt(root: Root, problems: Sequence[Problem]) -> list[Problem]
     return named
 
 
-def _put_aside(root: Root, place: Place) -> None:
-    with storage_errors("putting damaged bytes aside"):
-        target = root.path / "quarantine" / f"{time.time_ns()}-{place.digest.hex()}"
-        if place.is_whole:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.replace(place.path, target)
-        else:
-            _copy_out(place, target)
-        sync_directory(target.parent)
-    Marking(root.catalog).forget_place(place.digest, root.blobs.pack_number(place))
-
-
 def _forget_hashed(root: Root, problems: Sequence[Problem]) -> None:
-    if not root.read_only and any(problem.kind in {"blob-damaged", "blob-missing"} for problem in problems):
+    if not root.read_only and any(problem.kind == "blob-missing" for problem in problems):
         # The cache takes blobs for stored as long as a manifest names them.
         stat_cache.forget(root.path)
-
-
-def _copy_out(place: Place, target: Path) -> None:
-    try:
-        fd = os.open(place.path, _OPEN_FLAGS)
-        try:
-            data = read_exactly(fd, place.size, place.offset)
-        finally:
-            os.close(fd)
-    except OSError:
-        # It is gone, no file, or the disk gives nothing back: there is nothing to put aside.
-        return
-    with rights.create(target) as file:
-        file.write(data)

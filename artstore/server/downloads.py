@@ -14,7 +14,7 @@ from artstore.server.asked import Asked
 from artstore.server.guard import BLOB_POLICY
 from artstore.server.looks import reference_of
 from artstore.server.previews import picture_type
-from artstore.storage.blobs import BlobReader
+from artstore.storage.blob_reader import BlobReader
 from artstore.store import Store
 
 _BLOCK: Final = 1 << 20

@@ -9,7 +9,7 @@ On the disk (format 1)
     stat_cache/             which files were hashed already; may be deleted                          (see stat_cache)
     locks/  tmp/            live sessions, and what they have not finished                           (see sessions)
     runs/                   which runs have a live process on this machine                           (see run_locks)
-    trash/  quarantine/     what `gc` took out, for a while; what `verify` found damaged, for ever
+    trash/  quarantine/     what `gc` took out, for a while; what was found damaged, for ever
 
 The order of every commit: bytes synced, named, folders synced, rows; then, under the write lock, the log's file synced
 and linked, which is the commit, and the catalog after it. Whoever finds the log ahead of the catalog rolls it forward.

@@ -4,45 +4,39 @@ Readers ask here and never learn whether a blob is a file of its own or lies in 
 unverified: a small blob is hashed, a large one is checked block by block against the checksums kept with it, and hashed
 as a whole where it has none. A small blob whose place is known beforehand is checked against its checksum first, for
 which a blob of 10 KiB takes 0.3 µs instead of 5, and hashed where that fails. What is found damaged is an error that
-names it; `verify` puts it aside, and the next `put` of the same bytes stores them again.
+names it, and the next `put` of the same bytes stores them again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from blake3 import blake3
 from xxhash import xxh3_64_digest
 
-from artstore.errors import Conflict, Corrupt
+from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.model.digest import Digest
-from artstore.storage import packs, whole
+from artstore.storage import packs, quarantine, stat_cache, whole
+from artstore.storage.blob_reader import BlobReader
 from artstore.storage.database import Connections
-from artstore.storage.files import read_exactly, read_into_at, storage_error
+from artstore.storage.files import read_exactly
 from artstore.storage.handles import Handles
+from artstore.storage.places import OPEN_FLAGS, Place, gone, so_called
+from artstore.storage.quarantine import Verdict
 
 SMALL: Final = 1 << 20
 """Blobs up to this many bytes lie in packs, larger ones are files of their own."""
 WHOLE: Final = 0
 """The number in place of a pack's for a file of the blob's own."""
 
-_O_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
-"""What opening or reading says where something else stands in place of the file."""
 _LOOKUP: Final = 5_000
 _LAST: Final = (1 << 63) - 1
 _FILES: Final = 2_000
 _FILES_BYTES: Final = 256 << 20
 """Files, and bytes of files, that are a portion."""
-_AT_ONCE: Final = 1 << 30
-"""Bytes that one call reads; Linux has a limit of 2 GiB. A whole number of blocks."""
-
 
 Ids = dict[bytes, int]
 """Row numbers of blobs by digest."""
@@ -53,17 +47,6 @@ Beside = Callable[[], Sequence[Digest]]
 """What will be wanted next, and may be brought along."""
 Bring = Callable[[Sequence[Digest], Tell | None], None]
 """Stores blobs that are not here, as far as it knows where they are. Raises Unreachable, Denied and Corrupt."""
-
-
-class Place(NamedTuple):
-    """Where the bytes of a blob are."""
-
-    digest: Digest
-    size: int
-    path: str
-    offset: int
-    sums: bytes | None
-    is_whole: bool
 
 
 class Portion(NamedTuple):
@@ -87,6 +70,14 @@ A plain row, since making another object of each costs more than asking for them
 """
 
 
+class _State(NamedTuple):
+    """What changes when another file takes the place of one that was read."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
 class Blobs:
     """The blobs of a store."""
 
@@ -97,6 +88,8 @@ class Blobs:
         self._handles = Handles(self._packs)
         self.elsewhere: Bring | None = None
         """How to get what is not here; None where nobody knows."""
+        self._doubted: set[bytes] = set()
+        """Those that were found damaged, and are stored all the same."""
 
     def bring(self, digests: Sequence[Digest], tell: Tell | None = None) -> None:
         """Have those brought that are not here, if somebody knows from where.
@@ -119,7 +112,7 @@ class Blobs:
                 "AND EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)"
             )
             found.update(digest for (digest,) in self._catalog.rows(sql, tuple(some)))
-        return found
+        return found - self._doubted
 
     def check_stored(self, digests: Sequence[Digest]) -> None:
         """Raise Corrupt (blob-missing) where one is nowhere, before a version is made that would need it."""
@@ -178,6 +171,7 @@ class Blobs:
                 summed = [(blob.sums, ids[blob.digest]) for blob in some if blob.sums]
                 self._catalog.executemany("UPDATE blob SET sums = ? WHERE id = ? AND sums IS NULL", summed)
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
+            self._doubted.difference_update(blob.digest for blob in some)
 
     def expect(self, blobs: Sequence[tuple[Digest, int]]) -> None:
         """Make blobs known that a manifest names and that, perhaps, are not here; the size that it gives is right."""
@@ -203,7 +197,7 @@ class Blobs:
             found = self._bring_one(digest, () if beside is None else beside())
         if not found:
             message = (
-                f"{_so_called(called)}blob {digest} is missing from this store. Put the same bytes again, or run "
+                f"{so_called(called)}blob {digest} is missing from this store. Put the same bytes again, or run "
                 "`artstore repair PATH`"
             )
             raise Corrupt(message, code="blob-missing")
@@ -289,12 +283,6 @@ class Blobs:
         """Where a pack is."""
         return self._packs + name
 
-    def pack_number(self, place: Place) -> int:
-        """The number of the pack that a place is in, WHOLE for a file of its own."""
-        if place.is_whole:
-            return WHOLE
-        return self._number("SELECT id FROM pack WHERE name = ?", os.path.basename(place.path))
-
     def _place(self, row: tuple[Any, ...]) -> Place:
         digest, size, sums, pack, offset, name = row
         if pack == WHOLE or name is None:
@@ -343,15 +331,82 @@ class Blobs:
             for index, place in enumerate(places):
                 with contextlib.suppress(FileNotFoundError):
                     # The same place again at last: what is stale, or failed once, may be read when it is opened anew.
-                    return BlobReader(place, others=[*places[index + 1 :], place], called=called)
+                    others = [*places[index + 1 :], place]
+                    return BlobReader(place, others=others, called=called, doubt=self.doubt)
             if attempt == 0:
                 # Its pack was repacked since it was looked up: the catalog knows the new one.
                 places = self.places(digest, called=called)
-        message = (
-            f"{_so_called(called)}blob {digest} is missing: {places[0].path!r} is gone. Run `artstore verify`, then "
-            "`artstore repair`"
-        )
-        raise Corrupt(message, code="blob-missing")
+        self.doubt(digest)
+        raise gone(places[0], called=called)
+
+    def doubt(self, digest: Digest) -> None:
+        """See to it that the next `put` stores a blob again that could not be read.
+
+        What is damaged is put aside; but a large file of the right size stays where it is, for what is whole in it,
+        and counts as stored no longer in this process. What cannot be done now is left to `verify`.
+        """
+        with contextlib.suppress(ArtstoreError):
+            for place in self.places_of(digest):
+                state = _state(place)
+                if not place.is_whole or state is None or state.size != place.size:
+                    self.put_aside(place)
+                elif quarantine.judge(place) == "whole":
+                    self._mend_sums(place)
+                else:
+                    self._catalog.check_writable()
+                    self._doubted.add(digest)
+                    stat_cache.forget(self._root)
+
+    def put_aside(self, place: Place) -> Verdict:
+        """Look at one place again; where it is damaged its bytes go into the quarantine, and count as stored no longer.
+
+        A store that cannot be written is only looked at. A place that there is no more is whole. Where the bytes are
+        whole, and the checksums noted of them wrong, those are noted anew.
+        """
+        before = _state(place)
+        verdict = quarantine.judge(place)
+        if not self._catalog.is_writable:
+            return verdict
+        if verdict == "whole":
+            self._mend_sums(place)
+        if verdict != "damaged":
+            return verdict
+        with self._catalog.write():
+            if place not in self.places_of(place.digest) or _state(place) != before:
+                # Freed, repacked, or put aside and stored again at the same place since it was read.
+                return "whole"
+            quarantine.keep(self._root, place)
+            self.forget(place.digest, self._pack_number(place))
+        # It takes blobs for stored as long as a manifest names them.
+        stat_cache.forget(self._root)
+        return verdict
+
+    def _mend_sums(self, place: Place) -> None:
+        with contextlib.suppress(OSError):
+            fd = os.open(place.path, OPEN_FLAGS)
+            try:
+                if place.is_whole:
+                    sums = whole.measure(fd).sums
+                else:
+                    sums = xxh3_64_digest(read_exactly(fd, place.size, place.offset))
+            finally:
+                os.close(fd)
+            if place.sums is not None and sums != place.sums:
+                with self._catalog.write():
+                    self._catalog.execute("UPDATE blob SET sums = ? WHERE digest = ?", (sums, place.digest))
+
+    def forget(self, digest: Digest, pack: int) -> None:
+        """Take a blob's place in the pack of this number out of the catalog: the bytes there are gone or damaged."""
+        with self._catalog.write():
+            self._catalog.execute(
+                "DELETE FROM stored WHERE pack = ? AND blob = (SELECT id FROM blob WHERE digest = ?)",
+                (pack, digest),
+            )
+
+    def _pack_number(self, place: Place) -> int:
+        if place.is_whole:
+            return WHOLE
+        return self._number("SELECT id FROM pack WHERE name = ?", os.path.basename(place.path))
 
     def _intern_members(self, members: Sequence[packs.Member], *, acquit: bool) -> Ids:
         blobs = [(m.digest, m.size, bytearray(m.checksum.to_bytes(8, "big"))) for m in members]
@@ -381,203 +436,6 @@ class Blobs:
         return int(row[0])
 
 
-class BlobReader(io.RawIOBase):
-    """A blob as a read-only, seekable file. Reads verify the blocks that they touch."""
-
-    def __init__(self, place: Place, *, others: Sequence[Place] = (), called: str = "") -> None:
-        super().__init__()
-        self._called = called
-        self._fd = -1
-        self._place = place
-        self._others = list(others)
-        self._at = 0
-        self._block_number = -1
-        self._block = b""
-        self._sums = place.sums
-        try:
-            self._open(place)
-        except Corrupt:
-            if not self._go_on_elsewhere():
-                raise
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self._place.size
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move; a place behind the end reads nothing."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._place.size}[whence]
-        if base + offset < 0:
-            message = f"negative seek position {base + offset}"
-            raise ValueError(message)
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # typeshed's Buffer is 3.12
-        """Fill the buffer from where the file stands, up to the end of a block."""
-        if self._at >= self._place.size:
-            return 0
-        number, within = divmod(self._at, whole.BLOCK)
-        if not within and number != self._block_number and self._read_direct(number, buffer):
-            return min(whole.BLOCK, self._place.size - number * whole.BLOCK)
-        block = self._verified_block(number)
-        part = block[within : within + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
-
-    def readall(self) -> bytes:
-        """All that is left, in one piece."""
-        size = self._place.size
-        at = self._at
-        parts: list[bytes] = []
-        if at % whole.BLOCK and at < size:
-            parts.append(self._verified_block(at // whole.BLOCK)[at % whole.BLOCK :])
-            at += len(parts[0])
-        while at < size and (many := self._read_many(at // whole.BLOCK)):
-            parts.append(many)
-            at += len(many)
-        if at < size:
-            parts += map(self._verified_block, range(at // whole.BLOCK, -(-size // whole.BLOCK)))
-        self._at = max(self._at, size)
-        # Of one part alone this makes no copy.
-        return b"".join(parts)
-
-    def blocks(self) -> Iterator[bytes]:
-        """All bytes, a verified block at a time."""
-        for number in range(-(-self._place.size // whole.BLOCK)):
-            yield self._verified_block(number)
-
-    def close(self) -> None:
-        """Let the file go."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        super().close()
-
-    def _read_direct(self, number: int, buffer: bytearray | memoryview) -> bool:
-        """Read a whole block of a large blob to where it is wanted, which spares a copy; False if it has to be got."""
-        wanted = min(whole.BLOCK, self._place.size - number * whole.BLOCK)
-        if self._sums is None or len(buffer) < wanted:
-            return False
-        view = memoryview(buffer)[:wanted]
-        try:
-            got = read_into_at(self._fd, view, self._place.offset + number * whole.BLOCK)
-        except OSError:
-            return False
-        if got < wanted or xxh3_64_digest(view) != self._sums[number * 8 : number * 8 + 8]:
-            return False
-        self._at += wanted
-        return True
-
-    def _read_many(self, first: int) -> bytes:
-        """Every block from one on, as far as one call goes; nothing if they have to be got one by one."""
-        if self._sums is None:
-            return b""
-        start = first * whole.BLOCK
-        wanted = min(_AT_ONCE, self._place.size - start)
-        try:
-            data = read_exactly(self._fd, wanted, self._place.offset + start)
-        except OSError:
-            return b""
-        view = memoryview(data)
-        sums = b"".join(xxh3_64_digest(view[at : at + whole.BLOCK]) for at in range(0, len(data), whole.BLOCK))
-        return data if len(data) == wanted and self._sums.startswith(sums, first * 8) else b""
-
-    def _verified_block(self, number: int) -> bytes:
-        if number == self._block_number:
-            return self._block
-        try:
-            block = self._read_block(number)
-        except Corrupt:
-            if not self._go_on_elsewhere():
-                raise
-            return self._verified_block(number)
-        self._block_number, self._block = number, block
-        return block
-
-    def _read_block(self, number: int) -> bytes:
-        start = number * whole.BLOCK
-        wanted = min(whole.BLOCK, self._place.size - start)
-        with reading(self._place):
-            block = read_exactly(self._fd, wanted, self._place.offset + start)
-        if self._place.size <= whole.BLOCK:
-            # The digest itself costs no more here.
-            is_whole = len(block) == wanted and blake3(block).digest() == self._place.digest
-        else:
-            assert self._sums is not None
-            is_whole = len(block) == wanted and xxh3_64_digest(block) == self._sums[number * 8 : number * 8 + 8]
-        if not is_whole:
-            raise damaged(self._place, start, called=self._called)
-        return block
-
-    def _open(self, place: Place) -> None:
-        with reading(place):
-            fd = os.open(place.path, _O_FLAGS)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._place = fd, place
-        if self._sums is None:
-            self._sums = self._verified_sums()
-
-    def _go_on_elsewhere(self) -> bool:
-        """Take the next place that opens, if there is one: the one so far is damaged."""
-        while self._others:
-            with contextlib.suppress(FileNotFoundError, Corrupt):
-                self._open(self._others.pop(0))
-                return True
-        return False
-
-    def _verified_sums(self) -> bytes | None:
-        if self._place.size <= whole.BLOCK:
-            return None
-        with reading(self._place):
-            found = whole.measure(self._fd)
-        if found.digest != self._place.digest:
-            raise damaged(self._place, 0, called=self._called)
-        return found.sums
-
-
-@contextlib.contextmanager
-def reading(place: Place) -> Iterator[None]:
-    """Turn what the system says of a blob's file into an error that names the blob; FileNotFoundError stays itself."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno in _NOT_A_FILE:
-            raise damaged(place, 0) from error
-        raise storage_error(error, f"reading blob {place.digest}") from error
-
-
-def damaged(place: Place, at: int, *, called: str = "") -> Corrupt:
-    """The error for bytes that are not what their digest says."""
-    where = "its file" if place.is_whole else f"the pack {os.path.basename(place.path)!r}"
-    message = (
-        f"{_so_called(called)}blob {place.digest} is damaged in {where}, near its byte {at} of {place.size}. "
-        "Run `artstore verify` to put it aside, then `artstore repair`"
-    )
-    return Corrupt(message, code="digest-mismatch")
-
-
-def _so_called(called: str) -> str:
-    return f"{called}: " if called else ""
-
-
 def _ordered(members: Iterable[packs.Member]) -> Iterator[list[packs.Member]]:
     """Some at a time, in the order of the index, which is filled from one end then instead of all over."""
     ordered = sorted(members, key=_digest)
@@ -587,3 +445,11 @@ def _ordered(members: Iterable[packs.Member]) -> Iterator[list[packs.Member]]:
 
 def _digest(member: packs.Member) -> bytes:
     return member.digest
+
+
+def _state(place: Place) -> _State | None:
+    """The state of the file of a place; None where there is none."""
+    with contextlib.suppress(OSError):
+        status = os.stat(place.path, follow_symlinks=False)
+        return _State(status.st_ino, status.st_size, status.st_mtime_ns)
+    return None

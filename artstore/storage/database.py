@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
 from artstore.storage.driver import connect, sqlite3
+from artstore.storage.files import storage_error
 from artstore.storage.reserve import is_tight, release
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ STREAMED: Final = 5_000
 """Rows that a query which may have a million answers at a time."""
 _ROWS_AT_ONCE: Final = 500
 _NOWHERE_TO_WRITE: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR")
+_WITHOUT_NAME: Final = {
+    "database or disk is full": "SQLITE_FULL",
+    "attempt to write a readonly database": "SQLITE_READONLY",
+    "disk I/O error": "SQLITE_IOERR",
+}
+"""What a backup says of its target: its errors have no names."""
 _PARAMETERS: Final = 32_766
 """SQLite's own limit for one statement."""
 
@@ -295,6 +302,11 @@ class Connections:
             raise _typed(error, self.path) or error from error
         return id(connection), version, connection.total_changes
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether `check_writable` would raise nothing."""
+        return self._refusal is None and not self.read_only
+
     def check_writable(self) -> None:
         """Raise ReadOnlyStore (read-only-store), or what else kept the file from being written."""
         if self._refusal is not None:
@@ -444,7 +456,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 
 
 def _typed(error: Any, path: Path) -> ArtstoreError | None:
-    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    name = getattr(error, "sqlite_errorname", "") or _WITHOUT_NAME.get(str(error), type(error).__name__)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         message = f"{str(path)!r} is locked by others, who are at work for long ({name}): repeat later"
         return Conflict(message, code="store-locked")
@@ -452,6 +464,8 @@ def _typed(error: Any, path: Path) -> ArtstoreError | None:
     if name.startswith("SQLITE_FULL") or (name.startswith(_NOWHERE_TO_WRITE) and is_tight(path.parent)):
         message = f"no space left while writing {str(path)!r}: free some (`artstore gc --grace 0`) and repeat"
         return StorageFull(message, code="storage-full")
+    if name.startswith("SQLITE_CANTOPEN") and (lack := _lack_of_handles()) is not None:
+        return storage_error(lack, f"opening {str(path)!r}")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         message = f"{str(path)!r} cannot be opened or written ({name}: {error}): check its permissions"
         return ReadOnlyStore(message, code="read-only-store")
@@ -460,6 +474,15 @@ def _typed(error: Any, path: Path) -> ArtstoreError | None:
         return None
     message = f"{str(path)!r} is damaged ({name}: {error}). Run `artstore rebuild`: the log has everything that it held"
     return Corrupt(message, code="catalog-damaged")
+
+
+def _lack_of_handles() -> OSError | None:
+    """What the system says where this process may open no more files."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error
+    return None
 
 
 def _patiently(begin: Any, patience_s: float = PATIENCE_S) -> None:

@@ -222,14 +222,6 @@ class Marking:
             self._catalog.execute("DELETE FROM stored WHERE pack = ?", (pack,))
             self._catalog.execute("DELETE FROM pack WHERE id = ?", (pack,))
 
-    def forget_place(self, digest: Digest, pack: int) -> None:
-        """Take one place of a blob out of the catalog: its bytes there are gone or damaged."""
-        with self._catalog.write():
-            self._catalog.execute(
-                "DELETE FROM stored WHERE pack = ? AND blob = (SELECT id FROM blob WHERE digest = ?)",
-                (pack, digest),
-            )
-
     def pack_names(self) -> set[str]:
         """The packs that the catalog knows."""
         return {name for (name,) in self._catalog.rows("SELECT name FROM pack")}

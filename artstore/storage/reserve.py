@@ -25,7 +25,7 @@ FOLDER: Final = "reserve"
 SIZE: Final = 8 << 20
 FILES: Final = 16
 _SHARE: Final = 8
-"""The reserve is at most one part in so many of the space that is free."""
+"""The reserve is at most one part in so many of the space, and of the inodes, that are free."""
 _TIGHT_BYTES: Final = 1 << 18
 _TIGHT_INODES: Final = 8
 
@@ -36,9 +36,9 @@ def fill(root: Path) -> None:
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
         size = min(SIZE, shutil.disk_usage(root).free // _SHARE) // FILES
-        if not size or _free_inodes(root) < FILES * _SHARE:
+        if not size:
             return
-        for path in (folder / str(number) for number in range(FILES)):
+        for path in (folder / str(number) for number in range(int(min(FILES, _free_inodes(root) // _SHARE)))):
             if path.exists() and path.stat().st_size >= size // 2:
                 continue
             with rights.create(path) as file:

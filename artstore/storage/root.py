@@ -8,7 +8,7 @@ stat_cache/      which files were hashed already; may be deleted
 locks/  tmp/     live sessions and what they have not finished
 runs/            which runs live on this machine
 trash/           what `gc` took out, for a while
-quarantine/      what `verify` found damaged
+quarantine/      what was found damaged
 reserve/         space that is given up where there is none left to free some
 """
 
@@ -28,7 +28,6 @@ from artstore.errors import (
     ArtstoreError,
     Conflict,
     Corrupt,
-    Invalid,
     NotFound,
     ReadOnlyStore,
     Refused,
@@ -79,6 +78,7 @@ class Root:
         self.path = path
         with storage_errors("opening the store"):
             self.format = _read_format(path)
+            _make_missing(path, self.format)
             _check_rights(path, self.format)
             self.read_only = not os.access(path / "locks", os.W_OK)
             if self.format.format > FORMAT:
@@ -253,6 +253,21 @@ def is_store(path: Path) -> bool:
     return (path / _FORMAT_FILE).is_file()
 
 
+def holds_store(path: Path) -> bool:
+    """Whether a folder is a store's own, even one that is damaged; a file of the format's name can be anybody's."""
+    return is_store(path) and all((path / name).is_dir() for name in ("ops", "packs"))
+
+
+def _make_missing(path: Path, found: Format) -> None:
+    """Make folders again that somebody deleted, or that a copy left out since they were empty."""
+    missing = [path / name for name in _FOLDERS if not os.path.lexists(path / name)]
+    if missing and found.format <= FORMAT and os.access(path, os.W_OK):
+        for folder in missing:
+            make_directory(folder)
+            if not found.open_to_others:
+                rights.close(folder)
+
+
 def _read_format(path: Path) -> Format:
     try:
         data = (path / _FORMAT_FILE).read_bytes()
@@ -264,8 +279,11 @@ def _read_format(path: Path) -> Format:
         if found.artstore == "store":
             _check_format(path, found)
             return found
-    message = f"{str(path / _FORMAT_FILE)!r} is not the format file of a store"
-    raise Invalid(message, code="store-damaged")
+    message = (
+        f"{str(path / _FORMAT_FILE)!r} is not the format file of a store. If a store was here, move that file away and "
+        f"run `artstore init {path}`: all that the store holds is kept, and it gets a new id"
+    )
+    raise Corrupt(message, code="store-damaged")
 
 
 def _check_rights(path: Path, found: Format) -> None:

@@ -20,10 +20,10 @@ from artstore.errors import Corrupt
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.storage import packs, whole
-from artstore.storage.blobs import Place
 from artstore.storage.files import random_hex, read_exactly, storage_errors
 from artstore.storage.gather import PACK_SIZE
 from artstore.storage.packs import Member, PackWriter
+from artstore.storage.places import WHAT_NOW, Place
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.index import encode_index
@@ -103,7 +103,8 @@ class Upload:
         def send() -> None:
             with storage_errors("reading a blob"):
                 if whole.digest_of_bytes(place.path) != place.digest:
-                    raise _damaged(place)
+                    self._root.blobs.doubt(place.digest)
+                    raise _damaged(place.digest)
                 self._objects.write_file(f"blobs/{self._part}/{name}", Path(place.path))
 
         self.blobs.append(name)
@@ -145,7 +146,10 @@ class Upload:
 
         def send() -> None:
             with storage_errors("reading a pack"):
-                _verify(path, members)
+                bad = _first_damaged(path, members)
+            if bad is not None:
+                self._root.blobs.doubt(bad)
+                raise _damaged(bad)
             index = encode_index(members)
             self._objects.write_file(f"packs/{self._part}/{name}.tar", path)
             # Last: a pack without its index is not there.
@@ -180,8 +184,8 @@ def _members(path: str) -> list[Member]:
         return []
 
 
-def _verify(path: Path, members: Sequence[Member]) -> None:
-    """Raise Corrupt (blob-damaged) where a pack does not hold what its headers say."""
+def _first_damaged(path: Path, members: Sequence[Member]) -> Digest | None:
+    """The first blob of a pack that is not what its header says, if any."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         start = 0
@@ -191,12 +195,12 @@ def _verify(path: Path, members: Sequence[Member]) -> None:
             if offset + size > start + len(window):
                 start, window = offset, memoryview(read_exactly(fd, max(size, _WINDOW), offset))
             if blake3(window[offset - start : offset - start + size]).digest() != member.digest:
-                message = f"blob {member.digest} in {path.name!r} is damaged, so it was not sent. Run `artstore verify`"
-                raise Corrupt(message, code="blob-damaged")
+                return member.digest
     finally:
         os.close(fd)
+    return None
 
 
-def _damaged(place: Place) -> Corrupt:
-    message = f"blob {place.digest} is damaged, so it was not sent. Run `artstore verify`, then `artstore repair`"
+def _damaged(digest: Digest) -> Corrupt:
+    message = f"blob {digest} is damaged, so it was not sent. {WHAT_NOW}"
     return Corrupt(message, code="blob-damaged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -9,13 +10,14 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from artstore import Store
-from artstore.errors import Corrupt
+from artstore.errors import ArtstoreError, Corrupt
 from artstore.model.digest import Digest
-from artstore.storage import whole
+from artstore.storage import stat_cache, whole
 from tests.conftest import Children
 from tests.damage.disks import check, noise, put, read
 
@@ -98,6 +100,12 @@ def ways_out(store: Store, reference: str, target: Path) -> dict[str, Callable[[
     }
 
 
+@pytest.fixture
+def old_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is old enough for the stat cache."""
+    monkeypatch.setattr(stat_cache, "MARGIN_NS", -(1 << 62))
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("how", HOW)
 def test_damaged_bytes_are_never_handed_out(store: Store, tmp_path: Path, how: str, size: int) -> None:
@@ -111,7 +119,7 @@ def test_damaged_bytes_are_never_handed_out(store: Store, tmp_path: Path, how: s
     for way, hand_out in ways_out(store, reference, tmp_path / "bad").items():
         with pytest.raises(Corrupt) as caught:
             hand_out()
-        assert (way, True) == (way, "artstore verify" in caught.value.message)
+        assert (way, True) == (way, "artstore repair" in caught.value.message)
     assert [] == [path for path in (tmp_path / "bad").rglob("*") if path.is_file()]
 
 
@@ -155,6 +163,57 @@ def test_damage_is_found_put_aside_and_mended_by_the_same_bytes(
     assert [] == Store.rebuild(store.path).lost
     with Store.open(store.path) as reopened:
         check(reopened, {reference: data})
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("how", ["middle bit flipped", "truncated by a byte", "gone"])
+@pytest.mark.parametrize("way", ["read", "get", "get, hardlink"])
+@pytest.mark.usefixtures("old_files")
+def test_what_a_reader_finds_damaged_the_next_put_stores_again(
+    store: Store, tmp_path: Path, way: str, how: str, size: int
+) -> None:
+    """A put that was acknowledged and cannot be read, though its bytes were at hand, is a put that lied."""
+    data = noise(size)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "f").write_bytes(data)
+    store.put(source, name="cats", type="t", project="p")
+    reference = "p/cats:v0"
+    damaged = only_file(store, size)
+    HOW[how](damaged)
+    left = damaged.read_bytes() if damaged.exists() else b""
+    with pytest.raises(Corrupt):
+        ways_out(store, reference, tmp_path / "bad")[way]()
+
+    again = store.put(source, name="cats", type="t", project="p")
+    assert (False, 1, size) == (again.made, again.new_files, again.new_bytes)
+    assert data == ways_out(store, reference, tmp_path / "good")[way]()
+    assert data == read(store, put(store, data, "dogs"))
+    kept = [each.read_bytes() for each in (store.path / "quarantine").iterdir()]
+    assert len(kept) == (how != "gone")
+    assert all(each in left for each in kept)
+
+
+def test_what_cannot_be_read_now_is_not_put_aside(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails for a moment, or a limit of the shell, says nothing about the bytes."""
+    known = {put(store, data): data for data in (noise(SMALL), noise(LARGE))}
+    really = os.open
+
+    def failing(path: Any, *arguments: Any, **options: Any) -> int:
+        if "/blobs/" in str(path) or "/packs/" in str(path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return really(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    for reference in known:
+        for hand_out in ways_out(store, reference, tmp_path / "out").values():
+            with pytest.raises(ArtstoreError):
+                hand_out()
+    monkeypatch.undo()
+    assert [] == list((store.path / "quarantine").iterdir())
+    check(store, known)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -213,6 +272,26 @@ def test_an_edit_through_a_hardlink_is_found(store: Store, tmp_path: Path) -> No
     source = tmp_path / "copy"
     source.write_bytes(data)
     assert [] == store.repair([source]).still_damaged
+    check(store, {reference: data})
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("who", ["a reader", "a fast verify"])
+def test_checksums_that_are_wrong_are_noted_anew(store: Store, who: str, size: int) -> None:
+    """SQLite's pages have no checksums of their own: a bit that flips there must not make good bytes unreadable."""
+    data = noise(size)
+    reference = put(store, data)
+    (before,) = store._root.catalog.rows("SELECT sums FROM blob")
+    with store._root.catalog.write():
+        store._root.catalog.execute("UPDATE blob SET sums = randomblob(length(sums))")
+    if who == "a reader":
+        with store.open_file(reference, "f") as file:
+            file.seek(size // 2)
+            assert data[size // 2 : size // 2 + 1000] == file.read(1000)
+    else:
+        assert [] == store.verify(fast=True).problems
+    if who != "a reader" or size == LARGE:
+        assert [before] == store._root.catalog.rows("SELECT sums FROM blob")
     check(store, {reference: data})
 
 

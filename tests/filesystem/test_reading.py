@@ -209,7 +209,7 @@ def test_many_stretches_of_a_file_open_it_once(
         opened.append(str(path))
         return os.open(path, *arguments)
 
-    monkeypatch.setattr("artstore.storage.blobs.os", SimpleNamespace(**{**vars(os), "open": note}))
+    monkeypatch.setattr("artstore.storage.blob_reader.os", SimpleNamespace(**{**vars(os), "open": note}))
     starts = list(range(0, 3 * MIB, 50_000))
     found = fs.cat_ranges(["cats:latest/large.bin"] * len(starts), starts, [start + 9 for start in starts])
 

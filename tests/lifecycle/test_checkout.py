@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -689,3 +689,41 @@ def test_few_packs_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert read(tmp_path / "out") == files
     assert max(held) == checking_out.OPEN_PACKS
+
+
+@pytest.mark.parametrize("where", ["in the target", "the target", "above the target"])
+def test_a_store_is_never_deleted_by_a_checkout(store: Store, tmp_path: Path, where: str) -> None:
+    """Only `gc` removes bytes: another store, by whatever name, is not what the version does not have."""
+    commit(store, {"a": b"a"})
+    target = tmp_path / "work"
+    other = target / "mine" if where == "in the target" else target
+    with Store.init(other) as there:
+        there.put(Path(__file__), name="kept", type="t")
+    (tmp_path / "work" / "extra").touch()
+    if where == "in the target":
+        store.get("cats", target, delete=True)
+        assert not (target / "extra").exists()
+    else:
+        with pytest.raises(Invalid) as caught:
+            store.get("cats", target / "below" if where == "above the target" else target, delete=True)
+        assert caught.value.code == "own-store"
+
+    with Store.open(other) as there:
+        assert there.verify().problems == []
+        assert [version.number for version in there.versions("kept")] == [0]
+
+
+@pytest.mark.parametrize("mode", ["auto", "copy"])
+def test_what_an_earlier_checkout_shares_with_the_store_becomes_a_file_of_its_own(
+    store: Store, tmp_path: Path, mode: Literal["auto", "copy"]
+) -> None:
+    """Who asks for a copy may edit it, and must not edit the store."""
+    commit(store, {"large": LARGE, "small": b"small"})
+    target = tmp_path / "out"
+    assert store.get("cats", target, mode="hardlink").hardlinked == 1
+    assert store.get("cats", target, mode="hardlink").unchanged == 2
+    report = store.get("cats", target, mode=mode)
+
+    assert (report.written, report.unchanged) == (1, 1)
+    assert (target / "large").stat().st_nlink == 1
+    assert (target / "large").read_bytes() == LARGE

@@ -33,10 +33,9 @@ def test_bytes_in_a_pack_of_which_the_catalog_lost_sight_are_found(store: Store,
     """Before the pack is put aside because it holds what it should not."""
     put(SMALL)
     lost = [Digest.of(SMALL["f/3"]), Digest.of(SMALL["f/4"])]
-    marking = Marking(store._root.catalog)
-    (use,) = marking.packs()
+    (use,) = Marking(store._root.catalog).packs()
     for digest in lost:
-        marking.forget_place(digest, use.id)
+        store._root.blobs.forget(digest, use.id)
     report = repair(store._root)
 
     assert report.still_damaged == []

@@ -16,8 +16,8 @@ from artstore.lifecycle import verify as verb
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.verify import verify
 from artstore.storage import whole
+from artstore.storage.blobs import WHOLE
 from artstore.storage.files import read_into_at
-from artstore.storage.marking import Marking
 from artstore.store import Store
 from tests.lifecycle.conftest import flip
 
@@ -130,8 +130,7 @@ def test_a_pack_that_tar_could_not_read_is_named(way: str, store: Store, put: Pu
     pack.chmod(0o644)
     with pack.open("r+b") as file:
         if way == "a header of what nobody knows":
-            with catalog.write():
-                Marking(catalog).forget_place(digest, pack_id)
+            store._root.blobs.forget(digest, pack_id)
         file.seek(0, os.SEEK_END if way == "bytes behind the end" else os.SEEK_SET)
         file.write(b"other")
 
@@ -144,8 +143,7 @@ def test_a_pack_that_holds_more_than_the_catalog_knows_is_whole(store: Store, pu
     store.delete_collection("cats", force=True)
     catalog = store._root.catalog
     _, (digest,), _ = catalog.rows("SELECT digest FROM stored JOIN blob ON blob = id ORDER BY offset")
-    with catalog.write():
-        Marking(catalog).forget_place(digest, 1)
+    store._root.blobs.forget(digest, 1)
 
     assert kinds(store) == []
 
@@ -154,8 +152,7 @@ def test_what_is_missing_is_hashed_again_by_the_next_put(store: Store, put: Put)
     put({"large": LARGE})
     digest = whole.digest_of(only_file(store.path / "blobs"))
     assert digest is not None
-    with store._root.catalog.write():
-        Marking(store._root.catalog).forget_place(digest, 0)
+    store._root.blobs.forget(digest, WHOLE)
     (store.path / "stat_cache" / "cache").write_bytes(b"")
 
     assert kinds(store) == ["blob-missing"]

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from artstore.errors import Corrupt
 from artstore.model.digest import Digest
-from artstore.storage.blobs import SMALL, BlobReader
+from artstore.storage.blob_reader import BlobReader
+from artstore.storage.blobs import SMALL
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 
@@ -66,6 +68,32 @@ def test_small_blobs_lie_in_packs_and_large_ones_alone(filled: Root, name: str) 
     (place,) = filled.blobs.places(Digest.of(CONTENTS[name]))
 
     assert place.is_whole is (len(CONTENTS[name]) > SMALL)
+
+
+def twins(size: int) -> tuple[bytes, bytes]:
+    """Different bytes, more than 240 of them, with one XXH3.
+
+    It adds up eight bytes of each 64 times others made of them and of a secret that everybody knows; where the lower
+    four are those of the secret the product is 0, and it does not matter which of two such places has which upper ones.
+    """
+    one = bytearray(random.Random(size).randbytes(size))
+    one[0:4], one[64:68] = bytes.fromhex("b8fe6c39"), bytes.fromhex("7c01812c")
+    other = bytearray(one)
+    other[4:8], other[68:72] = one[68:72], one[4:8]
+    return bytes(one), bytes(other)
+
+
+@pytest.mark.parametrize("size", [241, 9_000, SMALL, SMALL + 1, 3 * MIB])
+def test_bytes_with_one_checksum_are_two_blobs(root: Root, size: int) -> None:
+    """A6. A checksum finds what happened by chance; who wants to can have a second file for the same one in no time."""
+    one, other = twins(size)
+    assert one != other
+    assert xxh3_64_digest(one) == xxh3_64_digest(other)
+    assert xxh3_128_digest(one) == xxh3_128_digest(other)
+
+    digests = keep(root, one, other)
+    assert [one, other] == [root.blobs.read(digest) for digest in digests]
+    assert [one] == [root.blobs.read(digest) for digest in keep(root, one)]
 
 
 MOVES = st.lists(
@@ -124,7 +152,7 @@ def test_the_rest_of_a_large_blob_comes_in_one_piece(
     filled: Root, monkeypatch: pytest.MonkeyPatch, at_once: int, start: int
 ) -> None:
     """However much one call to the system gives."""
-    monkeypatch.setattr("artstore.storage.blobs._AT_ONCE", at_once)
+    monkeypatch.setattr("artstore.storage.blob_reader._AT_ONCE", at_once)
     with filled.blobs.open(Digest.of(LARGE)) as reader:
         reader.seek(start)
         assert LARGE[start:] == reader.readall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, NotFound, ReadOnlyStore, Refused, UpgradeNeeded
+from artstore.errors import ArtstoreError, Conflict, Corrupt, NotFound, ReadOnlyStore, Refused, UpgradeNeeded
 from artstore.storage import database
 from artstore.storage import root as roots
 from artstore.storage.root import Root, is_store
+from artstore.store import Store
 from tests.conftest import Children
 
 
@@ -164,9 +166,13 @@ def test_what_is_no_store_is_not_found(tmp_path: Path) -> None:
 def test_a_format_file_that_says_nothing_is_damaged(root: Root, data: bytes) -> None:
     (root.path / "format.json").write_bytes(data)
 
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(Corrupt) as caught:
         Root(root.path)
     assert caught.value.code == "store-damaged"
+
+    # As the message says.
+    (root.path / "format.json").unlink()
+    Root.create(root.path).check_catalog()
 
 
 def test_a_newer_format_is_refused(root: Root) -> None:
@@ -262,3 +268,15 @@ def test_a_store_on_a_read_only_mount_can_be_read(volume: Path) -> None:
         opened.session("put")
     assert isinstance(caught.value, ReadOnlyStore)
     opened.close()
+
+
+@pytest.mark.parametrize("name", sorted(roots._FOLDERS))
+def test_an_empty_folder_that_a_copy_left_out_is_made_again(tmp_path: Path, name: str) -> None:
+    """git, zip and object stores keep no empty folders, and a store that came that way must not be half a store."""
+    Store.init(tmp_path / "store").close()
+    shutil.rmtree(tmp_path / "store" / name)
+    with Store.open(tmp_path / "store") as store:
+        store.put(Path(__file__), name="a", type="t")
+        store.gc(grace_s=0)
+        assert store.verify().problems == []
+    assert Store.rebuild(tmp_path / "store").lost == []
