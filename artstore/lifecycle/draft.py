@@ -32,7 +32,8 @@ from artstore.storage.blobs import SMALL
 from artstore.storage.files import AnyPath, as_path, read_into, read_some
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
-from artstore.storage.stat_cache import Findings, Known, StatCache, stamp_of
+from artstore.storage.stat_cache import NEVER, Findings, Known, StatCache, stamp_of
+from artstore.storage.unseen import can_change_unseen
 from artstore.storage.whole import Stored
 
 TRIES: Final = 3
@@ -62,6 +63,8 @@ class Draft:
         self._reader = Reader(self.intake)
         self.entries: dict[str, Entry] = {}
         self.skipped: list[Skipped] = []
+        self.stores: list[Skipped] = []
+        """Other stores in the folders that were added, which are left out."""
         self.warnings: list[str] = []
         """What the commit had to say, once it is done."""
         self.empty_directories = 0
@@ -181,6 +184,7 @@ class Draft:
             note(some)
         note(same)
         self.settle_problems(scan.problems, skip=skip_unreadable)
+        self.stores += scan.stores
         self._add_all(new, size, overwrite=overwrite)
         self.empty_directories += scan.empty_directories
         if len(same) < len(findings.paths) or len(same) != len(cache.files):
@@ -339,12 +343,13 @@ class Draft:
                 if not stat.S_ISREG(before.st_mode):
                     raise _Unreadable(describe_kind(before.st_mode), errno.EINVAL)
                 size = before.st_size
+                stamp = NEVER if can_change_unseen(fd, before) else stamp_of(before)
                 if size > SMALL:
                     stored = self._take_file(fd, size)
                     if stored.size == size and stood_still(fd, before):
-                        return Known(path, stamp_of(before), stored.digest, size)
+                        return Known(path, stamp, stored.digest, size)
                 elif _read(fd, self.intake.slot(size + 1), size) == size and stood_still(fd, before):
-                    return Known(path, stamp_of(before), self.intake.take_slot(size), size)
+                    return Known(path, stamp, self.intake.take_slot(size), size)
             finally:
                 os.close(fd)
         raise _Unreadable(f"it changed during each of {TRIES} tries to read it", errno.EAGAIN)

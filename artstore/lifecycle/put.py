@@ -209,7 +209,7 @@ def put(
             bytes=draft.bytes,
             new_files=draft.intake.new_blobs,
             new_bytes=draft.intake.new_bytes,
-            skipped=draft.skipped,
+            skipped=draft.skipped + draft.stores,
             empty_directories=draft.empty_directories,
             warnings=warnings,
             seconds=time.monotonic() - began,

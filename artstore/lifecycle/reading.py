@@ -31,7 +31,8 @@ from artstore.storage.files import read_some
 from artstore.storage.gather import Small
 from artstore.storage.intake import Intake
 from artstore.storage.packs import BLOCK, header
-from artstore.storage.stat_cache import Known, stamp_of
+from artstore.storage.stat_cache import NEVER, Known, stamp_of
+from artstore.storage.unseen import can_change_unseen
 
 OPEN_FLAGS: Final = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -258,6 +259,7 @@ def _read_one(fd: int, data: memoryview, at: int) -> tuple[bytes, int]:
     start = at + BLOCK
     if not stat.S_ISREG(before.st_mode) or size > SMALL or start + size + BLOCK > ROOM:
         return _UNREAD, at
+    stamp = NEVER if can_change_unseen(fd, before) else stamp_of(before)
     # One byte more, so that growth shows; and once, as a file is read at once if it can be.
     if read_some(fd, data[start : start + size + 1]) != size or not stood_still(fd, before):
         return _UNREAD, at
@@ -269,4 +271,4 @@ def _read_one(fd: int, data: memoryview, at: int) -> tuple[bytes, int]:
     padding = -size % BLOCK
     if padding:
         data[end : end + padding] = _ZEROS[:padding]
-    return _Record.pack(start, size, digest, checksum, stamp_of(before)), end + padding
+    return _Record.pack(start, size, digest, checksum, stamp), end + padding

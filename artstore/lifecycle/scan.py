@@ -61,6 +61,8 @@ class Scan:
         self.folder = folder
         self.problems: list[Skipped] = []
         """What cannot be kept, by its place in the system, and why."""
+        self.stores: list[Skipped] = []
+        """Other stores that were met, which are left out."""
         self.empty_directories = 0
         self.links = 0
         """Symbolic links that were followed."""
@@ -127,7 +129,12 @@ class Scan:
                     yield found
 
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
-        if entry.name.startswith(STORE_FOLDER) and _is_passed_over(entry):
+        if entry.name == STORE_FOLDER and os.path.isfile(os.path.join(entry.path, "format.json")):
+            if not os.path.samestat(entry.stat(), self._store):
+                self.stores.append(Skipped(path=entry.path, reason="a store of its own, which is left out"))
+            return None
+        if entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp"):
+            # What a killed checkout left.
             return None
         path = entry_path(folder.prefix + entry.name)
         is_directory = entry.is_dir()
@@ -144,14 +151,6 @@ class Scan:
             self.problem(entry.path, kind, unkeepable=kind != _VANISHED)
             return None
         return Found(path, entry.path, entry)
-
-
-def _is_passed_over(entry: os.DirEntry[str]) -> bool:
-    if entry.name == STORE_FOLDER:
-        # A store of its own. Any other file or folder of that name is refused by `entry_path`.
-        return os.path.isfile(os.path.join(entry.path, "format.json"))
-    # What a killed checkout left.
-    return entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp")
 
 
 def _name(entry: os.DirEntry[str]) -> str:

@@ -1,7 +1,8 @@
 """The stat cache: which files were hashed already.
 
 It may only skip hashing. A file is taken for unchanged if device, inode, size, mtime and ctime are those of a file that
-was already two seconds old when it was hashed (a younger one could change again within the grain of its time stamps).
+was already two seconds old when it was hashed (a younger one could change again within the grain of its time stamps)
+and that nobody could change without dating it (see unseen).
 One file for each folder that was put; all of them may be deleted at any time.
 """
 
@@ -37,6 +38,10 @@ _STAMP: Final = struct.Struct("=QQqqq")
 
 Stamp = bytes
 """What tells a file from a changed one: device, inode, size, mtime and ctime in nanoseconds, packed: a million fit."""
+
+
+NEVER: Final[Stamp] = _STAMP.pack(0, 0, -1, (1 << 63) - 1, (1 << 63) - 1)
+"""In place of the stamp of a file that may change without its stamp: no file has it, and it is never kept."""
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):

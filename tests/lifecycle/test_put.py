@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import io
+import mmap
 import os
 import re
 import threading
@@ -556,6 +557,19 @@ def test_an_unchanged_file_is_not_read_again(store: Store, tree: Tree, monkeypat
 
 
 @pytest.mark.usefixtures("no_margin")
+@pytest.mark.parametrize("size", [5_000, 2_000_000])
+def test_what_is_written_through_a_mapping_is_seen(store: Store, tree: Tree, size: int) -> None:
+    """F1. np.memmap: the system dates the first write to a page, and no other before that is on the disk."""
+    folder = tree({"a": bytes(size), "b": b"2"})
+    with (folder / "a").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        for word in (b"one", b"two", b"six"):
+            mapped[:3] = word
+            put(store, folder)
+
+            assert contents(store) == {"a": word + bytes(size - 3), "b": b"2"}
+
+
+@pytest.mark.usefixtures("no_margin")
 def test_a_change_that_restores_size_and_time_is_seen(store: Store, tree: Tree) -> None:
     """`rsync -t` of a file with the same length; the ctime gives it away."""
     folder = tree({"a": b"old"})
@@ -790,3 +804,19 @@ def test_special_bits_and_times_of_other_centuries_are_not_kept(
     assert 0 == again.new_files
     assert [] == [path for path in stored(store) if path.stat().st_mode & 0o7000]
     assert store.verify().ok
+
+
+def test_another_store_in_a_folder_is_left_out_and_named(store: Store, tree: Tree) -> None:
+    """Who archives a project and deletes it then must not have lost the store that was in it."""
+    folder = tree({"a": b"1", "sub/b": b"2"})
+    Store.init(folder / "sub" / ".artstore").close()
+    report = put(store, folder)
+
+    assert contents(store) == {"a": b"1", "sub/b": b"2"}
+    assert [str(folder / "sub" / ".artstore")] == [skipped.path for skipped in report.skipped]
+
+
+def test_the_store_that_is_put_into_is_no_news(tree: Tree) -> None:
+    folder = tree({"a": b"1"})
+    with Store.init(folder / ".artstore") as own:
+        assert [] == put(own, folder).skipped
