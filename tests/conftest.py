@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -156,12 +157,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what is slow, so that in the end nobody waits for a test that has just begun.
+    """Let each worker begin with its share of what is slow, so that in the end nobody waits for a test just begun.
 
     Before all with the faults: they fork thousands of times, which costs the less the fewer libraries are loaded yet.
     """
     faults = Path(__file__).parent / "faults"
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, not item.path.is_relative_to(faults)))
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    slow.sort(key=lambda item: not item.path.is_relative_to(faults))
+    rest = [item for item in items if item.get_closest_marker("slow") is None]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    # Each is given as many tests, one after the other.
+    shares = [
+        slow[worker::workers] + rest[worker * len(rest) // workers : (worker + 1) * len(rest) // workers]
+        for worker in range(workers)
+    ]
+    items[:] = chain.from_iterable(shares)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
