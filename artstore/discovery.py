@@ -48,8 +48,9 @@ def find_place(named: Path | None, environment: Mapping[str, str], directory: Pa
         return Place(Path(chosen).expanduser(), made_on_use=True)
     if directory is not None:
         for parent in (directory, *directory.parents):
-            # os.path answers False where a parent may not be looked into; Path.is_dir raises.
-            if os.path.isdir(parent / FOLDER):  # noqa: PTH112
+            # os.path answers False where a parent may not be looked into; Path.is_dir raises. A link to a disk that is
+            # not there now is meant too: what is put must not go elsewhere without a word.
+            if os.path.isdir(parent / FOLDER) or os.path.islink(parent / FOLDER):  # noqa: PTH112, PTH114
                 _check_owner(parent / FOLDER, environment)
                 return Place(parent / FOLDER, made_on_use=False)
     # Loaded only here: it takes 8 ms, of every start.
@@ -61,7 +62,7 @@ def find_place(named: Path | None, environment: Mapping[str, str], directory: Pa
 
 def _check_owner(root: Path, environment: Mapping[str, str]) -> None:
     # Anybody can make a store in /tmp: what is put below it would go there.
-    if owner_is_another(root, on_behalf_of=environment.get("SUDO_UID")):
+    if os.path.exists(root) and owner_is_another(root, on_behalf_of=environment.get("SUDO_UID")):  # noqa: PTH110
         message = (
             f"the store in {str(root)!r} belongs to another user, and was found only by looking upward: if you mean "
             "it, name it with --store or ARTSTORE_DIR"

@@ -112,7 +112,7 @@ def render_gc(report: GcReport) -> None:
     """Say what was freed, what waits and why."""
     will = "would be " if report.dry_run else ""
     say(
-        f"{will}freed: {size(report.freed_bytes)}, {count(report.freed_blobs, 'blob')}; "
+        f"{count(report.freed_blobs, 'blob')}; {will}freed: {size(report.freed_bytes)}; "
         f"{will}moved to trash: {size(report.trashed_bytes)}; {written_duration(report.seconds)}"
     )
     waits = "would wait" if report.dry_run else "waits"

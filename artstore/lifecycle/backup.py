@@ -64,15 +64,17 @@ class _Done(NamedTuple):
     """Relative to the store."""
     how: _How
     size: int
+    is_damaged: bool = False
+    """Whether what was copied is not what its name says."""
 
 
 def backup(root: Root, target: Path) -> BackupReport:
     """Make a folder hold all that this store holds at a moment of the run: a store, complete in itself, and synced.
 
     The folder is empty, not there yet, or an earlier backup of this store, of which only what is new is written. Bytes
-    are shared where the file system can, which saves space and no disk. Little is checked on the way, `verify` on the
-    copy does that; but damage takes the place of nothing that an earlier backup has. Trash and quarantine stay behind.
-    A file that the store itself has lost, or has only damaged, is named in the report.
+    are shared where the file system can, which saves space and no disk. What is copied is checked; what an earlier
+    backup brought is not, `verify` on the copy does that. Damage takes the place of nothing that an earlier backup has.
+    Trash and quarantine stay behind. A file that the store itself has lost, or has only damaged, is in the report.
 
     The copy has the store's id, and takes over where the store is lost, on whatever machine. As long as both live,
     commit to one of them only: a log that was continued twice cannot be joined again.
@@ -138,8 +140,7 @@ class _Copy:
     def take(self) -> None:
         """Bring a moment of the store together: bytes in their place, log and catalog in the scratch folder."""
         for _ in range(TRIES):
-            with self._root.catalog.checked():
-                self._root.catalog.connection.backup(self._catalog.connection)
+            _copy_catalog(self._root.catalog, self._catalog)
             # Not before the catalog: no row of it was condemned in a later epoch.
             self._epoch = current_epoch(self._root.path / "locks")
             self.missing = []
@@ -167,8 +168,7 @@ class _Copy:
         catalog = Catalog(self._target, read_only=False)
         try:
             # Through SQLite, not over its file: whatever journal lies beside that one is heeded.
-            with catalog.checked():
-                self._catalog.connection.backup(catalog.connection)
+            _copy_catalog(self._catalog, catalog)
         finally:
             catalog.close()
         if self._epoch > current_epoch(self._target / "locks"):
@@ -239,7 +239,7 @@ class _Copy:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-backup") as pool:
             for done in pool.map(self._copy_one, names):
                 self._note(done)
-                if done.how == "damaged":
+                if done.how == "damaged" or done.is_damaged:
                     self.missing.append(_word(done.name))
                 if done.how in {"copied", "reflinked"}:
                     folders.add((self._target / done.name).parent)
@@ -252,11 +252,13 @@ class _Copy:
             # What has a name here got it whole and never changes; another size is damage, which is mended so.
             if os.lstat(place).st_size == os.lstat(source).st_size:
                 return _Done(name, "kept", 0)
-            if not _is_intact(source):
+            if not _is_intact(source, name):
                 return _Done(name, "damaged", 0)
         temporary = self._scratch / f"blob-{random_hex(8)}"
         done = self._copy_file(source, temporary, name)
         if done.how in {"copied", "reflinked"}:
+            # What is damaged here is better than nothing, and half of a pack may be whole; but it is said.
+            done = done._replace(is_damaged=not _is_intact(temporary, name))
             make_directory(place.parent)
             os.replace(temporary, place)
         return done
@@ -299,13 +301,13 @@ class _Copy:
         return all(name in now and (name in unreadable or not (self._root.path / name).exists()) for name in absent)
 
 
-def _is_intact(path: Path) -> bool:
-    """Whether a file of bytes holds what its name or its headers say."""
+def _is_intact(path: Path, name: str) -> bool:
+    """Whether a file of bytes holds what its name in the store or its headers say."""
     try:
         fd = os.open(path, _READ_FLAGS)
         try:
-            if not path.name.endswith(packs.SUFFIX):
-                return whole.measure(fd).digest == whole.digest_of(path)
+            if not name.endswith(packs.SUFFIX):
+                return whole.measure(fd).digest == whole.digest_of(Path(name))
             return all(
                 blake3(read_exactly(fd, member.size, member.offset)).digest() == member.digest
                 for member in packs.members(path)
@@ -320,6 +322,16 @@ def _word(name: str) -> str:
     """What a report calls a file of bytes."""
     digest = whole.digest_of(Path(name))
     return name if digest is None else str(digest)
+
+
+def _copy_catalog(source: Catalog, target: Catalog) -> None:
+    try:
+        with target.checked():
+            source.connection.backup(target.connection)
+    except Corrupt:
+        # The copy is new, so what is damaged is the source; unless that is whole.
+        source.check()
+        raise
 
 
 def _named(catalog: Catalog) -> dict[str, str]:

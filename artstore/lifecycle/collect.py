@@ -91,8 +91,7 @@ def collect(
             raise damage
         marking = Marking(root.catalog)
         if dry_run:
-            blobs, size = marking.dead()
-            return _report(root, began, _Tally(), sessions, dry_run=True, freed=(blobs, size), kept=0, compacted=0)
+            return _foresee(root, marking, sessions, began, is_at_once=grace_s == 0)
         tally = _Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
@@ -136,6 +135,22 @@ def collect(
             kept=marking.waiting(),
             compacted=compacted,
         )
+
+
+def _foresee(
+    root: Root,
+    marking: Marking,
+    sessions: list[tuple[int, dict[str, object]]],
+    began: float,
+    *,
+    is_at_once: bool,
+) -> GcReport:
+    """What a collection would do, as far as nobody is at work meanwhile and nothing in the trash is old enough."""
+    blobs, size = marking.dead()
+    tally = _Tally() if is_at_once else _Tally(trashed_bytes=size)
+    freed = size + trash_bytes(root) if is_at_once else 0
+    report = _report(root, began, tally, sessions, dry_run=True, freed=(blobs, freed), kept=0, compacted=0)
+    return msgspec.structs.replace(report, trash_bytes=0 if is_at_once else report.trash_bytes + size)
 
 
 def _condemn(root: Root, marking: Marking, session: Session) -> int:

@@ -11,7 +11,8 @@ import pytest
 
 from artstore.cli.discovery import chosen_project, project_of
 from artstore.cli.options import Call
-from artstore.discovery import FOLDER, Place, find_place
+from artstore.discovery import FOLDER, Place, find_place, open_place
+from artstore.errors import NotFound
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -37,6 +38,16 @@ def test_the_nearest_store_upward_is_meant(tmp_path: Path) -> None:
 
     assert below / FOLDER == find_place(None, {}, below / "c").root
     assert tmp_path / FOLDER == find_place(None, {}, below.parent).root
+
+
+def test_a_store_on_a_disk_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    """What is put must not land on another disk without a word because an external one is not mounted."""
+    (tmp_path / FOLDER).symlink_to(tmp_path / "not-mounted")
+    place = find_place(None, {}, tmp_path)
+
+    assert Place(tmp_path / FOLDER, made_on_use=False) == place
+    with pytest.raises(NotFound):
+        open_place(place)
 
 
 def test_a_file_of_that_name_is_no_store(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from artstore import Store
-from artstore.errors import NotFound, StorageFull
+from artstore.errors import ArtstoreError, NotFound, StorageFull
 from artstore.storage import reserve
 from tests.damage.disks import Disk, check, noise, put, read
 
@@ -235,3 +235,18 @@ def test_the_reserve_is_part_of_the_store_and_small(disk: Disk, known: dict[str,
     files = list((disk.store / "reserve").iterdir())
     assert reserve.FILES == len(files)
     assert sum(file.stat().st_size for file in files) <= (16 << 20) // 8
+
+
+def test_a_backup_that_does_not_fit_does_not_blame_the_store(disk: Disk, tmp_path: Path) -> None:
+    """`catalog.db is damaged, run artstore rebuild` would send its owner to break what is whole."""
+    with Store.init(tmp_path / "store") as store:
+        known = {put(store, data): data for data in (noise(10), noise(100_000))}
+        errors = []
+        for step in steps(disk):
+            step()
+            try:
+                store.backup(disk.path / "backup")
+            except ArtstoreError as error:
+                errors.append(error)
+        assert {"storage-full"} == {error.code for error in errors}
+        check(store, known)

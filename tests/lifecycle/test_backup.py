@@ -607,3 +607,20 @@ def test_a_store_that_can_only_be_read_is_copied(volume: Path, tmp_path: Path) -
         backup(store._root, tmp_path / "copy")
 
     assert_is_copy(tmp_path / "copy", expected)
+
+
+@pytest.mark.parametrize("kind", ["blobs", "packs"])
+def test_damage_that_is_copied_is_said(store: Store, put: Put, tmp_path: Path, kind: str) -> None:
+    """A backup is what one relies on when the first is lost: that it is no better must not come out then."""
+    put({"large": bytes(range(256)) * 5_000, "small": b"small"})
+    (path,) = [path for path in (store.path / kind).rglob("*") if path.is_file()]
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(514)
+        file.write(b"flip")
+    report = store.backup(tmp_path / "copy")
+
+    name = f"packs/{path.name}" if kind == "packs" else str(whole.digest_of(path))
+    assert report.missing == [name]
+    with Store.open(tmp_path / "copy") as copy:
+        assert not copy.verify().ok

@@ -130,3 +130,18 @@ def test_a_wrong_clock_frees_nothing_that_a_session_needs(
 
     assert b"draft" * 1000 == b"".join(store.read(version.ref, "a"))
     assert store.verify().ok
+
+
+@pytest.mark.parametrize("grace_s", [0, GRACE_S])
+def test_what_a_dry_run_foretells_is_what_happens(store: Store, put: Put, grace_s: float) -> None:
+    """Whoever needs the space today must not count on what the trash keeps until tomorrow."""
+    large = bytes(range(256)) * 8_192
+    put({"a": large})
+    store.delete("cats:v0")
+    foreseen = store.gc(dry_run=True, grace_s=grace_s)
+    done = store.gc(grace_s=grace_s)
+
+    assert done.freed_blobs == foreseen.freed_blobs == 1
+    for name in ("freed_bytes", "trashed_bytes", "trash_bytes"):
+        # The disk counts in blocks.
+        assert (name, getattr(done, name)) == (name, pytest.approx(getattr(foreseen, name), abs=8192))
