@@ -34,17 +34,17 @@ def can_change_unseen(fd: int, status: os.stat_result) -> bool:
 
 
 def _has_no_writer(fd: int) -> bool:
-    if sys.platform == "linux":
-        try:
-            # Who opens it within these microseconds waits, and the signal for that is one that nobody dies of.
-            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError:
-            # There is one; or it is another user's file, or a file system without leases.
-            return False
-        return True
-    return False
+    if sys.platform != "linux":
+        return False
+    try:
+        # Who opens it within these microseconds waits, and the signal for that is one that nobody dies of.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        # There is one; or it is another user's file, or a file system without leases.
+        return False
+    return True
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from artstore.errors import Conflict
-from artstore.lifecycle import repair as verb
+from artstore.lifecycle import mend_log as verb
 from artstore.lifecycle.repair import repair
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
