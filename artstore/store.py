@@ -16,27 +16,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, overload
 
 from artstore.errors import Invalid
-from artstore.lifecycle import arrange, conflicts, labels, lineage, links, listing, numbers, parts, runs
-from artstore.lifecycle.backup import backup
+from artstore.late import Late
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import Mode, checkout
 from artstore.lifecycle.collect import GRACE_S, collect
-from artstore.lifecycle.diff import diff_folder, diff_versions
-from artstore.lifecycle.doctor import doctor
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.fetch import Fetch, FetchedFile, naming, not_here
-from artstore.lifecycle.find import find
-from artstore.lifecycle.growth import growth
 from artstore.lifecycle.history import Histories
-from artstore.lifecycle.increment import commit_increment
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.prune import Order, policy, prune
 from artstore.lifecycle.put import Label, commit_draft, put
-from artstore.lifecycle.rebuild import rebuild
-from artstore.lifecycle.repair import repair
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import (
     BackupReport,
@@ -45,6 +37,7 @@ from artstore.lifecycle.reports import (
     ConflictInfo,
     DiffReport,
     DuReport,
+    End,
     EntryInfo,
     FolderReport,
     FollowInfo,
@@ -70,13 +63,8 @@ from artstore.lifecycle.reports import (
     WatchReport,
 )
 from artstore.lifecycle.resolve import Resolved, find_collection, resolve
-from artstore.lifecycle.runs import End
-from artstore.lifecycle.search import search
-from artstore.lifecycle.status import status
 from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.upstream import following
-from artstore.lifecycle.usage import du
-from artstore.lifecycle.verify import verify, verify_version
 from artstore.lifecycle.watch import LONGEST_S, QUIET_S, Rules, Watch
 from artstore.model.arguments import checked
 from artstore.model.manifest import ReferenceEntry, blob_of
@@ -86,6 +74,54 @@ from artstore.storage.blob_reader import BlobReader
 from artstore.storage.files import AnyPath, as_path
 from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock
+
+if TYPE_CHECKING:
+    from artstore.lifecycle import (
+        arrange,
+        backup,
+        conflicts,
+        diff,
+        doctor,
+        find,
+        growth,
+        increment,
+        labels,
+        lineage,
+        links,
+        listing,
+        numbers,
+        parts,
+        rebuild,
+        repair,
+        runs,
+        search,
+        status,
+        usage,
+        verify,
+    )
+else:
+    # Whoever puts or gets waits for what does it, and for nothing else.
+    arrange = Late("artstore.lifecycle.arrange")
+    backup = Late("artstore.lifecycle.backup")
+    conflicts = Late("artstore.lifecycle.conflicts")
+    diff = Late("artstore.lifecycle.diff")
+    doctor = Late("artstore.lifecycle.doctor")
+    find = Late("artstore.lifecycle.find")
+    growth = Late("artstore.lifecycle.growth")
+    increment = Late("artstore.lifecycle.increment")
+    labels = Late("artstore.lifecycle.labels")
+    lineage = Late("artstore.lifecycle.lineage")
+    links = Late("artstore.lifecycle.links")
+    listing = Late("artstore.lifecycle.listing")
+    numbers = Late("artstore.lifecycle.numbers")
+    parts = Late("artstore.lifecycle.parts")
+    rebuild = Late("artstore.lifecycle.rebuild")
+    repair = Late("artstore.lifecycle.repair")
+    runs = Late("artstore.lifecycle.runs")
+    search = Late("artstore.lifecycle.search")
+    status = Late("artstore.lifecycle.status")
+    usage = Late("artstore.lifecycle.usage")
+    verify = Late("artstore.lifecycle.verify")
 
 
 @checked
@@ -122,7 +158,7 @@ class Store:
         """Make the catalog of a store anew from its log and its blobs, whatever became of the old one."""
         root = Root(as_path(path).absolute())
         try:
-            return root.with_reserve(lambda: rebuild(root))
+            return root.with_reserve(lambda: rebuild.rebuild(root))
         finally:
             root.close()
 
@@ -263,7 +299,7 @@ class Store:
             created_at=created_at,
         )
         self._own(draft)
-        return commit_increment(draft, label) if incremental else commit_draft(draft, label).version
+        return increment.commit_increment(draft, label) if incremental else commit_draft(draft, label).version
 
     def add_part(
         self,
@@ -528,12 +564,12 @@ class Store:
         """
         before = self._resolve(reference, project)
         if not isinstance(other, str) or _can_only_be_a_folder(other):
-            return diff_folder(self._root, before, as_path(other))
-        return diff_versions(self._root, before, self._resolve(other, project))
+            return diff.diff_folder(self._root, before, as_path(other))
+        return diff.diff_versions(self._root, before, self._resolve(other, project))
 
     def find(self, query: str, *, project: str | None = None) -> list[Match]:
         """What a digest, a `KEY=VALUE` or a path pattern means, in one project or all. Raises Invalid (bad-query)."""
-        return find(self._current(), query, project)
+        return find.find(self._current(), query, project)
 
     def search(self, text: str, *, project: str | None = None, limit: int = 50) -> SearchReport:
         """Everything that some words could mean: in names, labels, metadata keys, digests and paths.
@@ -541,19 +577,19 @@ class Store:
         At most `limit` of each kind, in one project or all. Raises Invalid (bad-query, bad-limit), NotFound
         (project-not-found).
         """
-        return search(self._current(), text, project, limit)
+        return search.search(self._current(), text, project, limit)
 
     def growth(self, project: str | None = None) -> GrowthReport:
         """What the versions hold together, now and from the first commit on. Raises NotFound (project-not-found)."""
-        return growth(self._current(), project)
+        return growth.growth(self._current(), project)
 
     def du(self, project: str | None = None) -> DuReport:
         """What the collections of a project, or of all, hold. Raises NotFound (project-not-found)."""
-        return du(self._current(), project)
+        return usage.du(self._current(), project)
 
     def status(self) -> StatusReport:
         """The store at a glance."""
-        return status(self._current())
+        return status.status(self._current())
 
     # Labels.
 
@@ -890,24 +926,24 @@ class Store:
         """Check a version, or everything. What is damaged goes into the quarantine; nothing is deleted."""
         self._root.reconsider()
         if reference is None:
-            return verify(self._root, fast=fast, progress=progress)
-        return verify_version(self._root, self._resolve(reference, project), fast=fast, progress=progress)
+            return verify.verify(self._root, fast=fast, progress=progress)
+        return verify.verify_version(self._root, self._resolve(reference, project), fast=fast, progress=progress)
 
     def repair(self, sources: Sequence[AnyPath] = ()) -> RepairReport:
         """Mend what is missing from the trash, other copies here, and files and folders that are given."""
         self._root.reconsider()
-        return repair(self._root, [as_path(source) for source in _several(sources)])
+        return repair.repair(self._root, [as_path(source) for source in _several(sources)])
 
     def doctor(self) -> list[Check]:
         """Look at what the store stands on: SQLite, the file system, the disk, locks, clocks."""
-        return doctor(self._root)
+        return doctor.doctor(self._root)
 
     def backup(self, target: AnyPath) -> BackupReport:
         """Copy the store, live as it is, into a folder; into that of an earlier backup only what is new.
 
         Raises Conflict (not-empty).
         """
-        return backup(self._current(), as_path(target).absolute())
+        return backup.backup(self._current(), as_path(target).absolute())
 
     def gc(
         self,

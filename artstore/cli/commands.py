@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import gc
 import importlib
 import io
 import json
@@ -28,7 +27,6 @@ from artstore.errors import ArtstoreError
 from artstore.plain import escape
 
 INTERRUPTED: Final = 130
-_COLLECTED_AFTER: Final = (50_000, 20, 100)
 _LAST_STANDARD_STREAM: Final = 2
 PIPE_CLOSED: Final = 141
 """What a shell reports for a program that SIGPIPE ended, as `cat` is by `head`."""
@@ -200,8 +198,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see artstore.errors for what the codes mean."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     call = Call()
-    # What a command makes by the hundred thousand are values without cycles: looking for some takes 5 % of its time.
-    gc.set_threshold(*_COLLECTED_AFTER)
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

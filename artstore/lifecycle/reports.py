@@ -498,6 +498,10 @@ class BackupReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+End = Literal["finished", "crashed"]
+"""How a run can end."""
+
+
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Who made versions and what it used."""
 

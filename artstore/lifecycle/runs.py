@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.find import check_text
 from artstore.lifecycle.put import checked_metadata
-from artstore.lifecycle.reports import RunInfo, RunPage, VersionInfo
+from artstore.lifecycle.reports import End, RunInfo, RunPage, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
 from artstore.model.names import LONGEST, Reference, listed, project_name, run_id
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
@@ -21,9 +21,6 @@ from artstore.storage.files import random_hex
 from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.run_locks import Dead, RunLock
-
-End = Literal["finished", "crashed"]
-"""How a run can end."""
 
 
 def start_run(

@@ -49,17 +49,18 @@ def checked(cls: type[T]) -> type[T]:
 
 def checking(method: Callable[P, R]) -> Callable[P, R]:
     """The same method or function, which looks at its arguments first. It raises WrongType (wrong-type) then."""
-    names = tuple(inspect.signature(method).parameters)
 
     @functools.cache
-    def known() -> dict[str, Kinds]:
-        # Not before the first call: the types may be of modules that are not loaded to their end.
+    def known() -> tuple[tuple[str, ...], dict[str, Kinds]]:
+        # Not before the first call: the types may be of modules that are not loaded to their end, and most methods are
+        # never called.
+        names = tuple(inspect.signature(method).parameters)
         hints = get_type_hints(method)
-        return {name: kinds for name in names if (kinds := _kinds(hints.get(name)))}
+        return names, {name: kinds for name in names if (kinds := _kinds(hints.get(name)))}
 
     @functools.wraps(method)
     def looking(*arguments: P.args, **named: P.kwargs) -> R:
-        wanted = known()
+        names, wanted = known()
         for name, value in chain(zip(names, arguments, strict=False), named.items()):
             kinds = wanted.get(name)
             if kinds is not None and not _is_one(value, kinds):
