@@ -340,6 +340,19 @@ def test_a_reflink_shares_the_blocks_and_not_the_writes(xfs: Path) -> None:
 
 
 @pytest.mark.root
+def test_damaged_bytes_are_not_shared_by_a_reflink(xfs: Path) -> None:
+    with Store.init(xfs / "store") as store:
+        commit(store, {"large": LARGE})
+        (blob,) = [path for path in (xfs / "store" / "blobs").rglob("*") if path.is_file()]
+        blob.chmod(0o644)
+        blob.write_bytes(LARGE[::-1])
+
+        with pytest.raises(Corrupt):
+            store.get("cats", xfs / "out")
+    assert read(xfs / "out") == {}
+
+
+@pytest.mark.root
 def test_a_reflink_that_cannot_be_had_is_refused(cats: Store, volume: Path) -> None:
     with pytest.raises(Refused) as caught:
         cats.get("cats", volume / "out", mode="reflink")
