@@ -241,7 +241,10 @@ def difference_between(before: Iterable[Entry], after: Iterable[Entry]) -> Diffe
     old_entries, new_entries = iter(before), iter(after)
     old, new = next(old_entries, None), next(new_entries, None)
     while old is not None or new is not None:
-        if new is None or (old is not None and old.path < new.path):
+        if old == new:
+            # Nearly all of them.
+            old, new = next(old_entries, None), next(new_entries, None)
+        elif new is None or (old is not None and old.path < new.path):
             assert old is not None
             gone.append(old.path)
             old = next(old_entries, None)
@@ -249,8 +252,7 @@ def difference_between(before: Iterable[Entry], after: Iterable[Entry]) -> Diffe
             come.append(new)
             new = next(new_entries, None)
         else:
-            if old != new:
-                come.append(new)
+            come.append(new)
             old, new = next(old_entries, None), next(new_entries, None)
     return Difference(gone=gone, come=come)
 

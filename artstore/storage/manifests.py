@@ -221,8 +221,13 @@ class Manifests:
     def placed(self, digest: Digest) -> Iterator[Placed | ReferenceEntry]:
         """The entries of a manifest, sorted by path; what is kept here with where it is."""
         for rows in self._listing(digest, _WITH_PLACES):
-            for *columns, pack, offset in rows:
-                yield placed(_entry(columns), pack, offset or 0)
+            for row in rows:
+                path, blob, size, reference, _, _, _, _, pack, offset = row
+                if reference is None:
+                    # Nearly all of them, and an entry first would take as long as the row.
+                    yield Placed(path, Digest(blob), size, pack, offset or 0)
+                else:
+                    yield placed(_entry(row[:-2]), pack, offset or 0)
 
     def entries_below(self, digest: Digest, folder: str) -> Iterator[Entry]:
         """The entries of a manifest below a folder, however deep, sorted by path."""
