@@ -13,7 +13,7 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
-from artstore.errors import Conflict, Invalid, StorageFull
+from artstore.errors import Conflict, Corrupt, Invalid, StorageFull
 from artstore.lifecycle.compact import compact
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import adopt_packs, catch_up
@@ -283,8 +283,9 @@ def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> Non
 def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     """Free packs that nothing needs, and write those anew that are mostly dead, or small and many."""
     uses = settled(root, marking, session)
+    missing = {digest for digest, _size in marking.missing(received=True)}
     for use in uses:
-        if use.live_blobs == 0:
+        if use.live_blobs == 0 and not _holds_any(root.path / "packs" / use.name, missing):
             marking.forget_pack(use.id)
             bin_.take(root.path / "packs" / use.name, f"packs/{use.name}")
     alive = [use for use in uses if use.live_blobs > 0]
@@ -299,6 +300,18 @@ def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
             group = []
     if group:
         _replace(root, marking, session, bin_, group)
+
+
+def _holds_any(path: Path, missing: Collection[Digest]) -> bool:
+    """Whether a pack may have what versions need and nobody knows of: its file may have come back."""
+    if not missing:
+        return False
+    try:
+        return any(member.digest in missing for member in packs.members(path))
+    except FileNotFoundError:
+        return False
+    except (Corrupt, OSError):
+        return True
 
 
 def settled(root: Root, marking: Marking, session: Session) -> list[PackUse]:
@@ -376,8 +389,9 @@ def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) ->
         # A live session may have named a large blob and not yet noted it; a later collection will see.
         return
     rows = marking.whole_digests()
+    missing = {digest for digest, _size in marking.missing(received=True)}
     for path, digest in blobs:
-        if digest not in rows:
+        if digest not in rows and digest not in missing:
             with root.catalog.write():
                 if digest not in marking.whole_digests():
                     bin_.take_leftover(path, digest.path)

@@ -74,6 +74,14 @@ def commit_and_answer(
     return found
 
 
+def _is_behind(root: Root, name: str, seq: int) -> bool:
+    """Whether the log goes on behind the transaction that the catalog has seen last."""
+    if root.log.has(name, seq + 1):
+        return True
+    # Where that one is in a segment others may be, and the catalog an older one, or that of another store.
+    return not root.log.has(name, seq) and root.log.last(name) > seq
+
+
 def now_us() -> int:
     """The time that ops carry: microseconds since 1970."""
     return time.time_ns() // 1000
@@ -106,7 +114,7 @@ def _commit(
     try:
         with root.catalog.write():
             project = root.catalog.project(name)
-            if root.log.has(name, 1 if project is None else project.seq + 1):
+            if _is_behind(root, name, 0 if project is None else project.seq):
                 replay_project(root, name)
                 project = root.catalog.project(name)
             if project is None:

@@ -326,6 +326,17 @@ class Draft:
         cache = stat_cache.load(self.root.path, folder)
         if cache.manifest is None or self.root.manifests.find(cache.manifest) is None:
             return StatCache(None, {})
+        blobs = self.root.blobs
+        if not blobs.has_all_packs():
+            # What was in them is stored again.
+            return StatCache(None, {})
+        gone = [
+            path
+            for path, known in cache.files.items()
+            if known.size > SMALL and not blobs.has_file(known.digest, known.size)
+        ]
+        for path in gone:
+            del cache.files[path]
         return cache
 
     def _read(self, source: str, path: str) -> Known:

@@ -11,10 +11,13 @@ from artstore.errors import Corrupt
 from artstore.lifecycle.mend_log import mend_log
 from artstore.lifecycle.replay import index_new_packs, replay_project
 from artstore.lifecycle.reports import RebuildReport
+from artstore.model.digest import Digest
 from artstore.storage import stat_cache, whole
-from artstore.storage.catalog import FILE_NAME, Catalog
+from artstore.storage.catalog import FILE_NAME, Catalog, Project
 from artstore.storage.files import storage_errors, sync_directory
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
+from artstore.storage.oplog import read
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session, alone, current_epoch
 
@@ -86,11 +89,25 @@ def _mend_logs(root: Root, session: Session) -> bool:
     """Write again what the log has lost and the catalog has not; whether that is all that both ever held."""
     try:
         projects = root.catalog.projects()
+        if not all(_is_of_this_log(root, project) for project in projects):
+            # Another store's, or a copy that went another way: it has nothing to give.
+            return False
         left = [name for project in projects for name in mend_log(root, session, project)[1]]
     except Corrupt:
         return False
     known = {project.name for project in projects}
     return not left and not any(_has_damage(root, name) for name in root.log.projects() if name not in known)
+
+
+def _is_of_this_log(root: Root, project: Project) -> bool:
+    """Whether what both the catalog and the log have is the same."""
+    noted = Journal(root.catalog, project).digests()
+    for file in root.log.files(project.name):
+        with contextlib.suppress(Corrupt):
+            for seq, data in enumerate(read(file.path).transactions, start=file.first):
+                if seq in noted and noted[seq] != str(Digest.of(data)):
+                    return False
+    return True
 
 
 def _has_damage(root: Root, name: str) -> bool:

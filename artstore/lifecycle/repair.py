@@ -67,7 +67,8 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
             stat_cache.forget(root.path)
         with Intake(root, session) as intake:
             quarantine = _from_path(root.path / "quarantine")
-            for data_of in (_from_trash(root), _from_packs(root), quarantine, *map(_from_path, sources)):
+            own = _from_places(root, list(missing.items()))
+            for data_of in (own, _from_trash(root), _from_packs(root), quarantine, *map(_from_path, sources)):
                 for candidate in data_of:
                     if missing.get(candidate.digest) == candidate.size and candidate.give(intake):
                         mended.append(str(candidate.digest))
@@ -160,6 +161,14 @@ class _Candidate(msgspec.Struct, frozen=True):
             return intake.take_file(fd, limit=self.size).digest == self.digest
         finally:
             os.close(fd)
+
+
+def _from_places(root: Root, missing: Sequence[tuple[Digest, int]]) -> Iterator[_Candidate]:
+    """Files that were gone when `verify` looked, and have come back."""
+    for digest, size in missing:
+        path = whole.path_of(root.path, digest)
+        if size > SMALL and path.is_file():
+            yield _Candidate(digest, size, path, 0)
 
 
 def _from_trash(root: Root) -> Iterator[_Candidate]:

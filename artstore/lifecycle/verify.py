@@ -73,6 +73,16 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
     problems: list[Problem] = []
     with storage_errors("verifying"), root.reading("verify"):
         problems += _check_catalog(root)
+        if problems:
+            # Its rows may say anything, of the bytes too.
+            return VerifyReport(
+                ok=False,
+                checked_blobs=0,
+                checked_bytes=0,
+                checked_versions=0,
+                problems=problems,
+                seconds=time.monotonic() - began,
+            )
         # A log that is not whole has to be mended before anything can be compared with it.
         # A folder of it may be gone as a whole.
         names = {*root.log.projects(), *(project.name for project in root.catalog.projects())}

@@ -103,16 +103,37 @@ class Blobs:
                 self.elsewhere(absent, tell)
 
     def known(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Those of the digests that are stored, synced, and not condemned by `gc`."""
+        """Those of the digests that are stored, synced, and not condemned by `gc`, and whose files are there."""
         found: set[bytes] = set()
+        is_there: dict[int, bool] = {}
         for start in range(0, len(digests), _LOOKUP):
             some = digests[start : start + _LOOKUP]
             sql = (
-                f"SELECT digest FROM blob WHERE digest IN ({','.join('?' * len(some))}) AND condemned IS NULL "
-                "AND EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)"
+                "SELECT digest, blob.size, stored.pack FROM blob JOIN stored ON stored.blob = blob.id "
+                f"WHERE digest IN ({','.join('?' * len(some))}) AND condemned IS NULL"
             )
-            found.update(digest for (digest,) in self._catalog.rows(sql, tuple(some)))
+            for digest, size, pack in self._catalog.rows(sql, tuple(some)):
+                if pack == WHOLE:
+                    if _has_size(str(whole.path_of(self._root, Digest(digest))), size):
+                        found.add(digest)
+                    continue
+                if pack not in is_there:
+                    is_there[pack] = self._has_pack_file(pack)
+                if is_there[pack]:
+                    found.add(digest)
         return found - self._doubted
+
+    def has_all_packs(self) -> bool:
+        """Whether the files of all packs are there."""
+        return all(map(self._has_pack_file, self.pack_names()))
+
+    def _has_pack_file(self, pack: int) -> bool:
+        row = self._catalog.one("SELECT name, size FROM pack WHERE id = ?", (pack,))
+        return row is not None and _has_size(self._packs + row[0], row[1])
+
+    def has_file(self, digest: Digest, size: int) -> bool:
+        """Whether the file of a large blob is there, as long as it should be."""
+        return _has_size(str(whole.path_of(self._root, digest)), size)
 
     def check_stored(self, digests: Sequence[Digest]) -> None:
         """Raise Corrupt (blob-missing) where one is nowhere, before a version is made that would need it."""
@@ -445,6 +466,14 @@ def _ordered(members: Iterable[packs.Member]) -> Iterator[list[packs.Member]]:
 
 def _digest(member: packs.Member) -> bytes:
     return member.digest
+
+
+def _has_size(path: str, size: int) -> bool:
+    """Whether a file is there, and no shorter."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_size >= size
+    except OSError:
+        return False
 
 
 def _state(place: Place) -> _State | None:

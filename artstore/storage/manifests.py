@@ -443,9 +443,12 @@ def placed(entry: Entry, pack: int | None = None, offset: int = 0) -> Placed | R
 
 def _entry(row: Sequence[Any]) -> Entry:
     path, blob, size, reference, uri, checksum, reference_size, extra = row
-    if reference is None:
-        return BlobEntry(path, Digest(blob), size)
-    return ReferenceEntry(path, uri, checksum, reference_size, extra)
+    if reference is not None:
+        return ReferenceEntry(path, uri, checksum, reference_size, extra)
+    if blob is None:
+        message = f"the catalog does not say what the bytes of {path!r} are: it is damaged. Run `artstore rebuild`"
+        raise Corrupt(message, code="catalog-damaged")
+    return BlobEntry(path, Digest(blob), size)
 
 
 def _path(entry: Entry) -> str:

@@ -194,6 +194,45 @@ def test_what_a_reader_finds_damaged_the_next_put_stores_again(
     assert all(each in left for each in kept)
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("how", ["gone", "truncated by a byte", "truncated to nothing"])
+@pytest.mark.parametrize("again", ["the same folder", "another"])
+@pytest.mark.usefixtures("old_files")
+def test_bytes_whose_file_is_gone_are_stored_again(
+    store: Store, tmp_path: Path, again: str, how: str, size: int
+) -> None:
+    """Whoever deletes the source after a put that was acknowledged must not have deleted the only copy."""
+    data = noise(size)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "f").write_bytes(data)
+    store.put(source, name="cats", type="t", project="p")
+    HOW[how](only_file(store, size))
+    if again == "another":
+        source = shutil.copytree(source, tmp_path / "another")
+    report = store.put(source, name="cats", type="t", project="p")
+
+    assert (False, 1) == (report.made, report.new_files)
+    assert data == read(store, "p/cats:v0")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_file_that_comes_back_is_not_rubbish(store: Store, tmp_path: Path, size: int) -> None:
+    """I8. A disk that was away while `verify` looked must not be emptied by the `gc` after it."""
+    data = noise(size)
+    reference = put(store, data)
+    path = only_file(store, size)
+    path.rename(tmp_path / "away")
+    assert not store.verify().ok
+    (tmp_path / "away").rename(path)
+    store.gc(grace_s=0)
+    store.gc(grace_s=0)
+
+    assert path.exists()
+    assert [] == store.repair().still_damaged
+    check(store, {reference: data})
+
+
 def test_what_cannot_be_read_now_is_not_put_aside(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from artstore.errors import Corrupt
 from artstore.lifecycle.reports import VersionInfo
 from artstore.storage.oplog import OpLog
 from artstore.store import Store
@@ -107,3 +108,31 @@ def test_when_a_version_was_updated_is_in_the_log(store: Store, put: Put) -> Non
     assert [False, True, True] == [version.updated_at > version.created_at for version in before]
     with Store.open(store.path) as again:
         assert before == again.versions("cats")
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_nothing_is_committed_to_a_log_that_the_catalog_is_not_of(
+    count: int, store: Store, put: Put, tmp_path: Path
+) -> None:
+    """With the catalog of another store in its place, what is acknowledged would be gone with the next rebuild."""
+    for number in range(3):
+        put({"a": b"%d" % number})
+    store.gc(grace_s=0)
+    store.close()
+    with Store.init(tmp_path / "other") as other:
+        other.put(Path(__file__), name="dogs", type="t")
+        for number in range(1, count):
+            other.alias("dogs:v0", [f"a{number}"])
+    for left in store.path.glob("catalog.db*"):
+        left.unlink()
+    shutil.copy(tmp_path / "other" / "catalog.db", store.path)
+
+    before = transactions(store)
+    if count < len(before):
+        with Store.open(store.path) as again, pytest.raises(Corrupt):
+            again.put(Path(__file__), name="new", type="t")
+    assert Store.rebuild(store.path).lost == []
+    with Store.open(store.path) as again:
+        assert [version.number for version in again.versions("cats")] == [2, 1, 0]
+        assert again.verify().problems == []
+    assert before == transactions(store)

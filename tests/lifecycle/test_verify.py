@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from artstore.errors import Corrupt
 from artstore.lifecycle import examine as examining
 from artstore.lifecycle import share
 from artstore.lifecycle import verify as verb
@@ -170,3 +171,19 @@ def test_a_damaged_log_that_was_not_folded_is_named_and_the_rest_is_checked(stor
 
     assert problems[0] == ("log-damaged", "ops/zoo/2")
     assert "blob-damaged" in [kind for kind, _subject in problems]
+
+
+def test_a_catalog_that_has_lost_rows_is_damaged_and_no_riddle(store: Store, put: Put) -> None:
+    """A traceback says neither what is wrong nor what to do."""
+    put({"a": b"a"})
+    store._root.catalog.execute("PRAGMA foreign_keys=OFF")
+    store._root.catalog.execute("DELETE FROM blob")
+
+    with pytest.raises(Corrupt) as caught:
+        list(store.entries("cats"))
+    assert caught.value.code == "catalog-damaged"
+    assert not verify(store._root).ok
+    store.close()
+    assert Store.rebuild(store.path).lost == []
+    with Store.open(store.path) as again:
+        assert again.verify().problems == []
