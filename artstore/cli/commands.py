@@ -13,6 +13,7 @@ import io
 import json
 import keyword
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
@@ -186,6 +187,7 @@ def run() -> NoReturn:
     What the command made is not taken apart, object by object: the system frees all of it at once, which is 20 ms less
     after 10,000 files.
     """
+    _end_in_order()
     code = main()
     atexit._run_exitfuncs()  # noqa: SLF001 - what others want done at the end is done; `os._exit` alone leaves it out
     for stream in (sys.stdout, sys.stderr):
@@ -209,6 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except _Ended as ended:
+        code = 128 + ended.number
     except (_PipeClosed, BrokenPipeError):
         _hang_up()
         code = PIPE_CLOSED
@@ -216,6 +220,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What cannot be parsed may have stopped before `--json` was reached.
         code = _complain(error, as_json=call.json or (isinstance(error, click.UsageError) and "--json" in arguments))
     return code if isinstance(code, int) else 0
+
+
+class _Ended(BaseException):
+    """Somebody wants this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end_in_order() -> None:
+    """Let a scheduler's SIGTERM and a closed terminal's SIGHUP end the command as Ctrl-C does, with all cleared up.
+
+    The second one ends it at once. A signal that whoever began this process lets it ignore stays ignored.
+    """
+
+    def end(number: int, _frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Ended(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def _replace_closed_streams() -> None:
