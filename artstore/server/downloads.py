@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
+from artstore.discovery import connect_remotes
 from artstore.server.asked import Asked
 from artstore.server.guard import BLOB_POLICY
 from artstore.server.looks import reference_of
@@ -29,6 +30,8 @@ def download(store: Store, asked: Asked, method: str, headers: Headers) -> Respo
     """
     reference, path = reference_of(store, asked), asked.path["path"]
     entry = store.entry(reference, path)
+    # They may have been named since the store was opened, which may be weeks ago.
+    connect_remotes(store)
     reader = store.open_file(reference, path)
     tag = f'"{entry.digest}"'
     name = path.rpartition("/")[2]

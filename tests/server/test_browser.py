@@ -295,6 +295,7 @@ def test_a_hostile_store_runs_no_script(store: Store, keep: Keep, seen: Watched)
         f"{start}/diff",
         "/runs",
         "/space",
+        "/remotes",
         "/search?q=alert",
         "/search?q=%22%3E%3Cscript%3Ealert(9)%3C/script%3E",
         f"{start}/%3Cscript%3Ealert(9)",

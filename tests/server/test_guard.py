@@ -34,6 +34,7 @@ PAGES: Final = (
     "/projects/zoo/cats/v1/diff",
     "/runs",
     "/space",
+    "/remotes",
     "/search?q=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
     "/search?q=script",
     "/projects/zoo/%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E",

@@ -159,8 +159,7 @@ def test_what_is_only_elsewhere_is_not_called_saved_and_not_fetched_to_be_looked
         assert "absent" == door.get(f"/api{start}/files/x").json["preview"]["kind"]
         assert "fetches them from a remote" in door.get(f"{start}/files/x").text
         assert 1 == door.get("/api/").json["status"]["absent_bytes"]
-        b.again()
-    with opened(b.store) as door:
+    with Store.open(b.store.path) as other, opened(other) as door:
         assert b"0" == door.get(f"{start}/raw/x").body
         assert "text" == door.get(f"/api{start}/files/x").json["preview"]["kind"]
         assert 0 == door.get("/api/").json["status"]["absent_bytes"]
