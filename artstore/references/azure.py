@@ -27,10 +27,13 @@ from artstore.errors import ArtstoreError, Invalid, ReferenceMissing, Refused, U
 from artstore.model.manifest import ReferenceEntry
 from artstore.references.address import check_address
 from artstore.references.objects import Found, Place, expand_in, lost
+from artstore.references.reachable import check_host, told_once
 from artstore.references.wanted import HOST_OF_AZURE, Wanted
 
 _VERSION: Final = "versionid"
 _NOT_ALLOWED: Final = frozenset({401, 403})
+_SCOPE: Final = "https://storage.azure.com/.default"
+"""What a token has to be good for."""
 
 
 class _Address(NamedTuple):
@@ -72,6 +75,8 @@ class _Container:
         if address.account not in {None, service.account_name}:
             message = f"{uri!r}: what is configured for Azure is for the account {service.account_name!r}"
             raise Refused(message, code="reference-refused")
+        check_host(uri, service.url)
+        _sign_in(system)
         self._container = service.get_container_client(address.container)
         self._base = (
             f"az://{address.container}/"
@@ -140,6 +145,12 @@ class _Container:
             yield from page
 
 
+def _sign_in(system: Any) -> None:
+    """Ask for a token, where one is needed: a request without would be tried for a minute before it is refused."""
+    if hasattr(system.credential, "get_token"):
+        sync(get_loop(), system.credential.get_token, _SCOPE)
+
+
 def _found(told: Any) -> Found:
     digest = told.content_settings.content_md5
     return Found(
@@ -182,14 +193,15 @@ def _address(uri: str) -> _Address:
 def _told(uri: str) -> Iterator[None]:
     """Turn what adlfs and its libraries raise into an error that a caller can act on."""
     try:
-        yield
+        with told_once("azure"):
+            yield
     except ArtstoreError:
         raise
     except ResourceNotFoundError as error:
         message = f"{uri!r} is not there: {error.reason or error.message}"
         raise ReferenceMissing(message, code="reference-missing") from error
     except (AzureError, OSError) as error:
-        told = str(error).partition("\n")[0] or type(error).__name__
+        told = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         if isinstance(error, ClientAuthenticationError) or getattr(error, "status_code", None) in _NOT_ALLOWED:
             message = f"{uri!r} is refused: {told}. Give credentials as for adlfs (AZURE_STORAGE_…)"
             raise Refused(message, code="reference-refused") from error

@@ -10,12 +10,14 @@ import base64
 import binascii
 import contextlib
 import json
+import os
 import re
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 import aiohttp
 import requests
+from fsspec.config import conf
 from gcsfs.core import GCSFileSystem
 from gcsfs.retry import HttpError
 from google.auth.exceptions import GoogleAuthError
@@ -23,11 +25,15 @@ from google.auth.exceptions import GoogleAuthError
 from artstore.errors import ArtstoreError, Invalid, ReferenceMissing, Refused, Unreachable
 from artstore.model.manifest import ReferenceEntry
 from artstore.references.objects import Found, Place, expand_in, lost
+from artstore.references.reachable import check_host, told_once
 from artstore.references.wanted import Wanted
 
 PART: Final = 16 << 20
 """Bytes of one request: each is repeated by itself where the network fails."""
 _PAGE: Final = 1000
+_GOOGLE: Final = "https://storage.googleapis.com"
+_ANOTHER: Final = ("STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_UNIVERSE_DOMAIN")
+"""Variables that name another host for it."""
 
 _URI = re.compile(r"gc?s://([^/@?#]+)(?:/(.*))?\Z", re.IGNORECASE | re.DOTALL)
 _GENERATION = re.compile(r"#([0-9]+)\Z")
@@ -39,14 +45,14 @@ def expand(wanted: Wanted) -> list[ReferenceEntry]:
     generation = _GENERATION.search(wanted.uri)
     name, key = _parts(wanted.uri[: generation.start()] if generation else wanted.uri)
     with _told(wanted.uri):
-        return expand_in(_Bucket(name), Place(key, generation[1] if generation else None), wanted)
+        return expand_in(_Bucket(name, wanted.uri), Place(key, generation[1] if generation else None), wanted)
 
 
 def fetch(entry: ReferenceEntry) -> Generator[bytes, None, None]:
     """The object in the generation that was recorded; where none was, in its present one."""
     name, key = _parts(entry.uri)
     with _told(entry.uri):
-        bucket = _Bucket(name)
+        bucket = _Bucket(name, entry.uri)
         found = bucket.look(key, json.loads(entry.extra).get("versionID"))
         if found is None or (entry.checksum not in {entry.uri, found.etag}):
             raise lost(entry, is_there=bucket.look(key, None) is not None)
@@ -58,7 +64,9 @@ def fetch(entry: ReferenceEntry) -> Generator[bytes, None, None]:
 class _Bucket:
     """A bucket, as gcsfs was configured to reach it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, asked: str) -> None:
+        if not _is_elsewhere():
+            check_host(asked, _GOOGLE)
         # Not what the package registers: that asks by gRPC first, which hangs where only HTTP is answered.
         self.system: Any = GCSFileSystem(use_listings_cache=False)
         self._name = name
@@ -85,6 +93,12 @@ class _Bucket:
             marker = {"pageToken": page["nextPageToken"]}
 
 
+def _is_elsewhere() -> bool:
+    """Whether gcsfs is told of another service than Google's own."""
+    configured = any(conf.get(scheme, {}).get("endpoint_url") for scheme in GCSFileSystem.protocol)
+    return configured or any(map(os.environ.get, _ANOTHER))
+
+
 def _found(told: dict[str, Any]) -> Found:
     try:
         md5 = base64.b64decode(told["md5Hash"], validate=True).hex() if told.get("md5Hash") else None
@@ -105,7 +119,8 @@ def _parts(uri: str) -> tuple[str, str]:
 def _told(uri: str) -> Iterator[None]:
     """Turn what gcsfs and its libraries raise into an error that a caller can act on."""
     try:
-        yield
+        with told_once("gcsfs"):
+            yield
     except ArtstoreError:
         raise
     except FileNotFoundError as error:

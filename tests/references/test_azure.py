@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from fsspec.asyn import get_loop, sync
 from fsspec.config import conf
 
@@ -104,6 +105,42 @@ def test_answers_that_are_no_blob_are_told_apart(
 
         with pytest.raises(kind):
             expand("az://container/a")
+
+
+def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library would try for more than a minute."""
+    facts = {"connection_string": emulators.connection(f"http://nowhere.invalid/{emulators.ACCOUNT}")}
+    monkeypatch.setitem(conf, "abfs", facts)
+    monkeypatch.setattr("artstore.references.reachable.getproxies", dict)
+
+    with pytest.raises(Unreachable, match=r"'az://container/a' cannot be reached: nowhere\.invalid has no address"):
+        expand("az://container/a")
+
+
+class NoSession:
+    """Whom Azure's command line has not signed in."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def get_token(self, *scopes: str, **options: Any) -> None:
+        del scopes, options
+        self.asked += 1
+        raise ClientAuthenticationError("no account was found.\nHere is what to try:")
+
+    async def close(self) -> None:
+        """As its users do at the end."""
+
+
+def test_who_is_not_signed_in_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request would be tried again, for more than a minute, and each time all of the advice is told."""
+    nobody = NoSession()
+    about = {"account_name": "demo", "account_host": "localhost", "credential": nobody}
+    monkeypatch.setitem(conf, "abfs", about)
+
+    with pytest.raises(Refused, match=r"is refused: no account was found\. Give credentials"):
+        expand("az://container/a")
+    assert 1 == nobody.asked
 
 
 @pytest.mark.parametrize("uri", ["az://", "az:///a", "abfs://container@account/a", f"{HOST}", f"{HOST}/"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -129,8 +130,10 @@ def test_bytes_with_another_md5_than_the_owner_told_are_not_taken(bucket: Bucket
     ("status", "kind"), [(b"403 Forbidden", Refused), (b"401 Unauthorized", Refused), (b"400 Bad Request", Unreachable)]
 )
 def test_answers_that_are_no_object_are_told_apart(
-    status: bytes, kind: type[ArtstoreError], monkeypatch: pytest.MonkeyPatch
+    status: bytes, kind: type[ArtstoreError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And nothing but the error is said of it: gcsfs logs all of what went wrong below, too."""
+    monkeypatch.setattr(logging.root, "handlers", [])  # As in a script that has said nothing of logging.
     body = b'{"error": {"code": %s, "message": "no"}}' % status.split()[0]
     answer = b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
     with answering(answer) as port:
@@ -138,6 +141,16 @@ def test_answers_that_are_no_object_are_told_apart(
 
         with pytest.raises(kind):
             expand("gs://bucket/a")
+    assert ("", "") == capsys.readouterr()
+
+
+def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gcsfs would try six times, with pauses that double."""
+    monkeypatch.setattr("artstore.references.gs._GOOGLE", "https://nowhere.invalid")
+    monkeypatch.setattr("artstore.references.reachable.getproxies", dict)
+
+    with pytest.raises(Unreachable, match=r"'gs://bucket/a' cannot be reached: nowhere\.invalid has no address"):
+        expand("gs://bucket/a")
 
 
 @pytest.mark.parametrize("uri", ["gs://", "gs:///key", "gs://user@bucket/a"])
