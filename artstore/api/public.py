@@ -27,6 +27,7 @@ _PARTS: Final = 3
 class Api:
     """Every artifact, collection and run of the store that is meant here; no run is needed, and none is made.
 
+    It stays with the store of the run in which it was made, or else with the one that is meant when it is first asked.
     `overrides` may name a project for what says none: `{"project": "demo"}`. What is no text where a name belongs
     raises WrongType (wrong-type).
     """
@@ -37,6 +38,7 @@ class Api:
         """Look. There is nobody to wait for and nothing to prove: the last two are taken and not used."""
         del timeout, api_key
         self._project = (overrides or {}).get("project")
+        self._hall = None if active.run_of_process() is None else active.hall()
 
     @property
     def default_entity(self) -> str:
@@ -48,7 +50,7 @@ class Api:
 
         Raises MissingArtifact, Invalid (other-type, bad-reference).
         """
-        hall = active.hall()
+        hall = self._at()
         with users_errors():
             info = hall.settled().version(name, project=self._project_of(None))
         if type is not None and info.type != type:
@@ -84,7 +86,7 @@ class Api:
             message = f"the order {order!r} is not one of {', '.join(ORDERS)}"
             raise Invalid(message, code="bad-order")
         wanted = {tags} if isinstance(tags, str) else set(tags or ())
-        hall = active.hall()
+        hall = self._at()
         project = self._project_of(None)
 
         def load() -> list[Artifact]:
@@ -104,7 +106,7 @@ class Api:
 
     def artifact_type(self, type_name: str, project: str | None = None) -> ArtifactType[Artifact]:
         """A type of a project. Raises MissingArtifact (type-not-found) where nothing is of it."""
-        hall, place = active.hall(), self._project_of(project)
+        hall, place = self._at(), self._project_of(project)
         with users_errors():
             if type_name not in hall.settled().types(place):
                 message = f"nothing in project {place!r} is of type {type_name!r}"
@@ -113,7 +115,7 @@ class Api:
 
     def artifact_types(self, project: str | None = None) -> Paginator[ArtifactType[Artifact]]:
         """The types of a project."""
-        hall, place = active.hall(), self._project_of(project)
+        hall, place = self._at(), self._project_of(project)
 
         def load() -> list[ArtifactType[Artifact]]:
             with users_errors():
@@ -126,7 +128,7 @@ class Api:
         """The collection `[[entity/]project/]name`. Raises MissingArtifact (collection-not-found, other-type)."""
         place, _, last = name.rpartition("/")
         return ArtifactType(
-            active.hall(), self._project_of(place or None), type_name, _shown(active.hall()), owner=owner()
+            self._at(), self._project_of(place or None), type_name, _shown(self._at()), owner=owner()
         ).collection(last)
 
     def artifact_collections(
@@ -141,7 +143,7 @@ class Api:
 
         Order: `name`, `created_at` or `updated_at`, with `-` in front for the reverse. Raises Invalid (bad-order).
         """
-        hall, place = active.hall(), self._project_of(project_name)
+        hall, place = self._at(), self._project_of(project_name)
         in_order = order_of(order)
 
         def load() -> list[ArtifactCollection[Artifact]]:
@@ -165,7 +167,7 @@ class Api:
     def projects(self, entity: str | None = None, per_page: int = 50) -> Paginator[str]:
         """The names of all projects."""
         del entity
-        hall = active.hall()
+        hall = self._at()
         return Paginator(lambda: hall.settled().projects(), per_page=per_page)
 
     def run(self, path: str) -> PublicRun:
@@ -174,7 +176,7 @@ class Api:
         if len(parts) > _PARTS or "" in parts:
             message = f"{path!r} is no path of a run: write [[entity/]project/]id"
             raise Invalid(message, code="bad-path")
-        hall = active.hall()
+        hall = self._at()
         project = parts[-2] if len(parts) > 1 else self._project_of(None)
         with users_errors():
             return PublicRun.of(hall, hall.settled().run(parts[-1], project=project))
@@ -193,7 +195,7 @@ class Api:
 
         Raises Invalid (bad-filter, bad-order).
         """
-        hall = active.hall()
+        hall = self._at()
         project = None if path is None else path.strip("/").split("/")[-1]
         is_meant, in_order = matcher(filters, field), in_order_of(order)
 
@@ -202,6 +204,11 @@ class Api:
             return [PublicRun.of(hall, info) for info in in_order([info for info in found if is_meant(info)])]
 
         return Paginator(load, per_page=per_page)
+
+    def _at(self) -> Hall:
+        if self._hall is None:
+            self._hall = active.hall()
+        return self._hall
 
     def _project_of(self, path: str | None) -> str:
         """The project of `[entity/]project`, or the one that is meant where nothing is said."""

@@ -31,6 +31,8 @@ POINTERS: Final = ("artstore", "wandb-artifact")
 
 _open: Final[dict[Path, Hall]] = {}
 _opening: Final = threading.RLock()
+_found: Final[list[Place]] = []
+"""The store that was found last by the working directory."""
 
 
 class Hall:
@@ -52,8 +54,16 @@ class Hall:
 
 
 def hall_here() -> Hall:
-    """The store that is meant here and now, made if it is the user's own or ARTSTORE_DIR names it."""
-    return _hall(discovery.here())
+    """The store that is meant here and now, made if it is the user's own or ARTSTORE_DIR names it.
+
+    Who goes on in a folder that has none, as scripts do whose launcher gives them one, stays with the one found before.
+    """
+    place = discovery.here()
+    if not place.made_on_use:
+        _found[:] = [place]
+    elif _found and not discovery.names_another_store() and _found[0].root.exists():
+        place = _found[0]
+    return _hall(place)
 
 
 def hall_at(root: Path) -> Hall:

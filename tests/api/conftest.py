@@ -22,6 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             monkeypatch.delenv(name)
     folder = tmp_path_factory.mktemp("place")
     monkeypatch.chdir(folder)
+    stores._found.clear()
     Store.init(folder / ".artstore").close()
     yield folder
     for entered in list(active._entered):

@@ -206,11 +206,11 @@ print(artifact.version)
 
 @pytest.mark.slow
 def test_the_workers_of_ray_make_one_version(children: Children, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example of the guide, with the real Ray, on one store."""
+    """The example of the guide, with the real Ray, on one store, which the first of them makes."""
     if find_spec("ray") is None:
         lacking("there is no Ray: pip install artstore[ray]")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("ARTSTORE_DIR", str(place / ".artstore"))
+    monkeypatch.setenv("ARTSTORE_DIR", str(place / "new"))
     child = children.start(RAY)
     said, complaints = child.communicate(timeout=240)
 

@@ -15,6 +15,7 @@ import pytest
 
 import artstore as wandb
 from artstore.api.stores import hall_here
+from artstore.store import Store
 
 Files = Callable[[Mapping[str, bytes]], None]
 
@@ -384,3 +385,31 @@ def test_the_folder_of_a_run_is_not_where_artifacts_are_kept(tmp_path: Path) -> 
 def test_every_word_of_wandb_for_a_mode_is_known() -> None:
     for mode in ("online", "offline", "dryrun", "disabled"):
         wandb.init(project="zoo", mode=mode).finish()
+
+
+def test_a_script_stays_with_its_store_when_its_folder_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launchers such as Hydra give each job a folder of its own; what it made before must not be gone for it."""
+    with wandb.init(project="demo") as run:
+        run.log_artifact(an_artifact()).wait()
+        early = wandb.Api()
+    monkeypatch.chdir(tmp_path)
+
+    assert "v0" == wandb.Api().artifact("demo/cats").version == early.artifact("demo/cats").version
+    with wandb.init(project="demo") as run:
+        assert "v0" == run.use_artifact("cats").version
+    monkeypatch.setenv("ARTSTORE_DIR", str(tmp_path / "named"))
+    assert not wandb.Api().artifact_exists("demo/cats"), "what is named goes before what was found"
+    assert early.artifact_exists("demo/cats")
+    monkeypatch.delenv("ARTSTORE_DIR")
+    Store.init(tmp_path / ".artstore").close()
+    assert not wandb.Api().artifact_exists("demo/cats"), "a folder with a store of its own means that one"
+
+
+def test_an_api_object_stays_with_the_store_of_its_run() -> None:
+    """What it found while the run went on it finds afterwards."""
+    with wandb.init(project="demo", mode="disabled") as run:
+        run.log_artifact(an_artifact()).wait()
+        seen = wandb.Api()
+
+    assert seen.artifact_exists("demo/cats")
+    assert not wandb.Api().artifact_exists("demo/cats")
