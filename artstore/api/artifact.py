@@ -136,11 +136,11 @@ class Artifact(Drafting):
         named = checked_aliases(aliases)
         self._check_new("upsert_artifact")
         self._distributed_id = distributed_id
-        draft = self._hand_over(hall, project)
+        handed = self._hand_over(hall, project)
         label = self._label(project, run, named)
 
         def make() -> str:
-            with draft:
+            with handed as draft:
                 return hall.store.add_part(draft, distributed_id=distributed_id, **label)
 
         self._part = hall.queue.add(self._name, make)
@@ -153,12 +153,12 @@ class Artifact(Drafting):
         named = checked_aliases(aliases)
         self._check_new("finish_artifact")
         self._distributed_id = distributed_id
-        draft = self._hand_over(hall, project)
+        handed = self._hand_over(hall, project)
         label = self._label(project, run, named)
         ttl_s = self._labels.ttl_s
 
         def make() -> VersionInfo:
-            with draft:
+            with handed as draft:
                 info = hall.store.finish_parts(
                     draft, distributed_id=distributed_id, ttl_s=ttl_s, expect=expect, **label
                 )
@@ -329,7 +329,7 @@ class Artifact(Drafting):
                 )
                 raise Invalid(message, code="type-clash")
 
-    def _hand_over(self, hall: Hall, project: str) -> Draft:
+    def _hand_over(self, hall: Hall, project: str) -> contextlib.AbstractContextManager[Draft]:
         """End the first life: the draft, checked as far as that can be done at once."""
         home = self._base
         if home is not None and home.project != project:
@@ -361,7 +361,12 @@ class Artifact(Drafting):
         return self._task
 
     def _commit(
-        self, draft: Draft, project: str, run: str, aliases: list[str], tags: list[str]
+        self,
+        handed: contextlib.AbstractContextManager[Draft],
+        project: str,
+        run: str,
+        aliases: list[str],
+        tags: list[str],
     ) -> Callable[[], VersionInfo]:
         """What makes the version; it holds no part of this object that could change meanwhile."""
         hall, label, incremental = self._hall, self._label(project, run, aliases), self._incremental
@@ -370,7 +375,7 @@ class Artifact(Drafting):
         store = hall.store
 
         def make() -> VersionInfo:
-            with draft:
+            with handed as draft:
                 info = store.commit(draft, ttl_s=ttl_s, tags=tags, incremental=incremental, **label)
                 _tell(draft)
                 return info

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_of, to_model
+from artstore.api.later import Later
 from artstore.api.settings import system_path
 from artstore.api.stores import users_errors
 from artstore.api.values import Holder, Value, encode, file_name, placed_name
@@ -26,6 +27,7 @@ from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall
+    from artstore.lifecycle import standing
     from artstore.lifecycle.draft import Draft
     from artstore.lifecycle.reports import VersionInfo
     from artstore.model import digest, manifest
@@ -36,9 +38,12 @@ else:
     digest = Late("artstore.model.digest")
     manifest = Late("artstore.model.manifest")
     reserve = Late("artstore.storage.reserve")
+    standing = Late("artstore.lifecycle.standing")
 
 POLICIES: Final = ("mutable", "immutable")
 """Whether W&B copies a file that is added; artstore keeps it in either case, and once."""
+AT_ONCE: Final = 32 << 20
+"""Bytes of a path that is logged which are read before the call returns: a tenth of a second or so."""
 _DIGITS: Final = 20
 """Hex digits of a digest in a name that is made of it."""
 
@@ -59,6 +64,7 @@ class Contents:
         self._sources: dict[str, str] = {}
         self._folders: list[tuple[str, str]] = []
         self._values: dict[str, Value] = {}
+        self._later: Later | None = None
 
     @property
     def draft(self) -> Draft:
@@ -93,39 +99,45 @@ class Contents:
             self._hall = hall
             return self.draft
 
-    def hand_over(self, hall: Hall) -> Draft:
+    def hand_over(self, hall: Hall) -> contextlib.AbstractContextManager[Draft]:
         """Give the draft to who commits it: it lives as long as that takes, whatever becomes of the artifact.
 
-        What was added can still be looked at here. Raises as settle_in.
+        What is still to be read is read when it is entered. What was added can still be looked at here. Raises as
+        settle_in.
         """
         with self._lock:
             draft = self.settle_in(hall)
             assert self._ending is not None
             self._ending.detach()
             self._draft = None
-            return draft
+            return _whole(draft, self._later)
 
     def entry(self, path: str) -> ArtifactManifestEntry | None:
         """What stands at a path."""
+        self._wait_for_all()
         found = self._there.get(path)
         return None if found is None else of_model(found, self._parent())
 
     def entries(self) -> list[ArtifactManifestEntry]:
         """What was added, sorted by path."""
+        self._wait_for_all()
         return [of_model(self._there[path], self._parent()) for path in sorted(self._there)]
 
     def paths(self, prefix: str = "") -> list[str]:
         """The paths that begin so, sorted."""
+        self._wait_for_all()
         return sorted(path for path in self._there if path.startswith(prefix))
 
     @property
     def size(self) -> int:
         """Bytes of all that was added."""
+        self._wait_for_all()
         return sum(entry.size or 0 for entry in self._there.values())
 
     @property
     def digest(self) -> Digest:
         """The digest of all that was added."""
+        self._wait_for_all()
         return manifest.digest_of_lines(self._there[path].line() for path in sorted(self._there))
 
     def add_file(
@@ -163,17 +175,33 @@ class Contents:
         _check_policy(policy)
         folder = system_path(local_path, what="local_path")
         prefix = "" if name is None or str(name) in {"", ".", "./"} else path_of(name)
-        with self._lock:
-            try:
-                self.draft.add_directory(folder, prefix, overwrite=merge)
-            except (Refused, Invalid) as error:
-                if error.code not in {"unreadable", "unkeepable"}:
-                    raise
-                if "a link to nothing" in error.message:
-                    raise MissingFile(error.message, code=error.code) from error
-                # To W&B's users what the folder holds is the system's error.
-                raise Refused(error.message, code=error.code) from error
+        with self._lock, _systems_errors():
+            self.draft.add_directory(folder, prefix, overwrite=merge)
             self._folders.append((os.path.abspath(folder), prefix))
+
+    def add_later(self, local_path: object) -> None:
+        """Add a file under its own name, or every file below a folder, to be read by who commits it.
+
+        It comes as it stands now, or not at all; what is no larger than AT_ONCE is read at once. Raises as add_file and
+        add_dir, but for what only reading tells.
+        """
+        source = system_path(local_path, what="local_path")
+        is_file = source.is_file()
+        with self._lock, _systems_errors():
+            try:
+                there = standing.Standing(self.draft, source)
+            except Invalid as error:
+                if error.code != "empty-draft":
+                    raise
+                return
+            if there.bytes <= AT_ONCE:
+                there.add()
+            else:
+                self._later = Later(there)
+            if is_file:
+                self._sources[os.path.abspath(source)] = source.name
+            else:
+                self._folders.append((os.path.abspath(source), ""))
 
     @contextlib.contextmanager
     def new_file(self, name: object, mode: str, encoding: str | None, *, policy: object) -> Iterator[IO[Any]]:
@@ -263,6 +291,11 @@ class Contents:
             except NotFound as error:
                 raise MissingFile(error.message, code=error.code) from error
 
+    def _wait_for_all(self) -> None:
+        """Return when there is nothing left to be read."""
+        if self._later is not None:
+            self._later.wait()
+
     def name_of_source(self, local_path: object) -> str | None:
         """The path under which a local file was added, if it was."""
         source = os.path.abspath(system_path(local_path, what="local_path"))
@@ -272,6 +305,27 @@ class Contents:
                 inside = source[len(folder) + 1 :].replace(os.sep, "/")
                 found = f"{prefix}/{inside}" if prefix else inside
         return found if found is not None and self.entry(found) is not None else None
+
+
+@contextlib.contextmanager
+def _whole(draft: Draft, later: Later | None) -> Iterator[Draft]:
+    with draft:
+        if later is not None:
+            later.read()
+        yield draft
+
+
+@contextlib.contextmanager
+def _systems_errors() -> Iterator[None]:
+    """Raise what W&B's users catch of a folder that cannot be kept: to them what it holds is the system's error."""
+    try:
+        yield
+    except (Refused, Invalid) as error:
+        if error.code not in {"unreadable", "unkeepable"}:
+            raise
+        if "a link to nothing" in error.message:
+            raise MissingFile(error.message, code=error.code) from error
+        raise Refused(error.message, code=error.code) from error
 
 
 def _check_policy(policy: object) -> None:

@@ -170,6 +170,11 @@ class Drafting(Holding):
         most = limits.MAX_OBJECTS if max_objects is None else max_objects
         return self._contents.add_references(expand.expand(given, name=inside, checksum=checksum, max_objects=most))
 
+    def add_later(self, local_path: str | os.PathLike[str]) -> None:
+        """Add what stands at a path now, to be read in the background; for `Run.log_artifact` of a path."""
+        self._check_open("add_later")
+        self._contents.add_later(local_path)
+
     def add_bytes(self, data: bytes, path: str) -> None:
         """Add a file that is in memory; for the objects that are added."""
         self._contents.add_bytes(data, path)

@@ -173,6 +173,9 @@ class Run:
     ) -> Artifact:
         """Make a version of an artifact, or of a file, a folder or a URI, in the background; `wait()` for it.
 
+        Of a path comes what stands there now. More than 32 MiB are read in the background: until `wait` returns such
+        files must stay as they are, else there is no version, and `wait` and `finish` raise Conflict (file-changed).
+
         It is called `run-<id>-<last name>` and is of the type `unspecified` if nothing else is said. The aliases move
         to it, `latest` as well. Content equal to that of an earlier version makes no new one: that is the version then.
 
@@ -395,10 +398,8 @@ class Run:
         path = os.fspath(given)
         last = os.path.basename(path.rstrip("/\\"))
         artifact = Artifact(name or f"run-{self.id}-{last}", type)
-        if os.path.isfile(path):
-            artifact.add_file(path)
-        elif os.path.isdir(path):
-            artifact.add_dir(path)
+        if os.path.isfile(path) or os.path.isdir(path):
+            artifact.add_later(path)
         elif "://" in path:
             artifact.add_reference(path)
         else:

@@ -44,9 +44,12 @@ class Standing:
         began_ns = time.time_ns()
         problems: list[Skipped] = []
         self._stamps: dict[str, Stamp] = {}
+        self.bytes = 0
+        """Of all of it."""
         newest_ns = 0
         for path, status in self._look(problems):
             self._stamps[path] = stamp_of(status)
+            self.bytes += status.st_size
             newest_ns = max(newest_ns, status.st_mtime_ns, status.st_ctime_ns)
         draft.settle_problems(problems, skip=False)
         if not self._stamps:
@@ -84,8 +87,8 @@ class Standing:
             named = ", ".join(map(quoted, changed[:NAMED]))
             more = f", and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
             message = (
-                f"{str(self._source)!r} changed before it was read, so nothing of it was kept: {named}{more}. Wait for "
-                "one save before the next one is written, or write under other names"
+                f"{str(self._source)!r} changed before it was read, so nothing of it was kept: {named}{more}. Call "
+                "wait() before it is written to again, or write under other names"
             )
             raise Conflict(message, code="file-changed") from cause
 

@@ -108,6 +108,40 @@ def test_a_path_is_logged_under_the_runs_name(run: wandb.Run, files: Files) -> N
     assert ["best", "latest"] == folder.aliases
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_path_is_logged_as_it_stood_at_the_call_or_not_at_all(
+    run: wandb.Run,
+    files: Files,
+    held: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    is_large: bool,
+) -> None:
+    """What is large is not read before the call returns; that other bytes come in its place is worse than waiting."""
+    if is_large:
+        monkeypatch.setattr("artstore.api.contents.AT_ONCE", 4)
+    files({"d/a.txt": b"first", "same/b.txt": b"stays"})
+    written = run.log_artifact("d", name="written", type="text")
+    same = run.log_artifact("same", name="same", type="text")
+    files({"d/a.txt": b"second", "same/later.txt": b"new"})
+    threading.Timer(0.05, held.set).start()
+
+    assert (["b.txt"], 5) == (list(same.manifest.entries), same.size), "to look at it is to wait until it was read"
+    assert same.wait().get_entry("b.txt").digest == same.manifest.entries["b.txt"].digest
+    if is_large:
+        with pytest.raises(wandb.Conflict, match=r"'d' changed before it was read.*a\.txt.*wait\(\)"):
+            written.wait()
+        assert not wandb.Api().artifact_exists("written")
+    else:
+        assert b"first" == Path(written.wait().file()).read_bytes()
+    assert "b.txt" == same.get_added_local_path_name("same/b.txt")
+
+
+def test_a_folder_with_no_file_is_logged_as_one(run: wandb.Run, place: Path) -> None:
+    (place / "d" / "e").mkdir(parents=True)
+
+    assert {} == run.log_artifact("d", name="empty").wait().manifest.entries
+
+
 def test_a_uri_is_logged_as_a_reference(run: wandb.Run, files: Files, place: Path) -> None:
     files({"x.bin": b"hello"})
     artifact = run.log_artifact(f"file://{place}/x.bin", name="ref").wait()
