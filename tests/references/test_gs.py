@@ -146,7 +146,7 @@ def test_answers_that_are_no_object_are_told_apart(
 
 def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """gcsfs would try six times, with pauses that double."""
-    monkeypatch.setattr("artstore.references.gs._GOOGLE", "https://nowhere.invalid")
+    monkeypatch.setitem(conf, "gs", {"endpoint_url": "https://nowhere.invalid"})
     monkeypatch.setattr("artstore.references.reachable.getproxies", dict)
 
     with pytest.raises(Unreachable, match=r"'gs://bucket/a' cannot be reached: nowhere\.invalid has no address"):
