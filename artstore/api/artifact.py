@@ -24,6 +24,7 @@ from artstore.api.stores import Hall, hall_at, project_or_default, users_errors
 from artstore.api.terminal import note
 from artstore.api.unheeded import BLAKE3, check_digest_algorithm, check_storage_region
 from artstore.errors import (
+    AliasedArtifact,
     ArtifactFinalizedError,
     Conflict,
     Invalid,
@@ -278,8 +279,11 @@ class Artifact(Drafting):
         if info.link is not None:
             self.unlink()
             return
-        with users_errors():
-            self._store("delete").delete(info.exact, force=delete_aliases)
+        try:
+            with users_errors():
+                self._store("delete").delete(info.exact, force=delete_aliases)
+        except AliasedArtifact as error:
+            raise AliasedArtifact(f"{error.message} with delete_aliases=True", code=error.code) from error
         self._is_deleted = True
 
     def json_encode(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import secrets
 import threading
 import weakref
@@ -44,6 +45,7 @@ POLICIES: Final = ("mutable", "immutable")
 """Whether W&B copies a file that is added; artstore keeps it in either case, and once."""
 AT_ONCE: Final = 32 << 20
 """Bytes of a path that is logged which are read before the call returns: a tenth of a second or so."""
+_MODE = re.compile(r"[xw](\+?[bt]?|[bt]\+)")
 _DIGITS: Final = 20
 """Hex digits of a digest in a name that is made of it."""
 
@@ -207,7 +209,7 @@ class Contents:
     def new_file(self, name: object, mode: str, encoding: str | None, *, policy: object) -> Iterator[IO[Any]]:
         """A file to write, added when it is closed; see Artifact.new_file."""
         _check_policy(policy)
-        if mode not in {"x", "w", "xb", "wb"}:
+        if not _MODE.fullmatch(mode):
             message = f"a new file is opened with the mode 'x', 'w', 'xb' or 'wb', not {mode!r}"
             raise Invalid(message, code="bad-mode")
         path = path_of(name)

@@ -74,4 +74,4 @@ class Labelled(Facts):
 
     def _warn_of_link(self, what: str) -> None:
         if self.is_link:
-            note(f"{self.name} is a link: its {what} are those of {self.source_name}, and change there")
+            note(f"{self.name} is a link: what is set here is the {what} of {self.source_name}")

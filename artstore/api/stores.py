@@ -133,7 +133,7 @@ def users_errors() -> Iterator[None]:
             raise MissingArtifact(error.message, code=error.code) from error
         raise
     except Conflict as error:
-        if error.code == "aliased":
+        if error.code in {"aliased", "linked"}:
             raise AliasedArtifact(error.message, code=error.code) from error
         raise
 

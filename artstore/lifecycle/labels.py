@@ -148,16 +148,14 @@ def delete(root: Root, reference: Reference, *, force: bool, everywhere: bool = 
     def plan(view: ProjectView, version: Version) -> list[Op]:
         names = [alias.name for alias in view.aliases_of(version.collection, version.id)]
         if names and not force:
-            message = f"{before.name} carries {', '.join(map(repr, names))}: remove the alias first, or use --force"
+            message = f"{before.name} carries {', '.join(map(repr, names))}: remove the alias first, or force it"
             raise Conflict(message, code="aliased")
         links = names_of_links(root, version.id)
         if links and not force:
-            message = f"{before.name} is linked as {', '.join(links)}: unlink it first, or use --force"
+            message = f"{before.name} is linked as {', '.join(links)}: unlink it first, or force it"
             raise Conflict(message, code="linked")
         if everywhere and not force and view.is_used(version.id):
-            message = (
-                f"a run used {before.name}: what it came from would be gone for everybody. Use --force if it may be"
-            )
+            message = f"a run used {before.name}: what it came from would be gone for everybody. Force it if it may be"
             raise Conflict(message, code="used")
         return [end_of(view, version.id, everywhere=everywhere)]
 

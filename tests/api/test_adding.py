@@ -212,6 +212,20 @@ def test_a_new_file_needs_a_free_name_or_the_mode_to_write_over(artifact: wandb.
     assert {"a": b"2"} == contents(artifact)
 
 
+@pytest.mark.parametrize("mode", ["xt", "wt", "w+", "wt+", "w+t", "wb+", "w+b"])
+def test_a_new_file_takes_what_open_takes(artifact: wandb.Artifact, mode: str) -> None:
+    with artifact.new_file("a", mode=mode) as file:
+        file.write(b"3" if "b" in mode else "3")
+
+    assert {"a": b"3"} == contents(artifact)
+
+
+@pytest.mark.parametrize("mode", ["a", "wx", "wbt", "U", "", "w "])
+def test_a_new_file_is_written_and_nothing_else(artifact: wandb.Artifact, mode: str) -> None:
+    with pytest.raises(ValueError, match="'xb' or 'wb', not"), artifact.new_file("b", mode=mode):
+        pass
+
+
 def test_text_that_the_encoding_lacks_is_an_error_that_says_which(
     artifact: wandb.Artifact, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,7 +125,7 @@ def test_latest_cannot_be_put_on_an_old_version(artifact: wandb.Artifact) -> Non
 def test_deleting_says_which_alias_is_in_the_way(artifact: wandb.Artifact) -> None:
     artifact.aliases.append("best")
     artifact.save()
-    with pytest.raises(wandb.CommError, match="'best'"):
+    with pytest.raises(wandb.CommError, match="'best': remove the alias first, or force it with delete_aliases=True"):
         artifact.delete()
     artifact.delete(delete_aliases=True)
 
