@@ -22,6 +22,7 @@ from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_o
 from artstore.api.later import Later
 from artstore.api.settings import system_path
 from artstore.api.stores import users_errors
+from artstore.api.terminal import moving
 from artstore.api.values import Holder, Value, encode, file_name, placed_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
 from artstore.late import Late
@@ -177,8 +178,8 @@ class Contents:
         _check_policy(policy)
         folder = system_path(local_path, what="local_path")
         prefix = "" if name is None or str(name) in {"", ".", "./"} else path_of(name)
-        with self._lock, _systems_errors():
-            self.draft.add_directory(folder, prefix, overwrite=merge)
+        with self._lock, _systems_errors(), moving(f"adding {str(folder)!r}") as progress:
+            self.draft.add_directory(folder, prefix, overwrite=merge, progress=progress)
             self._folders.append((os.path.abspath(folder), prefix))
 
     def add_later(self, local_path: object) -> None:

@@ -62,7 +62,8 @@ class Drafting(Holding):
         """Add every file below a folder, under its path in the folder; all of them below `name`, if one is given.
 
         Links are followed, hidden files are taken, empty folders are not kept, and a file `.artstoreignore` says what
-        to leave out. `merge` replaces what has other bytes already. It is all added or nothing is.
+        to leave out. `merge` replaces what has other bytes already. It is all added or nothing is. On a terminal a line
+        shows how far it has come.
 
         Raises Invalid (not-a-folder, bad-path), PathCollision, MissingFile for a link to nothing, Refused (unreadable),
         ArtifactFinalizedError.

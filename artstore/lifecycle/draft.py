@@ -134,8 +134,9 @@ class Draft:
         overwrite: bool = False,
         ignore: Sequence[str] = (),
         select: Callable[[Found, bool], bool] | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        """Add every file below a folder, or none where it raises.
+        """Add every file below a folder, or none where it raises; `progress` is told of it in place of the draft's own.
 
         Left out are what `ignore` has patterns of and what `select` answers False for, which is asked with each file
         and whether it is known to be unchanged.
@@ -164,7 +165,7 @@ class Draft:
                 path = start + known.path
                 new[path] = BlobEntry(path, known.digest, known.size)
                 size += known.size
-            self._tick(len(new), size)
+            self._tick(len(new), size, progress)
 
         def unknown() -> Iterator[Found]:
             for found, known in _chosen(scan, cache, select):
@@ -374,10 +375,11 @@ class Draft:
                 raise
             raise _Unreadable(error.message, errno.EIO) from error
 
-    def _tick(self, more_files: int = 0, more_bytes: int = 0) -> None:
-        if self._progress is not None and time.monotonic() - self._ticked > _TICK_S:
+    def _tick(self, more_files: int = 0, more_bytes: int = 0, progress: Progress | None = None) -> None:
+        told = progress or self._progress
+        if told is not None and time.monotonic() - self._ticked > _TICK_S:
             self._ticked = time.monotonic()
-            self._progress(Tick("store", files=len(self.entries) + more_files, bytes=self.bytes + more_bytes))
+            told(Tick("store", files=len(self.entries) + more_files, bytes=self.bytes + more_bytes))
 
 
 class _Unreadable(Exception):

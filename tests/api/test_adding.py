@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -137,6 +139,28 @@ def test_a_folder_goes_below_the_name_that_is_given(artifact: wandb.Artifact, fi
 
 
 @pytest.mark.parametrize("given", ["nothing", "file"])
+class Screen(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("seen", [Screen, io.StringIO])
+def test_a_person_sees_how_far_a_folder_has_come_and_a_pipe_stays_clean(
+    artifact: wandb.Artifact, files: Files, seen: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = seen()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("artstore.api.terminal._SHORT_S", 0)
+    files({"d/a": b"1" * 1000, "d/b": b"2" * 1000})
+    artifact.add_dir("d")
+    shown = terminal.getvalue()
+
+    assert ("artstore: adding 'd': 2 files, 2.0 KiB" in shown) == (seen is Screen)
+    assert shown == "" or shown.endswith("\r\x1b[K"), "nothing of it stays"
+
+
 def test_what_is_no_folder_is_a_value_error(artifact: wandb.Artifact, files: Files, given: str) -> None:
     files({"file": b"1"})
     with pytest.raises(ValueError, match="not a folder"):
