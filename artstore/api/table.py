@@ -10,29 +10,25 @@ pandas, numpy and pyarrow are asked for only by what needs them.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from artstore.api import parquet
+from artstore.api.arrays import array_of, as_list, is_embedding, pack, place_of, replaced, unpack
 from artstore.api.cells import column_to_json, has_inner_times, time_from_json, times_from_json, written_type
 from artstore.api.column_types import (
     ANY,
     ARTIFACT_PREFIX,
     INVALID,
     NONE,
-    NUMBER,
     TIMESTAMP,
     UNKNOWN,
     ColumnType,
     ForeignIndex,
     ForeignKey,
-    List,
     NDArray,
     PrimaryKey,
     TypedDict,
@@ -47,6 +43,16 @@ from artstore.api.column_types import (
 )
 from artstore.api.keys import TableIndex, TableKey
 from artstore.api.libraries import library
+from artstore.api.rows import (
+    check_new_column,
+    checked_columns,
+    class_of,
+    is_dataframe,
+    names_in_json,
+    rows_are_equal,
+    rows_of,
+    rows_of_dataframe,
+)
 from artstore.api.values import HASHED_FOLDER, Holder, Value
 from artstore.errors import BadTable, Corrupt, Invalid, NotFound, WrongType
 
@@ -55,7 +61,6 @@ LogMode = Literal["IMMUTABLE", "MUTABLE", "INCREMENTAL"]
 
 DEFAULT_COLUMNS: Final = ("Input", "Output", "Expected")
 _LOG_MODES: Final = ("IMMUTABLE", "MUTABLE", "INCREMENTAL")
-_ARRAYS: Final = "media/serialized_data"
 
 
 class Table(Value):
@@ -100,15 +105,15 @@ class Table(Value):
             raise BadTable(message, code="bad-log-mode")
         self.log_mode = log_mode
         source: Any = next((each for each in (dataframe, data, rows) if each is not None), [])
-        if _is_dataframe(source):
-            self.columns = _checked_columns(list(source.columns))
-            given = _rows_of_dataframe(source)
+        if is_dataframe(source):
+            self.columns = checked_columns(list(source.columns))
+            given = rows_of_dataframe(source)
         elif dataframe is not None:
-            message = f"dataframe is a {_class_of(dataframe)}: give a pandas.DataFrame, or rows as data"
+            message = f"dataframe is a {class_of(dataframe)}: give a pandas.DataFrame, or rows as data"
             raise BadTable(message, code="bad-data")
         else:
-            self.columns = _checked_columns(list(DEFAULT_COLUMNS) if columns is None else columns)
-            given = _rows_of(source)
+            self.columns = checked_columns(list(DEFAULT_COLUMNS) if columns is None else columns)
+            given = rows_of(source)
         self.data = []
         # Replaced as a whole whenever a type changes, so that what was found out about it can be kept.
         self._types: dict[Any, ColumnType] = {}
@@ -155,7 +160,7 @@ class Table(Value):
         Raises BadTable (bad-column, bad-data, column-length) and WrongType (wrong-type); the table is as before then.
         """
         self._refuse_incremental("add_column")
-        _check_new_column(name, data, optional, self.columns)
+        check_new_column(name, data, optional, self.columns)
         cells = list(data)
         if self.columns and len(cells) != len(self.data):
             message = f"column {name!r} has {len(cells)} cells for {len(self.data)} rows: give one for each row"
@@ -175,7 +180,7 @@ class Table(Value):
         for number, row in self.iterrows():
             answer = fn(number, dict(zip(self.columns, row, strict=True)))
             if not isinstance(answer, dict):
-                message = f"the function answers a {_class_of(answer)} for row {number}: answer a dictionary"
+                message = f"the function answers a {class_of(answer)} for row {number}: answer a dictionary"
                 raise BadTable(message, code="bad-data")
             for key, cell in answer.items():
                 found.setdefault(key, []).append(cell)
@@ -235,24 +240,24 @@ class Table(Value):
             )
             raise Invalid(message, code="too-many-rows")
         cells = self._cells()
-        names = _names_in_json(self.columns)
+        names = names_in_json(self.columns)
         self._types = self._types_of(cells)  # What was put into `data` by hand is checked here.
         written: dict[str, ColumnType] = {}
         columns: list[Sequence[Any]] = []
         arrays: dict[str, bytes] = {}
         for name, text, column in zip(self.columns, names, cells, strict=True):
             kind = self._types[name]
-            array = _array_of(kind)
-            if array is not None and not _is_embedding(array, self.MAX_EMBEDDING):
-                packed = _pack(text, column)
-                path = f"{_ARRAYS}/{_hex20(packed)}.npz"
+            array = array_of(kind)
+            if array is not None and not is_embedding(array, self.MAX_EMBEDDING):
+                packed = pack(text, column)
+                path = place_of(packed)
                 arrays[path] = packed
-                written[text] = _replaced(kind, array, NDArray(array.shape, path, text))
+                written[text] = replaced(kind, array, NDArray(array.shape, path, text))
                 columns.append([None] * len(column))
                 continue
             found = column_to_json(column)
             columns.append(found)
-            written[text] = written_type(kind if array is None else _as_list(kind, array, found), found)
+            written[text] = written_type(kind if array is None else as_list(kind, array, found), found)
         for path, packed in arrays.items():
             holder.add_bytes(packed, path)
         data: dict[str, Any] = {
@@ -303,12 +308,7 @@ class Table(Value):
         """Whether columns, their types and all cells are equal; NaN is NaN, and arrays are compared as a whole."""
         if not isinstance(other, Table):
             return NotImplemented
-        return (
-            self.columns == other.columns
-            and self._types == other._types
-            and len(self.data) == len(other.data)
-            and (_plainly_equal(self.data, other.data) or all(map(_rows_are_equal, self.data, other.data)))
-        )
+        return self.columns == other.columns and self._types == other._types and rows_are_equal(self.data, other.data)
 
     __hash__ = None  # type: ignore[assignment]  # A table changes.
 
@@ -458,131 +458,17 @@ def _refuse_cell(name: ColumnName, kind: ColumnType, cell: Any, row: int) -> Non
     raise WrongType(message, code="wrong-type")
 
 
-def _class_of(value: Any) -> str:
-    return type(value).__name__
-
-
-def _check_new_column(name: Any, data: Any, optional: Any, columns: Sequence[Any]) -> None:
-    if not isinstance(name, str) or name in columns:
-        why = "there is a column of this name" if name in columns else "a column's name is text"
-        message = f"{name!r} cannot be added: {why}"
-        raise BadTable(message, code="bad-column")
-    if not isinstance(data, list) and not _is_array(data):
-        message = f"the data of column {name!r} are a {_class_of(data)}: give a list or a NumPy array"
-        raise BadTable(message, code="bad-data")
-    if not isinstance(optional, bool):
-        message = f"optional is {optional!r}: give True or False"
-        raise BadTable(message, code="bad-data")
-
-
-def _checked_columns(columns: Any) -> list[Any]:
-    if not isinstance(columns, list):
-        message = f"columns is a {_class_of(columns)}: give a list of names"
-        raise BadTable(message, code="bad-columns")
-    odd = [name for name in columns if type(name) not in (str, int)]
-    if odd:
-        message = f"{odd[0]!r} cannot name a column: names are text or whole numbers"
-        raise BadTable(message, code="bad-columns")
-    return list(columns)
-
-
-def _names_in_json(columns: Sequence[Any]) -> list[str]:
-    """The columns as the types in the file name them. Raises Invalid (bad-columns) where two would be one."""
-    names = [str(name) for name in columns]
-    for name in columns:
-        if isinstance(name, int) and str(name) in columns:
-            message = f"columns {name!r} and {str(name)!r} are one in a file: rename one of them"
-            raise Invalid(message, code="bad-columns")
-    return names
-
-
-def _is_dataframe(value: Any) -> bool:
-    return any(
-        base.__name__ == "DataFrame" and base.__module__.partition(".")[0] == "pandas" for base in type(value).__mro__
-    )
-
-
-def _is_array(value: Any) -> bool:
-    return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
-
-
-def _rows_of_dataframe(frame: Any) -> list[list[Any]]:
-    # By position: a DataFrame may have two columns of one name. As W&B, the cells are what `values` holds.
-    columns = [list(frame.iloc[:, number].values) for number in range(len(frame.columns))]
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _rows_of(source: Any) -> list[list[Any]]:
-    if not isinstance(source, list) and not _is_array(source):
-        message = f"data is a {_class_of(source)}: give a list of rows, a NumPy array or a DataFrame"
-        raise BadTable(message, code="bad-data")
-    try:
-        return [list(row) for row in source]
-    except TypeError as error:
-        message = f"not every row of data is a list of cells: {error}"
-        raise WrongType(message, code="bad-row") from error
-
-
-def _array_of(kind: ColumnType) -> NDArray | None:
-    members = kind.allowed if isinstance(kind, Union) else (kind,)
-    return next((each for each in members if isinstance(each, NDArray)), None)
-
-
-def _is_embedding(array: NDArray, longest: int) -> bool:
-    # Of no dimension: a number in all but name. W&B puts it into a file, which it then refuses to read.
-    return not array.shape or (len(array.shape) == 1 and array.shape[0] <= longest)
-
-
-def _as_list(kind: ColumnType, array: NDArray, cells: Sequence[Any]) -> ColumnType:
-    """The type of a column of short arrays, which are written as lists."""
-    if not array.shape:
-        return assign_all(_optional(UNKNOWN), cells)
-    lists = [cell for cell in cells if cell is not None]
-    flat = [item for cell in lists for item in cell]
-    element = assign_all(_optional(UNKNOWN) if None in flat else UNKNOWN, flat)
-    found = List(_optional(ANY) if element == INVALID else (NUMBER if element == UNKNOWN else element), array.shape[0])
-    # W&B writes that such a column is not optional, whatever it is; where a cell is None its reader would refuse it.
-    return _replaced(kind, array, found) if len(lists) != len(cells) else found
-
-
-def _replaced(kind: ColumnType, old: ColumnType, new: ColumnType) -> ColumnType:
-    if isinstance(kind, Union):
-        return Union.of(new if each is old else each for each in kind.allowed)
-    return new
-
-
-def _pack(name: str, column: Sequence[Any]) -> bytes:
-    """The arrays of a column as one, in an `.npz` file."""
-    numpy = library("numpy")
-    missing = next((row for row, cell in enumerate(column) if type_of(cell) == NONE), None)
-    if missing is not None:
-        message = f"column {name!r} holds arrays, and row {missing} is None, which W&B's files cannot say: fill it"
-        raise WrongType(message, code="not-json")
-    whole = numpy.array(list(column))
-    if whole.dtype.hasobject:
-        message = f"column {name!r} holds arrays of objects: make them numbers or text"
-        raise WrongType(message, code="not-json")
-    file = io.BytesIO()
-    numpy.savez_compressed(file, **{name: whole})
-    return file.getvalue()
-
-
-def _hex20(data: bytes) -> str:
-    # The name that W&B gives the file; no security hangs on it.
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()[:20]
-
-
 def _restore(rows: list[list[Any]], number: int, kind: ColumnType, holder: Holder) -> ColumnType:
     """Make the cells of a column what they were; answers the column's type."""
-    array = _array_of(kind)
+    array = array_of(kind)
     if array is not None and array.path is not None:
-        whole = _unpack(array, holder)
+        whole = unpack(array, holder)
         if len(whole) != len(rows):
             message = f"{array.path!r} has {len(whole)} arrays for {len(rows)} rows"
             raise Corrupt(message, code="bad-value")
         for place, row in enumerate(rows):
             row[number] = whole[place, ...]  # An array even where it has no dimension.
-        return _replaced(kind, array, NDArray(array.shape))
+        return replaced(kind, array, NDArray(array.shape))
     if member(kind, TIMESTAMP):
         for row in rows:
             row[number] = time_from_json(row[number])
@@ -590,19 +476,6 @@ def _restore(rows: list[list[Any]], number: int, kind: ColumnType, holder: Holde
         for row in rows:
             row[number] = times_from_json(row[number], kind)
     return kind
-
-
-def _unpack(array: NDArray, holder: Holder) -> Any:
-    numpy = library("numpy")
-    assert array.path is not None
-    with holder.open(array.path) as file:
-        data = io.BytesIO(file.read())
-    try:
-        with numpy.load(data, allow_pickle=False) as found:
-            return found[array.key]
-    except Exception as error:  # numpy raises what zipfile, zlib and struct do
-        message = f"{array.path!r} holds no arrays that can be read: {error}"
-        raise Corrupt(message, code="bad-value") from error
 
 
 def _pointed_at(holder: Holder, path: str) -> Any:
@@ -628,23 +501,3 @@ def _increment_of(path: str) -> tuple[int, int]:
     # W&B's names: INCREMENT-MILLISECONDS.KEY.table.json
     match = re.match(r"(\d+)(?:-(\d+))?\.", path)
     return (0, 0) if match is None else (int(match[1]), int(match[2] or 0))
-
-
-def _plainly_equal(left: list[list[Any]], right: list[list[Any]]) -> bool:
-    try:
-        return left == right
-    except ValueError:  # The truth of a comparison of arrays is ambiguous.
-        return False
-
-
-def _rows_are_equal(left: list[Any], right: list[Any]) -> bool:
-    return len(left) == len(right) and all(map(_cells_are_equal, left, right))
-
-
-def _cells_are_equal(left: Any, right: Any) -> bool:
-    if _is_array(left) or _is_array(right):
-        kind = "f" if _is_array(left) and left.dtype.kind in "fc" else ""
-        return bool(library("numpy").array_equal(left, right, equal_nan=kind == "f"))
-    if isinstance(left, float) and isinstance(right, float) and math.isnan(left):
-        return math.isnan(right)
-    return bool(left == right)
