@@ -120,6 +120,8 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "A::test_a_new_file_is_added_when_it_is_closed",
         "A::test_a_new_file_that_fails_is_not_added",
         "A::test_a_new_file_needs_a_free_name_or_the_mode_to_write_over",
+        "A::test_a_new_file_takes_what_open_takes",
+        "A::test_a_new_file_is_written_and_nothing_else",
         "A::test_text_that_the_encoding_lacks_is_an_error_that_says_which",
     ),
     "add(obj, name), artifact[name] = obj": (
@@ -188,6 +190,7 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
     "unknown schemes need a name and cannot be fetched": (
         "RE::test_a_scheme_that_nobody_knows_needs_a_name",
         "RE::test_a_scheme_that_nobody_knows_is_recorded_with_a_warning_and_cannot_be_fetched",
+        "A::test_a_warning_of_a_reference_points_to_the_line_that_asked_for_it",
     ),
     "a missing library is named with its extra": ("RE::test_a_library_that_is_not_installed_is_named_with_its_extra",),
     "references do not write over": ("R::test_a_path_that_is_taken_stays_what_it_is",),
@@ -204,6 +207,9 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "V::test_a_path_is_logged_under_the_runs_name",
         "V::test_a_uri_is_logged_as_a_reference",
         "V::test_what_is_no_artifact_and_no_path_is_an_error",
+    ),
+    "not as W&B: a large path is read in the background, as it stood at the call or not at all": (
+        "V::test_a_path_is_logged_as_it_stood_at_the_call_or_not_at_all",
     ),
     "aliases: text or list, no `/` and `:`, latest always; one version each": (
         "V::test_an_alias_that_is_none_is_an_error_at_once",
@@ -315,7 +321,7 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
     ),
     "resume": ("U::test_a_known_id_goes_on",),
     "modes": ("U::test_the_modes_mean_the_same_here", "U::test_a_disabled_run_works_and_leaves_nothing"),
-    "config": ("U::test_the_config_is_kept_as_it_is_set",),
+    "config": ("U::test_the_config_is_kept_as_it_is_set", "U::test_a_config_is_not_read_without_a_run"),
     "the module's own run, config, log_artifact, use_artifact, finish": (
         "U::test_the_active_run_is_the_modules",
         "U::test_without_a_run_the_modules_verbs_say_so",
@@ -344,6 +350,7 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
     "threads and processes": (
         "V::test_threads_log_in_some_order_and_lose_nothing",
         "C::test_processes_log_to_one_store_together",
+        "C::test_processes_make_the_store_together",
         "C::test_a_child_begins_its_own_run_and_leaves_its_parents_alone",
     ),
     "not as W&B: metrics are an error that says what is kept": (
@@ -368,7 +375,15 @@ CONTRACT: Final[dict[str, tuple[str, ...]]] = {
         "P::test_a_collection_changes_with_save_and_its_versions_keep_their_numbers",
     ),
     "Api.run, runs; logged_artifacts, used_artifacts": ("P::test_runs_say_what_they_made_and_used",),
-    "use_artifact and log_artifact of a past run": ("P::test_a_run_of_the_past_may_be_given_artifacts",),
+    "use_artifact and log_artifact of a past run": (
+        "P::test_a_run_of_the_past_may_be_given_artifacts",
+        "P::test_what_is_in_hand_is_logged_under_the_name_that_it_has_by_now",
+    ),
+    "Api: what is no name is a TypeError": ("P::test_what_is_no_name_is_a_type_error_that_says_what_to_give",),
+    "Api and a script stay with the store of the run": (
+        "U::test_an_api_object_stays_with_the_store_of_its_run",
+        "U::test_a_script_stays_with_its_store_when_its_folder_changes",
+    ),
     "paginators": (
         "P::test_a_paginator_asks_when_it_is_looked_at_and_once",
         "P::test_a_page_that_is_none_is_a_value_error",
