@@ -24,7 +24,7 @@ from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_tr
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal
-from artstore.storage.oplog import Attachments, Prepared
+from artstore.storage.oplog import Attachments, Prepared, read
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 
@@ -82,6 +82,28 @@ def _is_behind(root: Root, name: str, seq: int) -> bool:
     return not root.log.has(name, seq) and root.log.last(name) > seq
 
 
+def _check_head(root: Root, project: Project) -> None:
+    """Raise Corrupt (catalog-of-another-log) where the log holds something else than the catalog has seen last.
+
+    Once for each process, and not in a segment, which is long: by then the log has grown, or the catalog is caught out
+    by its length.
+    """
+    if project.name in root.followed or not root.log.has(project.name, project.seq):
+        return
+    try:
+        (data,) = read(root.log.path_of(project.name, project.seq)).transactions
+    except (FileNotFoundError, Corrupt):
+        # Compacted just now; or damaged, of which `verify` says more.
+        return
+    if str(Digest.of(data)) != project.head:
+        message = (
+            f"the catalog of {str(root.path)!r} is of another log: it has seen another transaction {project.seq} of "
+            f"project {project.name!r}. Run `artstore rebuild`: the log has what is committed here"
+        )
+        raise Corrupt(message, code="catalog-of-another-log")
+    root.followed.add(project.name)
+
+
 def now_us() -> int:
     """The time that ops carry: microseconds since 1970."""
     return time.time_ns() // 1000
@@ -117,7 +139,9 @@ def _commit(
             if _is_behind(root, name, 0 if project is None else project.seq):
                 replay_project(root, name)
                 project = root.catalog.project(name)
-            if project is None:
+            if project is not None:
+                _check_head(root, project)
+            else:
                 _refuse_twin(root, name)
                 project = root.catalog.add_project(name, random_hex(16))
             view = ProjectView(root.catalog, project.id)

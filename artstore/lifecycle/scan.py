@@ -136,10 +136,12 @@ class Scan:
         if entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp"):
             # What a killed checkout left.
             return None
-        path = entry_path(folder.prefix + entry.name)
+        path = folder.prefix + entry.name
         is_directory = entry.is_dir()
         if ignores and _is_ignored(path, ignores, is_directory=is_directory):
+            # Before it is looked at whether the name can be kept: this is the way to leave one out that cannot.
             return None
+        path = entry_path(path)
         self.links += entry.is_symlink()
         if is_directory:
             status = entry.stat()

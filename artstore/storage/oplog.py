@@ -123,7 +123,11 @@ class OpLog:
 
     def has(self, project: str, seq: int) -> bool:
         """Whether the file of one transaction is there, not counting segments."""
-        return os.path.exists(self._ops / project / _name(seq, seq))
+        return os.path.exists(self.path_of(project, seq))
+
+    def path_of(self, project: str, seq: int) -> Path:
+        """Where the file of one transaction is, if it is not in a segment."""
+        return self._ops / project / _name(seq, seq)
 
     def files(self, project: str) -> list[LogFile]:
         """The files of a log in order, without those that a segment holds too."""

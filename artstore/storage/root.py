@@ -90,6 +90,8 @@ class Root:
         self.log = OpLog(path)
         self.damaged: dict[str, ArtstoreError] = {}
         """What keeps the catalog from following the log of a project."""
+        self.followed: set[str] = set()
+        """Projects of which this process knows that the catalog is of their log."""
         self.acknowledged: set[str] = set()
         """Projects of which this process was told that something is committed, when the catalog could not follow."""
 

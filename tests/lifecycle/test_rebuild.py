@@ -136,3 +136,29 @@ def test_nothing_is_committed_to_a_log_that_the_catalog_is_not_of(
         assert [version.number for version in again.versions("cats")] == [2, 1, 0]
         assert again.verify().problems == []
     assert before == transactions(store)
+
+
+def test_nothing_is_committed_with_the_catalog_of_a_copy_that_went_another_way(
+    store: Store, put: Put, tmp_path: Path
+) -> None:
+    """`cp -r`, a commit on each side, and a catalog put back from the wrong one."""
+    put({"a": b"1"})
+    store.close()
+    shutil.copytree(store.path, tmp_path / "copy")
+    for place, data in ((store.path, b"here"), (tmp_path / "copy", b"there")):
+        (tmp_path / "file").write_bytes(data)
+        with Store.open(place) as each:
+            each.put(tmp_path / "file", name="cats", type="dataset")
+    for left in store.path.glob("catalog.db*"):
+        left.unlink()
+    shutil.copy(tmp_path / "copy" / "catalog.db", store.path)
+
+    before = transactions(store)
+    with Store.open(store.path) as again, pytest.raises(Corrupt) as caught:
+        again.put(Path(__file__), name="new", type="t")
+    assert caught.value.code == "catalog-of-another-log"
+    assert before == transactions(store)
+    assert Store.rebuild(store.path).lost == []
+    with Store.open(store.path) as again:
+        assert b"".join(again.read("cats", "file")) == b"here"
+        assert again.verify().problems == []

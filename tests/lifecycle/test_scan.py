@@ -245,3 +245,16 @@ def test_an_ignore_file_that_cannot_be_read_is_named(store: Store, tree: Tree, k
     found, problems = scan(store, folder)
 
     assert (found, list(problems)) == (["file"], [".artstoreignore"])
+
+
+@pytest.mark.parametrize("pattern", ["*.txt", "bad/"])
+def test_what_cannot_be_kept_can_be_left_out(store: Store, tree: Tree, pattern: str) -> None:
+    """The error for a name that is not UTF-8 says so."""
+    folder = tree({"good": b"x"})
+    (folder / "bad").mkdir()
+    with open(os.fsencode(folder / "bad") + b"/\xff\xfe.txt", "wb"):
+        pass
+    assert scan(store, folder)[1]
+    (folder / ".artstoreignore").write_text(pattern)
+
+    assert scan(store, folder) == ([".artstoreignore", "good"], {})

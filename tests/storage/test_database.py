@@ -190,6 +190,7 @@ def test_a_fork_gets_a_connection_of_its_own(numbers: Connections) -> None:
     assert numbers.one("PRAGMA integrity_check") == ("ok",)
 
 
+@pytest.mark.slow
 def test_a_child_is_not_forked_while_another_thread_is_inside_sqlite(numbers: Connections) -> None:
     """P9. A lock of SQLite's own that the other thread held would be locked in the child for ever."""
     insert(numbers, 1)
