@@ -13,9 +13,7 @@ from artstore.cli.output import emit, say, table
 from artstore.cli.progress import progress
 from artstore.sync.adopt import add_upstream
 from artstore.sync.adopt import recover as recover_upstream
-from artstore.sync.objects.families import open_objects
-from artstore.sync.objects.probe import probe
-from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote
+from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote, try_remote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +44,10 @@ remote = Words(
 def add(call: Call, *, name: str, url: str, upstream: bool, join: bool) -> None:
     """Note a remote, having tried whether it does what it must.
 
-    URL is a folder that all machines see, file:///shared/depot, a bucket, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or
-    a folder of a host that SSH reaches, sftp://USER@HOST/PATH. The bytes of versions are fetched from any remote that
-    has them; versions are pushed to the upstream and pulled from it, and a store has one at most.
+    URL is a server, https://HOST (see `artstore serve`), a folder that all machines see, file:///shared/depot, a
+    bucket, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or a folder of a host that SSH reaches, sftp://USER@HOST/PATH. The
+    bytes of versions are fetched from any remote that has them; versions are pushed to the upstream and pulled from it,
+    and a store has one at most.
     """
     with open_store(call) as store:
         if upstream:
@@ -79,7 +78,7 @@ def test(call: Call, *, name: str) -> None:
     """Try whether a remote can be reached, and does what it must."""
     with open_store(call) as store:
         settings = find_remote(read_remotes(store.path), name)
-    probe(open_objects(settings.url))
+    try_remote(settings)
     emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
 
 

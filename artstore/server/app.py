@@ -6,7 +6,7 @@ It can stand alone or be mounted at `/` beside others: what it answers to lies u
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,7 +20,17 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, NotFound, Refused, Unreachable
+from artstore.errors import (
+    ArtstoreError,
+    Conflict,
+    Corrupt,
+    Invalid,
+    NotFound,
+    Refused,
+    StorageFull,
+    Unreachable,
+    UpgradeNeeded,
+)
 from artstore.plain import plain
 from artstore.server import looks, pages, remotes
 from artstore.server.asked import Asked
@@ -37,11 +47,15 @@ STATUS: Final[dict[type[ArtstoreError], int]] = {
     NotFound: 404,
     Invalid: 400,
     Conflict: 409,
+    StorageFull: 507,
     Refused: 403,
     Unreachable: 502,
     Corrupt: 500,
+    UpgradeNeeded: 426,
 }
 """What an error is in HTTP; 500 for any other."""
+BY_CODE: Final = {"too-large": 413}
+"""What some are by their code."""
 
 
 class View(NamedTuple):
@@ -68,8 +82,8 @@ VIEWS: Final = (
 )
 
 
-def make_app(store: Store) -> Starlette:
-    """The application on an open store. Put a Guard in front of it: by itself it lets everybody in."""
+def make_app(store: Store, beside: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application on an open store, with routes to others. Put a Guard in front: by itself it lets everybody in."""
     pages.prepare()
     at_once = CapacityLimiter(THREADS)
 
@@ -91,7 +105,7 @@ def make_app(store: Store) -> Starlette:
     def raw(request: Request, asked: Asked) -> Response:
         return download(store, asked, request.method, request.headers)
 
-    routes: list[BaseRoute] = []
+    routes: list[BaseRoute] = list(beside)
     for view in VIEWS:
         routes.append(Route(view.address, answering(page(view))))
         routes.append(Route(API + view.address, answering(data(view))))
@@ -99,7 +113,7 @@ def make_app(store: Store) -> Starlette:
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
 
     def failed(request: Request, error: Exception) -> Response:
-        failure = _failure_of(error)
+        failure = failure_of(error)
         headers = error.headers if isinstance(error, HTTPException) else None
         if request.url.path.startswith(f"{API}/"):
             return as_json({"error": plain(failure)}, status=failure.status, headers=headers)
@@ -125,9 +139,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, rename={"kind": "class"
     message: str
 
 
-def _failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What an error of the store, or of HTTP, is to who asked."""
     if isinstance(error, ArtstoreError):
-        status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+        status = BY_CODE.get(error.code) or next((by for kind, by in STATUS.items() if isinstance(error, kind)), 500)
         return Failure(status=status, code=error.code, kind=type(error).__name__, message=error.message)
     assert isinstance(error, HTTPException)
     words = {404: "there is no such page", 405: "pages can be read, and nothing else"}.get(error.status_code)

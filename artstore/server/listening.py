@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.routing import BaseRoute
 
 from artstore.errors import Conflict, Invalid, MissingFile, Refused
 from artstore.server.app import make_app
@@ -66,12 +67,14 @@ def serve(
     *,
     token: str | None = None,
     names: Sequence[str] = (),
+    beside: Sequence[BaseRoute] = (),
     ready: Callable[[str], None],
 ) -> None:
     """Offer the pages of a store until SIGINT or SIGTERM; `ready` is called with their URL once they can be asked for.
 
-    `names` are those by which browsers reach it, besides the address itself. Raises Refused (needs-token) where others
-    than this machine could reach it and there is no token, Invalid (bad-address), and Conflict (address-in-use).
+    `names` are those by which browsers reach it, besides the address itself; `beside` is what else is offered. Raises
+    Refused (needs-token) where others than this machine could reach it and there is no token, Invalid (bad-address),
+    and Conflict (address-in-use).
     """
     with _listen(address, has_token=token is not None) as listening:
         own = listening.getsockname()[0]
@@ -83,7 +86,7 @@ def serve(
             *names,
             *([socket.gethostname(), socket.getfqdn()] if is_any else []),
         }
-        app = Guard(make_app(store), names=known, any_address=is_any, token=token)
+        app = Guard(make_app(store, beside), names=known, any_address=is_any, token=token)
         ready(_url("localhost" if is_any else address.host, listening.getsockname()[1]))
         config = uvicorn.Config(
             app,

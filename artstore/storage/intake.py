@@ -140,6 +140,16 @@ class Intake:
             fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
             return self._take_over(path, fd, whole.measure)
 
+    def take_part(self, path: Path) -> whole.Stored:
+        """As `take_scratch`, of a file elsewhere on the store's disk, which stays there until the caller removes it.
+
+        What was received bit by bit is so not lost with a session that is killed before it settles.
+        """
+        scratch = self._session.scratch() / f"part-{random_hex(4)}"
+        with storage_errors("storing a large file"):
+            give_name(str(path), str(scratch))
+        return self.take_scratch(scratch)
+
     def seal(self) -> None:
         """Begin to settle: the rest is on its way to the disk while the caller does something else."""
         with self._once():

@@ -273,14 +273,18 @@ class Manifests:
 
     def difference(self, digest: Digest) -> tuple[Digest, Difference] | None:
         """The base on which a manifest is kept, and what it differs in; None for one that is kept in full."""
-        row = self.get(digest)
-        found = self._catalog.one("SELECT digest FROM manifest WHERE id = ?", (row.base,))
-        if found is None or found[0] is None:
+        base = self.base_of(digest)
+        if base is None:
             return None
-        rows = self._catalog.rows(_HAS_OF_FULL + _ENTRIES, (row.id,))
+        rows = self._catalog.rows(_HAS_OF_FULL + _ENTRIES, (self.get(digest).id,))
         gone = [path for path, blob, _size, reference, *_ in rows if blob is None and reference is None]
         come = [_entry(each) for each in rows if each[1] is not None or each[3] is not None]
-        return Digest(found[0]), Difference(gone=gone, come=come)
+        return base, Difference(gone=gone, come=come)
+
+    def base_of(self, digest: Digest) -> Digest | None:
+        """The base on which a manifest is kept; None for one that is kept in full."""
+        found = self._catalog.one("SELECT digest FROM manifest WHERE id = ?", (self.get(digest).base,))
+        return None if found is None or found[0] is None else Digest(found[0])
 
     def can_build_on(self, base: ManifestRow, weight: int, entries: int) -> bool:
         """Whether a difference of so many rows to a base is better than a full manifest."""

@@ -50,6 +50,10 @@ class Depot:
         except MissingObject:
             return None
 
+    def stands(self, project: str, number: int, digest: str) -> bool:  # noqa: ARG002 - an object says nothing of others
+        """See Remote."""
+        return False
+
     def claim(self, project: str, number: int, data: bytes) -> bool:
         """See Remote."""
         return self._objects.claim(_slot_name(project, number), data)

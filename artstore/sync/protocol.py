@@ -125,6 +125,9 @@ class Remote(Protocol):
     def slot(self, project: str, number: int) -> bytes | None:
         """A slot; None if it is not claimed yet."""
 
+    def stands(self, project: str, number: int, digest: str) -> bool:
+        """Whether this slot is known to be the last one still. False where that has to be found out by reading."""
+
     def claim(self, project: str, number: int, data: bytes) -> bool:
         """Claim the next slot. False: it is taken, perhaps by oneself, when an answer was lost."""
 
@@ -143,9 +146,12 @@ def read_slot(remote: Remote, project: str, number: int) -> ReadSlot | None:
     Raises Corrupt (remote-corrupt), UpgradeNeeded.
     """
     data = remote.slot(project, number)
-    if data is None:
-        return None
-    where = f"slot {number} of project {project!r} at {remote.url}"
+    return None if data is None else decode_slot(data, project, number, remote.url)
+
+
+def decode_slot(data: bytes, project: str, number: int, place: str) -> ReadSlot:
+    """A slot from its bytes, checked in itself. Raises Corrupt (remote-corrupt), UpgradeNeeded."""
+    where = f"slot {number} of project {project!r} at {place}"
     try:
         slot = _decode_slot(data, where)
         for raw in slot.ops:
@@ -181,6 +187,19 @@ def check_op(op: AnyOp) -> None:
         Digest.parse(op.digest)
 
 
+def encode_manifests(encodings: Sequence[Encoding]) -> bytes:
+    """The bytes of an object that holds these."""
+    return msgspec.msgpack.encode(list(encodings), enc_hook=bytes)
+
+
+def decode_manifests(data: bytes, where: str) -> list[Encoding]:
+    """What an object of manifests holds, not verified yet. Raises Corrupt (remote-corrupt), which says where it is."""
+    try:
+        return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=_decode)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise corrupt(f"{where} cannot be read") from error
+
+
 def corrupt(what: str) -> Corrupt:
     """The error for what a remote says and cannot be."""
     message = f"{what}. Nothing of it was taken: ask whoever keeps that place, or restore it from a copy"
@@ -192,6 +211,10 @@ def _decode_slot(data: bytes, where: str) -> Slot:
     if found > FORMAT:
         raise UpgradeNeeded(f"{where} has the format {found}: install a newer artstore", code="newer-log")
     return msgspec.json.decode(data, type=Slot)
+
+
+def _decode(kind: type, value: object) -> object:
+    return kind(value)
 
 
 class _Format(msgspec.Struct):

@@ -49,6 +49,8 @@ def pull(way: Way) -> Moved:
 def new_slots(way: Way) -> Iterator[ReadSlot]:
     """The slots behind the last one that is counted here, each checked to follow the one before."""
     start = last = way.followed or Followed("", 0, None)
+    if start.head is not None and way.remote.stands(way.project, start.slot, start.head):
+        return
     while (found := read_slot(way.remote, way.project, last.slot + 1)) is not None:
         slot = found.slot
         if last.slot == 0 and not last.log:

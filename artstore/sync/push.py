@@ -123,12 +123,16 @@ def lacking(root: Root, shelf: Shelf, manifests: Sequence[Digest]) -> Cargo:
     A manifest is sent as a difference to one that is there, where the store keeps it so; the blobs of that one are
     there too, and are not asked for.
     """
+    wanted = list(dict.fromkeys(manifests))
+    bases = [base for digest in wanted if (base := root.manifests.base_of(digest)) is not None]
+    # Asked of all at once: it may be a question over a network.
+    lacks = set(shelf.lacks_manifests([*wanted, *bases]))
     sending: dict[Digest, Encoding] = {}
     sizes: dict[Digest, int] = {}
-    for digest in shelf.lacks_manifests(manifests):
+    for digest in (digest for digest in wanted if digest in lacks):
         built = root.manifests.difference(digest)
         entries: Iterable[Entry]
-        if built is not None and (built[0] in sending or not shelf.lacks_manifests([built[0]])):
+        if built is not None and (built[0] in sending or built[0] not in lacks):
             base, difference = built
             sending[digest] = encode_difference(digest, base, difference, root.manifests.get(digest).entries)
             entries = difference.come

@@ -22,6 +22,8 @@ from artstore.model.names import collection_name
 from artstore.storage.files import storage_errors, write_file
 from artstore.storage.sessions import Exclusive
 from artstore.sync.depot import Depot
+from artstore.sync.http.connection import Connection, is_server
+from artstore.sync.http.remote import HttpRemote
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.probe import probe
 from artstore.sync.protocol import Remote
@@ -62,7 +64,8 @@ def add_remote(store: Path, name: str, url: str, *, upstream: bool, join: bool) 
     Unreachable, Denied.
     """
     collection_name(name)
-    objects = open_objects(url)
+    settings = Settings(url=url, upstream=upstream, join=join)
+    open_remote(settings)
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
         if name in known and known[name].url != url:
@@ -72,8 +75,7 @@ def add_remote(store: Path, name: str, url: str, *, upstream: bool, join: bool) 
         if upstream and other is not None:
             message = f"{other!r} is the upstream of this store: `artstore remote rm {other}` first"
             raise Conflict(message, code="has-upstream")
-        probe(objects)
-        settings = Settings(url=url, upstream=upstream, join=join)
+        try_remote(settings)
         _write(store, {**known, name: settings})
     return RemoteInfo(name=name, url=url, upstream=upstream)
 
@@ -114,8 +116,18 @@ def upstream_of(store: Path) -> tuple[str, Settings]:
 
 
 def open_remote(settings: Settings) -> Remote:
-    """A remote, which is not asked for anything yet."""
+    """A remote, which is not asked for anything yet. Raises Invalid and NotFound as `open_objects`."""
+    if is_server(settings.url):
+        return HttpRemote(Connection(settings.url))
     return Depot(open_objects(settings.url))
+
+
+def try_remote(settings: Settings) -> None:
+    """Find out whether a remote is there and does what it must. Raises Invalid (unfit-remote), Unreachable, Denied."""
+    if is_server(settings.url):
+        HttpRemote(Connection(settings.url)).about()
+    else:
+        probe(open_objects(settings.url))
 
 
 def _write(store: Path, remotes: dict[str, Settings]) -> None:

@@ -24,7 +24,7 @@ from artstore.storage.sessions import Session
 from artstore.sync.download import Wanted, download
 from artstore.sync.index import decode_index
 from artstore.sync.objects.interface import Objects
-from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, read_slot
+from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
 from artstore.sync.upload import Packed, Upload
 
 _OBJECT: Final = re.compile(r"[0-9a-f]{32}\Z")
@@ -133,15 +133,16 @@ class DepotShelf:
         """See Shelf."""
         self._check(name, _OBJECT)
         data = self._objects.read(f"manifests/{self._part}/{name}")
-        try:
-            return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=_decode)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise corrupt(f"the manifests {name} of {self._project!r} at {self._objects.url} cannot be read") from error
+        return decode_manifests(data, f"the object {name} of the manifests of {self._project!r} at {self._objects.url}")
 
     def manifest(self, digest: Digest) -> list[Encoding]:
         """See Shelf."""
-        name = self._known.manifests.get(str(digest))
+        name = self.holder(digest)
         return [] if name is None else self.manifests(name)
+
+    def holder(self, digest: Digest) -> str | None:
+        """The name of the object that has a manifest, among those of the slots that it was told of."""
+        return self._known.manifests.get(str(digest))
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
         """See Shelf."""
@@ -208,7 +209,3 @@ class DepotShelf:
         with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return msgspec.msgpack.decode((self._folder / "known").read_bytes(), type=_Known)
         return _Known()
-
-
-def _decode(kind: type, value: object) -> object:
-    return kind(value)

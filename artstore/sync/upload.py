@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
@@ -28,7 +27,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.index import encode_index
 from artstore.sync.objects.interface import Objects
-from artstore.sync.protocol import Tell
+from artstore.sync.protocol import Tell, encode_manifests
 
 _AT_ONCE: Final = 4
 """Objects on their way at a time: each waits for a disk or a network."""
@@ -74,7 +73,7 @@ class Upload:
         if not encodings:
             return {}
         name = random_hex(16)
-        data = msgspec.msgpack.encode(list(encodings), enc_hook=bytes)
+        data = encode_manifests(encodings)
         self._objects.write(f"manifests/{self._part}/{name}", [data], len(data))
         return {name: [str(encoding.digest) for encoding in encodings]}
 

@@ -19,14 +19,14 @@ PROJECT = "uncategorized"
 
 
 class Machine:
-    """A store with the depot as its upstream."""
+    """A store with a depot, by its folder, or another remote, by its URL, as its upstream."""
 
-    def __init__(self, folder: Path, depot: Path, name: str, *, join: bool = True) -> None:
+    def __init__(self, folder: Path, depot: Path | str, name: str, *, join: bool = True) -> None:
         self.folder = folder / name
         self.folder.mkdir()
-        self.depot = depot
+        url = depot if isinstance(depot, str) else f"file://{depot}"
         self.store = Store.init(self.folder / "store")
-        add_remote(self.store.path, "hub", f"file://{depot}", upstream=True, join=join)
+        add_remote(self.store.path, "hub", url, upstream=True, join=join)
 
     def put(self, files: Mapping[str, bytes], name: str = "cats", **options: object) -> VersionInfo:
         """Make a version of these files."""

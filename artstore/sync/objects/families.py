@@ -28,7 +28,10 @@ def open_objects(url: str) -> Objects:
     scheme = scheme.lower()
     if scheme not in FAMILIES or not rest:
         schemes = ", ".join(f"{each}://" for each in FAMILIES)
-        message = f"{_without_password(url)!r} is no place for objects that artstore knows: it begins with {schemes}"
+        message = (
+            f"{_without_password(url)!r} is no remote that artstore knows: it begins with {schemes}, or https:// for a "
+            "server"
+        )
         raise Invalid(message, code="unknown-scheme")
     if _without_password(url) != url:
         message = (

@@ -1,4 +1,4 @@
-"""Depots: what one machine pushes another pulls, whatever the place is made of; against real servers."""
+"""Remotes: what one machine pushes another pulls, whatever is on the other side; against real servers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from artstore.store import Store
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import Verb, exchange
-from tests.sync.objects.places import Place
+from tests.contracts.conftest import Far
 
 FILES = {"large": os.urandom(9_000_000), **{f"d/{number}": b"small %d" % number for number in range(30)}}
-"""One that every place takes in several pieces, and some that travel together."""
+"""One that every remote takes in several pieces, and some that travel together."""
 
 
 class Machine:
-    """A store whose upstream is a depot."""
+    """A store whose upstream is a remote."""
 
-    def __init__(self, folder: Path, place: Place) -> None:
+    def __init__(self, folder: Path, far: Far) -> None:
         self.store = Store.init(folder)
-        add_remote(self.store.path, "hub", place.url, upstream=True, join=True)
+        add_remote(self.store.path, "hub", far.url, upstream=True, join=True)
 
     def move(self, verb: Verb) -> None:
         report = exchange(self.store, verb)
@@ -32,8 +32,8 @@ class Machine:
 
 
 @pytest.fixture
-def machines(place: Place, tmp_path: Path) -> tuple[Machine, Machine]:
-    return Machine(tmp_path / "one", place), Machine(tmp_path / "other", place)
+def machines(far: Far, tmp_path: Path) -> tuple[Machine, Machine]:
+    return Machine(tmp_path / "one", far), Machine(tmp_path / "other", far)
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def test_both_may_commit_offline_and_end_with_the_same_numbers(
         assert {"other.txt": b"other"} == machine.read("cats:latest")
 
 
-def test_a_push_of_nothing_new_writes_nothing(place: Place, machines: tuple[Machine, Machine], tree: Path) -> None:
+def test_a_push_of_nothing_new_writes_nothing(far: Far, machines: tuple[Machine, Machine], tree: Path) -> None:
     one, _ = machines
     one.store.put([tree], name="cats", type="dataset")
     one.move("push")
-    before = list(place.open().names(""))
+    before = far.written()
 
     one.move("push")
 
-    assert before == list(place.open().names(""))
+    assert before == far.written()

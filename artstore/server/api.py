@@ -1,0 +1,305 @@
+"""Api: the logs that a store keeps for others, over HTTP. What is said is written down in `artstore.sync.http.wire`.
+
+What comes is limited before it is taken in, and whoever stops sending in the middle is cut off. Work that waits for a
+disk is done in threads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from artstore.errors import ArtstoreError, Invalid
+from artstore.model.digest import SIZE, Digest
+from artstore.plain import plain
+from artstore.server.app import failure_of
+from artstore.storage.blobs import BlobReader
+from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.http.wire import (
+    BYTES,
+    JSON,
+    LONGEST_BODY,
+    LONGEST_MANIFESTS,
+    LONGEST_SLOT,
+    MANY,
+    MARK,
+    MESSAGES,
+    PREFIX,
+    About,
+    Stand,
+)
+
+T = TypeVar("T")
+
+SILENCE_S: Final = 30.0
+"""How long nothing may come of a body that was begun."""
+_BLOCK: Final = 1 << 20
+MOUNT: Final = "/sync"
+_ROOT: Final = PREFIX.removeprefix(MOUNT)
+_PROJECT: Final = _ROOT + "/projects/{project}"
+_HEX: Final = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
+_NAME: Final = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,18}\Z", re.ASCII)
+_RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{0,18})\Z", re.ASCII)
+
+
+def make_api(hosted: Hosted, at_once: CapacityLimiter) -> Starlette:
+    """The application to be mounted at MOUNT."""
+    api = _Api(hosted, at_once)
+    app = Starlette(
+        routes=[
+            Route(_ROOT + "/", api.about),
+            Route(_ROOT + "/projects", api.projects),
+            Route(_PROJECT + "/slots/{number}", api.slots),
+            Route(_PROJECT + "/slots/{number}", api.claim, methods=["PUT"]),
+            Route(_PROJECT + "/lacks", api.lacks, methods=["POST"]),
+            Route(_PROJECT + "/manifests/{name}", api.manifests),
+            Route(_PROJECT + "/manifests/{name}", api.put_manifests, methods=["PUT"]),
+            Route(_PROJECT + "/holders/{hex}", api.holder),
+            Route(_PROJECT + "/packs", api.packs, methods=["POST"]),
+            Route(_PROJECT + "/fetch", api.fetch, methods=["POST"]),
+            Route(_PROJECT + "/blobs/{hex}", api.blob),
+            Route(_PROJECT + "/uploads/{hex}", api.stand),
+            Route(_PROJECT + "/uploads/{hex}", api.upload, methods=["PUT"]),
+        ],
+        exception_handlers={ArtstoreError: _failed, HTTPException: _failed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Api:
+    """One function an address."""
+
+    def __init__(self, hosted: Hosted, at_once: CapacityLimiter) -> None:
+        self._hosted = hosted
+        self._at_once = at_once
+
+    async def about(self, request: Request) -> Response:
+        """What this server is."""
+        del request
+        return answer(About(format=1, store=self._hosted.store_id, scope="admin", project=None))
+
+    async def projects(self, request: Request) -> Response:
+        """The logs."""
+        del request
+        return answer(await self._work(self._hosted.heads))
+
+    async def slots(self, request: Request) -> Response:
+        """Slots from one on."""
+        project, number = _project(request), _number(request)
+        return _messages(await self._work(lambda: self._hosted.slots(project, number)))
+
+    async def claim(self, request: Request) -> Response:
+        """Claim a slot."""
+        project, number = _project(request), _number(request)
+        data = await _body(request, LONGEST_SLOT)
+        return answer(await self._work(lambda: self._hosted.claim(project, number, bytes(data))))
+
+    async def lacks(self, request: Request) -> Response:
+        """What is not there."""
+        project = _project(request)
+        asked = _decoded(await _body(request, LONGEST_BODY), tuple[list[bytes], list[bytes]])
+        manifests, blobs = map(_digests, asked)
+        found = await self._work(lambda: self._hosted.lacks(project, manifests, blobs))
+        return _messages([list(map(bytes, each)) for each in found])
+
+    async def manifests(self, request: Request) -> Response:
+        """An object of manifests."""
+        project, name = _project(request), _matching(request, "name", _NAME)
+        return _raw(await self._work(lambda: self._hosted.manifests(project, name)))
+
+    async def put_manifests(self, request: Request) -> Response:
+        """Keep an object of manifests."""
+        project, name = _project(request), _matching(request, "name", _NAME)
+        data = await _body(request, LONGEST_MANIFESTS)
+        await self._work(lambda: self._hosted.put_manifests(project, name, bytes(data)))
+        return answer({})
+
+    async def holder(self, request: Request) -> Response:
+        """The object that has a manifest."""
+        project, digest = _project(request), _digest(request)
+        return _raw(await self._work(lambda: self._hosted.holder(project, digest)))
+
+    async def packs(self, request: Request) -> Response:
+        """Store small blobs."""
+        project = _project(request)
+        body = await _body(request, LONGEST_BODY)
+        return answer({"taken": await self._work(lambda: self._hosted.take_packed(project, body))})
+
+    async def fetch(self, request: Request) -> Response:
+        """Small blobs together."""
+        project = _project(request)
+        digests = _digests(_decoded(await _body(request, LONGEST_BODY), list[bytes]))
+        return _raw(await self._work(lambda: self._hosted.packed(project, digests)))
+
+    async def blob(self, request: Request) -> Response:
+        """A blob, or the rest of it."""
+        project, digest = _project(request), _digest(request)
+        reader = await self._work(lambda: self._hosted.open(project, digest))
+        start, end, size = 0, reader.size, reader.size
+        headers = {"Accept-Ranges": "bytes", MARK: "1"}
+        asked = _RANGE.match(request.headers.get("range", ""))
+        if asked is not None:
+            start = int(asked[1])
+            end = min(size, int(asked[2]) + 1) if asked[2] else size
+            if start >= end:
+                reader.close()
+                failure = {"code": "nothing-more", "class": "Invalid", "message": f"it has {size} bytes"}
+                return answer({"error": failure}, status=416, headers={"Content-Range": f"bytes */{size}"})
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        headers["Content-Length"] = str(end - start)
+        if request.method == "HEAD":
+            reader.close()
+            return Response(status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
+        body = _blocks(reader, start, end)
+        return StreamingResponse(body, status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
+
+    async def stand(self, request: Request) -> Response:
+        """How much of a large blob has come."""
+        project, digest = _project(request), _digest(request)
+        return answer(await self._work(lambda: self._hosted.stand(project, digest)))
+
+    async def upload(self, request: Request) -> Response:
+        """Go on with a large blob."""
+        project, digest = _project(request), _digest(request)
+        start, size = _count(request, "upload-offset"), _count(request, "upload-length")
+        if start > size:
+            message = f"an upload of {size} bytes cannot go on at {start}"
+            raise Invalid(message, code="bad-request")
+        upload = self._hosted.upload(project, digest)
+        writer = await self._work(lambda: upload.begin(start, size))
+        try:
+            async for block in _gathered(request):
+                await self._work(lambda data=block: writer.write(data))  # type: ignore[misc]
+        finally:
+            writer.close()
+        if await self._work(lambda: self._hosted.finish(project, digest, size)):
+            return answer(Stand(offset=size, checksum="", done=True))
+        return answer(await self._work(lambda: self._hosted.stand(project, digest)))
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        return await run_sync(work, limiter=self._at_once)
+
+
+def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A value as JSON."""
+    return Response(msgspec.json.encode(value), status, {MARK: "1", **(headers or {})}, media_type=JSON)
+
+
+def _failed(_request: Request, error: Exception) -> Response:
+    failure = failure_of(error)
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return answer({"error": plain(failure)}, status=failure.status, headers=headers)
+
+
+def _messages(value: Any) -> Response:
+    return Response(msgspec.msgpack.encode(value), headers={MARK: "1"}, media_type=MESSAGES)
+
+
+def _raw(data: bytes) -> Response:
+    return Response(data, headers={MARK: "1"}, media_type=BYTES)
+
+
+def _project(request: Request) -> str:
+    return str(request.path_params["project"])
+
+
+def _number(request: Request) -> int:
+    return int(_matching(request, "number", _NUMBER))
+
+
+def _digest(request: Request) -> Digest:
+    return Digest(bytes.fromhex(_matching(request, "hex", _HEX)))
+
+
+def _matching(request: Request, name: str, pattern: re.Pattern[str]) -> str:
+    text = str(request.path_params[name])
+    if pattern.match(text) is None:
+        raise HTTPException(404)
+    return text
+
+
+def _count(request: Request, name: str) -> int:
+    text = request.headers.get(name, "")
+    if _NUMBER.match(text) is None:
+        message = f"the header {name} has to say how many bytes"
+        raise Invalid(message, code="bad-request")
+    return int(text)
+
+
+def _decoded(body: bytes | bytearray, kind: Any) -> Any:
+    try:
+        return msgspec.msgpack.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = f"the body cannot be read: {error}"
+        raise Invalid(message, code="bad-request") from error
+
+
+def _digests(found: list[bytes]) -> list[Digest]:
+    if len(found) > MANY or any(len(each) != SIZE for each in found):
+        message = f"ask for {MANY} digests of {SIZE} bytes at most"
+        raise Invalid(message, code="bad-request")
+    return list(map(Digest, found))
+
+
+async def _body(request: Request, limit: int) -> bytearray:
+    """All of a body. Raises Invalid (too-large) before more of it is kept."""
+    if int(request.headers.get("content-length", "0")) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for chunk in _chunks(request):
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return body
+
+
+async def _gathered(request: Request) -> AsyncIterator[bytearray]:
+    """A body in pieces that are worth the way to a thread."""
+    block = bytearray()
+    async for chunk in _chunks(request):
+        block += chunk
+        if len(block) >= _BLOCK:
+            yield block
+            block = bytearray()
+    if block:
+        yield block
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    stream = request.stream()
+    while True:
+        try:
+            with anyio.fail_after(SILENCE_S):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise HTTPException(408, "nothing more came") from None
+        if chunk is None:
+            return
+        yield chunk
+
+
+def _too_large(limit: int) -> Invalid:
+    message = f"the body is too large: send {limit} bytes at most"
+    return Invalid(message, code="too-large")
+
+
+def _blocks(reader: BlobReader, start: int, end: int) -> Iterator[bytes]:
+    with reader:
+        reader.seek(start)
+        while start < end:
+            block = reader.read(min(_BLOCK, end - start))
+            start += len(block)
+            yield block

@@ -1,0 +1,54 @@
+"""Granted: which blobs each project may ask a server for, in a database of its own, `granted.db`.
+
+A project was granted what a version of it names, and what was sent for it. Nobody learns through one project what
+another one has. The file can be lost: the manifests of a project's versions say it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from artstore.model.digest import Digest
+from artstore.storage.database import Connections, has_small_blocks, is_wal_safe, sqlite_version
+
+_LOOKUP: Final = 5_000
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS granted (project TEXT NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (project, digest)) WITHOUT ROWID
+"""
+
+
+class Granted(Connections):
+    """What projects may ask for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder / "granted.db", read_only=False, wal=is_wal_safe(sqlite_version()) and not has_small_blocks(folder)
+        )
+        with self.write():
+            self.execute(_TABLE)
+
+    def add(self, project: str, blobs: Iterable[tuple[Digest, int]]) -> None:
+        """Grant blobs, each with its size, to a project."""
+        rest = iter(blobs)
+        while some := [(project, bytearray(digest), size) for digest, size in islice(rest, _LOOKUP)]:
+            with self.write():
+                self.insert("granted (project, digest, size)", some, or_ignore=True)
+
+    def among(self, project: str, digests: Sequence[Digest]) -> set[bytes]:
+        """Those of some blobs that a project was granted."""
+        found: set[bytes] = set()
+        for start in range(0, len(digests), _LOOKUP):
+            some = digests[start : start + _LOOKUP]
+            sql = f"SELECT digest FROM granted WHERE project = ? AND digest IN ({','.join('?' * len(some))})"
+            found.update(digest for (digest,) in self.rows(sql, (project, *some)))
+        return found
+
+    def size(self, project: str) -> int:
+        """The bytes of all that a project was granted."""
+        row = self.one("SELECT coalesce(sum(size), 0) FROM granted WHERE project = ?", (project,))
+        assert row is not None
+        return int(row[0])

@@ -1,0 +1,129 @@
+"""Closure: a slot that is seen is whole. One that would leave a hole is not taken, and the claimer is told which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from artstore.errors import Corrupt, Invalid
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, Encoding, blob_of, decode_difference, decode_full
+from artstore.model.records import (
+    AnyOp,
+    Commit,
+    Delete,
+    DeleteCollection,
+    DropPart,
+    Part,
+    Relog,
+    decode_op,
+    manifest_of,
+)
+from artstore.storage.catalog import ProjectView
+from artstore.storage.granted import Granted
+from artstore.storage.marking import Marking
+from artstore.storage.root import Root
+from artstore.sync.protocol import Slot
+
+
+class Holes(NamedTuple):
+    """What would be missing."""
+
+    manifests: list[Digest]
+    blobs: list[Digest]
+
+
+def holes(root: Root, granted: Granted, slot: Slot, encodings: Sequence[Encoding]) -> Holes:
+    """What versions of a slot need that neither comes with it nor is there for its project.
+
+    Raises Invalid (bad-slot) where a manifest that comes with it cannot be, such as one that gives a blob another size
+    than it has: others rely on what the store knows of a blob.
+    """
+    there = live_manifests(root, slot.project)
+    coming = {encoding.digest for encoding in encodings}
+    manifests = [digest for digest in _needed(root, slot) if digest not in coming and digest not in there]
+    manifests += [e.base for e in encodings if e.base is not None and e.base not in coming and e.base not in there]
+    sizes: dict[Digest, int] = {}
+    for blob in _blobs(encodings):
+        if sizes.setdefault(blob.digest, blob.size) != blob.size:
+            raise _other_size(blob)
+    wanted = list(sizes)
+    may = granted.among(slot.project, wanted)
+    relied_on = root.blobs.known(wanted)
+    places = root.blobs.locate([digest for digest in wanted if digest in may and digest in relied_on])
+    for digest, place in places.items():
+        if place.size != sizes[Digest(digest)]:
+            raise _other_size(BlobEntry("", Digest(digest), sizes[Digest(digest)]))
+    return Holes(list(dict.fromkeys(manifests)), [digest for digest in wanted if digest not in places])
+
+
+def live_manifests(root: Root, project: str) -> set[Digest]:
+    """The manifests that versions of a project have."""
+    found = root.catalog.project(project)
+    return set() if found is None else Marking(root.catalog).live_manifests(found.id)
+
+
+def blobs_of(encodings: Iterable[Encoding]) -> Iterator[BlobEntry]:
+    """The blobs that encodings name; of a difference, those that came."""
+    for encoding in encodings:
+        entries = decode_full(encoding) if encoding.base is None else decode_difference(encoding).come
+        for entry in entries:
+            blob = blob_of(entry)
+            if blob is not None:
+                yield blob
+
+
+def _blobs(encodings: Sequence[Encoding]) -> Iterator[BlobEntry]:
+    for encoding in encodings:
+        try:
+            for count, blob in enumerate(blobs_of([encoding])):
+                if count >= encoding.entries:
+                    message = f"manifest {encoding.digest} has more entries than it says"
+                    raise Invalid(message, code="bad-slot")
+                yield blob
+        except Corrupt as error:
+            message = f"manifest {encoding.digest} is not one: {error.message}"
+            raise Invalid(message, code="bad-slot") from error
+
+
+def _needed(root: Root, slot: Slot) -> list[Digest]:
+    """The manifests of what a slot brings and does not end itself."""
+    ops = [(str(Digest.of(bytes(raw))), decode_op(bytes(raw))) for raw in slot.ops]
+    gone = set(_gone(op for _, op in ops))
+    collections = {op.collection for _, op in ops if isinstance(op, DeleteCollection)}
+    made = {str(op.record.id) for _, op in ops if isinstance(op, Commit)} - gone
+    found = root.catalog.project(slot.project)
+    view = None if found is None else ProjectView(root.catalog, found.id)
+    needed = []
+    for id_, op in ops:
+        named = manifest_of(op)
+        if named is None:
+            continue
+        if isinstance(op, Part):
+            is_gone = id_ in gone
+        else:
+            assert isinstance(op, Commit | Relog)
+            is_gone = str(op.record.id) in gone or op.record.collection in collections
+            if isinstance(op, Relog) and op.target not in gone:
+                # It makes no version while its target lives.
+                target = None if view is None else view.version(op.target)
+                is_gone = is_gone or op.target in made or (target is not None and not target.deleted)
+        if not is_gone:
+            needed.append(Digest.parse(named))
+    return needed
+
+
+def _gone(ops: Iterable[AnyOp]) -> Iterator[str]:
+    """Ids of versions and parts that are no more, or are in another one, when all of this is done."""
+    for op in ops:
+        if isinstance(op, Delete):
+            yield op.version
+        elif isinstance(op, DropPart):
+            yield op.part
+        elif isinstance(op, Commit | Relog):
+            yield from op.parts
+
+
+def _other_size(blob: BlobEntry) -> Invalid:
+    message = f"a manifest says that blob {blob.digest} has {blob.size} bytes, which it has not"
+    return Invalid(message, code="bad-slot")

@@ -1,0 +1,338 @@
+"""Hosted: the logs that a store keeps for others, with the objects that their slots name."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.upstream import followed
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
+from artstore.model.names import project_name
+from artstore.storage.blobs import SMALL, BlobReader, Place
+from artstore.storage.files import make_directory
+from artstore.storage.granted import Granted
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive, Session
+from artstore.store import Store
+from artstore.sync.depot import Depot, part_of
+from artstore.sync.hosting.closure import blobs_of, holes, live_manifests
+from artstore.sync.hosting.incoming import Upload, Uploads, take_packed
+from artstore.sync.hosting.pins import TURN_S, Pins
+from artstore.sync.http.packing import pack
+from artstore.sync.http.wire import ABSENT, BODY, LARGE, Claimed, Head, Lacks, Stand, header
+from artstore.sync.objects.folder import FolderObjects
+from artstore.sync.protocol import Sent, Shelf, Slot, Tell, decode_manifests, decode_slot, read_slot
+from artstore.sync.pull import pull
+from artstore.sync.push import next_offer, push
+from artstore.sync.received import take_manifests
+from artstore.sync.shelf import DepotShelf
+from artstore.sync.way import Way
+
+FOLDER: Final = "hosted"
+
+
+class Hosted:
+    """The logs of a store. Any number of threads may ask; one process at a time keeps them.
+
+    Raises Conflict (locked) where another process does.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._root = store.root
+        self._root.catalog.check_writable()
+        folder = store.path / FOLDER
+        make_directory(folder)
+        self._ending = contextlib.ExitStack()
+        self._ending.enter_context(Exclusive(store.path, "hosting"))
+        self._objects = FolderObjects(folder)
+        self._granted = Granted(folder)
+        self._ending.callback(self._granted.close)
+        self._uploads = Uploads(folder / "uploads")
+        self._pins = Pins(self._root)
+        self._ending.callback(self._pins.close)
+        self._remote = _Own(self._objects, self._granted)
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._ready: set[str] = set()
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store."""
+        return self._root.format.store_id
+
+    def close(self) -> None:
+        """Let others keep the logs."""
+        self._ending.close()
+
+    # The logs.
+
+    def heads(self) -> dict[str, Head]:
+        """The last slot of each project's log; those of projects that follow a log elsewhere are not here."""
+        catch_up(self._root)
+        found: dict[str, Head] = {}
+        for name in sorted({*(project.name for project in self._root.catalog.projects()), *self._remote.projects()}):
+            with contextlib.suppress(Conflict), self._way(name) as way:
+                last = way.followed
+                if last is not None and last.head is not None:
+                    found[name] = Head(log=last.log, slot=last.slot, digest=last.head)
+        return found
+
+    def slots(self, project: str, number: int) -> list[tuple[bytes, dict[str, bytes]]]:
+        """The slots from one on, as far as they go together, each with its objects of manifests while those fit."""
+        with self._way(project) as way:
+            last = way.followed
+        found: list[tuple[bytes, dict[str, bytes]]] = []
+        size = 0
+        while last is not None and number <= last.slot and size < BODY:
+            data = self._remote.slot(project, number)
+            assert data is not None
+            objects: dict[str, bytes] = {}
+            size += len(data)
+            for name in decode_slot(data, project, number, self._remote.url).slot.manifests:
+                if size < BODY:
+                    objects[name] = self.manifests(project, name)
+                    size += len(objects[name])
+            found.append((data, objects))
+            number += 1
+        return found
+
+    def claim(self, project: str, number: int, data: bytes) -> Claimed:
+        """Claim the next slot of a log, if it is whole. Raises Invalid (bad-slot), UpgradeNeeded."""
+        with self._way(project) as way:
+            slot = _read(project, number, data)
+            last = way.followed
+            if last is not None and number <= last.slot:
+                return Claimed(claimed=False)
+            expected = (slot.log, 1, None) if last is None else (last.log, last.slot + 1, last.head)
+            if (slot.log, number, slot.before) != expected:
+                message = f"slot {number} does not follow the last one of {project!r}: pull, and claim the next"
+                raise Conflict(message, code="not-the-next")
+            shelf = way.shelf(slot.log)
+            shelf.follow(self._remote, number - 1)
+            encodings, absent = self._encodings(slot)
+            missing = holes(self._root, self._granted, slot, encodings)
+            if absent or missing.manifests or missing.blobs:
+                manifests = [*absent, *map(str, missing.manifests)]
+                return Claimed(
+                    claimed=False, lacks=Lacks(manifests=manifests, blobs=[digest.hex() for digest in missing.blobs])
+                )
+            try:
+                take_manifests(self._root, f"slot {number}", encodings, shelf.manifest)
+            except Corrupt as error:
+                raise Invalid(error.message, code="bad-slot") from error
+            claimed = self._remote.claim(project, number, data)
+            pull(way)
+            return Claimed(claimed=claimed)
+
+    # Manifests.
+
+    def put_manifests(self, project: str, name: str, data: bytes) -> None:
+        """Keep an object of manifests, to be named by a slot."""
+        project_name(project)
+        try:
+            decode_manifests(data, f"the object {name!r}")
+        except Corrupt as error:
+            raise Invalid(error.message, code="bad-manifests") from error
+        self._objects.write(f"manifests/{part_of(project)}/{name}", [data], len(data))
+
+    def manifests(self, project: str, name: str) -> bytes:
+        """The bytes of an object of manifests. Raises MissingObject."""
+        return self._objects.read(f"manifests/{part_of(project_name(project))}/{name}")
+
+    def holder(self, project: str, digest: Digest) -> bytes:
+        """The object that has a manifest. Raises MissingObject."""
+        with self._way(project) as way:
+            last = way.followed
+            if last is not None:
+                shelf = self._shelf(project, last.log)
+                shelf.follow(self._remote, last.slot)
+                name = shelf.holder(digest)
+                if name is not None:
+                    return self.manifests(project, name)
+        message = f"project {project!r} has no manifest {digest}"
+        raise MissingObject(message, code="object-missing")
+
+    # Blobs.
+
+    def lacks(
+        self, project: str, manifests: Sequence[Digest], blobs: Sequence[Digest]
+    ) -> tuple[list[Digest], list[Digest]]:
+        """Those that are not there for a project. The others stay for an hour at least, so that they can be named."""
+        self._pins.session()
+        live = live_manifests(self._root, project)
+        may, here = self._granted.among(project, blobs), self._root.blobs.known(blobs)
+        return (
+            [digest for digest in manifests if digest not in live],
+            [digest for digest in blobs if digest not in may or digest not in here],
+        )
+
+    def take_packed(self, project: str, body: bytes | bytearray) -> int:
+        """Store small blobs, durably. Raises as incoming.take_packed."""
+        taken = take_packed(self._root, self._pins.session(), body)
+        self._granted.add(project, taken)
+        return len(taken)
+
+    def packed(self, project: str, digests: Sequence[Digest]) -> bytes:
+        """Frames of blobs, in their order, of as many as go together."""
+        may = self._granted.among(project, digests)
+        places = self._root.blobs.locate([digest for digest in digests if digest in may])
+        parts: list[bytes] = []
+        together: list[Place] = []
+        size = 0
+        for digest in digests:
+            place = places.get(digest)
+            if place is not None and place.size <= SMALL:
+                together.append(place)
+                size += place.size
+            else:
+                parts += (pack(self._root, together), header(digest, ABSENT if place is None else LARGE))
+                together = []
+            if size >= BODY:
+                break
+        return b"".join([*parts, pack(self._root, together)])
+
+    def open(self, project: str, digest: Digest) -> BlobReader:
+        """A blob that a project may read. Raises MissingObject."""
+        if not self._granted.among(project, [digest]):
+            message = f"project {project!r} has no blob {digest}"
+            raise MissingObject(message, code="object-missing")
+        return self._root.blobs.open(digest)
+
+    def stand(self, project: str, digest: Digest) -> Stand:
+        """How much has come of a large blob."""
+        if not any(self.lacks(project_name(project), [], [digest])):
+            return Stand(offset=0, checksum="", done=True)
+        return self.upload(project, digest).stand()
+
+    def upload(self, project: str, digest: Digest) -> Upload:
+        """A large blob that is being received."""
+        return self._uploads.of(part_of(project_name(project)), digest)
+
+    def finish(self, project: str, digest: Digest, size: int) -> bool:
+        """Store a large blob if all of it has come; False if not. Raises Invalid (digest-mismatch), StorageFull."""
+        has_ended = self.upload(project, digest).finish(self._root, self._pins.session(), size)
+        if has_ended:
+            self._granted.add(project, [(digest, size)])
+        return has_ended
+
+    def used(self, project: str) -> int:
+        """The bytes that a project takes: of its blobs, and of what is on its way."""
+        return self._granted.size(project) + self._uploads.sizes(part_of(project_name(project)))
+
+    def rest(self, after_s: float = 2 * TURN_S) -> None:
+        """Let go of what was sent so long ago and never named; called from time to time."""
+        self._pins.rest(after_s)
+        self._uploads.tidy()
+
+    # Inside.
+
+    @contextlib.contextmanager
+    def _way(self, project: str) -> Iterator[Way]:
+        """The way into a project's log, alone, with all that was committed on this machine claimed.
+
+        Raises Conflict (not-the-owner) where the project follows a log elsewhere.
+        """
+        project_name(project)
+        with self._lock:
+            lock = self._locks.setdefault(project, threading.Lock())
+        with lock, self._root.session("serve") as session:
+            way = Way(self._root, session, self._remote, project, join=True, progress=None)
+            if project not in self._ready:
+                self._prepare(way)
+                self._ready.add(project)
+            if next_offer(self._root, project) is not None:
+                push(way)
+            yield way
+
+    def _prepare(self, way: Way) -> None:
+        last = followed(self._root, way.project)
+        if last is not None:
+            first = read_slot(self._remote, way.project, 1)
+            if first is None or first.slot.log != last.log:
+                message = (
+                    f"project {way.project!r} follows a log that is kept elsewhere, and so has none here: ask for it "
+                    "where that is"
+                )
+                raise Conflict(message, code="not-the-owner")
+        # A claim may have been the last thing that was done.
+        pull(way)
+        if (last := way.followed) is not None and not self._granted.size(way.project):
+            for number in range(1, last.slot + 1):
+                found = read_slot(self._remote, way.project, number)
+                assert found is not None
+                encodings, _ = self._encodings(found.slot)
+                self._granted.add(way.project, ((blob.digest, blob.size) for blob in blobs_of(encodings)))
+
+    def _encodings(self, slot: Slot) -> tuple[list[Encoding], list[str]]:
+        """The manifests that a slot brings, and the digests of those whose object is not there."""
+        encodings: list[Encoding] = []
+        absent: list[str] = []
+        for name, digests in slot.manifests.items():
+            try:
+                found = decode_manifests(self.manifests(slot.project, name), f"the object {name!r}")
+            except MissingObject:
+                absent += digests
+                continue
+            if [str(encoding.digest) for encoding in found] != digests:
+                message = f"the object {name!r} has other manifests than the slot says"
+                raise Invalid(message, code="bad-slot")
+            encodings += found
+        return encodings, absent
+
+    def _shelf(self, project: str, log: str) -> DepotShelf:
+        return DepotShelf(self._objects, self._root.path, project, part_of(project), log)
+
+
+class _Own(Depot):
+    """A store's own logs, as it follows them itself: blobs have not to be moved."""
+
+    def __init__(self, objects: FolderObjects, granted: Granted) -> None:
+        super().__init__(objects)
+        self._granted = granted
+
+    def shelf(self, root: Root, project: str, log: str) -> Shelf:
+        """See Remote."""
+        return _OwnShelf(self._objects, root.path, project, part_of(project), log, granted=self._granted)
+
+
+class _OwnShelf(DepotShelf):
+    """The objects of a log of the store's own."""
+
+    def __init__(self, *args: object, granted: Granted) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self._granted = granted
+
+    def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:  # noqa: ARG002 - they are where they have to be
+        """See Shelf."""
+        return []
+
+    def send(
+        self,
+        root: Root,
+        session: Session,
+        manifests: Sequence[Encoding],
+        blobs: Sequence[Digest],
+        tell: Tell | None = None,
+    ) -> Sent:
+        """See Shelf."""
+        named = [(blob.digest, blob.size) for blob in blobs_of(manifests)]
+        root.blobs.check_stored([digest for digest, _ in named])
+        self._granted.add(self._project, named)
+        return super().send(root, session, manifests, blobs, tell)
+
+
+def _read(project: str, number: int, data: bytes) -> Slot:
+    """Read what is to be claimed. Raises Invalid (bad-slot), UpgradeNeeded."""
+    try:
+        slot = decode_slot(data, project, number, "its sender").slot
+    except Corrupt as error:
+        raise Invalid(error.message, code="bad-slot") from error
+    if slot.packs or slot.blobs:
+        message = f"slot {number} names objects of a depot, which a server has not"
+        raise Invalid(message, code="bad-slot")
+    return slot

@@ -1,0 +1,258 @@
+"""Connection: requests to a server, and what can go wrong with them.
+
+A server is believed to be one by the header that marks its answers. Nobody is followed elsewhere: a token goes to the
+host that the remote names, and nowhere else. What is plain HTTP goes to this machine only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import random
+import time
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+
+from artstore.errors import (
+    ArtstoreError,
+    Conflict,
+    Corrupt,
+    Denied,
+    Invalid,
+    MissingObject,
+    StorageFull,
+    Unreachable,
+    UpgradeNeeded,
+)
+from artstore.sync.http.wire import BYTES, MARK, PREFIX
+
+SCHEMES: Final = frozenset({"http", "https"})
+TRIES: Final = 4
+"""Times that a request is sent before its failure is an error."""
+_LONGEST_PAUSE_S: Final = 5.0
+_CONNECT_S: Final = 10.0
+_SILENCE_S: Final = 60.0
+"""How long nothing may come before the other side counts as gone."""
+_LONGEST_ERROR: Final = 64 << 10
+_AT_ONCE: Final = 8
+
+_FAILURES: Final[dict[int, type[ArtstoreError]]] = {
+    400: Invalid,
+    404: MissingObject,
+    409: Conflict,
+    413: Invalid,
+    416: Invalid,
+    426: UpgradeNeeded,
+    507: StorageFull,
+}
+_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+Body = Any
+"""Bytes, or an iterator of bytes with a Content-Length; the latter is sent once."""
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Any
+    """A mapping that does not mind capitals."""
+    data: bytes
+
+
+class _Failure(msgspec.Struct):
+    code: str
+    message: str
+
+
+class _Failed(msgspec.Struct):
+    error: _Failure
+
+
+class Connection:
+    """Requests to one server. Any number of threads may use it."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        """Nothing is asked yet. Raises Invalid (bad-url, password-in-url, insecure-url)."""
+        parts = _checked(url)
+        self.url = url.rstrip("/")
+        self._path = parts.path.rstrip("/") + PREFIX
+        self._token = token
+        self._pool = urllib3.connection_from_url(
+            f"{parts.scheme}://{parts.netloc}",
+            maxsize=_AT_ONCE,
+            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_SILENCE_S),
+            retries=False,
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        *,
+        doing: str,
+        kind: str = BYTES,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request, sent again where no answer comes; all that is asked of a server may be asked twice.
+
+        Raises what the server says, Unreachable where it does not, Denied.
+        """
+        pause_s = 0.1
+        for left in reversed(range(TRIES)):
+            try:
+                with self.open(method, path, body, doing=doing, kind=kind, headers=headers) as answer:
+                    return Answer(answer.status, answer.headers, self._read(answer, doing))
+            except Unreachable as error:
+                is_gone = isinstance(error.__cause__, NewConnectionError)
+                if not left or is_gone or not isinstance(body, bytes | None):
+                    raise
+                # Full jitter: who was cut at one moment does not come back at one moment.
+                time.sleep(random.uniform(0, pause_s))  # noqa: S311 - no secret
+                pause_s = min(_LONGEST_PAUSE_S, pause_s * 4)
+        raise AssertionError
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        *,
+        doing: str,
+        kind: str = BYTES,
+        headers: dict[str, str] | None = None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """As `ask`, once, for an answer that is read bit by bit."""
+        sent = {"Accept-Encoding": "identity", "User-Agent": "artstore", **(headers or {})}
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            sent["Content-Type"] = kind
+        with self._told(doing):
+            answer = self._pool.urlopen(
+                method, f"{self._path}/{path}", body=body, headers=sent, preload_content=False, redirect=False
+            )
+        try:
+            self._check(answer, doing)
+            yield answer
+        finally:
+            # What was not read would be taken for the next answer.
+            if not answer.closed:
+                answer.close()
+            answer.release_conn()
+
+    def blocks(self, answer: urllib3.BaseHTTPResponse, size: int, doing: str) -> Iterator[bytes]:
+        """What an answer holds, some bytes at a time. Raises Unreachable where it is cut."""
+        with self._told(doing):
+            yield from answer.stream(size, decode_content=False)
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, doing: str) -> bytes:
+        with self._told(doing):
+            return answer.read(decode_content=False)
+
+    def _check(self, answer: urllib3.BaseHTTPResponse, doing: str) -> None:
+        status = answer.status
+        if status in {401, 403}:
+            raise self._denied(doing, self._said(answer))
+        if 300 <= status < 400:  # noqa: PLR2004 - as HTTP has them
+            target = urlsplit(answer.headers.get("location", "")).netloc or "another place"
+            message = (
+                f"{self.url} sends elsewhere, to {target!r}: if that is where the server is, name it as the remote"
+            )
+            raise Unreachable(message, code="remote-moved")
+        if status < 300:  # noqa: PLR2004 - as above
+            if MARK not in answer.headers:
+                message = (
+                    f"{self.url} answers, but no artstore server does: look at the address, and whether a network asks "
+                    "for a login first"
+                )
+                raise Unreachable(message, code="not-a-server")
+            return
+        said = self._said(answer)
+        words = said.message if said is not None else f"it says {status}"
+        if status in _FAILURES and MARK in answer.headers:
+            raise _FAILURES[status](f"{self.url}: {words}", code="remote-refused" if said is None else said.code)
+        message = f"{self.url} cannot answer while {doing}: {words}. Nothing is lost; try again later"
+        raise Unreachable(message, code="remote-unreachable" if status in _LATER else "not-a-server")
+
+    def _denied(self, doing: str, said: _Failure | None) -> Denied:
+        words = "it wants a token" if said is None else said.message
+        message = (
+            f"{self.url} does not allow {doing}: {words}. Give a token that may with `artstore remote add … "
+            "--token-file`, or in ARTSTORE_TOKEN"
+        )
+        return Denied(message, code="remote-denied")
+
+    def _said(self, answer: urllib3.BaseHTTPResponse) -> _Failure | None:
+        """What an error says of itself, if it is a server's."""
+        with contextlib.suppress(HTTPError, OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            data = answer.read(_LONGEST_ERROR, decode_content=False)
+            return msgspec.json.decode(data, type=_Failed).error
+        return None
+
+    @contextlib.contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except SSLError as error:
+            message = (
+                f"{self.url} does not prove that it is that host: {error}. If it has a certificate of your own, name "
+                "the file of your authority in SSL_CERT_FILE"
+            )
+            raise Denied(message, code="bad-certificate") from error
+        except (HTTPError, OSError) as error:
+            if isinstance(error, ArtstoreError):
+                raise
+            said = str(error).rpartition(": ")[2] or type(error).__name__
+            message = f"{self.url} does not answer while {doing}: {said}. Nothing is lost; try again later"
+            raise Unreachable(message, code="remote-unreachable") from error
+
+
+def decode(data: bytes, kind: type[Any], url: str) -> Any:
+    """Read a JSON answer. Raises Corrupt (remote-corrupt)."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"{url} answers what cannot be read: {error}. Is it of another artstore?"
+        raise Corrupt(message, code="remote-corrupt") from error
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL is that of a server, by its scheme."""
+    return url.partition("://")[0].lower() in SCHEMES
+
+
+def _checked(url: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.query or parts.fragment:
+        shown = url.rpartition("@")[2].partition("?")[0].partition("#")[0]
+        message = f"{shown!r} is no address of a server: write https://HOST or https://HOST:PORT"
+        raise Invalid(message, code="bad-url")
+    if parts.username is not None or parts.password is not None:
+        message = f"an address for {host!r} was given with a password, which would be kept and shown: use a token"
+        raise Invalid(message, code="password-in-url")
+    if parts.scheme.lower() == "http" and not _is_here(host):
+        message = (
+            f"what goes to {host!r} by http:// can be read and changed on the way: use https://, or a tunnel (ssh -L) "
+            "and http://127.0.0.1"
+        )
+        raise Invalid(message, code="insecure-url")
+    return parts
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

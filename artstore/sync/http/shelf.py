@@ -1,0 +1,119 @@
+"""Shelf: the objects of a log on a server. What it has is asked of it, and nothing of that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from artstore.errors import MissingObject
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
+from artstore.storage.files import random_hex
+from artstore.storage.intake import Intake
+from artstore.storage.root import Root
+from artstore.storage.sessions import Session
+from artstore.sync.http.connection import Connection
+from artstore.sync.http.receiving import Receiver
+from artstore.sync.http.sending import send_blobs
+from artstore.sync.http.wire import MANY, MESSAGES
+from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
+
+_KEPT: Final = "sync"
+
+
+class HttpShelf:
+    """See Shelf."""
+
+    def __init__(self, connection: Connection, store: Path, project: str, path: str, ahead: dict[str, bytes]) -> None:
+        """`path` is the project's on the server; `ahead` has objects of manifests that came with slots."""
+        self._connection = connection
+        self._project = project
+        self._path = path
+        self._ahead = ahead
+        self._partial = store / _KEPT / "partial"
+
+    def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
+        """See Shelf."""
+        return self._lacks(list(dict.fromkeys(digests)), 0)
+
+    def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:
+        """See Shelf."""
+        return self._lacks(list(dict.fromkeys(digests)), 1)
+
+    def send(
+        self,
+        root: Root,
+        session: Session,  # noqa: ARG002 - nothing has to be put together on the disk
+        manifests: Sequence[Encoding],
+        blobs: Sequence[Digest],
+        tell: Tell | None = None,
+    ) -> Sent:
+        """See Shelf."""
+        send_blobs(self._connection, self._path, root, blobs, tell)
+        if not manifests:
+            return Sent({}, [], [])
+        name = random_hex(16)
+        data = encode_manifests(manifests)
+        self._connection.ask("PUT", f"{self._path}/manifests/{name}", data, doing="sending manifests")
+        return Sent({name: [str(encoding.digest) for encoding in manifests]}, [], [])
+
+    def manifests(self, name: str) -> list[Encoding]:
+        """See Shelf."""
+        data = self._ahead.pop(name, None)
+        if data is None:
+            data = self._connection.ask("GET", f"{self._path}/manifests/{name}", doing="reading manifests").data
+        return decode_manifests(data, self._called(name))
+
+    def manifest(self, digest: Digest) -> list[Encoding]:
+        """See Shelf."""
+        with contextlib.suppress(MissingObject):
+            path = f"{self._path}/holders/{digest.hex()}"
+            data = self._connection.ask("GET", path, doing="reading a manifest").data
+            return decode_manifests(data, self._called(str(digest)))
+        return []
+
+    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
+        """See Shelf."""
+        receiver = Receiver(self._connection, self._path, self._partial, intake, tell)
+        receiver.receive(digests)
+        return receiver.absent
+
+    def follow(self, remote: Remote, until: int) -> None:
+        """See Shelf."""
+
+    def note(self, slot: Slot) -> None:
+        """See Shelf."""
+
+    def begin_again(self) -> None:
+        """See Shelf."""
+
+    def save(self) -> None:
+        """See Shelf."""
+
+    def _lacks(self, digests: Sequence[Digest], which: int) -> list[Digest]:
+        return [lacking for some in _portions(digests) for lacking in self._ask(some, which)]
+
+    def _ask(self, digests: Sequence[Digest], which: int) -> list[Digest]:
+        asked: list[Sequence[bytes]] = [[], []]
+        asked[which] = digests
+        body = msgspec.msgpack.encode([list(map(bytes, each)) for each in asked])
+        path = f"{self._path}/lacks"
+        answer = self._connection.ask("POST", path, body, doing="asking what it has", kind=MESSAGES)
+        try:
+            found = msgspec.msgpack.decode(answer.data, type=tuple[list[bytes], list[bytes]])[which]
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise corrupt(f"{self._connection.url} answers what cannot be read: {error}") from error
+        lacking = set(found)
+        return [digest for digest in digests if digest in lacking]
+
+    def _called(self, name: str) -> str:
+        return f"the object {name!r} of {self._project!r} at {self._connection.url}"
+
+
+def _portions(digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:
+    for start in range(0, len(digests), MANY):
+        yield digests[start : start + MANY]

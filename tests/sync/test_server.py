@@ -1,0 +1,260 @@
+"""A store behind a server: what is pushed to it is whole there, and what is not is refused."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from artstore.errors import Conflict, Invalid, Unreachable
+from artstore.lifecycle.upstream import followed, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
+from artstore.storage.blobs import SMALL
+from artstore.store import Store
+from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.http.connection import Connection, decode
+from artstore.sync.http.remote import HttpRemote
+from artstore.sync.http.wire import Claimed, header
+from artstore.sync.protocol import FORMAT, Slot, encode_manifests, encode_slot
+from artstore.sync.push import lacking, offers
+from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import PROJECT, Machine
+from tests.sync.serving import Served, served
+
+Make = Callable[[str], Machine]
+LARGE = os.urandom(3 * SMALL + 7)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path / "server") as found:
+        yield found
+
+
+@pytest.fixture
+def machine(tmp_path: Path, server: Served) -> Iterator[Make]:
+    """Set up a machine with the server as its upstream."""
+    made: list[Machine] = []
+
+    def make(name: str) -> Machine:
+        made.append(Machine(tmp_path, server.url, name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
+
+
+def test_the_server_is_a_store_that_has_what_was_pushed(server: Served, machine: Make) -> None:
+    one = machine("one")
+    one.put({"a": b"1", "large": LARGE}, aliases=["best"])
+    one.push()
+
+    assert LARGE == b"".join(server.store.read("cats:best", "large"))
+    assert server.store.verify().ok
+    assert one.names() == [(each.name, each.id, each.aliases) for each in server.store.versions("cats")]
+
+
+def test_what_the_server_had_before_is_offered(tmp_path: Path) -> None:
+    with Store.init(tmp_path / "server") as store:
+        (tmp_path / "old").write_bytes(b"old")
+        store.put([tmp_path / "old"], name="cats", type="dataset")
+    with served(tmp_path / "server") as server:
+        one = Machine(tmp_path, server.url, "one")
+        one.pull()
+        (tmp_path / "new").write_bytes(b"new")
+        server.store.put([tmp_path / "new"], name="cats", type="dataset")
+        one.pull()
+
+    assert ["cats:v1", "cats:v0"] == [name for name, _, _ in one.names()]
+    one.store.close()
+
+
+def test_a_sync_of_nothing_new_is_one_request_and_no_write(server: Served, machine: Make) -> None:
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.move("sync")
+    server.requests.clear()
+    before = server.written()
+
+    one.move("sync")
+
+    assert ["GET /sync/1/projects"] == server.requests
+    assert before == server.written()
+
+
+def test_many_small_blobs_travel_together(server: Served, machine: Make) -> None:
+    one, other = machine("one"), machine("other")
+    one.put({str(number): b"%d" % number for number in range(2_000)})
+    server.requests.clear()
+
+    one.push()
+    other.move("pull", blobs=True)
+
+    assert 25 >= len(server.requests)
+    assert 2_000 == len(other.read("cats:v0"))
+
+
+def test_a_pull_of_many_slots_is_few_requests(server: Served, machine: Make) -> None:
+    one, other = machine("one"), machine("other")
+    for number in range(8):
+        one.put({"a": b"%d" % number})
+        one.push()
+    server.requests.clear()
+
+    other.pull()
+
+    assert 4 >= len(server.requests)
+    assert one.names() == other.names()
+
+
+def test_a_slot_with_a_hole_is_refused_and_says_which(server: Served, machine: Make) -> None:
+    """Whoever sees a version may rely on all of it."""
+    one = machine("one")
+    one.put({"a": b"1", "large": LARGE})
+    connection = Connection(server.url)
+    (offer,) = offers(one.store.root, PROJECT)
+    cargo = lacking(one.store.root, HttpRemote(connection).shelf(one.store.root, PROJECT, ""), offer.manifests)
+
+    without = _claim(connection, one, {})
+    data = encode_manifests(cargo.manifests)
+    connection.ask("PUT", f"projects/{PROJECT}/manifests/{'0' * 32}", data, doing="sending")
+    with_manifest = _claim(connection, one, {"0" * 32: [str(each.digest) for each in cargo.manifests]})
+
+    assert not without.claimed
+    assert [str(digest) for digest in offer.manifests] == without.lacks.manifests
+    assert not with_manifest.claimed
+    assert {Digest.of(b"1").hex(), Digest.of(LARGE).hex()} == set(with_manifest.lacks.blobs)
+    assert [] == list(HttpRemote(connection).projects())
+
+
+def test_what_is_freed_on_the_server_while_it_was_offered_is_sent_again(server: Served, machine: Make) -> None:
+    """A claim asks anew for all that it needs, whatever was said to be there before."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    shelf = open_remote(Settings(url=server.url)).shelf(one.store.root, PROJECT, "")
+    with one.store.root.session("test") as session:
+        shelf.send(one.store.root, session, [], [Digest.of(b"1")])
+    server.hosted.rest(0)
+    server.store.gc(grace_s=0)
+
+    one.push()
+
+    assert {"a": b"1"} == {
+        each.path: b"".join(server.store.read("cats", each.path)) for each in one.store.entries("cats")
+    }
+
+
+def test_bytes_that_are_not_what_was_announced_are_refused(server: Served) -> None:
+    connection = Connection(server.url)
+    wrong = header(Digest.of(b"other"), 1) + b"1"
+
+    with pytest.raises(Invalid, match="something else") as small:
+        connection.ask("POST", f"projects/{PROJECT}/packs", wrong, doing="sending")
+    headers = {"Upload-Offset": "0", "Upload-Length": str(len(LARGE))}
+    path = f"projects/{PROJECT}/uploads/{Digest.of(b'other').hex()}"
+    with pytest.raises(Invalid, match="something else") as large:
+        connection.ask("PUT", path, LARGE, doing="sending", headers=headers)
+
+    assert ["digest-mismatch"] * 2 == [small.value.code, large.value.code]
+    assert 0 == server.store.gc(dry_run=True).freed_blobs
+
+
+def test_a_manifest_that_lies_about_a_size_is_refused(server: Served, machine: Make) -> None:
+    """What the store knows of a blob is everybody's."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.push()
+    line = BlobEntry("b", Digest.of(b"1"), 2).line()
+    lie = encode_full(digest_of_lines([line]), [line])
+    connection = Connection(server.url)
+    connection.ask("PUT", f"projects/{PROJECT}/manifests/{'0' * 32}", encode_manifests([lie]), doing="sending")
+    one.put({"a": b"2"})
+
+    with pytest.raises(Invalid, match="2 bytes, which it has not"):
+        _claim(connection, one, {"0" * 32: [str(lie.digest)]})
+
+
+def test_a_store_that_follows_another_log_keeps_none(tmp_path: Path, machine: Make) -> None:
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.push()
+    one.store.close()
+    with served(one.store.path) as chained:
+        other = Machine(tmp_path, chained.url, "other")
+        other.put({"b": b"2"})
+        report = exchange(other.store, "push")
+        other.store.close()
+
+    assert ["not-the-owner"] == [project.code for project in report.projects]
+
+
+def test_one_process_serves_a_store(server: Served) -> None:
+    with pytest.raises(Conflict, match="hosting"):
+        Hosted(server.store)
+
+
+def test_what_is_no_server_is_not_taken_for_one(tmp_path: Path) -> None:
+    """A portal that answers everything with a page would look like an empty remote."""
+
+    class Portal(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Portal) as portal, Store.init(tmp_path / "store") as store:
+        threading.Thread(target=portal.serve_forever).start()
+        with pytest.raises(Unreachable, match="no artstore server"):
+            add_remote(store.path, "hub", f"http://127.0.0.1:{portal.server_port}", upstream=True, join=False)
+        portal.shutdown()
+
+    assert [] == list_remotes(store.path)
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://hub.example", "insecure-url"),
+        ("https://me:secret@hub.example", "password-in-url"),
+        ("https://", "bad-url"),
+        ("https://hub.example/?token=secret", "bad-url"),
+        ("https://hub.example:port", "bad-url"),
+    ],
+)
+def test_an_address_that_would_give_something_away_is_refused(url: str, code: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        open_remote(Settings(url=url))
+
+    assert code == refused.value.code
+    assert "secret" not in refused.value.message
+
+
+def _claim(connection: Connection, machine: Machine, manifests: dict[str, list[str]]) -> Claimed:
+    """Offer what waits, as the next slot."""
+    root = machine.store.root
+    last = followed(root, PROJECT)
+    slot = Slot(
+        format=FORMAT,
+        project=PROJECT,
+        log="0" * 32 if last is None else last.log,
+        number=1 if last is None else last.slot + 1,
+        before=None if last is None else last.head,
+        store=root.format.store_id,
+        transactions=[[msgspec.Raw(op.body) for op in waiting(root, PROJECT)]],
+        manifests=manifests,
+    )
+    path = f"projects/{PROJECT}/slots/{slot.number}"
+    answer = connection.ask("PUT", path, encode_slot(slot), doing="claiming")
+    found: Claimed = decode(answer.data, Claimed, "")
+    return found
