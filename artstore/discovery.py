@@ -107,7 +107,20 @@ def connect_remotes(store: Store) -> None:
         return
     # By name: the folder `sync` may be left out of an installation.
     if importlib.util.find_spec("artstore.sync") is not None:
+        heed_tokens()
         importlib.import_module("artstore.sync.connect").connect(store)
+
+
+def heed_tokens() -> None:
+    """Let servers be shown the token in ARTSTORE_TOKEN, or what the user's keyring has for them."""
+    importlib.import_module("artstore.sync.http.tokens").give(os.environ.get("ARTSTORE_TOKEN") or None, _keyring)
+
+
+def _keyring() -> Path:
+    # As above.
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_config_path("artstore", appauthor=False) / "tokens.toml"
 
 
 def remotes_of(store: Store) -> list[Any]:

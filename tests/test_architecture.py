@@ -89,7 +89,7 @@ EXTRAS: Final = {
     "gs": {"artstore.references.gs", "artstore.sync.objects.gs"},
     "lightning": {"artstore.api.lightning"},
     "s3": {"artstore.references.s3", "artstore.sync.objects.s3"},
-    "server": {"artstore.server", "artstore.cli.ui"},
+    "server": {"artstore.server", "artstore.cli.ui", "artstore.cli.serve"},
     "sftp": {"artstore.sync.objects.sftp"},
     "transformers": {"artstore.api.transformers"},
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from artstore.cli.discovery import open_store
 from artstore.cli.moving import render
-from artstore.cli.options import Call, Verb, verb
+from artstore.cli.options import Call, Place, Verb, verb
 from artstore.cli.output import emit, say, table
 from artstore.cli.progress import progress
+from artstore.discovery import heed_tokens
 from artstore.sync.adopt import add_upstream
 from artstore.sync.adopt import recover as recover_upstream
 from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote, try_remote
@@ -41,19 +43,22 @@ remote = Words(
     is_flag=True,
     help="Follow its log also where a project has one of its own already: what was made here comes behind it.",
 )
-def add(call: Call, *, name: str, url: str, upstream: bool, join: bool) -> None:
+@click.option("--token-file", type=Place(path_type=Path), metavar="FILE", help="Where the token for a server is.")
+def add(call: Call, *, name: str, url: str, upstream: bool, join: bool, token_file: Path | None) -> None:
     """Note a remote, having tried whether it does what it must.
 
     URL is a server, https://HOST (see `artstore serve`), a folder that all machines see, file:///shared/depot, a
     bucket, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or a folder of a host that SSH reaches, sftp://USER@HOST/PATH. The
     bytes of versions are fetched from any remote that has them; versions are pushed to the upstream and pulled from it,
-    and a store has one at most.
+    and a store has one at most. The token that a server wants is read from --token-file whenever it is needed, or else
+    taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for configuration.
     """
+    heed_tokens()
     with open_store(call) as store:
         if upstream:
-            info = add_upstream(store, name, url, join=join)
+            info = add_upstream(store, name, url, join=join, token_file=token_file)
         else:
-            info = add_remote(store.path, name, url, upstream=False, join=join)
+            info = add_remote(store.path, name, url, upstream=False, join=join, token_file=token_file)
     emit(call, info, render_remote)
 
 

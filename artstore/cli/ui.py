@@ -15,6 +15,7 @@ from artstore.errors import NotFound
 
 try:
     from artstore.server import listening
+    from artstore.server.guard import one_token
 except ModuleNotFoundError as error:
     message = f"the pages need {error.name}, which is not installed: pip install 'artstore[server]'"
     raise NotFound(message, code="extra-missing") from error
@@ -32,7 +33,7 @@ def ui(call: Call, *, listen: str, opens: bool, token_file: Path | None, allow_h
     which a browser asks for as a password; programs say it as `Authorization: Bearer`. What a page shows can be had as
     JSON under /api.
     """
-    token = None if token_file is None else listening.read_token(token_file)
+    admit = None if token_file is None else one_token(listening.read_token(token_file))
     address = listening.Address.parse(listen)
 
     def ready(url: str) -> None:
@@ -44,7 +45,7 @@ def ui(call: Call, *, listen: str, opens: bool, token_file: Path | None, allow_h
         # The loop ends in its own way at both; afterwards they come here, where there is nothing left to do.
         before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            listening.serve(store, address, token=token, names=allow_host, ready=ready)
+            listening.serve(store, address, admit=admit, names=allow_host, ready=ready)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

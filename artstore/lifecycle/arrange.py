@@ -11,7 +11,7 @@ from artstore.lifecycle.listing import describe_collection
 from artstore.lifecycle.put import checked_text
 from artstore.lifecycle.reports import CollectionInfo
 from artstore.lifecycle.resolve import find_collection
-from artstore.lifecycle.upstream import end_of
+from artstore.lifecycle.upstream import end_of, keeps_log
 from artstore.model.names import collection_name, tag_name, type_name
 from artstore.model.records import DeleteCollection, Describe, Op, Rename, Retype, SetTag
 from artstore.model.state import Collection
@@ -100,7 +100,7 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
                 message = f"{project}/{name}:v{version.number} is linked as {', '.join(links)}: unlink it, or use force"
                 raise Conflict(message, code="linked")
         there = view.versions_of(collection.id)
-        if any(view.is_accepted(version.id) for version in there):
+        if not keeps_log(root, project) and any(view.is_accepted(version.id) for version in there):
             return [end_of(view, version.id) for version in there]
         return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id)]
 

@@ -12,7 +12,7 @@ from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import resolve
-from artstore.lifecycle.upstream import end_of
+from artstore.lifecycle.upstream import end_of, keeps_log
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
 from artstore.model.records import Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
@@ -157,7 +157,7 @@ def delete(root: Root, reference: Reference, *, force: bool, everywhere: bool = 
         if everywhere and not force and view.is_used(version.id):
             message = f"a run used {before.name}: what it came from would be gone for everybody. Force it if it may be"
             raise Conflict(message, code="used")
-        return [end_of(view, version.id, everywhere=everywhere)]
+        return [end_of(view, version.id, everywhere=everywhere or keeps_log(root, before.project.name))]
 
     if force:
         with root.session("unlink") as session:

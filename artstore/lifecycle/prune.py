@@ -20,7 +20,7 @@ from artstore.lifecycle.commit import commit
 from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
 from artstore.lifecycle.resolve import find_collection
-from artstore.lifecycle.upstream import end_of
+from artstore.lifecycle.upstream import end_of, keeps_log
 from artstore.model.names import LATEST
 from artstore.model.paths import quoted
 from artstore.model.records import Op
@@ -117,7 +117,8 @@ def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
         # An edit that came meanwhile saves one, as do an alias, a use, and a commit of the same content, which makes it
         # the latest: the rules were asked about another state of it.
         gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(root, view, each) is None]
-        return [end_of(view, id_) for id_ in gone]
+        everywhere = keeps_log(root, project)
+        return [end_of(view, id_, everywhere=everywhere) for id_ in gone]
 
     with root.session("prune") as session:
         commit(root, session, project, plan)

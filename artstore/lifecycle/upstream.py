@@ -7,7 +7,7 @@ of it that change the store: each is one transaction of the journal, durable whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,9 @@ from artstore.storage.journal import Journal, Waiting
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+
+OWN_LOGS: Final = "hosted/own"
+"""Folder in a store's that has a file for each log which is kept there, called by its id."""
 
 
 class Followed(NamedTuple):
@@ -96,6 +99,12 @@ def accept(
         return notes + _notes(there, project, log, slots)
 
     commit(root, session, project, plan, attachments)
+
+
+def keeps_log(root: Root, project: str) -> bool:
+    """Whether the log that a project follows is kept in this store, so that others rely on what it has."""
+    found = root.catalog.project(project)
+    return found is not None and found.upstream is not None and (root.path / OWN_LOGS / found.upstream).exists()
 
 
 def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:

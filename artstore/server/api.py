@@ -10,21 +10,21 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-import anyio
 import msgspec
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from artstore.errors import ArtstoreError, Invalid
+from artstore.errors import ArtstoreError, Invalid, Refused
 from artstore.model.digest import SIZE, Digest
 from artstore.plain import plain
 from artstore.server.app import failure_of
-from artstore.storage.blobs import BlobReader
+from artstore.server.guard import RIGHTS, Rights
+from artstore.storage.blob_reader import BlobReader
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http.wire import (
     BYTES,
@@ -42,8 +42,6 @@ from artstore.sync.http.wire import (
 
 T = TypeVar("T")
 
-SILENCE_S: Final = 30.0
-"""How long nothing may come of a body that was begun."""
 _BLOCK: Final = 1 << 20
 MOUNT: Final = "/sync"
 _ROOT: Final = PREFIX.removeprefix(MOUNT)
@@ -88,13 +86,13 @@ class _Api:
 
     async def about(self, request: Request) -> Response:
         """What this server is."""
-        del request
-        return answer(About(format=1, store=self._hosted.store_id, scope="admin", project=None))
+        rights = _rights(request)
+        return answer(About(format=1, store=self._hosted.store_id, scope=rights.scope, project=rights.project))
 
     async def projects(self, request: Request) -> Response:
         """The logs."""
-        del request
-        return answer(await self._work(self._hosted.heads))
+        only = _rights(request).project
+        return answer(await self._work(lambda: self._hosted.heads(only)))
 
     async def slots(self, request: Request) -> Response:
         """Slots from one on."""
@@ -103,13 +101,13 @@ class _Api:
 
     async def claim(self, request: Request) -> Response:
         """Claim a slot."""
-        project, number = _project(request), _number(request)
+        project, number = _project(request, "write"), _number(request)
         data = await _body(request, LONGEST_SLOT)
         return answer(await self._work(lambda: self._hosted.claim(project, number, bytes(data))))
 
     async def lacks(self, request: Request) -> Response:
         """What is not there."""
-        project = _project(request)
+        project = _project(request, "write")
         asked = _decoded(await _body(request, LONGEST_BODY), tuple[list[bytes], list[bytes]])
         manifests, blobs = map(_digests, asked)
         found = await self._work(lambda: self._hosted.lacks(project, manifests, blobs))
@@ -122,7 +120,7 @@ class _Api:
 
     async def put_manifests(self, request: Request) -> Response:
         """Keep an object of manifests."""
-        project, name = _project(request), _matching(request, "name", _NAME)
+        project, name = _project(request, "write"), _matching(request, "name", _NAME)
         data = await _body(request, LONGEST_MANIFESTS)
         await self._work(lambda: self._hosted.put_manifests(project, name, bytes(data)))
         return answer({})
@@ -134,7 +132,7 @@ class _Api:
 
     async def packs(self, request: Request) -> Response:
         """Store small blobs."""
-        project = _project(request)
+        project = _project(request, "write")
         body = await _body(request, LONGEST_BODY)
         return answer({"taken": await self._work(lambda: self._hosted.take_packed(project, body))})
 
@@ -168,23 +166,24 @@ class _Api:
 
     async def stand(self, request: Request) -> Response:
         """How much of a large blob has come."""
-        project, digest = _project(request), _digest(request)
+        project, digest = _project(request, "write"), _digest(request)
         return answer(await self._work(lambda: self._hosted.stand(project, digest)))
 
     async def upload(self, request: Request) -> Response:
         """Go on with a large blob."""
-        project, digest = _project(request), _digest(request)
+        project, digest = _project(request, "write"), _digest(request)
         start, size = _count(request, "upload-offset"), _count(request, "upload-length")
         if start > size:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
         upload = self._hosted.upload(project, digest)
-        writer = await self._work(lambda: upload.begin(start, size))
-        try:
-            async for block in _gathered(request):
-                await self._work(lambda data=block: writer.write(data))  # type: ignore[misc]
-        finally:
-            writer.close()
+        with self._hosted.reserved(project, size - start):
+            writer = await self._work(lambda: upload.begin(start, size))
+            try:
+                async for block in _gathered(request):
+                    await self._work(lambda data=block: writer.write(data))  # type: ignore[misc]
+            finally:
+                writer.close()
         if await self._work(lambda: self._hosted.finish(project, digest, size)):
             return answer(Stand(offset=size, checksum="", done=True))
         return answer(await self._work(lambda: self._hosted.stand(project, digest)))
@@ -212,8 +211,18 @@ def _raw(data: bytes) -> Response:
     return Response(data, headers={MARK: "1"}, media_type=BYTES)
 
 
-def _project(request: Request) -> str:
-    return str(request.path_params["project"])
+def _rights(request: Request) -> Rights:
+    found: Rights = request.scope[RIGHTS]
+    return found
+
+
+def _project(request: Request, scope: str = "read") -> str:
+    """The project that is asked about. Raises Refused (not-allowed), whether or not it is there."""
+    project = str(request.path_params["project"])
+    if not _rights(request).may(scope, project):
+        message = f"this token may not {scope} in project {project!r}"
+        raise Refused(message, code="not-allowed")
+    return project
 
 
 def _number(request: Request) -> int:
@@ -279,16 +288,12 @@ async def _gathered(request: Request) -> AsyncIterator[bytearray]:
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    stream = request.stream()
-    while True:
-        try:
-            with anyio.fail_after(SILENCE_S):
-                chunk = await anext(stream, None)
-        except TimeoutError:
-            raise HTTPException(408, "nothing more came") from None
-        if chunk is None:
-            return
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        # Whoever was only too slow is told.
+        raise HTTPException(408, "the rest of the body did not come", {"Connection": "close"}) from None
 
 
 def _too_large(limit: int) -> Invalid:

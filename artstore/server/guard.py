@@ -13,8 +13,8 @@ import binascii
 import hmac
 import ipaddress
 import json
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -39,24 +39,58 @@ _ALWAYS: Final = {
 _FROM_ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
 
 
+RIGHTS: Final = "artstore.rights"
+"""Where a request that was let in says what it may, in its scope."""
+HEALTH: Final = "/healthz"
+"""The one address that everybody may ask for: it says no more than that somebody answers."""
+FOR_ONE_PROJECT: Final = ("/sync/", "/openapi.json")
+"""How addresses begin that who may see one project only may ask for."""
+
+
+class Rights(NamedTuple):
+    """What somebody may who was let in."""
+
+    scope: str
+    """`read`, `write`, or `admin`, each with what those before may."""
+    project: str | None
+    """The only project; None: all."""
+    id: str
+    """Of the token, which is not the token; empty without one."""
+
+    def may(self, scope: str, project: str | None) -> bool:
+        """Whether something may be done in a project, or, with None, where all of them can be seen."""
+        return _SCOPES.index(scope) <= _SCOPES.index(self.scope) and self.project in {None, project}
+
+
+_SCOPES: Final = ("read", "write", "admin")
+ANYBODY: Final = Rights("admin", None, "")
+Admit = Callable[[str | None], Rights | None]
+"""Says what may who brings a token, or none; None: nothing."""
+
+
+def one_token(token: str) -> Admit:
+    """Admit who has this token to everything."""
+    return lambda given: ANYBODY if given is not None and hmac.compare_digest(_bytes(given), _bytes(token)) else None
+
+
 class Guard:
     """An ASGI application that lets through to another one what may pass."""
 
     def __init__(
-        self, app: ASGIApp, *, names: Iterable[str], any_address: bool = False, token: str | None = None
+        self, app: ASGIApp, *, names: Iterable[str], any_address: bool = False, admit: Admit | None = None
     ) -> None:
-        """Answer under these host names and, with any_address, under every IP address; with a token, to who has it."""
+        """Answer under these host names and, with any_address, every IP address; with `admit`, to whom that lets in."""
         self._app = app
         self._names = frozenset(name.lower() for name in names)
         self._any_address = any_address
-        self._token = token
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(Headers(scope=scope), scope["method"])
+        refusal = self._refusal(Headers(scope=scope), scope)
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -68,16 +102,23 @@ class Guard:
         else:
             await _refuse(refusal, send_marked)
 
-    def _refusal(self, headers: Headers, method: str) -> tuple[int, str, str] | None:
+    def _refusal(self, headers: Headers, scope: Scope) -> tuple[int, str, str] | None:
         """Why a request must not pass: status, code and words; None if it may."""
         hosts = headers.getlist("host")
         host = _host_of(hosts[0]) if len(hosts) == 1 else None
         if host is None or not self._is_ours(host):
             return 421, "other-host", "this address is not known here: --allow-host NAME makes it so"
-        if _comes_from_elsewhere(headers, method):
+        if _comes_from_elsewhere(headers, scope["method"]):
             return 403, "cross-site", "a page of another site has asked for this"
-        if self._token is not None and not _has_token(headers, self._token):
+        if self._admit is None or scope["path"] == HEALTH:
+            scope[RIGHTS] = ANYBODY
+            return None
+        rights = self._admit(_token(headers))
+        if rights is None:
             return 401, "bad-token", "say the token, as a password or as `Authorization: Bearer`"
+        if rights.project is not None and not scope["path"].startswith(FOR_ONE_PROJECT):
+            return 403, "not-allowed", "this shows all projects, and the token is for one"
+        scope[RIGHTS] = rights
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -87,7 +128,7 @@ class Guard:
         for name, value in _ALWAYS.items():
             headers[name] = value
         headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-        if self._token is not None:
+        if self._admit is not None:
             headers["Cache-Control"] = "private, no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
@@ -132,13 +173,16 @@ def _comes_from_elsewhere(headers: Headers, method: str) -> bool:
     return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
-def _has_token(headers: Headers, token: str) -> bool:
+def _token(headers: Headers) -> str | None:
+    """The token that a request brings."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+            return base64.b64decode(given, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+            return None
+    return given if scheme.lower() == "bearer" else None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -9,21 +9,26 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from artstore.errors import Conflict, Invalid, MissingFile, Refused
 from artstore.server.app import make_app
-from artstore.server.guard import LOOPBACK_NAMES, Guard
+from artstore.server.guard import LOOPBACK_NAMES, Admit, Guard
+from artstore.server.patience import PatientProtocol
 from artstore.store import Store
 
 SHORTEST_TOKEN: Final = 16
 """Characters: a shorter one could be guessed."""
+_AT_ONCE: Final = 256
+"""Connections: whoever comes then is asked to come again."""
 _FAREWELL_S: Final = 3
 """How long downloads may go on when it is to end."""
 
@@ -48,6 +53,13 @@ class Address(NamedTuple):
         return cls(host, port)
 
 
+class Certificate(NamedTuple):
+    """What proves to others who is asked."""
+
+    chain: Path
+    key: Path
+
+
 def read_token(file: Path) -> str:
     """The token that stands in a file. Raises NotFound (token-not-found), Invalid (bad-token)."""
     try:
@@ -65,18 +77,20 @@ def serve(
     store: Store,
     address: Address,
     *,
-    token: str | None = None,
+    admit: Admit | None = None,
     names: Sequence[str] = (),
     beside: Sequence[BaseRoute] = (),
+    certificate: Certificate | None = None,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     ready: Callable[[str], None],
 ) -> None:
     """Offer the pages of a store until SIGINT or SIGTERM; `ready` is called with their URL once they can be asked for.
 
-    `names` are those by which browsers reach it, besides the address itself; `beside` is what else is offered. Raises
-    Refused (needs-token) where others than this machine could reach it and there is no token, Invalid (bad-address),
-    and Conflict (address-in-use).
+    `names` are those by which browsers reach it, besides the address itself; `beside` is what else is offered, and
+    `around` what stands even before the guard. Raises Refused (needs-token) where others than this machine could reach
+    it and nobody says who may, Invalid (bad-address, bad-certificate), and Conflict (address-in-use).
     """
-    with _listen(address, has_token=token is not None) as listening:
+    with listen(address, has_token=admit is not None) as listening:
         own = listening.getsockname()[0]
         is_any = ipaddress.ip_address(own).is_unspecified
         known = {
@@ -86,42 +100,80 @@ def serve(
             *names,
             *([socket.gethostname(), socket.getfqdn()] if is_any else []),
         }
-        app = Guard(make_app(store, beside), names=known, any_address=is_any, token=token)
-        ready(_url("localhost" if is_any else address.host, listening.getsockname()[1]))
+        app = around(Guard(make_app(store, beside), names=known, any_address=is_any, admit=admit))
         config = uvicorn.Config(
             app,
+            ssl_certfile=None if certificate is None else certificate.chain,
+            ssl_keyfile=None if certificate is None else certificate.key,
             access_log=False,
             lifespan="off",
             log_level="warning",
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=_FAREWELL_S,
+            http=PatientProtocol,
+            limit_concurrency=_AT_ONCE,
+            ws="none",
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            assert certificate is not None
+            message = f"{str(certificate.chain)!r} is no certificate for the key {str(certificate.key)!r}: {error}"
+            raise Invalid(message, code="bad-certificate") from error
+        scheme = "http" if certificate is None else "https"
+        url = _url(scheme, "localhost" if is_any else address.host, listening.getsockname()[1])
+        _Server(config, lambda: ready(url)).run(sockets=[listening])
 
 
-def _listen(address: Address, *, has_token: bool) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        message = f"{address.host!r} is no host that this machine knows: {error}"
-        raise Invalid(message, code="bad-address") from error
-    family, *_, place = found[0]
-    if not has_token and not all(ipaddress.ip_address(str(each[4][0])).is_loopback for each in found):
+class _Server(uvicorn.Server):
+    """uvicorn's own, that says when it answers, and may be ended."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin. Signals are heeded by now: one that came sooner after the word would be lost."""
+        await super().startup(sockets)
+        self._ready()
+
+
+def is_public(address: Address) -> bool:
+    """Whether others than this machine could reach an address. Raises Invalid (bad-address)."""
+    return not all(ipaddress.ip_address(str(each[4][0])).is_loopback for each in _resolved(address))
+
+
+def listen(address: Address, *, has_token: bool) -> socket.socket:
+    """Begin to listen. Raises as `serve`."""
+    family, *_, place = _resolved(address)[0]
+    if not has_token and is_public(address):
         message = (
             f"at {address.host!r} other machines could look into the store. Write a long word of chance into a file "
             "and name it with --token-file, or listen at 127.0.0.1"
         )
         raise Refused(message, code="needs-token")
     try:
-        return socket.create_server(place[:2], family=family, backlog=128)
+        listening = socket.create_server(place[:2], family=family, backlog=128)
+        # Inherited by each connection. asyncio sets it only on sockets that say themselves that they are TCP, and
+        # without it the body of a small answer waits 40 ms for somebody to acknowledge the head.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             message = f"somebody listens at port {address.port} already: choose another, or port 0 for any"
             raise Conflict(message, code="address-in-use") from error
         message = f"{address.host}:{address.port} cannot be listened at: {error.strerror or error}"
         raise Invalid(message, code="bad-address") from error
+    return listening
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+def _resolved(address: Address) -> list[Any]:
+    try:
+        return socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        message = f"{address.host!r} is no host that this machine knows: {error}"
+        raise Invalid(message, code="bad-address") from error
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

@@ -1,7 +1,8 @@
 """Sync: how versions travel between stores. All of it may be deleted, and what is below does not notice.
 
 A *remote* has a log for each project (`protocol`): slots that are claimed one after the other. A *depot* is a remote
-without a process: objects in a folder or a bucket (`depot`, `objects`). One remote is the *upstream*: its log is the
+without a process: objects in a folder or a bucket (`depot`, `objects`). A *server* is a store that keeps the logs of
+its projects for others (`hosting`), who ask it over HTTP (`http`). One remote is the *upstream*: its log is the
 order in which ops count, so numbers, aliases and `latest` come out alike for all who follow it. `pull` counts its
 slots here, `push` offers it what waits here, `connect` fetches the bytes of a file when somebody needs them.
 

@@ -7,6 +7,7 @@ numbers; where others have written to it before, their ops come first.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from artstore.errors import Conflict
 from artstore.lifecycle.progress import Progress
@@ -23,19 +24,20 @@ from artstore.sync.reports import ProjectReport, RemoteInfo, SyncReport
 from artstore.sync.way import Way
 
 
-def add_upstream(store: Store, name: str, url: str, *, join: bool) -> RemoteInfo:
+def add_upstream(store: Store, name: str, url: str, *, join: bool, token_file: Path | None = None) -> RemoteInfo:
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
     Nothing is moved yet. Raises Conflict (needs-join), before anything is changed, where a project has ops that the log
     there lacks, and the other way round, unless `join`: then its own wait behind those there. Raises as add_remote.
     """
-    root, remote = store.root, open_remote(Settings(url=url))
+    file = None if token_file is None else str(token_file.absolute())
+    root, remote = store.root, open_remote(Settings(url=url, token_file=file))
     with Exclusive(root.path, "sync"), root.session("adopt") as session:
         others = [project for project in root.catalog.projects() if _is_another(remote, project)]
         for project in others:
             if not join:
                 refuse_apart(remote, project.name, {op.id for op in Journal(root.catalog, project).ops()})
-        info = add_remote(store.path, name, url, upstream=True, join=join)
+        info = add_remote(store.path, name, url, upstream=True, join=join, token_file=token_file)
         for project in others:
             attach(root, session, project.name, None)
     return info

@@ -24,6 +24,7 @@ from artstore.storage.sessions import Exclusive
 from artstore.sync.depot import Depot
 from artstore.sync.http.connection import Connection, is_server
 from artstore.sync.http.remote import HttpRemote
+from artstore.sync.http.tokens import token_for
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.probe import probe
 from artstore.sync.protocol import Remote
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     url: str
     upstream: bool = False
     join: bool = False
+    token_file: str | None = None
+    """Where the token for a server is, from the root of the file system on."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,14 +60,17 @@ def read_remotes(store: Path) -> dict[str, Settings]:
     return dict(sorted(found.items(), key=lambda item: (not item[1].upstream, item[0])))
 
 
-def add_remote(store: Path, name: str, url: str, *, upstream: bool, join: bool) -> RemoteInfo:
+def add_remote(
+    store: Path, name: str, url: str, *, upstream: bool, join: bool, token_file: Path | None = None
+) -> RemoteInfo:
     """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
 
     Raises Invalid (bad-name, unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream),
     Unreachable, Denied.
     """
     collection_name(name)
-    settings = Settings(url=url, upstream=upstream, join=join)
+    file = None if token_file is None else str(token_file.absolute())
+    settings = Settings(url=url, upstream=upstream, join=join, token_file=file)
     open_remote(settings)
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
@@ -118,16 +124,20 @@ def upstream_of(store: Path) -> tuple[str, Settings]:
 def open_remote(settings: Settings) -> Remote:
     """A remote, which is not asked for anything yet. Raises Invalid and NotFound as `open_objects`."""
     if is_server(settings.url):
-        return HttpRemote(Connection(settings.url))
+        return _server(settings)
     return Depot(open_objects(settings.url))
 
 
 def try_remote(settings: Settings) -> None:
     """Find out whether a remote is there and does what it must. Raises Invalid (unfit-remote), Unreachable, Denied."""
     if is_server(settings.url):
-        HttpRemote(Connection(settings.url)).about()
+        _server(settings).about()
     else:
         probe(open_objects(settings.url))
+
+
+def _server(settings: Settings) -> HttpRemote:
+    return HttpRemote(Connection(settings.url, token_for(settings.url, settings.token_file)))
 
 
 def _write(store: Path, remotes: dict[str, Settings]) -> None:

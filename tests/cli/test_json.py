@@ -21,8 +21,8 @@ from artstore.store import Store
 Run = Callable[..., CompletedProcess[str]]
 
 NAMES: Final = [line.name for lines in COMMANDS.values() for line in lines]
-NO_DATA: Final = {"cat", "completion", "ui"}
-"""What they print is what they were asked for, or where the pages are, and no report about it."""
+NO_DATA: Final = {"cat", "completion", "serve", "ui"}
+"""What they print is what they were asked for, or where they answer, and no report about it."""
 RECORDED: Final = Path(__file__).parents[1] / "imports" / "recorded_runs.zip"
 
 FULL: Final[dict[str, tuple[str, ...]]] = {
@@ -62,6 +62,7 @@ FULL: Final[dict[str, tuple[str, ...]]] = {
     "backup": ("backup", "copy"),
     "init": ("init", "other"),
     "demo": ("demo", "photos"),
+    "token": ("token", "create", "--scope", "read"),
 }
 """A command that has something to report, by name."""
 

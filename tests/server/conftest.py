@@ -17,7 +17,7 @@ import uvicorn
 
 from artstore.lifecycle.reports import VersionInfo
 from artstore.server.app import make_app
-from artstore.server.guard import LOOPBACK_NAMES, Guard
+from artstore.server.guard import LOOPBACK_NAMES, Guard, one_token
 from artstore.store import Store
 from tests.servers import free_port
 
@@ -60,7 +60,12 @@ class Door:
 def opened(store: Store, *, token: str | None = None, any_address: bool = False) -> Iterator[Door]:
     """Answer for a store."""
     port = free_port()
-    app = Guard(make_app(store), names=LOOPBACK_NAMES, any_address=any_address, token=token)
+    app = Guard(
+        make_app(store),
+        names=LOOPBACK_NAMES,
+        any_address=any_address,
+        admit=None if token is None else one_token(token),
+    )
     config = uvicorn.Config(app, port=port, log_level="warning", access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

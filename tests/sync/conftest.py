@@ -25,6 +25,7 @@ class Machine:
         self.folder = folder / name
         self.folder.mkdir()
         url = depot if isinstance(depot, str) else f"file://{depot}"
+        self.depot = Path(depot)
         self.store = Store.init(self.folder / "store")
         add_remote(self.store.path, "hub", url, upstream=True, join=join)
 

@@ -8,17 +8,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import uvicorn
-from anyio import CapacityLimiter
-from starlette.routing import Mount
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Mount, Route
+from starlette.types import Message, Receive, Scope, Send
 
-from artstore.server.api import MOUNT, make_api
-from artstore.server.app import THREADS, make_app
+from artstore.server.app import make_app
 from artstore.server.guard import LOOPBACK_NAMES, Guard
+from artstore.server.listening import Certificate
+from artstore.server.observing import Numbers, Observed
+from artstore.server.patience import Paced, PatientProtocol
+from artstore.server.serving import admitting, beside
 from artstore.store import Store
 from artstore.sync.hosting.hosted import Hosted
 from tests.servers import free_port
@@ -27,13 +30,19 @@ from tests.servers import free_port
 class Served:
     """A store that is behind a server."""
 
-    def __init__(self, store: Store, hosted: Hosted, port: int) -> None:
+    def __init__(self, store: Store, hosted: Hosted, port: int, scheme: str) -> None:
         self.store = store
         self.hosted = hosted
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{scheme}://127.0.0.1:{port}"
         self.requests: list[str] = []
         """What was asked for so far: method and path of each."""
+        self.log: list[str] = []
+        """The lines of the access log."""
+        self.received = 0
+        """Bytes of all bodies that came."""
+        self.routes: list[tuple[str, str]] = []
+        """What the API answers to: method and address."""
 
     def written(self) -> list[str]:
         """The files that a push adds to."""
@@ -42,22 +51,48 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[Served]:
+def served(
+    folder: Path, certificate: Certificate | None = None, quotas: Mapping[str, int] | None = None
+) -> Iterator[Served]:
     """Serve a store, which is made if it is not there."""
     with (
         Store.open(folder) if folder.exists() else Store.init(folder) as store,
-        contextlib.closing(Hosted(store)) as hosted,
+        contextlib.closing(Hosted(store, quotas)) as hosted,
     ):
-        found = Served(store, hosted, free_port())
-        api = Mount(MOUNT, make_api(hosted, CapacityLimiter(THREADS)))
-        guard = Guard(make_app(store, [api]), names=LOOPBACK_NAMES)
+        found = Served(store, hosted, free_port(), "http" if certificate is None else "https")
+        numbers = Numbers(hosted.sizes)
+        more = beside(hosted, numbers)
+        found.routes = [
+            (method, route.path.removeprefix("/1"))
+            for mount in more
+            if isinstance(mount, Mount)
+            for route in mount.routes
+            if isinstance(route, Route)
+            for method in (route.methods or set()) - {"HEAD"}
+        ]
+        guard = Guard(make_app(store, more), names=LOOPBACK_NAMES, admit=admitting(store, without_tokens=True))
+        app = Observed(Paced(guard), numbers, found.log.append)
 
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:
             found.requests.append(f"{scope['method']} {scope['path']}")
-            await guard(scope, receive, send)
+
+            async def counting() -> Message:
+                message = await receive()
+                found.received += len(message.get("body", b""))
+                return message
+
+            await app(scope, counting, send)
 
         config = uvicorn.Config(
-            noting, port=found.port, log_level="warning", access_log=False, lifespan="off", ws="none"
+            noting,
+            port=found.port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http=PatientProtocol,
+            ssl_certfile=None if certificate is None else certificate.chain,
+            ssl_keyfile=None if certificate is None else certificate.key,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
@@ -75,24 +110,31 @@ def served(folder: Path) -> Iterator[Served]:
 class ServerProcess:
     """A server that can be killed, and started again at the same address."""
 
-    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._log = folder.with_suffix(".log")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._options = options
-        self._environment = environment or {}
         self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def start(self) -> None:
         """Return when it answers."""
         argv: Sequence[str] = [sys.executable, "-m", "artstore.cli", "serve", "--store", str(self.folder)]
-        self._process = subprocess.Popen(
-            [*argv, "--listen", f"127.0.0.1:{self.port}", *self._options],
-            env={**os.environ, **self._environment, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [*argv, "--listen", f"127.0.0.1:{self.port}"],
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self._process.stdout is not None
         assert self._process.stdout.readline(), self.end()
 
@@ -103,8 +145,8 @@ class ServerProcess:
         self._process.communicate()
 
     def end(self) -> str:
-        """End it as its owner would; answers what it has complained of."""
+        """End it as its owner would; answers what it has said of all that was asked."""
         assert self._process is not None
         self._process.terminate()
-        _, complaints = self._process.communicate(timeout=30)
-        return complaints
+        self._process.communicate(timeout=30)
+        return self._log.read_text()

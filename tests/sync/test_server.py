@@ -196,6 +196,26 @@ def test_a_store_that_follows_another_log_keeps_none(tmp_path: Path, machine: Ma
     assert ["not-the-owner"] == [project.code for project in report.projects]
 
 
+def test_what_is_deleted_in_the_servers_own_store_goes_for_all(server: Served, machine: Make) -> None:
+    """Forgotten there alone, its bytes would be freed there, and others would see a version with a hole."""
+    one = machine("one")
+    for number in range(4):
+        one.put({"a": b"%d" % number})
+    one.put({"a": b"0"}, name="dogs")
+    one.push()
+
+    server.store.delete("cats:v0")
+    server.store.prune(["cats"], keep_last=2)
+    server.store.delete_collection("dogs")
+    server.hosted.rest(0)
+    server.store.gc(grace_s=0)
+    one.pull()
+
+    assert ["cats:v3", "cats:v2"] == [name for name, _, _ in one.names()]
+    assert ["cats"] == [each.name for each in one.store.collections()]
+    assert server.store.verify().ok
+
+
 def test_one_process_serves_a_store(server: Served) -> None:
     with pytest.raises(Conflict, match="hosting"):
         Hosted(server.store)

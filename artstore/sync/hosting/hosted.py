@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
+from artstore.errors import Conflict, Corrupt, Invalid, MissingObject, StorageFull
 from artstore.lifecycle.replay import catch_up
-from artstore.lifecycle.upstream import followed
+from artstore.lifecycle.upstream import OWN_LOGS, followed
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.names import project_name
-from artstore.storage.blobs import SMALL, BlobReader, Place
+from artstore.storage.blob_reader import BlobReader
+from artstore.storage.blobs import SMALL
 from artstore.storage.files import make_directory
 from artstore.storage.granted import Granted
+from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session
 from artstore.store import Store
@@ -42,8 +44,11 @@ class Hosted:
     Raises Conflict (locked) where another process does.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, quotas: Mapping[str, int] | None = None) -> None:
+        """`quotas` has the bytes that projects may take, by name, and under "" that of each other one."""
         self._root = store.root
+        self._quotas = quotas or {}
+        self._reserved: dict[str, int] = {}
         self._root.catalog.check_writable()
         folder = store.path / FOLDER
         make_directory(folder)
@@ -71,11 +76,12 @@ class Hosted:
 
     # The logs.
 
-    def heads(self) -> dict[str, Head]:
-        """The last slot of each project's log; those of projects that follow a log elsewhere are not here."""
+    def heads(self, only: str | None = None) -> dict[str, Head]:
+        """The last slot of each project's log, or of one's; of projects that follow a log elsewhere there is none."""
         catch_up(self._root)
+        names = {*(project.name for project in self._root.catalog.projects()), *self._remote.projects()}
         found: dict[str, Head] = {}
-        for name in sorted({*(project.name for project in self._root.catalog.projects()), *self._remote.projects()}):
+        for name in sorted(names if only is None else names & {only}):
             with contextlib.suppress(Conflict), self._way(name) as way:
                 last = way.followed
                 if last is not None and last.head is not None:
@@ -127,6 +133,7 @@ class Hosted:
                 raise Invalid(error.message, code="bad-slot") from error
             claimed = self._remote.claim(project, number, data)
             pull(way)
+            self._mark(way)
             return Claimed(claimed=claimed)
 
     # Manifests.
@@ -173,8 +180,9 @@ class Hosted:
 
     def take_packed(self, project: str, body: bytes | bytearray) -> int:
         """Store small blobs, durably. Raises as incoming.take_packed."""
-        taken = take_packed(self._root, self._pins.session(), body)
-        self._granted.add(project, taken)
+        with self.reserved(project, len(body)):
+            taken = take_packed(self._root, self._pins.session(), body)
+            self._granted.add(project, taken)
         return len(taken)
 
     def packed(self, project: str, digests: Sequence[Digest]) -> bytes:
@@ -220,9 +228,34 @@ class Hosted:
             self._granted.add(project, [(digest, size)])
         return has_ended
 
-    def used(self, project: str) -> int:
-        """The bytes that a project takes: of its blobs, and of what is on its way."""
-        return self._granted.size(project) + self._uploads.sizes(part_of(project_name(project)))
+    def sizes(self) -> dict[str, int]:
+        """The bytes that each project takes: of its blobs, and of what is on its way."""
+        return {project.name: self._size(project.name) for project in self._root.catalog.projects()}
+
+    @contextlib.contextmanager
+    def reserved(self, project: str, size: int) -> Iterator[None]:
+        """Keep so many bytes of a project's quota for what comes. Raises StorageFull (quota-exceeded)."""
+        quota = self._quotas.get(project_name(project), self._quotas.get(""))
+        with self._lock:
+            if quota is not None:
+                taken = self._size(project) + self._reserved.get(project, 0)
+                if taken + size > quota:
+                    message = (
+                        f"project {project!r} may have {quota} bytes and has {taken}: {size} more do not fit. Delete "
+                        "versions everywhere, or ask whoever keeps the server for more"
+                    )
+                    raise StorageFull(message, code="quota-exceeded")
+            self._reserved[project] = self._reserved.get(project, 0) + size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved[project] -= size
+                if not self._reserved[project]:
+                    del self._reserved[project]
+
+    def _size(self, project: str) -> int:
+        return self._granted.size(project) + self._uploads.sizes(part_of(project))
 
     def rest(self, after_s: float = 2 * TURN_S) -> None:
         """Let go of what was sent so long ago and never named; called from time to time."""
@@ -247,7 +280,15 @@ class Hosted:
                 self._ready.add(project)
             if next_offer(self._root, project) is not None:
                 push(way)
+                self._mark(way)
             yield way
+
+    def _mark(self, way: Way) -> None:
+        """Let it be known in the store that others rely on this log: what is deleted here goes for all of them."""
+        last = way.followed
+        if last is not None:
+            make_directory(self._root.path / OWN_LOGS)
+            (self._root.path / OWN_LOGS / last.log).touch()
 
     def _prepare(self, way: Way) -> None:
         last = followed(self._root, way.project)
@@ -261,6 +302,7 @@ class Hosted:
                 raise Conflict(message, code="not-the-owner")
         # A claim may have been the last thing that was done.
         pull(way)
+        self._mark(way)
         if (last := way.followed) is not None and not self._granted.size(way.project):
             for number in range(1, last.slot + 1):
                 found = read_slot(self._remote, way.project, number)

@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from xxhash import xxh3_64
 
@@ -27,6 +28,8 @@ from artstore.sync.http.wire import Stand, frames
 
 STALE_S: Final = 7 * 86_400.0
 """After so long without a byte more, what came of a blob is removed."""
+HANGS_S: Final = 5.0
+"""After so long without a byte a request counts as hanging."""
 _BLOCK: Final = 1 << 20
 
 
@@ -47,13 +50,14 @@ def take_packed(root: Root, session: Session, body: bytes | bytearray) -> list[t
 
 
 class Upload:
-    """A large blob that is being received. One request at a time writes: a later one takes over from one that hangs."""
+    """A large blob that is being received. One request at a time writes; another takes over from one that hangs."""
 
     def __init__(self, path: Path, digest: Digest) -> None:
         self._path = path
         self._digest = digest
         self._lock = threading.Lock()
-        self._writer: object = None
+        self._writer: Writer | None = None
+        self._wrote_at = 0.0
 
     def stand(self) -> Stand:
         """How much has come."""
@@ -66,8 +70,14 @@ class Upload:
         return Stand(offset=offset, checksum=checksum.hexdigest())
 
     def begin(self, start: int, size: int) -> Writer:
-        """Go on at a place. Raises Conflict (other-offset) where that is not where the bytes end, nor the beginning."""
+        """Go on at a place. Raises Conflict (other-offset) where that is not where the bytes end, nor the beginning.
+
+        Raises Conflict (busy) while another request brings bytes.
+        """
         with self._lock, storage_errors("receiving a blob"):
+            if self._writer is not None and time.monotonic() - self._wrote_at < HANGS_S:
+                message = f"another request brings blob {self._digest} just now: ask again how much has come"
+                raise Conflict(message, code="busy")
             there = self._size()
             if start == 0 and there:
                 # Never cut: under its other name it may be a blob already.
@@ -78,7 +88,7 @@ class Upload:
             make_directory(self._path.parent)
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             writer = Writer(self, fd, start, size)
-            self._writer = writer
+            self._writer, self._wrote_at = writer, time.monotonic()
             return writer
 
     def write(self, writer: Writer, fd: int, data: bytes | bytearray) -> None:
@@ -88,6 +98,13 @@ class Upload:
                 message = f"another request goes on with blob {self._digest}: ask how much has come"
                 raise Conflict(message, code="taken-over")
             write_all(fd, data)
+            self._wrote_at = time.monotonic()
+
+    def leave(self, writer: Writer) -> None:
+        """Let another request write."""
+        with self._lock:
+            if self._writer is writer:
+                self._writer = None
 
     def finish(self, root: Root, session: Session, size: int) -> bool:
         """Store the blob if all of its bytes have come. Raises Invalid (digest-mismatch): then it begins again."""
@@ -126,6 +143,7 @@ class Writer:
 
     def close(self) -> None:
         """What came stays."""
+        self._upload.leave(self)
         os.close(self._fd)
 
 
@@ -135,13 +153,16 @@ class Uploads:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._known: dict[Path, Upload] = {}
+        self._known: WeakValueDictionary[Path, Upload] = WeakValueDictionary()
 
     def of(self, part: str, digest: Digest) -> Upload:
         """The upload of a blob for a project."""
         path = self._folder / part / digest.hex()
         with self._lock:
-            return self._known.setdefault(path, Upload(path, digest))
+            # Forgotten when nobody is at it: an upload is its file.
+            found = self._known.get(path) or Upload(path, digest)
+            self._known[path] = found
+            return found
 
     def sizes(self, part: str) -> int:
         """The bytes that have come for a project and are no blob yet."""

@@ -88,6 +88,11 @@ def list_tokens(store: Path) -> list[TokenInfo]:
     return [kept.info for kept in _read(store)]
 
 
+def has_tokens(store: Path) -> bool:
+    """Whether a token was ever made: when the last one is revoked nobody is let in, rather than everybody."""
+    return (store / FILE_NAME).exists()
+
+
 def revoke_token(store: Path, id: str) -> TokenInfo:
     """End a token now. Raises NotFound (token-not-found)."""
     with Exclusive(store, "tokens"):

@@ -110,8 +110,8 @@ class Connection:
                 with self.open(method, path, body, doing=doing, kind=kind, headers=headers) as answer:
                     return Answer(answer.status, answer.headers, self._read(answer, doing))
             except Unreachable as error:
-                is_gone = isinstance(error.__cause__, NewConnectionError)
-                if not left or is_gone or not isinstance(body, bytes | None):
+                is_over = error.code != "remote-unreachable" or isinstance(error.__cause__, NewConnectionError)
+                if not left or is_over or not isinstance(body, bytes | None):
                     raise
                 # Full jitter: who was cut at one moment does not come back at one moment.
                 time.sleep(random.uniform(0, pause_s))  # noqa: S311 - no secret

@@ -9,8 +9,8 @@ from typing import Final
 
 from blake3 import blake3
 
-from artstore.storage.blobs import Place
 from artstore.storage.files import read_exactly
+from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.sync.http.wire import header
 

@@ -26,7 +26,7 @@ class HttpRemote:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._heads: dict[str, Head] = {}
+        self._heads: dict[str, Head] | None = None
         self._slots: dict[tuple[str, int], bytes] = {}
         self._manifests: dict[str, bytes] = {}
         self._holes: dict[str, int] = {}
@@ -44,15 +44,20 @@ class HttpRemote:
 
     def projects(self) -> Iterator[str]:
         """See Remote."""
-        answer = self._connection.ask("GET", "projects", doing="asking for its projects")
-        self._heads = decode(answer.data, dict[str, Head], self.url)
-        yield from list(self._heads)
+        yield from list(self._ask_for_heads())
 
     def stands(self, project: str, number: int, digest: str) -> bool:
         """See Remote."""
+        heads = self._ask_for_heads() if self._heads is None else self._heads
         # Known for one look only: what is asked for again may have changed.
-        head = self._heads.pop(project, None)
+        head = heads.pop(project, None)
         return head is not None and (head.slot, head.digest) == (number, digest)
+
+    def _ask_for_heads(self) -> dict[str, Head]:
+        answer = self._connection.ask("GET", "projects", doing="asking for its projects")
+        heads: dict[str, Head] = decode(answer.data, dict[str, Head], self.url)
+        self._heads = heads
+        return heads
 
     def slot(self, project: str, number: int) -> bytes | None:
         """See Remote."""

@@ -14,8 +14,9 @@ from xxhash import xxh3_64
 from artstore.errors import Conflict, Corrupt, Invalid, Unreachable
 from artstore.model.digest import Digest
 from artstore.storage import whole
-from artstore.storage.blobs import SMALL, Place
+from artstore.storage.blobs import SMALL
 from artstore.storage.files import read_exactly, storage_errors
+from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.sync.http.connection import TRIES, Connection, decode
 from artstore.sync.http.packing import pack

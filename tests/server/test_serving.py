@@ -1,0 +1,185 @@
+"""A server that is run for long: how it is, what it takes, whom it waits for, and what its log says."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import socket
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+
+from artstore.errors import StorageFull
+from artstore.model.digest import Digest
+from artstore.server import patience
+from artstore.server.listening import Address, listen
+from artstore.server.openapi import describe
+from artstore.storage.blobs import SMALL
+from artstore.store import Store
+from artstore.sync.hosting.tokens import create_token
+from artstore.sync.http.connection import Connection
+from artstore.sync.http.wire import LONGEST_BODY, PREFIX, header
+from tests.sync.serving import Served, ServerProcess, served
+
+EXAMPLES = 12
+"""Of each address and method, that are as described, and that are not."""
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+@schemathesis.serializer("application/vnd.msgpack")
+def _packed(_context: object, value: object) -> bytes:
+    return msgspec.msgpack.encode(value, enc_hook=str)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path / "server") as found:
+        yield found
+
+
+def _get(server: Served, path: str, token: str | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        connection.request("GET", path, headers={} if token is None else {"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def _pack(*blobs: bytes) -> bytes:
+    return b"".join(header(Digest.of(data), len(data)) + data for data in blobs)
+
+
+def test_everybody_may_ask_whether_it_lives_and_learns_nothing_else(server: Served) -> None:
+    create_token(server.store.path, scope="admin", project=None, expires_s=None)
+
+    assert (200, "ok\n") == _get(server, "/healthz")
+
+
+def test_the_numbers_are_for_who_may_see_how_the_server_is(server: Served) -> None:
+    """They tell of all projects."""
+    Connection(server.url).ask("POST", "projects/cats/packs", _pack(b"1", b"22"), doing="sending")
+    words = {
+        scope: create_token(server.store.path, scope=scope, project=None, expires_s=None).token
+        for scope in ("write", "admin")
+    }
+
+    assert 401 == _get(server, "/metrics")[0]
+    assert 403 == _get(server, "/metrics", words["write"])[0]
+    status, text = _get(server, "/metrics", words["admin"])
+
+    assert 200 == status
+    assert 'artstore_requests_total{asked="packs",method="POST",status="200"} 1.0' in text
+
+
+def test_a_project_takes_no_more_than_its_quota(tmp_path: Path) -> None:
+    with served(tmp_path / "server", quotas={"": 1000, "large": 3 * SMALL}) as server:
+        connection = Connection(server.url)
+        connection.ask("POST", "projects/cats/packs", _pack(b"1" * 600), doing="sending")
+        for path in ("projects/cats/packs", "projects/dogs/packs", "projects/large/packs"):
+            if "cats" in path:
+                with pytest.raises(StorageFull, match="1000 bytes"):
+                    connection.ask("POST", path, _pack(b"2" * 600), doing="sending")
+            else:
+                connection.ask("POST", path, _pack(b"2" * 600), doing="sending")
+        headers = {"Upload-Offset": "0", "Upload-Length": str(4 * SMALL)}
+        with pytest.raises(StorageFull, match="do not fit"):
+            connection.ask("PUT", f"projects/large/uploads/{'0' * 64}", b"", doing="sending", headers=headers)
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:
+    """Twenty clients that announce a terabyte each must not take the memory for it."""
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        head = f"POST {PREFIX}/projects/cats/packs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        client.sendall(f"{head}Content-Length: {LONGEST_BODY + 1}\r\n\r\n".encode())
+        client.settimeout(30)
+
+        assert b"413" in client.recv(100)
+
+
+@pytest.mark.parametrize(
+    "sent", ["GET / HT", "POST {}/projects/cats/packs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n1"]
+)
+def test_who_stops_in_the_middle_is_cut_off(server: Served, monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    """Each would keep a connection, and some memory, for ever."""
+    monkeypatch.setattr(patience, "HEADERS_S", 0.2)
+    monkeypatch.setattr(patience, "SILENCE_S", 0.2)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(sent.format(PREFIX).encode())
+        client.settimeout(20)
+        while client.recv(1000):
+            pass
+
+    assert 15 > time.monotonic() - began
+
+
+def test_a_small_answer_is_not_kept_back() -> None:
+    """Each would wait 40 ms for the head before it to be acknowledged."""
+    with listen(Address("127.0.0.1", 0), has_token=False) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_log_has_who_and_what_and_no_secret(tmp_path: Path) -> None:
+    with Store.init(tmp_path / "server") as store:
+        made = create_token(store.path, scope="read", project=None, expires_s=None)
+    with ServerProcess(tmp_path / "server") as process:
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
+        connection.request("GET", "/search?q=secret-word", headers={"Authorization": f"Bearer {made.token}"})
+        assert 200 == connection.getresponse().status
+        connection.close()
+        (line,) = process.end().splitlines()
+
+    assert f" 127.0.0.1 {made.info.id} GET /search 200 in=0 out=" in line
+    assert "secret-word" not in line
+    assert made.token not in line
+
+
+def test_the_description_names_every_address(server: Served) -> None:
+    """What is answered and not described is not tried by the test below."""
+    status, text = _get(server, "/openapi.json")
+    described = {
+        (method.upper(), path) for path, operations in json.loads(text)["paths"].items() for method in operations
+    }
+
+    assert 200 == status
+    assert described == set(server.routes)
+
+
+def test_nothing_that_is_asked_makes_it_fail(server: Served) -> None:
+    """Whatever comes, the answer says what was wrong with it."""
+    schema = schemathesis.openapi.from_dict(describe(metadata.version("artstore")))
+    failed: list[str] = []
+    operations = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
+    for operation, mode in itertools.product(operations, MODES):
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=EXAMPLES,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            deadline=None,
+            database=None,
+            derandomize=True,
+        )
+        def ask(case: schemathesis.Case[Any]) -> None:
+            answer = case.call(base_url=server.url + PREFIX)
+            if answer.status_code >= 500:
+                failed.append(f"{case.method} {case.formatted_path}: {answer.status_code} {answer.text[:200]}")
+
+        ask()
+
+    assert [] == failed

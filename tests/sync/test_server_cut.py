@@ -1,0 +1,231 @@
+"""What is cut on its way to a server or from it goes on where it was, and whoever dies in between has lost nothing."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from artstore.errors import Unreachable
+from artstore.lifecycle.upstream import followed
+from artstore.model.digest import Digest
+from artstore.storage.blobs import SMALL
+from artstore.storage.intake import Intake
+from artstore.store import Store
+from artstore.sync.http.connection import Connection
+from artstore.sync.http.receiving import Receiver
+from artstore.sync.http.wire import LARGE, MARK, header
+from artstore.sync.rounds import exchange
+from tests.chaos import Chaos, chaos
+from tests.sync.conftest import PROJECT, Machine
+from tests.sync.serving import Served, ServerProcess, served
+
+BYTES = os.urandom(6 * SMALL + 7)
+HALF = len(BYTES) // 2
+HEX = Digest.of(BYTES).hex()
+Make = Callable[[str], Machine]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path / "server") as found:
+        yield found
+
+
+@pytest.fixture
+def wire(server: Served) -> Iterator[Chaos]:
+    with chaos(server.port) as found:
+        yield found
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Make]:
+    """Set up a machine with what is behind a URL as its upstream."""
+    made: list[Machine] = []
+
+    def make(url: str) -> Machine:
+        made.append(Machine(tmp_path, url, f"machine-{len(made)}"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
+
+
+def _url(wire: Chaos) -> str:
+    return f"http://127.0.0.1:{wire.port}"
+
+
+@pytest.mark.parametrize("cut", [20_000, HALF, len(BYTES) - 1])
+def test_an_upload_goes_on_where_it_was_cut(server: Served, wire: Chaos, machine: Make, cut: int) -> None:
+    one = machine(_url(wire))
+    one.put({"large": BYTES})
+    wire.cut_after(cut, way="up")
+
+    one.push()
+
+    assert len(BYTES) + (4 << 20) > server.received
+    assert BYTES == b"".join(server.store.read("cats", "large"))
+
+
+@pytest.mark.parametrize("cut", [20_000, HALF, len(BYTES) - 1])
+def test_a_download_goes_on_where_it_was_cut(server: Served, wire: Chaos, machine: Make, cut: int) -> None:
+    one, other = machine(server.url), machine(_url(wire))
+    one.put({"large": BYTES})
+    one.push()
+    other.pull()
+    wire.cut_after(cut, way="down")
+
+    assert {"large": BYTES} == other.read("cats")
+    assert [] == list((other.store.path / "sync" / "partial").iterdir())
+
+
+def test_an_upload_goes_on_after_a_restart_of_both(tmp_path: Path, machine: Make) -> None:
+    with served(tmp_path / "server") as server:
+        _send_half(server)
+    with served(tmp_path / "server") as server:
+        one = machine(server.url)
+        one.put({"large": BYTES})
+        one.push()
+
+        assert len(BYTES) - HALF + 10_000 > server.received
+        assert server.store.verify().ok
+
+
+def test_what_came_of_an_upload_is_not_gone_on_with_where_it_is_not_the_same(
+    tmp_path: Path, server: Served, machine: Make
+) -> None:
+    """A power cut leaves files whose last bytes are others than were written."""
+    _send_half(server)
+    (part,) = (tmp_path / "server" / "hosted" / "uploads").rglob(HEX)
+    part.write_bytes(part.read_bytes()[:-1] + b"!")
+    one = machine(server.url)
+    one.put({"large": BYTES})
+
+    one.push()
+
+    assert BYTES == b"".join(server.store.read("cats", "large"))
+    assert not part.exists()
+
+
+def _send_half(server: Served) -> None:
+    headers = {"Upload-Offset": "0", "Upload-Length": str(len(BYTES))}
+    path = f"projects/{PROJECT}/uploads/{HEX}"
+    Connection(server.url).ask("PUT", path, BYTES[:HALF], doing="sending", headers=headers)
+
+
+@pytest.mark.parametrize("there", [BYTES[:HALF], BYTES[: HALF - 1] + b"!", BYTES], ids=["half", "damaged", "all"])
+def test_a_download_goes_on_after_a_restart(server: Served, machine: Make, there: bytes) -> None:
+    one, other = machine(server.url), machine(server.url)
+    one.put({"large": BYTES})
+    one.push()
+    other.pull()
+    _keep_part(other.store, there)
+
+    assert {"large": BYTES} == other.read("cats")
+    assert other.store.verify().ok
+
+
+def _keep_part(store: Store, data: bytes) -> None:
+    (store.path / "sync" / "partial").mkdir(parents=True, exist_ok=True)
+    (store.path / "sync" / "partial" / HEX).write_bytes(data)
+
+
+@contextmanager
+def _deaf(status: int) -> Iterator[str]:
+    """A server that does not hear which part of a blob is asked for."""
+
+    class Deaf(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self._answer(200, header(Digest.of(BYTES), LARGE))
+
+        def do_GET(self) -> None:
+            self._answer(status if "range" in self.headers else 200, BYTES)
+
+        def _answer(self, code: int, body: bytes) -> None:
+            self.send_response(code)
+            self.send_header(MARK, "1")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Deaf) as listening:
+        threading.Thread(target=listening.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_port}"
+        finally:
+            listening.shutdown()
+
+
+def test_a_whole_answer_is_never_put_behind_what_is_there(tmp_path: Path) -> None:
+    """200 instead of 206: proxies and simple servers do that, and a file that is twice too long comes of it."""
+    with Store.init(tmp_path / "store") as store, _deaf(200) as url:
+        _keep_part(store, BYTES[:HALF])
+        with store.root.session("test") as session, Intake(store.root, session) as intake:
+            receiver = Receiver(Connection(url), f"projects/{PROJECT}", store.path / "sync" / "partial", intake, None)
+            receiver.receive([Digest.of(BYTES)])
+
+        assert BYTES == store.root.blobs.read(Digest.of(BYTES))
+
+
+def test_many_who_send_the_same_at_once_make_it_once(server: Served, machine: Make) -> None:
+    machines = [machine(server.url) for _ in range(4)]
+    for each in machines:
+        each.put({"large": BYTES, **{str(number): b"%d" % number for number in range(50)}})
+    threads = [threading.Thread(target=each.push) for each in machines]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [0, 1, 2, 3] == sorted(version.number for version in server.store.versions("cats"))
+    assert server.store.verify().ok
+    assert [] == [path for path in (server.store.path / "hosted" / "uploads").rglob("*") if path.is_file()]
+
+
+def test_a_server_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
+    """Nothing that a client was told is there, and nothing is there twice."""
+    with Store.init(tmp_path / "server"):
+        pass
+    acknowledged: set[str] = set()
+    with ServerProcess(tmp_path / "server") as process:
+        one = Machine(tmp_path, process.url, "one")
+        for number in range(3):
+            one.put({"large": os.urandom(4 * SMALL) + b"%d" % number, "small": b"%d" % number})
+        for kill_after_s in (0.02, 0.1, 0.25):
+            killer = threading.Timer(kill_after_s, process.kill)
+            killer.start()
+            with suppress(Unreachable):
+                _push_all(one)
+            if followed(one.store.root, PROJECT) is not None:
+                acknowledged |= {each.id for each in one.store.versions("cats") if not each.provisional}
+            killer.join()
+            process.start()
+        _push_all(one)
+        process.end()
+
+    with Store.open(tmp_path / "server") as store:
+        assert store.verify().ok
+        there = [each.id for each in store.versions("cats")]
+    assert {each.id for each in one.store.versions("cats")} == set(there)
+    assert len(there) == 3
+    assert acknowledged <= set(there)
+    one.store.close()
+
+
+def _push_all(machine: Machine) -> None:
+    while exchange(machine.store, "push").projects:
+        pass
