@@ -125,7 +125,8 @@ class Blobs:
 
     def has_all_packs(self) -> bool:
         """Whether the files of all packs are there."""
-        return all(map(self._has_pack_file, self.pack_names()))
+        rows = self._catalog.rows("SELECT name, size FROM pack")
+        return all(_has_size(self._packs + name, size) for name, size in rows)
 
     def _has_pack_file(self, pack: int) -> bool:
         row = self._catalog.one("SELECT name, size FROM pack WHERE id = ?", (pack,))
