@@ -26,6 +26,7 @@ from artstore.api.unheeded import BLAKE3, check_digest_algorithm, check_storage_
 from artstore.errors import (
     AliasedArtifact,
     ArtifactFinalizedError,
+    ArtifactNotLoggedError,
     Conflict,
     Invalid,
     NotFound,
@@ -84,7 +85,13 @@ class Artifact(Drafting):
 
         Raises ArtifactNotLoggedError for a draft: what was added to it is held by the process that did.
         """
-        info = self._version("__reduce__")
+        if self._info is None:
+            message = (
+                f"{self._name!r} is a draft, and cannot go to another process, or be copied: log it and wait() for it "
+                "first, or make an artifact in each process"
+            )
+            raise ArtifactNotLoggedError(message, code="not-logged", name="__reduce__", obj=self)
+        info = self._info
         assert self._hall is not None
         where = info.link or info
         return _fetched, (str(self._hall.store.path), f"{where.project}/{where.collection}@{info.id}")

@@ -320,8 +320,9 @@ def test_the_first_users_of_a_store_wait_for_the_one_that_makes_it(
 def test_an_artifact_reaches_another_process_as_the_version_that_it_is(tmp_path: Path) -> None:
     """Loaders of data and workers are given their arguments so."""
     made = wandb.Artifact("cats", "dataset")
-    with pytest.raises(wandb.ArtifactNotLoggedError):
-        pickle.dumps(made)
+    for leave in (pickle.dumps, copy.copy):
+        with pytest.raises(wandb.ArtifactNotLoggedError, match="'cats' is a draft, and cannot go to another process"):
+            leave(made)
     with made.new_file("a.txt") as file:
         file.write("1")
     made.save("demo")
