@@ -45,3 +45,32 @@ def test_a_folder_of_many_files_takes_little_memory(tmp_path: Path, children: Ch
         shutil.rmtree(folder, ignore_errors=True)
 
     assert (taken[1] - taken[0]) / (MANY - FEW) < LIMIT
+
+
+SIZE = 200 << 20
+LARGE = """
+import resource, sys
+from pathlib import Path
+from artstore import Store
+folder = Path(sys.argv[1])
+with Store.init(folder / "store") as store:
+    (folder / "small").write_bytes(bytes(2 << 20))
+    store.put(folder / "small", name="small", type="t")
+    store.get("small", folder / "first")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    store.put(folder / "large", name="large", type="t")
+    store.get("large", folder / "second", mode="copy")
+    assert (folder / "second" / "large").stat().st_size == int(sys.argv[2])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
+def test_a_large_file_streams(tmp_path: Path, children: Children) -> None:
+    """A checkpoint larger than the memory beside the training that wrote it has to go in and come out."""
+    with (tmp_path / "large").open("wb") as file:
+        file.write(b"head")
+        file.truncate(SIZE)
+
+    assert int(children.run(LARGE, tmp_path, SIZE)) < SIZE // 4
