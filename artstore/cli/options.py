@@ -21,6 +21,11 @@ SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z", re.ASCII)
 
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d+)?) ?([KMGT]?i?B?)\Z", re.ASCII | re.IGNORECASE)
+_BYTES_IN = {"": 1, "I": 1} | {
+    f"{letter}{i}": base**power for power, letter in enumerate("KMGT", 1) for i, base in (("", 1000), ("I", 1024))
+}
+
 
 @dataclass(slots=True)
 class Call:
@@ -41,6 +46,15 @@ def duration(text: str) -> float:
         message = f"{text!r} is not a duration: write for example 90s, 15m, 24h, 7d, 2w or 0"
         raise click.BadParameter(message)
     return length_s
+
+
+def file_size(text: str) -> int:
+    """`700MB`, `4GB`, `4GiB` or a number of bytes; with an i the steps are of 1,024, without of 1,000."""
+    found = _SIZE.match(text)
+    if found is None or not (value := int(float(found[1]) * _BYTES_IN[found[2].upper().removesuffix("B")])):
+        message = f"{text!r} is not a size: write for example 700MB, 4GB or 4GiB"
+        raise click.BadParameter(message)
+    return value
 
 
 class Best(NamedTuple):

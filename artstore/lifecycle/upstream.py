@@ -6,6 +6,7 @@ of it that change the store: each is one transaction of the journal, durable whe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -15,9 +16,11 @@ from artstore.errors import Conflict
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import FollowInfo
+from artstore.model.digest import Digest
+from artstore.model.fold import Void, fold
 from artstore.model.notes import Accepted, Attached, Forget
-from artstore.model.records import Delete, Op
-from artstore.storage.catalog import Project, ProjectView
+from artstore.model.records import AnyOp, Delete, Op, decode_op, kind_of
+from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
@@ -44,6 +47,15 @@ class TakenSlot(NamedTuple):
     number: int
     digest: str
     ops: list[msgspec.Raw]
+
+
+class Taken(NamedTuple):
+    """What became of ops that another store offered."""
+
+    ops: int
+    versions: int
+    void: int
+    """Those that would have changed nothing, and were left."""
 
 
 def followed(root: Root, project: str) -> Followed | None:
@@ -78,10 +90,12 @@ def accept(
     slots: Sequence[TakenSlot],
     *,
     attachments: Attachments | None = None,
+    forget: Sequence[str] = (),
 ) -> None:
     """Count slots of a log next, in their order, and begin to follow it where the project follows none yet.
 
-    Slots that were counted already are passed over. Raises Conflict (other-upstream) where the project follows another
+    Slots that were counted already are passed over. What they bring of the versions in `forget` is forgotten at once,
+    since nobody has it who could give it. Raises Conflict (other-upstream) where the project follows another
     log, Conflict (slot-gap) where a slot between is missing.
     """
 
@@ -94,9 +108,9 @@ def accept(
         elif there.upstream != log:
             message = f"project {project!r} follows another log by now: repeat"
             raise Conflict(message, code="other-upstream")
-        for encoding in () if attachments is None else attachments.manifests:
-            root.manifests.keep(encoding.digest)
-        return notes + _notes(there, project, log, slots)
+        _keep(root, attachments)
+        ends = [Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True) for version in forget]
+        return [*notes, *_notes(there, project, log, slots), *ends]
 
     commit(root, session, project, plan, attachments)
 
@@ -105,6 +119,36 @@ def keeps_log(root: Root, project: str) -> bool:
     """Whether the log that a project follows is kept in this store, so that others rely on what it has."""
     found = root.catalog.project(project)
     return found is not None and found.upstream is not None and (root.path / OWN_LOGS / found.upstream).exists()
+
+
+def take(
+    root: Root,
+    session: Session,
+    project: str,
+    ops: Sequence[msgspec.Raw],
+    *,
+    attachments: Attachments | None = None,
+) -> Taken:
+    """Let ops that another store offers come behind what is here, in one transaction.
+
+    Those that were here ever are passed over, and so are those that would change nothing.
+    """
+    found = Taken(0, 0, 0)
+
+    def plan(_view: ProjectView) -> list[Op]:
+        nonlocal found
+        there = root.catalog.project(project)
+        assert there is not None
+        journal = Journal(root.catalog, there)
+        new = [op for op in map(bytes, ops) if not journal.has(str(Digest.of(op)))]
+        kept = _that_change(root, there, new)
+        found = Taken(len(kept), sum(kind_of(op) == "commit" for op in kept), len(new) - len(kept))
+        if kept:
+            _keep(root, attachments)
+        return [*kept]
+
+    commit(root, session, project, plan, attachments)
+    return found
 
 
 def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:
@@ -120,6 +164,30 @@ def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Dele
 def attach(root: Root, session: Session, project: str, log: str | None) -> None:
     """Follow a log from its beginning, or none. What another one has accepted waits again, in the same order."""
     commit(root, session, project, lambda _view: [Attached(at_us=now_us(), nonce=nonce(), log=log)])
+
+
+def _keep(root: Root, attachments: Attachments | None) -> None:
+    for encoding in () if attachments is None else attachments.manifests:
+        root.manifests.keep(encoding.digest)
+
+
+def _that_change(root: Root, project: Project, bodies: Iterable[bytes]) -> list[AnyOp]:
+    """Those of some ops that change something where they come now, one after the other."""
+    view = FoldView(root.catalog, project.id)
+    kept: list[AnyOp] = []
+    with contextlib.suppress(_Tried), root.catalog.step():
+        for position, body in enumerate(bodies, start=1 << 40):
+            op = decode_op(body)
+            outcome = fold(view, str(Digest.of(body)), op, position)
+            if not isinstance(outcome, Void):
+                view.apply(outcome)
+                kept.append(op)
+        raise _Tried
+    return kept
+
+
+class _Tried(Exception):
+    """It was done only to see what would come of it."""
 
 
 def _notes(there: Project, project: str, log: str, slots: Iterable[TakenSlot]) -> list[Op]:

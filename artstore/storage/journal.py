@@ -87,6 +87,15 @@ class Journal:
             )
             yield seq, digest, [bytes(body) for (body,) in lines]
 
+    def notes(self) -> list[bytes]:
+        """What was written down that is no op, in order."""
+        sql = "SELECT note FROM line WHERE project = ?1 AND note IS NOT NULL ORDER BY seq, place"
+        return [bytes(note) for (note,) in self._rows(sql)]
+
+    def has(self, id_: str) -> bool:
+        """Whether an op was ever taken, be it given up since or not."""
+        return bool(self._rows("SELECT 1 FROM op WHERE project = ?1 AND id = ?2", id_))
+
     def digests(self) -> dict[int, str]:
         """The digest of every transaction that was taken, by seq."""
         return dict(self._rows("SELECT seq, digest FROM log_entry WHERE project = ?1"))

@@ -286,6 +286,18 @@ class Manifests:
         found = self._catalog.one("SELECT digest FROM manifest WHERE id = ?", (self.get(digest).base,))
         return None if found is None or found[0] is None else Digest(found[0])
 
+    def blobs_in(self, digests: Iterable[Digest]) -> set[bytes]:
+        """Blobs that some manifests have, without those that they have from a base: digests."""
+        found: set[bytes] = set()
+        for digest in digests:
+            rows = self._catalog.rows(
+                "SELECT blob.digest FROM manifest JOIN entry ON entry.manifest = manifest.id "
+                "JOIN blob ON blob.id = entry.blob WHERE manifest.digest = ?",
+                (digest,),
+            )
+            found.update(blob for (blob,) in rows)
+        return found
+
     def can_build_on(self, base: ManifestRow, weight: int, entries: int) -> bool:
         """Whether a difference of so many rows to a base is better than a full manifest."""
         return base.depth < MAX_DEPTH and base.weight + weight <= MAX_WEIGHT_SHARE * entries

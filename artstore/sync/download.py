@@ -1,4 +1,4 @@
-"""Download: blobs on their way from a depot into the store, each verified.
+"""Download: blobs on their way from a depot or a bundle into the store, each verified.
 
 What lies together is read together. Large blobs are taken in as they come.
 """
@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from artstore.model.digest import Digest
 from artstore.storage.intake import Intake
-from artstore.sync.objects.interface import Objects
+from artstore.sync.objects.interface import Source
 from artstore.sync.protocol import Tell, corrupt
 
 STRETCH: Final = 8 << 20
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
     digest: Digest
 
 
-def download(objects: Objects, intake: Intake, wanted: Sequence[Wanted], tell: Tell | None) -> None:
+def download(objects: Source, intake: Intake, wanted: Sequence[Wanted], tell: Tell | None) -> None:
     """Take blobs in. Raises Corrupt (remote-corrupt) where other bytes come; none of those is kept under that name."""
     done = size = 0
     small = sorted((each for each in wanted if each.size is not None), key=lambda each: (each.name, each.offset))
@@ -66,7 +66,7 @@ def download(objects: Objects, intake: Intake, wanted: Sequence[Wanted], tell: T
 
 
 def _read(
-    pool: ThreadPoolExecutor, objects: Objects, stretches: Sequence[Sequence[Wanted]]
+    pool: ThreadPoolExecutor, objects: Source, stretches: Sequence[Sequence[Wanted]]
 ) -> Iterator[tuple[Sequence[Wanted], Future[bytes]]]:
     """Stretches with their bytes, a few read ahead."""
     ahead: list[tuple[Sequence[Wanted], Future[bytes]]] = []
@@ -115,6 +115,6 @@ class _Stream(io.RawIOBase):
         return piece
 
 
-def _check(objects: Objects, blob: Wanted, found: Digest) -> None:
+def _check(objects: Source, blob: Wanted, found: Digest) -> None:
     if found != blob.digest:
         raise corrupt(f"{objects.url} has other bytes in {blob.name!r} than those of blob {blob.digest}")

@@ -13,6 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from artstore.model.digest import SIZE, Digest
+from artstore.storage.blobs import SMALL
 from artstore.storage.packs import Member
 from artstore.sync.protocol import corrupt
 
@@ -33,4 +34,7 @@ def decode_index(data: bytes, where: str) -> list[Member]:
     rows = body[len(_MAGIC) :]
     if not body.startswith(_MAGIC) or len(rows) % _ROW.size or blake3(body).digest() != digest:
         raise corrupt(f"the index {where} is damaged")
-    return [Member(Digest(name), size, offset, checksum) for name, size, offset, checksum in _ROW.iter_unpack(rows)]
+    members = [Member(Digest(name), *rest) for name, *rest in _ROW.iter_unpack(rows)]
+    if any(member.size > SMALL for member in members):
+        raise corrupt(f"the index {where} names a blob that is too large for a pack")
+    return members

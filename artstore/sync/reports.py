@@ -75,3 +75,64 @@ class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: str
     upstream: bool
+
+
+class CarriedProject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle carries of one project."""
+
+    project: str
+    log: str
+    """Id of the log."""
+    first_slot: int
+    """The slots that are carried; behind `last_slot`, if none is."""
+    last_slot: int
+    ops: int
+    versions: int
+    """In the slots, and offered."""
+    offers: int
+    """Ops that no upstream has accepted yet."""
+    blobs: int
+    bytes: int
+    """Of the blobs."""
+
+
+class BundleReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that was made, or looked at."""
+
+    files: list[str]
+    """Their paths, in order; none where there was nothing to carry."""
+    bytes: int
+    """Of all files."""
+    store: str
+    """Id of the store that made it."""
+    made_at: float
+    """UTC seconds, by that machine's clock."""
+    projects: list[CarriedProject]
+
+
+class TakenProject(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one project of a bundle."""
+
+    project: str
+    taken: Moved
+    """From slots of the log."""
+    offered: Moved
+    """From what no upstream has accepted."""
+    void: int = 0
+    """Offered ops that would have changed nothing here, since others were faster; their store keeps them."""
+    error: str | None = None
+    """Why it was not taken."""
+    code: str | None = None
+    exit_code: int = 0
+
+
+class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken from a bundle."""
+
+    store: str
+    """Id of the store that made it."""
+    blobs: int
+    bytes: int
+    """Of the blobs."""
+    projects: list[TakenProject]
+    seconds: float

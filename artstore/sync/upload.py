@@ -1,4 +1,4 @@
-"""Upload: manifests and blobs on their way to a depot.
+"""Upload: manifests and blobs on their way to a depot, or into a bundle.
 
 Small blobs go together in packs. A pack of the store's own that holds nothing but what is wanted goes as it is; of
 others a new one is put together. All bytes are verified before they are named there.
@@ -26,7 +26,7 @@ from artstore.storage.places import WHAT_NOW, Place
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.index import encode_index
-from artstore.sync.objects.interface import Objects
+from artstore.sync.objects.interface import Target
 from artstore.sync.protocol import Tell, encode_manifests
 
 _AT_ONCE: Final = 4
@@ -43,11 +43,11 @@ class Packed(NamedTuple):
 
 
 class Upload:
-    """Puts objects of one project into a depot."""
+    """Puts objects of one project into a depot or a bundle."""
 
     def __init__(
         self,
-        objects: Objects,
+        objects: Target,
         part: str,
         root: Root,
         session: Session,

@@ -60,6 +60,7 @@ FULL: Final[dict[str, tuple[str, ...]]] = {
     "rebuild": ("rebuild",),
     "doctor": ("doctor",),
     "backup": ("backup", "copy"),
+    "bundle": ("bundle", "create", "cats.bundle"),
     "init": ("init", "other"),
     "demo": ("demo", "photos"),
     "token": ("token", "create", "--scope", "read"),
@@ -80,6 +81,7 @@ BESIDE: Final[dict[str, tuple[str, ...]]] = {
 MORE: Final = (
     *(("ls",), ("artifact", "ls"), ("artifact", "get", "cats"), ("verify", "cats", "--fast"), ("metadata", "cats")),
     *(("put", "photos", "--name", "new", "--type", "dataset", "--dry-run"), ("gc", "--dry-run"), ("log", "portfolio")),
+    ("bundle", "receipt"),
     *(("prune", "cats", "--keep-last", "1", "--dry-run"), ("lineage", "cats", "--format", "dot")),
 )
 
@@ -108,6 +110,8 @@ WRONG: Final[tuple[tuple[tuple[str, ...], type[ArtstoreError], str], ...]] = (
     (("ls", "--store", "nowhere"), NotFound, "store-not-found"),
     (("cat", "cats", "nope"), NotFound, "path-not-found"),
     (("drop", "nope", "d"), NotFound, "no-parts"),
+    (("bundle", "create", "nowhere/x.bundle"), NotFound, "no-such-folder"),
+    *((("bundle", word, "x.bundle"), NotFound, "no-such-bundle") for word in ("apply", "inspect")),
 )
 
 

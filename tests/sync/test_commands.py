@@ -105,6 +105,46 @@ def test_a_remote_can_be_forgotten_and_noted_again(capsys: pytest.CaptureFixture
     assert [] == said(capsys, "--store", "one", "remote", "ls")
 
 
+def test_by_stick_both_ways(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for node in ("here", "there"):
+        main(["--store", node, "init"])
+    main(["--store", "here", "put", "photos", "--name", "cats", "--type", "dataset"])
+    capsys.readouterr()
+    made = said(capsys, "--store", "here", "bundle", "create", "out.bundle", "cats", "--split", "1MB")
+    seen = said(capsys, "--store", "here", "bundle", "inspect", "out.bundle")
+    taken = said(capsys, "--store", "there", "bundle", "apply", "out.bundle")
+    (place / "photos" / "a").write_bytes(b"aa")
+    main(["--store", "there", "put", "photos", "--name", "cats", "--type", "dataset"])
+    capsys.readouterr()
+    main(["--store", "here", "bundle", "receipt"])
+    (place / "receipt").write_text(capsys.readouterr().out)
+    back = said(capsys, "--store", "there", "bundle", "create", "back.bundle", "--since", "receipt")
+    assert 0 == main(["--store", "here", "bundle", "apply", "back.bundle"])
+    assert 0 == main(["--store", "here", "bundle", "apply", "back.bundle"])
+    assert 0 == main(["--store", "here", "get", "cats:v1", "out"])
+    out = capsys.readouterr().out
+
+    assert made == seen
+    assert ["out.bundle.001"] == made["files"]
+    assert (1, 1) == (taken["blobs"], taken["projects"][0]["taken"]["versions"])
+    assert (1, 2) == (back["projects"][0]["blobs"], back["projects"][0]["bytes"])
+    assert "1 version, 1 op, 1 op of them offered" in out
+    assert "nothing to take" in out
+    assert b"aa" == (place / "out" / "a").read_bytes()
+
+
+def test_a_bundle_that_cannot_be_taken_is_said_to_be(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    del place
+    for node in ("here", "there"):
+        main(["--store", node, "init"])
+        main(["--store", node, "put", "photos", "--name", "cats", "--type", "dataset"])
+    assert 0 == main(["--store", "here", "bundle", "create", "x.bundle"])
+    assert 4 == main(["--store", "there", "bundle", "apply", "x.bundle"])
+    assert 2 == main(["--store", "here", "bundle", "create", "y.bundle", "--split", "much"])
+
+    assert "--join" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("place")
 def test_a_place_that_is_none_is_refused_and_not_noted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--store", "one", "remote", "add", "away", f"file://{Path.cwd()}/nowhere"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from artstore.store import Store
+from artstore.sync.bundle.create import create_bundle
 from artstore.sync.rounds import exchange
 from tests.conftest import Children
 from tests.sync.conftest import Machine
@@ -19,6 +21,7 @@ CODE = """
 import os, signal, sys
 from pathlib import Path
 from artstore.store import Store
+from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.rounds import exchange
 
 store = Store.open(Path(sys.argv[1]))
@@ -36,19 +39,22 @@ def dying(work):
 # What is on the disk before one of these is not what is there after it.
 for name in ("link", "replace", "rename", "fsync", "unlink"):
     setattr(os, name, dying(getattr(os, name)))
-exchange(store, sys.argv[2], blobs=sys.argv[2] == "pull")
+if sys.argv[2] == "apply":
+    apply_bundle(store, Path(sys.argv[4]))
+else:
+    exchange(store, sys.argv[2], blobs=sys.argv[2] == "pull")
 print("done", left)
 """
 STEP = 5
 """Every so many calls: one after the other would take minutes."""
 
 
-def kill_everywhere(children: Children, each: Machine, verb: str) -> int:
+def kill_everywhere(children: Children, each: Machine, verb: str, *more: object) -> int:
     """Begin a round again and again, dying a little later each time, until it is done; answers how often it died."""
     each.store.close()
     deaths = 0
     while True:
-        child = children.start(CODE, each.store.path, verb, STEP * deaths + 1)
+        child = children.start(CODE, each.store.path, verb, STEP * deaths + 1, *more)
         said, complaints = child.communicate(timeout=120)
         if child.returncode == 0:
             assert said.startswith("done")
@@ -98,3 +104,19 @@ def test_a_pull_that_dies_anywhere_is_done_in_the_end(machine: Make, children: C
     exchange(b.store, "push")
     a.pull()
     assert a.state_hash() == b.state_hash()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
+def test_an_apply_that_dies_anywhere_is_done_in_the_end(machine: Make, children: Children, tmp_path: Path) -> None:
+    a, b = machine("a"), machine("b")
+    for number in range(2):
+        a.put({"x": b"%d" % number, "large": bytes([number]) * 1_100_000}, aliases=["best"])
+    create_bundle(a.store, tmp_path / "x.bundle")
+    deaths = kill_everywhere(children, b, "apply", tmp_path / "x.bundle")
+
+    assert deaths > 2
+    assert a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    assert [b"0", b"1"] == [b.read(each.exact)["x"] for each in b.store.versions("cats")[::-1]]
+    assert b.store.verify().ok

@@ -24,6 +24,28 @@ STALE_S: Final = 24 * 3600
 _PART: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?")
 
 
+class Source(Protocol):
+    """Where objects are read. See Objects."""
+
+    url: str
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """See Objects."""
+
+    def stream(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """See Objects."""
+
+
+class Target(Protocol):
+    """Where objects are written. See Objects."""
+
+    def write(self, name: str, chunks: Iterable[bytes], size: int) -> None:
+        """See Objects."""
+
+    def write_file(self, name: str, source: Path) -> None:
+        """See Objects."""
+
+
 class Objects(Protocol):
     """Named immutable bytes in one place. Any number of threads may use one at once.
 

@@ -1,0 +1,292 @@
+"""Apply: what a bundle carries is taken into a store.
+
+First all bytes, each verified, then lists of files, then slots and offers: a version that is seen is whole, as far as
+the bundle said that it would be. A killed apply has lost nothing, and the next one takes what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from artstore.errors import ArtstoreError, Conflict
+from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.upstream import TakenSlot, accept, attach, take, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.model.records import brings, decode_op, kind_of
+from artstore.storage.catalog import Project
+from artstore.storage.intake import Intake
+from artstore.storage.oplog import Attachments
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive, Session
+from artstore.store import Store
+from artstore.sync.bundle.archive import BundleReader
+from artstore.sync.bundle.contents import blobs_in
+from artstore.sync.bundle.head import CarriedSlot, Section, read_head, read_manifests, read_offers, read_slots
+from artstore.sync.bundle.history import History, history
+from artstore.sync.download import Wanted, download
+from artstore.sync.received import take_manifests
+from artstore.sync.reports import ApplyReport, Moved, TakenProject
+
+_AT_ONCE: Final = 5_000
+"""Blobs that are settled together: what is settled stays where an apply is killed."""
+_AT_ONCE_BYTES: Final = 256 << 20
+_SHOWN: Final = 3
+
+
+def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Progress | None = None) -> ApplyReport:
+    """Take what a bundle carries; what is here already is passed over.
+
+    Offers come behind what is here: they count where the store owns its log, and wait for the upstream where it follows
+    one. A project that cannot be taken stops alone, before anything of it is written, and the report says why: where
+    two logs began apart and `join` does not allow it (needs-join), where slots between are missing (bundle-gap), where
+    bytes that the bundle relies on are gone from here (bundle-incomplete), where a side was set back (rolled-back).
+
+    Raises MissingFile (no-such-bundle), Corrupt (bundle-damaged, remote-corrupt), UpgradeNeeded, Conflict (locked).
+    """
+    began = time.monotonic()
+    root = store.root
+    root.catalog.check_writable()
+    catch_up(root, thorough=True)
+    with BundleReader(path) as reader, Exclusive(root.path, "sync"), root.session("apply") as session:
+        head = read_head(reader)
+        works = [_Work(root, session, reader, number, each, join=join) for number, each in enumerate(head.projects)]
+        for work in works:
+            work.check()
+        brought = Moved()
+        if any(work.error is None for work in works):
+            # Of all: what several projects need was put in for the first.
+            brought = _bring(root, session, reader, len(works), progress)
+        for work in works:
+            work.take()
+    return ApplyReport(
+        store=head.store,
+        blobs=brought.blobs,
+        bytes=brought.bytes,
+        projects=[work.report() for work in works],
+        seconds=time.monotonic() - began,
+    )
+
+
+class _Work:
+    """One project of a bundle."""
+
+    def __init__(
+        self, root: Root, session: Session, reader: BundleReader, number: int, section: Section, *, join: bool
+    ) -> None:
+        self.number = number
+        self.error: ArtstoreError | None = None
+        self._root = root
+        self._session = session
+        self._reader = reader
+        self._section = section
+        self._join = join
+        self._changes_log = False
+        self._taken = Moved()
+        self._offered = Moved()
+        self._void = 0
+
+    def check(self) -> None:
+        """Find out whether it can be taken."""
+        try:
+            self._check(self._root.catalog.project(self._section.project))
+        except ArtstoreError as error:
+            self.error = error
+
+    def take(self) -> None:
+        """Take lists of files, slots and offers."""
+        if self.error is None:
+            try:
+                self._take()
+            except ArtstoreError as error:
+                self.error = error
+
+    def report(self) -> TakenProject:
+        """What became of it."""
+        error = self.error
+        return TakenProject(
+            project=self._section.project,
+            taken=self._taken,
+            offered=self._offered,
+            void=self._void,
+            error=None if error is None else error.message,
+            code=None if error is None else error.code,
+            exit_code=0 if error is None else error.exit_code,
+        )
+
+    def _check(self, project: Project | None) -> None:
+        section = self._section
+        known = None if project is None or not project.seq else history(self._root, project)
+        if known is not None and known.log == section.log:
+            self._check_chain(known)
+            if project is not None and project.upstream is None and section.last > len(known.slots):
+                raise self._rolled_back(f"slot {section.last}")
+            return
+        if section.first > 1 or section.last < 1:
+            raise self._gap(0)
+        if project is not None and project.upstream is not None:
+            if not self._join:
+                message = (
+                    f"project {section.project!r} follows another log here than the one in the bundle: with --join it "
+                    "follows that one from now on, and what that one lacks comes behind it"
+                )
+                raise Conflict(message, code="other-upstream")
+            self._changes_log = True
+        elif known is not None and not self._join:
+            self._check_apart()
+
+    def _check_chain(self, known: History) -> None:
+        """Raise Conflict (bundle-gap, rolled-back) where the slots in the bundle do not go on from those here."""
+        section, there = self._section, len(known.slots)
+        if section.first > there + 1 and section.first <= section.last:
+            raise self._gap(there)
+        at = min(there, section.last)
+        if at >= section.first - 1:
+            digest = section.before if at == section.first - 1 else dict(self._digests()).get(at)
+            if digest != known.head(at):
+                raise self._rolled_back(f"slot {at}")
+
+    def _digests(self) -> Iterator[tuple[int, str]]:
+        for slots in read_slots(self._reader, self.number):
+            for slot in slots:
+                yield slot.number, slot.digest
+
+    def _check_apart(self) -> None:
+        """As pull does: numbers that somebody has written down do not change unasked."""
+        section = self._section
+        own = {op.id for op in waiting(self._root, section.project)}
+        theirs = {
+            str(Digest.of(bytes(raw)))
+            for slots in read_slots(self._reader, self.number)
+            for slot in slots
+            for raw in slot.ops
+        }
+        if own - theirs and theirs - own:
+            message = (
+                f"project {section.project!r} has a log of its own here: with --join it follows the one in the bundle, "
+                "and what was made here comes behind it, under new numbers where need be. Or make a bundle here and "
+                "let the other side join"
+            )
+            raise Conflict(message, code="needs-join")
+
+    def _take(self) -> None:
+        root, section = self._root, self._section
+        where = f"project {section.project!r} in {self._reader.url!r}"
+        encodings = read_manifests(self._reader, self.number)
+        coming = {encoding.digest for encoding in encodings}
+        self._refuse_missing(
+            base
+            for encoding in encodings
+            if (base := encoding.base) is not None and base not in coming and root.manifests.find(base) is None
+        )
+        attachments: Attachments | None = Attachments(
+            manifests=take_manifests(root, where, encodings, lambda _digest: [])
+        )
+        self._check_whole()
+        if self._changes_log:
+            attach(root, self._session, section.project, None)
+        project = root.catalog.project(section.project)
+        is_theirs = project is None or project.upstream is not None or history(root, project).log != section.log
+        last = 0 if project is None or project.upstream is None else project.slot
+        for slots in read_slots(self._reader, self.number) if is_theirs else ():
+            new = [slot for slot in slots if slot.number > last]
+            if new:
+                self._accept(new, attachments)
+                attachments = None
+        for ops in read_offers(self._reader, self.number):
+            taken = take(root, self._session, section.project, ops, attachments=attachments)
+            if taken.ops:
+                attachments = None
+            self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))
+            self._void += taken.void
+
+    def _accept(self, slots: Sequence[CarriedSlot], attachments: Attachments | None) -> None:
+        section = self._section
+        ops = [bytes(raw) for slot in slots for raw in slot.ops]
+        brought = {brings(str(Digest.of(op)), decode_op(op)) for op in ops}
+        accept(
+            self._root,
+            self._session,
+            section.project,
+            section.log,
+            [TakenSlot(slot.number, slot.digest, slot.ops) for slot in slots],
+            attachments=attachments,
+            forget=[version for version in section.forgotten if version in brought],
+        )
+        versions = sum(kind_of(decode_op(op)) == "commit" for op in ops)
+        self._taken = self._taken.plus(Moved(slots=len(slots), ops=len(ops), versions=versions))
+
+    def _check_whole(self) -> None:
+        """Refuse where bytes are missing that the bundle's maker took to be here."""
+        root = self._root
+        missing: list[Digest] = []
+        for manifest in map(Digest.parse, self._section.whole):
+            if root.manifests.find(manifest) is None:
+                missing.append(manifest)
+                continue
+            blobs = [blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None]
+            there = root.blobs.known(blobs)
+            missing += [blob for blob in blobs if blob not in there]
+        self._refuse_missing(missing)
+
+    def _refuse_missing(self, digests: Iterable[Digest]) -> None:
+        missing = list(dict.fromkeys(map(str, digests)))
+        if missing:
+            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            message = (
+                f"nothing of project {self._section.project!r} was taken: the bundle was made for a store that has "
+                f"{', '.join(missing[:_SHOWN])}{more}, and this one has not, or not any more. Make the bundle again, "
+                "--since what `artstore bundle receipt` says now"
+            )
+            raise Conflict(message, code="bundle-incomplete")
+
+    def _gap(self, there: int) -> Conflict:
+        section = self._section
+        message = (
+            f"the bundle goes on behind slot {section.first - 1} of project {section.project!r}, and this store has "
+            f"{there}: apply the bundles before it first, or make one --since `artstore bundle receipt` of this store"
+        )
+        return Conflict(message, code="bundle-gap")
+
+    def _rolled_back(self, what: str) -> Conflict:
+        message = (
+            f"the bundle has another {what} of project {self._section.project!r} than this store: one of the two was "
+            "set back to an older state. Nothing was taken"
+        )
+        return Conflict(message, code="rolled-back")
+
+
+def _bring(root: Root, session: Session, reader: BundleReader, count: int, progress: Progress | None) -> Moved:
+    """Take in the blobs that are not here."""
+    lying: dict[Digest, Wanted] = {}
+    for number in range(count):
+        lying.update(blobs_in(reader, number))
+    here = root.blobs.known(list(lying))
+    absent = [each for each in lying.values() if each.digest not in here]
+    sizes = {each.digest: reader.size_of(each.name) if each.size is None else each.size for each in absent}
+    done = size = 0
+    with Intake(root, session) as intake:
+        for some in _batches(absent, sizes):
+            download(reader, intake, some, None)
+            intake.settle()
+            done, size = done + len(some), size + sum(sizes[each.digest] for each in some)
+            if progress is not None:
+                progress(Tick("apply", done, size, len(absent), sum(sizes.values())))
+    return Moved(blobs=done, bytes=size)
+
+
+def _batches(blobs: Sequence[Wanted], sizes: Mapping[Digest, int]) -> Iterator[list[Wanted]]:
+    some: list[Wanted] = []
+    size = 0
+    for blob in blobs:
+        some.append(blob)
+        size += sizes[blob.digest]
+        if len(some) >= _AT_ONCE or size >= _AT_ONCE_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

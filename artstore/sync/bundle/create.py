@@ -1,0 +1,227 @@
+"""Create: a bundle is put together, of what the other side lacks.
+
+What it lacks is known from its receipt. Ops and lists of files always travel for a whole project; bytes may be chosen
+by version.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Unreachable
+from artstore.lifecycle.progress import Progress, telling
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.resolve import find_project, resolve
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
+from artstore.model.names import UNCATEGORIZED, Reference
+from artstore.model.records import decode_op, kind_of
+from artstore.storage.catalog import Project
+from artstore.storage.root import Root
+from artstore.store import Store
+from artstore.sync.bundle.archive import BundleWriter
+from artstore.sync.bundle.head import (
+    FORMAT,
+    CarriedSlot,
+    Head,
+    Receipt,
+    Section,
+    Stand,
+    write_head,
+    write_offers,
+    write_slots,
+)
+from artstore.sync.bundle.history import Brought, History, brought, history
+from artstore.sync.connect import connect
+from artstore.sync.push import offers
+from artstore.sync.reports import BundleReport
+from artstore.sync.upload import Upload
+
+
+def create_bundle(
+    store: Store,
+    path: Path,
+    references: Sequence[str] = (),
+    *,
+    project: str | None = None,
+    since: Receipt | None = None,
+    split: int | None = None,
+    progress: Progress | None = None,
+) -> BundleReport:
+    """Write what a store has, and the other side lacks, into a file, or into several of at most `split` bytes each.
+
+    Of all projects, of one, or of those of the references; with references, only the bytes of their versions go, also
+    where those are older than the receipt. Where there is nothing to carry, nothing is written, and the report names no
+    file. Raises NotFound (…-not-found), Conflict (file-exists, other-history), Corrupt (blob-missing, blob-damaged),
+    StorageFull (bundle-full), Refused (cannot-write), Unreachable where bytes would have to come from a remote.
+    """
+    root = store.root
+    connect(store)
+    catch_up(root, thorough=True)
+    if since is not None and since.store == store.id:
+        message = "the receipt is of this very store: `artstore bundle receipt` on the other side writes the one needed"
+        raise Invalid(message, code="own-receipt")
+    wanted = _wanted(root, references, project or UNCATEGORIZED)
+    names = list(wanted) or ([project] if project is not None else [each.name for each in root.catalog.projects()])
+    loads = _Loads(root, since, wanted)
+    for name in names:
+        loads.add(find_project(root, name)[0])
+    head = Head(format=FORMAT, store=store.id, made_at=time.time(), projects=[load.section for load in loads.loads])
+    if not any(section.ops or section.offers or section.blobs for section in head.projects):
+        return head.told([], 0)
+    with root.session("bundle") as session, BundleWriter(path, split=split) as writer:
+        write_head(writer, head)
+        for number, load in enumerate(loads.loads):
+            write_slots(writer, number, load.slots)
+            write_offers(writer, number, load.offers)
+            tell = telling(progress, "bundle")
+            upload = Upload(writer, str(number), root, session, note=lambda _name: None, tell=tell)
+            upload.send_manifests(load.manifests)
+            upload.send_blobs(load.blobs)
+        return head.told(writer.publish(), writer.size)
+
+
+class _Load(NamedTuple):
+    """What goes of one project."""
+
+    section: Section
+    slots: list[CarriedSlot]
+    offers: list[list[msgspec.Raw]]
+    manifests: list[Encoding]
+    blobs: list[Digest]
+
+
+class _Loads:
+    """What goes of all of them; bytes that several need go once."""
+
+    def __init__(self, root: Root, since: Receipt | None, wanted: dict[str, list[Digest]]) -> None:
+        self.loads: list[_Load] = []
+        self._root = root
+        self._since = {} if since is None else since.projects
+        self._wanted = wanted
+        self._carried: set[bytes] = set()
+
+    def add(self, project: Project) -> None:
+        root = self._root
+        with root.catalog.snapshot():
+            known = history(root, project)
+            stand = self._stand(project, known)
+            new = known.slots[stand.slot :]
+            offered = [] if project.upstream is None else offers(root, project.name)
+            transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
+            bodies = [bytes(raw) for ops in (*(slot.ops for slot in new), *transactions) for raw in ops]
+            there = brought(root, project, (bytes(raw) for slot in known.slots[: stand.slot] for raw in slot.ops))
+            coming = brought(root, project, iter(bodies))
+            held = _Held(root, stand, there)
+            manifests = [each for each in coming.manifests if each not in held.manifests]
+            encodings = list(_encoded(root, manifests, held))
+        wanted = self._wanted.get(project.name)
+        chosen = manifests if wanted is None else [each for each in wanted if each not in held.whole]
+        blobs, whole = self._blobs(held, chosen, is_asked=wanted is not None)
+        section = Section(
+            project=project.name,
+            log=known.log,
+            first=stand.slot + 1,
+            before=known.head(min(stand.slot, len(known.slots))),
+            last=len(known.slots),
+            head=known.head(len(known.slots)),
+            ops=sum(len(slot.ops) for slot in new),
+            offers=sum(map(len, transactions)),
+            versions=sum(kind_of(decode_op(body)) == "commit" for body in bodies),
+            blobs=len(blobs),
+            bytes=sum(blobs.values()),
+            whole=[str(each) for each in whole],
+            forgotten=list(coming.forgotten),
+        )
+        self.loads.append(_Load(section, new, transactions, encodings, list(blobs)))
+
+    def _stand(self, project: Project, known: History) -> Stand:
+        stand = self._since.get(project.name)
+        if stand is None or stand.log != known.log:
+            return Stand(log=known.log)
+        if 0 < stand.slot <= len(known.slots) and stand.head != known.head(stand.slot):
+            message = (
+                f"the receipt says that slot {stand.slot} of project {project.name!r} is another one than here, so one "
+                "of the two stores was set back to an older state: make a bundle without --since, and apply it with "
+                "--join"
+            )
+            raise Conflict(message, code="other-history")
+        return stand
+
+    def _blobs(self, held: _Held, chosen: list[Digest], *, is_asked: bool) -> tuple[dict[Digest, int], list[Digest]]:
+        """The blobs that these manifests need and that the other side lacks, with those manifests that get all."""
+        root = self._root
+        sizes: dict[Digest, int] = {}
+        whole: list[Digest] = []
+        for manifest in chosen:
+            entries = _entries(root, manifest, {*held.whole, *whole})
+            needed = {blob.digest: blob.size for entry in entries if (blob := blob_of(entry)) is not None}
+            lacking = {each: size for each, size in needed.items() if each not in held.blobs}
+            if self._is_here([each for each in lacking if each not in sizes], is_asked=is_asked):
+                sizes.update(lacking)
+                whole.append(manifest)
+        new = {digest: size for digest, size in sizes.items() if digest not in self._carried}
+        self._carried.update(new)
+        return new, whole
+
+    def _is_here(self, digests: list[Digest], *, is_asked: bool) -> bool:
+        """Whether all bytes are here, or can be brought; it is an error only if they were asked for."""
+        try:
+            self._root.blobs.bring(digests)
+            self._root.blobs.check_stored(digests)
+        except (Unreachable, NotFound, Corrupt):
+            if is_asked:
+                raise
+            return False
+        return True
+
+
+class _Held:
+    """What the other side has."""
+
+    def __init__(self, root: Root, stand: Stand, there: Brought) -> None:
+        self._root = root
+        self.manifests = {*there.manifests, *map(Digest.parse, stand.has)} - {*map(Digest.parse, stand.forgotten)}
+        self.whole = self.manifests - {*map(Digest.parse, stand.lacks)}
+        """Those with all their bytes."""
+        self._blobs: set[bytes] | None = None
+
+    @property
+    def blobs(self) -> set[bytes]:
+        if self._blobs is None:
+            self._blobs = self._root.manifests.blobs_in(self.whole)
+        return self._blobs
+
+
+def _wanted(root: Root, references: Sequence[str], project: str) -> dict[str, list[Digest]]:
+    """Manifests that were asked for, by project."""
+    found: dict[str, list[Digest]] = {}
+    for reference in references:
+        resolved = resolve(root, Reference.parse(reference, project=project))
+        found.setdefault(resolved.project.name, []).append(resolved.manifest)
+    return found
+
+
+def _encoded(root: Root, manifests: Sequence[Digest], held: _Held) -> Iterable[Encoding]:
+    """Each as a difference to one that the other side has or gets, where the store keeps it so."""
+    coming = set(manifests)
+    for digest in manifests:
+        built = root.manifests.difference(digest)
+        if built is not None and (built[0] in coming or built[0] in held.whole):
+            base, difference = built
+            yield encode_difference(digest, base, difference, root.manifests.get(digest).entries)
+        else:
+            yield encode_full(digest, (entry.line() for entry in root.manifests.entries(digest)))
+
+
+def _entries(root: Root, manifest: Digest, whole: set[Digest]) -> Iterable[Entry]:
+    """The entries of a manifest, less those that it has from one whose bytes the other side has."""
+    built = root.manifests.difference(manifest)
+    if built is not None and built[0] in whole:
+        return built[1].come
+    return root.manifests.entries(manifest)

@@ -1,0 +1,99 @@
+"""History: the slots of a log, as far as a store has them.
+
+A store that follows a log has its slots in the journal. One that follows none owns its own, of which each of its
+transactions is a slot; nobody but whoever follows it by bundles ever sees those.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from artstore.lifecycle.upstream import waiting
+from artstore.model.digest import Digest
+from artstore.model.notes import Accepted, Attached, decode_line
+from artstore.model.records import brings, decode_op, manifest_of
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.journal import Journal
+from artstore.storage.root import Root
+from artstore.sync.bundle.head import CarriedSlot
+from artstore.sync.protocol import FORMAT, Slot, encode_slot
+
+_LOG_DIGITS = 32
+
+
+class History(NamedTuple):
+    """A log."""
+
+    log: str
+    slots: list[CarriedSlot]
+    """From number 1 on."""
+
+    def head(self, number: int) -> str | None:
+        """The digest of a slot; None before the first."""
+        return self.slots[number - 1].digest if number else None
+
+
+class Brought(NamedTuple):
+    """What slots or offers brought, as far as it is still there."""
+
+    manifests: dict[Digest, None]
+    forgotten: dict[str, Digest]
+    """Versions that were deleted on this machine alone, with their manifests."""
+
+
+def history(root: Root, project: Project) -> History:
+    """The log that a project follows, or its own."""
+    log, slots = project.log, list[CarriedSlot]()
+    for body in Journal(root.catalog, project).notes():
+        note = decode_line(body)
+        if isinstance(note, Attached):
+            slots.clear()
+            # What it owns after it has left another's log is in another order than before: a log of its own.
+            log = note.log or Digest.of(f"{project.log} {note.nonce}".encode()).hex()[:_LOG_DIGITS]
+        elif isinstance(note, Accepted):
+            slots.append(CarriedSlot(number=note.slot, digest=note.digest, ops=note.ops))
+    if project.upstream is None:
+        slots = list(_own(root, project, log))
+    return History(log, slots)
+
+
+def brought(root: Root, project: Project, bodies: Iterator[bytes]) -> Brought:
+    """Which manifests some ops brought that a live version or a part needs."""
+    view = ProjectView(root.catalog, project.id)
+    found = Brought({}, {})
+    for body in bodies:
+        op = decode_op(body)
+        named = manifest_of(op)
+        if named is None:
+            continue
+        id_ = str(brings(str(Digest.of(body)), op))
+        version = view.version(id_)
+        if view.is_forgotten(id_):
+            found.forgotten[id_] = Digest.parse(named)
+        elif (version is not None and not version.deleted) or view.part(id_) is not None:
+            found.manifests[Digest.parse(named)] = None
+    return found
+
+
+def _own(root: Root, project: Project, log: str) -> Iterator[CarriedSlot]:
+    ops = [op for op in waiting(root, project.name) if op.void is None]
+    before: str | None = None
+    # An op that came from an earlier upstream has no transaction here, and stands for itself.
+    groups = itertools.groupby(ops, key=lambda op: op.id if op.seq is None else op.seq)
+    for number, (_, group) in enumerate(groups, start=1):
+        raws = [msgspec.Raw(op.body) for op in group]
+        slot = Slot(
+            format=FORMAT,
+            project=project.name,
+            log=log,
+            number=number,
+            before=before,
+            store=root.format.store_id,
+            transactions=[raws],
+        )
+        before = str(Digest.of(encode_slot(slot)))
+        yield CarriedSlot(number=number, digest=before, ops=raws)

@@ -1,0 +1,256 @@
+"""What cannot be taken is refused before anything is changed, and says why and what now."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from artstore.errors import Conflict, Corrupt, Invalid, MissingFile, UpgradeNeeded
+from artstore.model.digest import Digest
+from artstore.model.manifest import encode_full
+from artstore.storage.files import random_hex
+from artstore.store import Store
+from artstore.sync.bundle.apply import apply_bundle
+from artstore.sync.bundle.archive import BundleWriter
+from artstore.sync.bundle.head import Receipt, decode_receipt, inspect_bundle
+from tests.sync.bundle.conftest import Site, Stick
+
+MakeSite = Callable[[str], Site]
+
+
+def test_two_logs_are_not_put_together_unasked(site: MakeSite, stick: Stick) -> None:
+    """Numbers that somebody has written down would mean something else."""
+    a, b = site("a"), site("b")
+    mine, theirs = a.put({"x": b"a"}), b.put({"x": b"b"})
+    stick.write(a)
+
+    assert "needs-join" == stick.refused(b)
+    assert ["cats:v0"] == [name for name, *_ in b.names()]
+    assert "" == stick.refused(b, join=True)
+    assert [("cats:v1", theirs.id), ("cats:v0", mine.id)] == [(name, id_) for name, id_, _ in b.names()]
+
+
+def test_another_log_is_followed_only_where_that_is_allowed(site: MakeSite, stick: Stick) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    a.put({"x": b"a"})
+    stick.carry(a, b)
+    c.put({"x": b"c"})
+    stick.write(c)
+
+    assert "other-upstream" == stick.refused(b)
+    assert "" == stick.refused(b, join=True)
+    b.store.accept_numbers(["cats"])
+    assert [{"x": b"c"}, {"x": b"a"}] == [b.read(f"cats:v{number}") for number in (0, 1)]
+
+
+def test_a_bundle_is_not_taken_before_those_that_it_goes_on_from(site: MakeSite, stick: Stick) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    a.put({"x": b"0"})
+    stick.carry(a, b)
+    a.put({"x": b"1"})
+    stick.carry(a, b)
+
+    assert "bundle-gap" == stick.refused(c)
+    assert [] == c.store.projects()
+
+
+def test_a_store_that_was_set_back_is_noticed_on_either_side(site: MakeSite, stick: Stick) -> None:
+    """X11. It would give one number to two versions, and each side would swear by its own."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"0"})
+    a.store.close()
+    shutil.copytree(a.store.path, a.folder / "copy")
+    a.again()
+    a.put({"x": b"1"})
+    stick.carry(a, b)
+    first = stick.path()
+    b.put({"x": b"b"})
+    a.store.close()
+    a.store = Store.open(a.folder / "copy")
+    a.put({"x": b"another"})
+
+    with pytest.raises(Conflict, match="set back"):
+        stick.write(a, since=b.receipt())
+    stick.write(a)
+    assert "rolled-back" == stick.refused(b)
+    assert "rolled-back" == apply_bundle(a.store, first).projects[0].code
+
+
+def test_bytes_that_went_since_the_receipt_are_named(site: MakeSite, stick: Stick) -> None:
+    """X15. A version would be there that nobody can read, on the word of a receipt from last week."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"common"})
+    stick.carry(a, b)
+    receipt = b.receipt()
+    b.store.delete("cats:v0", force=True)
+    b.store.gc(grace_s=0)
+    for number, name in enumerate(("cats", "dogs")):
+        # As a difference to a list of files that is gone, and as one of its own.
+        a.put({"x": b"common", "y": b"%d" % number}, name=name)
+        stick.write(a, since=receipt)
+        assert "bundle-incomplete" == stick.refused(b)
+    error = apply_bundle(b.store, stick.path()).projects[0].error
+
+    assert "make the bundle again" in str(error).lower()
+    assert [] == b.store.versions("cats")
+    stick.carry(a, b)
+    assert [b"0", b"1"] == [b.read(name)["y"] for name in ("cats:v1", "dogs")]
+
+
+def test_damage_anywhere_is_found_and_harms_nothing(site: MakeSite, stick: Stick) -> None:
+    """X3. Sticks forget bits: no byte of another file may come in, and no version that is not whole."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"x" * 900, "large": b"l" * 1_100_000})
+    stick.write(a)
+    whole = stick.path().read_bytes()
+    found: set[str] = set()
+    places = [*range(0, 9_000, 311), *range(len(whole) - 1_500, len(whole), 311)]
+    for at in places:
+        data = bytearray(whole)
+        data[at] ^= 1
+        stick.path().write_bytes(data)
+        found.add(stick.refused(b))
+        for project in b.store.projects():
+            assert b.store.verify(f"{project}/cats").ok
+        if b.store.projects():
+            # A bit between the members, which means nothing.
+            b = site(f"b{at}")
+
+    assert found <= {"", "bundle-damaged", "remote-corrupt", "newer-bundle"}
+    assert {"bundle-damaged", "remote-corrupt"} <= found
+
+
+def test_what_was_cut_short_is_not_begun(site: MakeSite, stick: Stick) -> None:
+    a, b = site("a"), site("b")
+    a.put({"x": b"x"})
+    stick.write(a)
+    whole = stick.path().read_bytes()
+    for end in (0, 100, 512, len(whole) // 2, len(whole) - 1):
+        stick.path().write_bytes(whole[:end])
+        assert "bundle-damaged" == stick.refused(b), end
+
+    stick.path().write_bytes(whole + b"\0")
+    assert "bundle-damaged" == stick.refused(b)
+
+
+def test_a_tar_of_something_else_is_no_bundle(tmp_path: Path) -> None:
+    """A7. Links, devices and ways out of a folder are no members of a bundle."""
+    for kind, name in ((tarfile.SYMTYPE, "a"), (tarfile.CHRTYPE, "a"), (tarfile.REGTYPE, "../a"), (b"x", "a")):
+        info = tarfile.TarInfo(name)
+        info.type = kind
+        (tmp_path / "x.tar").write_bytes(info.tobuf() + bytes(1024))
+        with pytest.raises(Corrupt, match="no header"):
+            inspect_bundle(tmp_path / "x.tar")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a"), io.BytesIO())
+    with pytest.raises(Corrupt):
+        inspect_bundle(tmp_path / "x.tar")
+    with pytest.raises(MissingFile):
+        inspect_bundle(tmp_path / "y.tar")
+
+
+class Forger:
+    """Writes a bundle anew, with one member changed."""
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self.source, self.target = source, target
+
+    def forge(self, folder: str, change: Callable[[bytes], bytes]) -> Path:
+        with tarfile.open(self.source) as tar, BundleWriter(self.target) as writer:
+            for member in tar.getmembers():
+                file = tar.extractfile(member)
+                assert file is not None
+                data, name = file.read(), member.name
+                if name.startswith(folder):
+                    data = change(data)
+                    if name.endswith(".json"):
+                        name = f"{name[: -len('.json') - 64]}{Digest.of(data).hex()}.json"
+                writer.write(name, [data], len(data))
+            writer.publish()
+        return self.target
+
+
+@pytest.mark.parametrize(
+    ("folder", "before", "after", "code"),
+    [
+        ("log/", b'"name":"cats"', b'"name":"../../cats"', "bundle-damaged"),
+        ("log/", b'"op":"create"', b'"op":"createx"', "unknown-op"),
+        ("artstore-bundle/", b'"project":"uncategorized"', b'"project":"../x"', "bundle-damaged"),
+        ("artstore-bundle/", b'"format":1', b'"format":2', "newer-bundle"),
+        ("artstore-bundle/", b'"first":1', b'"first":9', "bundle-gap"),
+    ],
+)
+def test_names_from_a_bundle_are_held_to_the_rules_for_names(
+    site: MakeSite, stick: Stick, *, folder: str, before: bytes, after: bytes, code: str
+) -> None:
+    """A1. Whoever makes a bundle would write wherever its names lead."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"x"})
+    stick.write(a)
+
+    def change(data: bytes) -> bytes:
+        assert before in data
+        return data.replace(before, after)
+
+    forged = Forger(stick.path(), stick.folder / "forged").forge(folder, change)
+    stick.count += 1
+    forged.rename(stick.path())
+    assert code == stick.refused(b)
+    assert [] == b.store.projects()
+
+
+def test_a_path_that_leads_out_is_refused(site: MakeSite, stick: Stick) -> None:
+    a, b = site("a"), site("b")
+    version = a.put({"x": b"x"})
+    stick.write(a)
+    evil = f"blake3:{Digest.of(b'x').hex()}\t1\t../../x\n"
+
+    def change(_data: bytes) -> bytes:
+        encoding = encode_full(Digest.parse(version.digest), [evil])
+        return msgspec.msgpack.encode([encoding], enc_hook=bytes)
+
+    forged = Forger(stick.path(), stick.folder / "forged").forge("manifests/", change)
+    stick.count += 1
+    forged.rename(stick.path())
+    assert "remote-corrupt" == stick.refused(b)
+    assert [] == b.store.projects()
+
+
+def test_nothing_is_written_over(site: MakeSite, stick: Stick) -> None:
+    a = site("a")
+    a.put({"x": b"x"})
+    stick.write(a)
+    stick.count -= 1
+
+    with pytest.raises(Conflict, match="already"):
+        stick.write(a)
+    with pytest.raises(MissingFile, match="no folder"):
+        Stick(stick.folder / "not-mounted").write(a)
+    assert ["1.bundle"] == [path.name for path in stick.folder.iterdir()]
+
+
+def test_a_receipt_is_looked_at_before_it_is_believed(site: MakeSite, stick: Stick) -> None:
+    a = site("a")
+    a.put({"x": b"x"})
+    good = msgspec.json.encode(a.receipt())
+    for bad in (
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        good.replace(b"uncategorized", b"../x"),
+        b'{"format":1}',
+        random_hex(9).encode(),
+    ):
+        with pytest.raises(Invalid, match="no receipt"):
+            decode_receipt(bad, "'r'")
+    with pytest.raises(UpgradeNeeded):
+        decode_receipt(good.replace(b'"format":1', b'"format":2'), "'r'")
+    assert isinstance(decode_receipt(good, "'r'"), Receipt)
+    with pytest.raises(Invalid, match="very store"):
+        stick.write(a, since=a.receipt())
