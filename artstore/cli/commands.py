@@ -86,6 +86,7 @@ COMMANDS: Final = {
         Line("sync", "moving", "Pull and push: afterwards the upstream and this store know the same versions."),
         Line("serve", "serve", "Be the server that other stores push to and pull from."),
         Line("token", "token", "Say who may push to this store and pull from it, when it is served."),
+        Line("explain", "moving", "Show which bytes of a version would be sent, file by file, and why."),
         Line("bundle", "bundle", "Carry versions to another store in a file."),
         Line("numbers", "agreeing", "Show and accept numbers that changed, since others pushed first."),
         Line("conflicts", "agreeing", "List changes of this store that others made impossible."),

@@ -9,21 +9,23 @@ from artstore.model.digest import Digest
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.store import Store
+from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote, Shelf, Tell, read_slot
 from artstore.sync.remotes import open_remote, read_remotes
 
 
-def connect(store: Store) -> None:
-    """From now on, let the store ask its remotes for bytes that are not here."""
-    if store.root.blobs.elsewhere is None and not store.read_only:
-        store.root.blobs.elsewhere = _Elsewhere(store.root)
+def connect(store: Store, pace: Pace | None = None) -> None:
+    """From now on, let the store ask its remotes for bytes that are not here, at a pace, if one is given."""
+    if not store.read_only and (pace is not None or store.root.blobs.elsewhere is None):
+        store.root.blobs.elsewhere = _Elsewhere(store.root, pace)
 
 
 class _Elsewhere:
     """Fetches blobs from whichever remote has them, the upstream first. Several threads may ask."""
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, pace: Pace | None) -> None:
         self._root = root
+        self._pace = pace
         self._shelves: dict[tuple[str, str, str], Shelf] = {}
         self._lock = threading.Lock()
 
@@ -41,7 +43,7 @@ class _Elsewhere:
 
     def _all(self) -> Iterator[Shelf]:
         for settings in read_remotes(self._root.path).values():
-            remote = open_remote(settings)
+            remote = open_remote(settings, self._pace)
             for project in self._root.catalog.projects():
                 log, until = project.upstream, project.slot
                 if not settings.upstream or log is None:

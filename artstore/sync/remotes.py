@@ -26,6 +26,7 @@ from artstore.sync.http.connection import Connection, is_server
 from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.tokens import token_for
 from artstore.sync.objects.families import open_objects
+from artstore.sync.objects.pacing import Pace, PacedObjects
 from artstore.sync.objects.probe import probe
 from artstore.sync.protocol import Remote
 from artstore.sync.reports import RemoteInfo
@@ -121,11 +122,15 @@ def upstream_of(store: Path) -> tuple[str, Settings]:
     return found
 
 
-def open_remote(settings: Settings) -> Remote:
-    """A remote, which is not asked for anything yet. Raises Invalid and NotFound as `open_objects`."""
+def open_remote(settings: Settings, pace: Pace | None = None) -> Remote:
+    """A remote, which is not asked for anything yet; the bytes of a depot go at a pace, if one is given.
+
+    Raises Invalid and NotFound as `open_objects`.
+    """
     if is_server(settings.url):
         return _server(settings)
-    return Depot(open_objects(settings.url))
+    objects = open_objects(settings.url)
+    return Depot(objects if pace is None else PacedObjects(objects, pace))
 
 
 def try_remote(settings: Settings) -> None:

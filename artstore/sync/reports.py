@@ -136,3 +136,28 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of the blobs."""
     projects: list[TakenProject]
     seconds: float
+
+
+class ExplainedBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a version, and what a push would do with its bytes."""
+
+    path: str
+    digest: str
+    size: int
+    is_sent: bool
+    why: str
+
+
+class ExplainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a push of a version would send."""
+
+    ref: str
+    """`project/cats:v3`."""
+    remote: str
+    url: str
+    is_there: bool
+    """Whether the version is there already."""
+    blobs: list[ExplainedBlob]
+    bytes: int
+    """Of all files."""
+    sent_bytes: int

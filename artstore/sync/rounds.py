@@ -23,6 +23,8 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session
 from artstore.store import Store
 from artstore.sync.connect import connect
+from artstore.sync.http.connection import is_server
+from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_join, counted, new_slots, pull
 from artstore.sync.push import lacking, next_offer, offers, push
@@ -42,12 +44,14 @@ def exchange(
     projects: Sequence[str] | None = None,
     blobs: bool = False,
     dry_run: bool = False,
+    limit_rate: int | None = None,
     progress: Progress | None = None,
 ) -> SyncReport:
     """Move what is new between a store and its upstream, for some projects or all.
 
     A push pulls first, since what is offered has to come behind what is there. With `blobs` the bytes of all versions
     are brought too. On a dry run nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile.
+    `limit_rate` is the most bytes a second that go, both ways together.
 
     Raises NotFound (no-upstream), Conflict (locked) while another process is at it, Unreachable, Denied.
     """
@@ -58,11 +62,15 @@ def exchange(
         raise Invalid(message, code="not-the-upstream")
     root = store.root
     root.catalog.check_writable()
-    connect(store)
+    if limit_rate is not None and is_server(settings.url):
+        message = f"{name!r} is a server, and only what goes to or comes from a depot keeps to a rate: leave it out"
+        raise Invalid(message, code="no-pace")
+    pace = None if limit_rate is None else Pace(limit_rate)
+    connect(store, pace)
     catch_up(root, thorough=True)
     told = contextlib.nullcontext() if dry_run else noting(root, name)
     with Exclusive(root.path, "sync"), told, root.session(verb) as session:
-        round_ = _Round(root, session, open_remote(settings), join=settings.join, progress=progress)
+        round_ = _Round(root, session, open_remote(settings, pace), join=settings.join, progress=progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
     return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)

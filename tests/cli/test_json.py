@@ -72,6 +72,7 @@ BESIDE: Final[dict[str, tuple[str, ...]]] = {
     "push": ("push",),
     "pull": ("pull",),
     "sync": ("sync",),
+    "explain": ("explain", "cats:v0", "--to", "hub"),
     "numbers": ("numbers", "ls"),
     "conflicts": ("conflicts",),
     "resolve": ("resolve", "CONFLICT", "--mine"),

@@ -50,8 +50,10 @@ def test_from_one_node_to_another(place: Path, capsys: pytest.CaptureFixture[str
 def test_what_is_said_can_be_read(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     del place
     main(["--store", "one", "put", "photos", "--name", "cats", "--type", "dataset"])
+    main(["--store", "one", "explain", "cats", "--to", "hub"])
+    main(["--store", "one", "push", "--limit-rate", "1GB"])
     main(["--store", "one", "push"])
-    main(["--store", "one", "push"])
+    main(["--store", "one", "explain", "cats", "--to", "hub"])
     main(["--store", "one", "remote", "ls"])
     main(["--store", "one", "remote", "test", "hub"])
     main(["--store", "one", "status"])
@@ -60,7 +62,9 @@ def test_what_is_said_can_be_read(place: Path, capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
 
     for words in (
+        "would send 1 B of 1 B",
         "pushed 1 version",
+        "cats:v0 is there already",
         "nothing to push",
         "hub is fit",
         "last reached",
