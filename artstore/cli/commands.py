@@ -95,6 +95,7 @@ COMMANDS: Final = {
     "Space": (
         Line("du", "space", "Show what each collection takes up."),
         Line("status", "space", "Show the store at a glance."),
+        Line("evict", "evict", "Free the bytes of versions that a remote has."),
         Line("gc", "space", "Free the space of what nothing refers to."),
     ),
     "Health": (

@@ -44,8 +44,8 @@ def verify(call: Call, *, ref: str | None, fast: bool) -> int:
 def repair(call: Call, *, sources: tuple[Path, ...]) -> int:
     """Mend what is damaged, from other copies.
 
-    Run `verify` first: it finds the damage, and this looks for the right bytes in the trash, elsewhere in the store,
-    and in the files and folders given. Exit code 5 if something is still damaged.
+    Run `verify` first: it finds the damage, and this looks for the right bytes in the trash, elsewhere in the store, in
+    the files and folders given, and in the remotes. Exit code 5 if something is still damaged.
     """
     with open_store(call) as store:
         report = store.repair(sources)

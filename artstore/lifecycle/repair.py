@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from artstore.errors import Corrupt, NotFound
+from artstore.errors import Corrupt, Denied, NotFound, Unreachable
 from artstore.lifecycle.collect import settled, write_anew
 from artstore.lifecycle.mend_log import mend_log
 from artstore.lifecycle.replay import adopt_packs, catch_up
@@ -74,12 +74,22 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
                         mended.append(str(candidate.digest))
                         del missing[candidate.digest]
             intake.settle()
+        mended += map(str, _bring(root, [digest for digest, _size in marking.missing()]))
         # Not before: what they hold beside the damage may be what was looked for.
         mended += [*gone, *_mend_packs(root, session)]
         if mended:
             # A copy of the catalog from before would look for bytes where they are no longer.
             root.begin_epoch()
         return RepairReport(mended=mended, still_damaged=[*broken, *(str(digest) for digest, _ in marking.missing())])
+
+
+def _bring(root: Root, digests: Sequence[Digest]) -> list[Digest]:
+    """Ask remotes for what nothing here has; answers what came."""
+    with contextlib.suppress(Unreachable, Denied, Corrupt):
+        # Another remote may have it, the next time; what came of it stays.
+        root.blobs.bring(digests)
+    here = root.blobs.locate(digests)
+    return [digest for digest in digests if digest in here]
 
 
 def _forget_gone_packs(root: Root, session: Session) -> list[str]:

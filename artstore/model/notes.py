@@ -52,6 +52,13 @@ class Forget(Op, frozen=True, kw_only=True, tag="note-forget"):
     forgotten: bool
 
 
+class Evicted(Op, frozen=True, kw_only=True, tag="note-evicted"):
+    """A remote has the bytes of accepted versions: here they may be missing."""
+
+    versions: list[str]
+    """Ids."""
+
+
 class AcceptNumbers(Op, frozen=True, kw_only=True, tag="note-numbers"):
     """Whoever works here knows that these collections' numbers moved: the old spellings mean what they mean now."""
 
@@ -59,9 +66,11 @@ class AcceptNumbers(Op, frozen=True, kw_only=True, tag="note-numbers"):
     """Ids."""
 
 
-AnyNote = Attached | Accepted | Dismissed | Forget | AcceptNumbers
+AnyNote = Attached | Accepted | Dismissed | Forget | Evicted | AcceptNumbers
 
-_KINDS: Final = frozenset(kind.__struct_config__.tag for kind in (Attached, Accepted, Dismissed, Forget, AcceptNumbers))
+_KINDS: Final = frozenset(
+    kind.__struct_config__.tag for kind in (Attached, Accepted, Dismissed, Forget, Evicted, AcceptNumbers)
+)
 _note_decoder = msgspec.json.Decoder(AnyNote)
 
 

@@ -398,7 +398,7 @@ class Blobs:
                 # Freed, repacked, or put aside and stored again at the same place since it was read.
                 return "whole"
             quarantine.keep(self._root, place)
-            self.forget(place.digest, self._pack_number(place))
+            self.forget_place(place)
         # It takes blobs for stored as long as a manifest names them.
         stat_cache.forget(self._root)
         return verdict
@@ -424,6 +424,10 @@ class Blobs:
                 "DELETE FROM stored WHERE pack = ? AND blob = (SELECT id FROM blob WHERE digest = ?)",
                 (pack, digest),
             )
+
+    def forget_place(self, place: Place) -> None:
+        """As `forget`, of a place that was found."""
+        self.forget(place.digest, self._pack_number(place))
 
     def _pack_number(self, place: Place) -> int:
         if place.is_whole:

@@ -231,7 +231,7 @@ class FoldView:
         return self._connections.one(sql, (self._project, version)) is not None
 
     def is_received(self, version: str) -> bool:
-        """Whether a version, or a part, came from the upstream."""
+        """Whether a version, or a part, came from the upstream or was evicted, so that its bytes may be missing."""
         sql = "SELECT 1 FROM received WHERE project = ? AND version = ?"
         return self._connections.one(sql, (self._project, version)) is not None
 

@@ -18,6 +18,7 @@ from artstore.model.notes import (
     Attached,
     Counted,
     Dismissed,
+    Evicted,
     Forget,
     decode_line,
 )
@@ -60,7 +61,7 @@ class Journal:
                 continue
             self._accept(slots)
             slots.clear()
-            if isinstance(line, Attached | Dismissed | Forget | AcceptNumbers):
+            if isinstance(line, Attached | Dismissed | Forget | Evicted | AcceptNumbers):
                 self._note(line)
                 self._run("INSERT INTO line (project, seq, place, note) VALUES (?1, ?2, ?3, ?4)", seq, place, body)
                 continue
@@ -137,7 +138,7 @@ class Journal:
             return state.hash()
         return self.hash_of_tables()
 
-    def _note(self, note: Attached | Dismissed | Forget | AcceptNumbers) -> None:
+    def _note(self, note: Attached | Dismissed | Forget | Evicted | AcceptNumbers) -> None:
         if isinstance(note, Attached):
             self._run("UPDATE op SET slot = NULL WHERE project = ?1")
             self._follow_from(note.log, 0, None)
@@ -148,6 +149,9 @@ class Journal:
                 self._run("INSERT OR IGNORE INTO forgotten (project, version) VALUES (?1, ?2)", note.version)
             else:
                 self._run("DELETE FROM forgotten WHERE project = ?1 AND version = ?2", note.version)
+        elif isinstance(note, Evicted):
+            for version in note.versions:
+                self._run("INSERT OR IGNORE INTO received (project, version) VALUES (?1, ?2)", version)
         else:
             for collection in note.collections:
                 self._run("DELETE FROM renumbered WHERE project = ?1 AND collection = ?2", collection)

@@ -189,6 +189,30 @@ class Marking:
         assert row is not None
         return int(row[0])
 
+    def evictable(self, versions: Sequence[str]) -> list[tuple[Digest, int]]:
+        """Blobs that are here for these versions, and for no other whose bytes have to be here: digest, size."""
+        with self._catalog.snapshot():
+            self._find_needed(but=_RECEIVED, without=versions)
+            self._catalog.execute("DELETE FROM needed_before")
+            for version in versions:
+                for (id_,) in self._catalog.rows(
+                    "SELECT max(manifest.id) FROM manifest JOIN version ON version.manifest = manifest.digest "
+                    "WHERE version.id = ? HAVING max(manifest.id) IS NOT NULL",
+                    (version,),
+                ):
+                    self._catalog.execute(f"INSERT OR IGNORE INTO needed_before {BLOBS_OF}", (id_,))
+            rows = self._catalog.rows(
+                "SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed_before) "
+                "AND id NOT IN (SELECT blob FROM needed) AND id IN (SELECT blob FROM stored) ORDER BY digest",
+            )
+        return [(Digest(digest), size) for digest, size in rows]
+
+    def stored_bytes(self) -> int:
+        """Bytes of all blobs that are here."""
+        row = self._catalog.one("SELECT coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM stored)")
+        assert row is not None
+        return int(row[0])
+
     def is_known(self, digest: Digest) -> bool:
         """Whether a blob is in the catalog."""
         return self._catalog.one("SELECT 1 FROM blob WHERE digest = ?", (digest,)) is not None
@@ -234,8 +258,8 @@ class Marking:
     def missing(self, *, received: bool = False) -> list[tuple[Digest, int]]:
         """Blobs that live versions need and that are nowhere: digest, size.
 
-        Where only versions need them that came from the upstream, they may never have been here, and are not counted
-        unless `received`.
+        Where only versions need them that came from the upstream, or were evicted, they need not be here, and are not
+        counted unless `received`.
         """
         with self._catalog.snapshot():
             self._find_needed(but="" if received else _RECEIVED)

@@ -62,7 +62,7 @@ def _blobs(root: Root, shelf: Shelf, resolved: Resolved) -> list[ExplainedBlob]:
     seen: set[Digest] = set()
     found: list[ExplainedBlob] = []
     for path, blob in entries:
-        is_sent = blob.digest in lacking and blob.digest not in seen
+        is_sent = blob.digest in lacking and blob.digest in here and blob.digest not in seen
         if blob.digest not in lacking:
             why = "it is there: something that was pushed has these bytes"
         elif blob.digest in seen:

@@ -161,3 +161,19 @@ class ExplainReport(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     """Of all files."""
     sent_bytes: int
+
+
+class EvictReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was freed here, since a remote has it."""
+
+    dry_run: bool
+    versions: list[str]
+    """`project/cats:v3`, whose bytes may be missing here from now on."""
+    blobs: int
+    bytes: int
+    """Of the blobs that were freed."""
+    kept_blobs: int
+    """Blobs that no remote has shown to have."""
+    stored_bytes: int
+    """What the store has now."""
+    seconds: float

@@ -24,6 +24,7 @@ from artstore.storage.sessions import Session
 from artstore.sync.download import Wanted, download
 from artstore.sync.index import decode_index
 from artstore.sync.objects.interface import Objects
+from artstore.sync.proof import prove
 from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
 from artstore.sync.upload import Packed, Upload
 
@@ -146,6 +147,16 @@ class DepotShelf:
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
         """See Shelf."""
+        wanted, absent = self._find(digests)
+        download(self._objects, intake, wanted, tell)
+        return absent
+
+    def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
+        """See Proving."""
+        return prove(self._objects, root, self._find(digests)[0], read_all=read_all)
+
+    def _find(self, digests: Sequence[Digest]) -> tuple[list[Wanted], list[Digest]]:
+        """Where blobs lie, and those of which that is not known."""
         packed = self._index()
         wanted: list[Wanted] = []
         absent: list[Digest] = []
@@ -157,8 +168,7 @@ class DepotShelf:
                 wanted.append(Wanted(f"blobs/{self._part}/{large}", 0, None, digest))
             else:
                 absent.append(digest)
-        download(self._objects, intake, wanted, tell)
-        return absent
+        return wanted, absent
 
     def _index(self) -> dict[bytes, Packed]:
         """Where each small blob lies."""

@@ -16,7 +16,8 @@ from artstore.cli.options import Call, Verb
 
 LINES: Final = [line for lines in COMMANDS.values() for line in lines]
 WANTED: Final = {
-    *("serve", "token", "remote", "push", "pull", "sync", "explain", "bundle", "numbers", "conflicts", "resolve"),
+    *("serve", "token", "remote", "push", "pull", "sync", "explain", "evict", "bundle"),
+    *("numbers", "conflicts", "resolve"),
     *("init", "put", "get", "cat", "ls", "show", "log", "diff", "find", "alias", "tag", "describe", "metadata", "ttl"),
     *("link", "unlink", "parts", "drop", "artifact", "lineage", "runs", "run", "watch", "retype"),
     *("rename", "copy", "delete", "du", "verify", "repair", "gc", "rebuild", "status", "doctor", "backup", "prune"),

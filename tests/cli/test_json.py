@@ -73,6 +73,7 @@ BESIDE: Final[dict[str, tuple[str, ...]]] = {
     "pull": ("pull",),
     "sync": ("sync",),
     "explain": ("explain", "cats:v0", "--to", "hub"),
+    "evict": ("evict", "--to-fit", "1MB"),
     "numbers": ("numbers", "ls"),
     "conflicts": ("conflicts",),
     "resolve": ("resolve", "CONFLICT", "--mine"),

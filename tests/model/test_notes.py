@@ -15,6 +15,7 @@ from artstore.model.notes import (
     AnyNote,
     Attached,
     Dismissed,
+    Evicted,
     Forget,
     Order,
     decode_line,
@@ -33,6 +34,7 @@ GOLDEN: list[tuple[AnyNote, str]] = [
         Accepted(at_us=1, nonce="n", log="l", slot=3, digest="blake3:d", ops=[msgspec.Raw(encode_op(OP))]),
         ACCEPTED,
     ),
+    (Evicted(at_us=1, nonce="n", versions=["v"]), '{"at_us":1,"nonce":"n","op":"note-evicted","versions":["v"]}'),
     (Dismissed(at_us=1, nonce="n", ops=["o"]), '{"at_us":1,"nonce":"n","op":"note-dismissed","ops":["o"]}'),
     (
         Forget(at_us=1, nonce="n", version="v", forgotten=True),

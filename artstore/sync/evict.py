@@ -1,0 +1,187 @@
+"""Evict: the bytes of versions that a remote has are freed here, and fetched again when somebody needs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from artstore.errors import Conflict, Invalid, NotFound
+from artstore.lifecycle.release import release
+from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.resolve import resolve
+from artstore.lifecycle.upstream import followed, keeps_log
+from artstore.model.digest import Digest
+from artstore.model.names import UNCATEGORIZED, Reference
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.marking import Marking
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive
+from artstore.store import Store
+from artstore.sync.proof import Proving
+from artstore.sync.protocol import Remote, Shelf, read_slot
+from artstore.sync.remotes import open_remote, read_remotes
+from artstore.sync.reports import EvictReport
+
+_FAR: Final = 1 << 40
+_SHOWN: Final = 3
+
+
+class _Chosen(NamedTuple):
+    """A version that may go."""
+
+    project: str
+    id: str
+    manifest: Digest
+    name: str
+
+
+def evict(
+    store: Store,
+    references: Sequence[str] = (),
+    *,
+    to_fit: int | None = None,
+    project: str = UNCATEGORIZED,
+    read_all: bool = False,
+    dry_run: bool = False,
+) -> EvictReport:
+    """Free the bytes of versions, or of the oldest ones until the store's files fit in `to_fit` bytes.
+
+    A remote has to show first that it has them: each object in its whole length, with a stretch of it as it is here,
+    or all of it with `read_all`. What other versions need too, whose bytes have to be here, stays. Versions, labels and
+    lists of files stay in any case.
+
+    Raises NotFound (no-remote, …-not-found), Conflict (last-copy) where no remote has shown it, before anything is
+    freed; for `to_fit`, such versions are passed over. Raises Unreachable, Denied, Conflict (busy, locked).
+    """
+    began = time.monotonic()
+    if bool(references) == (to_fit is not None):
+        message = "say which versions, or into how many bytes the store is to fit"
+        raise Invalid(message, code="bad-choice")
+    root = store.root
+    root.catalog.check_writable()
+    if not read_remotes(store.path):
+        message = "this store has no remote, so all that it has is the last copy: `artstore remote add` names one"
+        raise NotFound(message, code="no-remote")
+    catch_up(root, thorough=True)
+    marking = Marking(root.catalog)
+    with Exclusive(root.path, "sync"), root.session("evict") as session:
+        shelves = _Shelves(root)
+        if to_fit is None:
+            chosen = [_named(root, reference, project) for reference in references]
+            lonely = next((each for each in chosen if not shelves.of(each)), None)
+            if lonely is not None:
+                message = f"{lonely.name} is on no remote, so this may be the last copy: `artstore push` first"
+                raise Conflict(message, code="last-copy")
+        else:
+            chosen = _oldest(marking, [each for each in _all(root) if shelves.of(each)], to_fit)
+        sizes = dict(marking.evictable([each.id for each in chosen]))
+        proven = shelves.proven(chosen, list(sizes), read_all=read_all)
+        if to_fit is None and len(proven) < len(sizes):
+            raise _last_copy([digest for digest in sizes if digest not in proven])
+        if proven and not dry_run:
+            versions: dict[str, list[str]] = {}
+            for each in chosen:
+                versions.setdefault(each.project, []).append(each.id)
+            release(root, session, versions, sorted(proven))
+        return EvictReport(
+            dry_run=dry_run,
+            versions=[each.name for each in chosen],
+            blobs=len(proven),
+            bytes=sum(sizes[digest] for digest in proven),
+            kept_blobs=len(sizes) - len(proven),
+            stored_bytes=marking.stored_bytes(),
+            seconds=time.monotonic() - began,
+        )
+
+
+class _Shelves:
+    """What the remotes have, by project."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._remotes = [(each, open_remote(each)) for each in read_remotes(root.path).values()]
+        self._by_project: dict[str, list[Shelf]] = {}
+
+    def of(self, version: _Chosen) -> list[Shelf]:
+        """Those that have a version; none where others have it from this very store."""
+        if keeps_log(self._root, version.project):
+            return []
+        return [shelf for shelf in self._all(version.project) if not shelf.lacks_manifests([version.manifest])]
+
+    def proven(self, versions: Iterable[_Chosen], digests: list[Digest], *, read_all: bool) -> set[Digest]:
+        """Those of some blobs that a remote shows to have, for these versions."""
+        found: set[Digest] = set()
+        for project in dict.fromkeys(version.project for version in versions):
+            for shelf in self._all(project):
+                rest = [digest for digest in digests if digest not in found]
+                if rest and isinstance(shelf, Proving):
+                    found.update(shelf.prove(self._root, rest, read_all=read_all))
+        return found
+
+    def _all(self, project: str) -> list[Shelf]:
+        if project not in self._by_project:
+            shelves = [self._shelf(remote, project, is_ours=each.upstream) for each, remote in self._remotes]
+            self._by_project[project] = [shelf for shelf in shelves if shelf is not None]
+        return self._by_project[project]
+
+    def _shelf(self, remote: Remote, project: str, *, is_ours: bool) -> Shelf | None:
+        last = followed(self._root, project) if is_ours else None
+        log = None if last is None else last.log
+        if log is None:
+            first = read_slot(remote, project, 1)
+            if first is None:
+                return None
+            log = first.slot.log
+        shelf = remote.shelf(self._root, project, log)
+        shelf.follow(remote, _FAR)
+        return shelf
+
+
+def _named(root: Root, reference: str, project: str) -> _Chosen:
+    resolved = resolve(root, Reference.parse(reference, project=project))
+    return _Chosen(resolved.project.name, resolved.version.id, resolved.manifest, resolved.name)
+
+
+def _all(root: Root) -> list[_Chosen]:
+    """Every version, the oldest first, but those that are the latest of a collection last."""
+    found: list[tuple[bool, int, _Chosen]] = []
+    for project in root.catalog.projects():
+        view = ProjectView(root.catalog, project.id)
+        for collection in view.collections():
+            latest = view.latest(collection.id)
+            found += [
+                (latest is not None and version.id == latest.id, version.created_us, chosen)
+                for version in view.versions_of(collection.id)
+                for chosen in [_chosen(project, collection.name, version.id, version.manifest, version.number)]
+            ]
+    return [chosen for *_order, chosen in sorted(found)]
+
+
+def _chosen(project: Project, collection: str, id_: str, manifest: str, number: int) -> _Chosen:
+    return _Chosen(project.name, id_, Digest.parse(manifest), f"{project.name}/{collection}:v{number}")
+
+
+def _oldest(marking: Marking, candidates: list[_Chosen], to_fit: int) -> list[_Chosen]:
+    """So many of the first ones that what stays fits; all, if that is not enough."""
+    excess = marking.stored_bytes() - to_fit
+    if excess <= 0:
+        return []
+    few, many = 0, len(candidates)
+    while few < many:
+        middle = (few + many) // 2
+        freed = sum(size for _digest, size in marking.evictable([each.id for each in candidates[:middle]]))
+        if freed >= excess:
+            many = middle
+        else:
+            few = middle + 1
+    return candidates[:many]
+
+
+def _last_copy(digests: Sequence[Digest]) -> Conflict:
+    more = f" and {len(digests) - _SHOWN} more" if len(digests) > _SHOWN else ""
+    message = (
+        f"no remote shows that it has {', '.join(map(str, digests[:_SHOWN]))}{more}, so nothing was freed: these may "
+        "be the last copies. `artstore remote test` tries a remote"
+    )
+    return Conflict(message, code="last-copy")
