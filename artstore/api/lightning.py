@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO
 
-from artstore.api.checkpoint import Best
-from artstore.api.run import Run
 from artstore.api.terminal import note
-from artstore.api.training import Training
+from artstore.api.training import Options, Training
 from artstore.errors import Invalid
 
 
-class CheckpointCallback(Callback):  # type: ignore[misc]  # Lightning need not be there.
+class CheckpointCallback(Options, Callback):  # type: ignore[misc]  # Lightning need not be there.
     """Keep each checkpoint of a `lightning.pytorch.Trainer` as a version, in the background, the last and best of them.
 
     `ModelCheckpoint` says when one is written, under which name, and which files stay, as ever; what is kept is what it
@@ -33,19 +30,7 @@ class CheckpointCallback(Callback):  # type: ignore[misc]  # Lightning need not 
     to another machine.
     """
 
-    def __init__(
-        self,
-        name: str,
-        type: str = "model",
-        *,
-        run: Run | None = None,
-        keep_last: int | None = None,
-        keep_best: Best | Sequence[Best] = (),
-        project: str | None = None,
-    ) -> None:
-        super().__init__()
-        self._training = Training(name, type, run=run, keep_last=keep_last, keep_best=keep_best, project=project)
-        self._keeping: _Keeping | None = None
+    _keeping: _Keeping | None = None
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Stand between the Trainer and its files."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, Self
 
 from artstore.api.checkpoint import Best, checkpoint
 from artstore.api.metadata import MOST_KEYS
@@ -22,31 +23,15 @@ _OWN: Final = ("step", "epoch")
 class Training:
     """The checkpoints of one training: `begin`, then `keep` each, then `end`."""
 
-    def __init__(
-        self,
-        name: str,
-        type: str = "model",
-        *,
-        run: Run | None = None,
-        keep_last: int | None = None,
-        keep_best: Best | Sequence[Best] = (),
-        project: str | None = None,
-    ) -> None:
-        """Note what is wanted, as `artstore.checkpoint` takes it; `begin` checks it."""
-        self._wanted: dict[str, Any] = {
-            "name": name,
-            "type": type,
-            "run": run,
-            "keep_last": keep_last,
-            "keep_best": keep_best,
-            "project": project,
-        }
+    def __init__(self, open_: Callable[[str | os.PathLike[str]], checkpoint]) -> None:
+        """Begin with what opens the checkpoint of a folder, when there is one."""
+        self._open = open_
         self._saver: checkpoint | None = None
 
     def begin(self, folder: str | os.PathLike[str]) -> Self:
         """Begin, or go on, in a process that writes checkpoints. Raises as `artstore.checkpoint`."""
         if self._saver is None:
-            self._saver = checkpoint(folder, **self._wanted)
+            self._saver = self._open(folder)
         return self
 
     def keep(
@@ -74,6 +59,34 @@ class Training:
             self.end()
         except Exception as other:  # noqa: BLE001 - The training's own error is what is raised.
             error.add_note(f"and a checkpoint was not kept: {other}")
+
+
+class Options:
+    """The options of a callback, the same for each framework: a base that stands before the framework's own."""
+
+    def __init__(
+        self,
+        name: str,
+        type: str = "model",
+        *,
+        run: Run | None = None,
+        keep_last: int | None = None,
+        keep_best: Best | Sequence[Best] = (),
+        project: str | None = None,
+    ) -> None:
+        """Note what is wanted, as `artstore.checkpoint` takes it, which looks at it when the training begins."""
+        super().__init__()
+        self._training = Training(
+            partial(
+                checkpoint,
+                name=name,
+                type=type,
+                run=run,
+                keep_last=keep_last,
+                keep_best=keep_best,
+                project=project,
+            )
+        )
 
 
 def numbers(metrics: Mapping[str, object], *, first: Sequence[str] = ()) -> dict[str, float | None]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
-from artstore.api.checkpoint import Best
-from artstore.api.run import Run
-from artstore.api.training import Training
+from artstore.api.training import Options
 
 
-class CheckpointCallback(TrainerCallback):  # type: ignore[misc]  # Transformers need not be there.
+class CheckpointCallback(Options, TrainerCallback):  # type: ignore[misc]  # Transformers need not be there.
     """Keep each checkpoint of a `transformers.Trainer` as a version, in the background, the last and best of them.
 
     `TrainingArguments` say when one is written and, with `save_total_limit`, how many folders stay, as ever. A version
@@ -26,19 +23,6 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]  # Transformers
     given. Before the Trainer writes a checkpoint, and so may remove an older one, it waits for those that are still
     being read. An error of the background is raised when the training ends.
     """
-
-    def __init__(
-        self,
-        name: str,
-        type: str = "model",
-        *,
-        run: Run | None = None,
-        keep_last: int | None = None,
-        keep_best: Best | Sequence[Best] = (),
-        project: str | None = None,
-    ) -> None:
-        super().__init__()
-        self._training = Training(name, type, run=run, keep_last=keep_last, keep_best=keep_best, project=project)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Begin."""

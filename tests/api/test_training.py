@@ -11,11 +11,16 @@ import pytest
 
 import artstore
 from artstore.api.stores import hall_here
-from artstore.api.training import Training, numbers
+from artstore.api.training import Options, Training, numbers
 from tests.api.test_checkpoint import gate
 from tests.lacking import package
 
 Files = Callable[[Mapping[str, bytes]], None]
+
+
+def training_of(*given: Any, **more: Any) -> Training:
+    """What a callback with these options works with."""
+    return Options(*given, **more)._training
 
 
 def kept(name: str = "resnet") -> list[tuple[dict[str, Any], list[str]]]:
@@ -26,7 +31,7 @@ def kept(name: str = "resnet") -> list[tuple[dict[str, Any], list[str]]]:
 
 def test_each_checkpoint_is_a_version_of_its_own_files(files: Files) -> None:
     """A folder of all checkpoints at once would come back whole for each of them."""
-    training = Training("resnet").begin(".")
+    training = training_of("resnet").begin(".")
     for step in (1, 2):
         files({f"out/checkpoint-{step}/weights": b"%d" % step, f"out/{step}.ckpt": b"%d" % step})
         training.keep(f"out/checkpoint-{step}", step=step, epoch=0.5, metrics={"loss": 1 / step, "epoch": 3, "step": 3})
@@ -42,7 +47,7 @@ def test_each_checkpoint_is_a_version_of_its_own_files(files: Files) -> None:
 
 
 def test_the_framework_may_remove_what_was_kept_once_it_is_settled(files: Files) -> None:
-    training = Training("resnet").begin(".")
+    training = training_of("resnet").begin(".")
     for step in range(4):
         training.settle()
         Path("last.ckpt").unlink(missing_ok=True)
@@ -55,7 +60,7 @@ def test_the_framework_may_remove_what_was_kept_once_it_is_settled(files: Files)
 
 def test_a_checkpoint_that_could_not_be_kept_is_raised_at_the_end_and_not_in_between(files: Files) -> None:
     """A training of weeks does not end because of one of them, and does not end as if it had them all."""
-    training = Training("resnet").begin(".")
+    training = training_of("resnet").begin(".")
     held = gate()
     for step in (1, 2):
         files({f"{step}.ckpt": b"%d" % step})
@@ -70,7 +75,7 @@ def test_a_checkpoint_that_could_not_be_kept_is_raised_at_the_end_and_not_in_bet
 
 
 def test_the_error_of_a_training_stays_what_is_raised(files: Files) -> None:
-    training = Training("resnet").begin(".")
+    training = training_of("resnet").begin(".")
     held = gate()
     files({"1.ckpt": b"1"})
     training.keep("1.ckpt", step=1, epoch=0, metrics={})
@@ -83,7 +88,7 @@ def test_the_error_of_a_training_stays_what_is_raised(files: Files) -> None:
 
 
 def test_a_training_can_be_begun_again(files: Files) -> None:
-    training = Training("resnet", keep_last=2)
+    training = training_of("resnet", keep_last=2)
     for start in (0, 2):
         training.begin(".")
         for step in (start, start + 1):
@@ -97,7 +102,7 @@ def test_a_training_can_be_begun_again(files: Files) -> None:
 
 def test_a_score_that_is_not_there_yet_ends_no_training(files: Files) -> None:
     """The first checkpoint of many trainings is from before the first validation."""
-    training = Training("resnet", keep_best=[("val_loss", "min", 1), ("step", "max", 1)]).begin(".")
+    training = training_of("resnet", keep_best=[("val_loss", "min", 1), ("step", "max", 1)]).begin(".")
     for step, metrics in enumerate([{}, {"val_loss": math.inf}, {"val_loss": 0.5}, {"val_loss": 0.7}]):
         files({"last.ckpt": b"%d" % step})
         training.keep("last.ckpt", step=step, epoch=0, metrics=metrics)
@@ -109,7 +114,7 @@ def test_a_score_that_is_not_there_yet_ends_no_training(files: Files) -> None:
 
 def test_a_policy_that_is_none_is_an_error_before_the_training() -> None:
     with pytest.raises(artstore.Invalid) as caught:
-        Training("resnet", keep_last=0).begin(".")
+        training_of("resnet", keep_last=0).begin(".")
 
     assert "bad-policy" == caught.value.code
     assert [] == hall_here().store.collections()
@@ -138,7 +143,7 @@ def test_numbers_are_what_metadata_can_say_of_metrics() -> None:
 def test_a_training_with_many_metrics_keeps_those_that_the_best_go_by(files: Files) -> None:
     """Metadata have a limit, which is no reason to end a training."""
     metrics = {f"m{number:03}": float(number) for number in range(150)}
-    training = Training("resnet", keep_best=("m149", "max", 1)).begin(".")
+    training = training_of("resnet", keep_best=("m149", "max", 1)).begin(".")
     files({"last.ckpt": b"1"})
     training.keep("last.ckpt", step=1, epoch=0, metrics=metrics)
     training.end()
