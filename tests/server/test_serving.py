@@ -31,7 +31,7 @@ from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import LONGEST_BODY, PREFIX, header
 from tests.sync.serving import Served, ServerProcess, served
 
-EXAMPLES = 12
+EXAMPLES = 6
 """Of each address and method, that are as described, and that are not."""
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
