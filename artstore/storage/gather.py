@@ -7,7 +7,6 @@ for a whole buffer at a time.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -92,7 +91,8 @@ class Gatherer:
         self._pack: PackWriter | None = None
         self._writes: list[Future[None]] = []
         self._sealed: list[_Sealed] = []
-        self._noting = threading.Lock()
+        # One thread: several would wait for each other's lock of the database, and each have a cache of 64 MB.
+        self._noter = ThreadPoolExecutor(1, thread_name_prefix="artstore-note")
 
     def slot(self, size: int) -> memoryview:
         """Where the bytes of the next blob go: `size` of them, SMALL and one at most. Valid until the next call."""
@@ -137,9 +137,7 @@ class Gatherer:
     def number(self) -> bool:
         """Return when the new blobs have row numbers; answers whether `ids` has all of them. After `seal`."""
         for sealed in self._sealed:
-            ids = sealed.announced.result()
-            if len(self.ids) < REMEMBERED:
-                self.ids.update(ids)
+            self._remember(sealed)
         return self.new_blobs <= REMEMBERED
 
     def settle(self) -> None:
@@ -148,9 +146,14 @@ class Gatherer:
         sealed, self._sealed = self._sealed, []
         for each in sealed:
             each.noted.result()
+        if self._keep:
+            # The catalog knows them now, and of a million the digests alone are 100 MB.
+            self._taken.clear()
+            self._store_is_empty = False
 
     def close(self) -> None:
         """Let go, after the pool has stopped."""
+        self._noter.shutdown(wait=True, cancel_futures=True)
         if self._pack is not None:
             self._pack.close()
             self._pack = None
@@ -209,14 +212,21 @@ class Gatherer:
         pack, self._pack = self._pack, None
         writes, self._writes = self._writes, []
         self.packs.append(pack.path.name)
-        announced = self._pool.submit(self._announce, pack)
+        announced = self._noter.submit(self._blobs.announce, pack.members)
         noted = self._pool.submit(self._publish, pack, writes, announced)
+        self._let_go_of_done()
         self._sealed.append(_Sealed(pack, announced, noted))
 
-    def _announce(self, pack: PackWriter) -> Ids:
-        with self._noting:
-            # One after the other: those who wait for the lock of the database ask for it only now and then.
-            return self._blobs.announce(pack.members)
+    def _let_go_of_done(self) -> None:
+        """Forget what is needed no more: of a million blobs the places in packs and the row numbers are 250 MB."""
+        while self._sealed and self._sealed[0].noted.done():
+            self._sealed[0].noted.result()
+            self._remember(self._sealed.pop(0))
+
+    def _remember(self, sealed: _Sealed) -> None:
+        ids = sealed.announced.result()
+        if len(self.ids) < REMEMBERED:
+            self.ids.update(ids)
 
     def _publish(self, pack: PackWriter, writes: list[Future[None]], announced: Future[Ids]) -> None:
         with storage_errors("storing a pack"):
@@ -230,8 +240,7 @@ class Gatherer:
             publish(str(pack.path), str(self._directory / pack.path.name))
             sync_directory(self._directory)
         ids = announced.result()
-        with self._noting:
-            self._blobs.add_pack(pack.path.name, pack.size, pack.members, ids=ids)
+        self._noter.submit(self._blobs.add_pack, pack.path.name, pack.size, pack.members, ids=ids).result()
 
 
 def _write_parts(fd: int, parts: list[memoryview], offset: int) -> None:

@@ -311,6 +311,7 @@ UNREADABLE = """
 import sys
 from pathlib import Path
 import sqlite_utils
+import encodings.ascii
 import artstore.storage.gather
 import sqlite_utils
 from artstore.errors import ArtstoreError
