@@ -283,9 +283,10 @@ def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> Non
 def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
     """Free packs that nothing needs, and write those anew that are mostly dead, or small and many."""
     uses = settled(root, marking, session)
-    missing = {digest for digest, _size in marking.missing(received=True)}
-    for use in uses:
-        if use.live_blobs == 0 and not _holds_any(root.path / "packs" / use.name, missing):
+    empty = [use for use in uses if use.live_blobs == 0]
+    absent = marking.absent() if empty else set()
+    for use in empty:
+        if not _holds_any(root.path / "packs" / use.name, absent):
             marking.forget_pack(use.id)
             bin_.take(root.path / "packs" / use.name, f"packs/{use.name}")
     alive = [use for use in uses if use.live_blobs > 0]
@@ -302,12 +303,12 @@ def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
         _replace(root, marking, session, bin_, group)
 
 
-def _holds_any(path: Path, missing: Collection[Digest]) -> bool:
-    """Whether a pack may have what versions need and nobody knows of: its file may have come back."""
-    if not missing:
+def _holds_any(path: Path, absent: Collection[Digest]) -> bool:
+    """Whether a pack may have what is known and nowhere: its file may have come back."""
+    if not absent:
         return False
     try:
-        return any(member.digest in missing for member in packs.members(path))
+        return any(member.digest in absent for member in packs.members(path))
     except FileNotFoundError:
         return False
     except (Corrupt, OSError):
@@ -389,9 +390,9 @@ def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) ->
         # A live session may have named a large blob and not yet noted it; a later collection will see.
         return
     rows = marking.whole_digests()
-    missing = {digest for digest, _size in marking.missing(received=True)}
+    absent = marking.absent() if any(digest not in rows for _path, digest in blobs) else set()
     for path, digest in blobs:
-        if digest not in rows and digest not in missing:
+        if digest not in rows and digest not in absent:
             with root.catalog.write():
                 if digest not in marking.whole_digests():
                     bin_.take_leftover(path, digest.path)

@@ -269,6 +269,13 @@ class Marking:
             )
         return [(Digest(digest), size) for digest, size in rows]
 
+    def absent(self) -> set[Digest]:
+        """Blobs that are known and nowhere, whether a version needs them or not."""
+        rows = self._catalog.rows(
+            "SELECT digest FROM blob WHERE NOT EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)"
+        )
+        return {Digest(digest) for (digest,) in rows}
+
     def manifests_here(self) -> set[Digest]:
         """The manifests that have rows, whether a version names them or not."""
         rows = self._catalog.rows("SELECT DISTINCT digest FROM manifest WHERE digest IS NOT NULL")

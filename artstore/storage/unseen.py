@@ -52,8 +52,7 @@ def _written_back_ns() -> float:
     """How old a change is that is certainly on the disk."""
     try:
         expire, interval = (
-            int(Path(f"/proc/sys/vm/dirty_{name}_centisecs").read_text(encoding="ascii"))
-            for name in ("expire", "writeback")
+            int(Path(f"/proc/sys/vm/dirty_{name}_centisecs").read_bytes()) for name in ("expire", "writeback")
         )
     except (OSError, ValueError):
         return _SLACK * _USUAL_NS
