@@ -116,5 +116,7 @@ def render(report: GetReport) -> None:
         f"  written: {count(report.written, 'file')}, {size(report.bytes_written)}{f' ({how})' if how else ''}; "
         f"unchanged: {report.unchanged:,}{deleted}; {duration(report.seconds)}"
     )
+    for store in report.spared:
+        note(f"left alone {store}: it is a store, and may be all that holds its versions")
     for missing in report.missing:
         note(f"left out {missing.path}: {missing.reason}")

@@ -90,16 +90,16 @@ def checkout(
 
     Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Corrupt
     where the store's bytes are not what they should be, Refused (no-reflink, no-hardlink) where the mode that was asked
-    for cannot be had, Invalid (own-store) where the target is in the store, and StorageFull or Refused (no-permission,
-    target-failed) where the target cannot be written. With `delete`, other files that match the patterns go; a store's
-    own folder never does. Raises Invalid (bad-mode) for a mode that there is not.
+    for cannot be had, Invalid (own-store) where the target is in the store, or with `delete` in any, and StorageFull or
+    Refused (no-permission, target-failed) where the target cannot be written. With `delete`, other files that match the
+    patterns go; the folder of a store never does. Raises Invalid (bad-mode) for a mode that there is not.
     """
     began = time.monotonic()
     if mode not in get_args(Mode):
         message = f"{mode!r} is not a way to write files: choose one of {', '.join(get_args(Mode))}"
         raise Invalid(message, code="bad-mode")
     matches = matcher(patterns)
-    _check_target(root, target)
+    _check_target(root, target, delete=delete)
     with contextlib.ExitStack() as ending:
         ending.enter_context(_target_errors(target))
         ending.enter_context(root.reading("get"))
@@ -122,13 +122,14 @@ def checkout(
         )
         is_fresh = is_fresh and not references
         counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, called=resolved.name, progress=progress)
-        deleted = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else 0
+        others = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else _Others(0, [])
     return GetReport(
         version=resolved.info(),
         target=str(target),
         written=counts.reflinked + counts.hardlinked + counts.copied + brought.fetched,
         unchanged=counts.unchanged + brought.unchanged,
-        deleted=deleted,
+        deleted=others.deleted,
+        spared=others.spared,
         bytes_written=counts.bytes_written + brought.bytes_written,
         reflinked=counts.reflinked,
         hardlinked=counts.hardlinked,
@@ -182,12 +183,14 @@ def _check_path(path: str) -> None:
         raise Corrupt(message, code="manifest-damaged")
 
 
-def _check_target(root: Root, target: Path) -> None:
+def _check_target(root: Root, target: Path, *, delete: bool) -> None:
     where = target.resolve()
     own = root.path.resolve()
-    if any(folder == own or holds_store(folder) for folder in (where, *where.parents)):
-        message = f"{str(target)!r} is a store's own folder, or in it: choose another place"
-        raise Invalid(message, code="own-store")
+    for folder in (where, *where.parents):
+        # A store may itself have been put, and is got again like anything else: but what more it has is its own.
+        if folder == own or (delete and holds_store(folder)):
+            message = f"{str(target)!r} is a store's own folder, or in it ({str(folder)!r}): choose another place"
+            raise Invalid(message, code="own-store")
 
 
 @contextlib.contextmanager
@@ -527,20 +530,30 @@ def _by_folder(entries: Iterable[_Any]) -> Iterator[tuple[str, str, _Any]]:
         yield folder, name, entry
 
 
-def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[str], bool]) -> int:
-    """Delete the files that the version has not, and the folders that are empty then; never a store's own folder."""
+class _Others(NamedTuple):
+    """What became of files that the version has not."""
+
+    deleted: int
+    spared: list[str]
+    """Stores, other than the one in use."""
+
+
+def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[str], bool]) -> _Others:
+    """Delete the files that the version has not, and the folders that are empty then; never the folder of a store."""
     deleted = 0
+    spared: list[str] = []
     folders: list[str] = []
-    store = root.path.resolve()
     for folder, below, names in os.walk(top):
         prefix = os.path.relpath(folder, top).replace(os.sep, "/") + "/"
         prefix = "" if prefix == "./" else prefix
         links = [name for name in below if os.path.islink(os.path.join(folder, name))]
-        below[:] = [
+        stores = [
             name
             for name in below
-            if name not in links and name != STORE_FOLDER and not _is_store(Path(folder, name), store)
+            if name not in links and (name == STORE_FOLDER or holds_store(Path(folder, name)))
         ]
+        below[:] = [name for name in below if name not in links and name not in stores]
+        spared += [prefix + name for name in stores if not Path(folder, name).samefile(root.path)]
         for name in [*names, *links]:
             if prefix + name not in wanted and matches(prefix + name):
                 with Target(top) as target:
@@ -552,8 +565,4 @@ def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[s
         with contextlib.suppress(OSError):
             # Not empty: it stays.
             os.rmdir(folder)
-    return deleted
-
-
-def _is_store(folder: Path, own: Path) -> bool:
-    return folder.resolve() == own or holds_store(folder)
+    return _Others(deleted, sorted(spared))

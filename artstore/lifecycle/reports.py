@@ -276,6 +276,8 @@ class GetReport(msgspec.Struct, frozen=True, kw_only=True):
     written: int
     unchanged: int
     deleted: int
+    spared: list[str]
+    """Folders of other stores, which are never deleted; in the target, relative to it."""
     bytes_written: int
     reflinked: int
     hardlinked: int

@@ -257,7 +257,8 @@ def is_store(path: Path) -> bool:
 
 def holds_store(path: Path) -> bool:
     """Whether a folder is a store's own, even one that is damaged; a file of the format's name can be anybody's."""
-    return is_store(path) and all((path / name).is_dir() for name in ("ops", "packs"))
+    # os.path answers False for what may not be looked at, and a copy may lack the folders that were empty.
+    return os.path.isfile(path / _FORMAT_FILE) and os.path.isdir(path / "ops")
 
 
 def _make_missing(path: Path, found: Format) -> None:

@@ -255,17 +255,52 @@ def test_what_the_version_has_not_is_deleted_when_asked(cats: Store, tmp_path: P
 
 
 def test_a_store_in_the_target_is_not_deleted(store: Store, tmp_path: Path) -> None:
-    """`./.artstore` beside the data is where most stores are."""
+    """`./.artstore` beside the data is where most stores are; others are called as their owner likes."""
     commit(store, FILES)
     out = write(tmp_path / "out", {"old": b"", "sub/old": b""})
-    for place in (out / ".artstore", out / "sub" / ".artstore", out / "elsewhere"):
-        Store.init(place).close()
+    places = [".artstore", "mine", "sub/.artstore", "damaged", "elsewhere"]
+    for place in places:
+        Store.init(out / place).close()
+    (out / "damaged" / "format.json").write_bytes(b"")
     commit(inside := Store.open(out / "elsewhere"), FILES)
-    inside.get("cats", out, delete=True)
+    others = sorted(places[:-1])
+    before = [read(out / place) for place in others]
+    report = inside.get("cats", out, delete=True)
+    is_whole = inside.verify().ok
     inside.close()
 
-    assert all((out / place / "format.json").exists() for place in (".artstore", "sub/.artstore", "elsewhere"))
-    assert {*FILES} == {path for path in read(out) if not path.startswith((".artstore", "sub/.artstore", "elsewhere"))}
+    assert (others, True) == (report.spared, is_whole)
+    assert before == [read(out / place) for place in others]
+    assert {*FILES} == {path for path in read(out) if not path.startswith(tuple(places))}
+
+
+def test_another_store_is_no_place_to_delete_in(cats: Store, tmp_path: Path) -> None:
+    """`cd barestore; artstore --store ../.artstore get cats . --delete` would delete every version of barestore."""
+    Store.init(tmp_path / "other").close()
+    before = read(tmp_path / "other")
+    for place in ("", "blobs", "new"):
+        with pytest.raises(Invalid) as caught:
+            cats.get("cats", tmp_path / "other" / place, delete=True)
+        assert caught.value.code == "own-store"
+
+    assert before == read(tmp_path / "other")
+
+
+def test_a_store_that_was_put_is_got_again_and_again(cats: Store, tmp_path: Path) -> None:
+    """An archive of a store is data like any other; only what it has besides is never deleted."""
+    Store.init(tmp_path / "other").close()
+    cats.put([tmp_path / "other"], name="archive", type="store")
+    reports = [cats.get("archive", tmp_path / "out") for _ in range(2)]
+
+    assert [0, reports[0].written] == [report.unchanged for report in reports]
+
+
+def test_a_data_file_that_is_called_like_a_store_s_is_data(cats: Store, tmp_path: Path) -> None:
+    """format.json is a name that many data sets use."""
+    out = write(tmp_path / "out", {"old/format.json": b'{"format": 3}', "format.json": b"[]"})
+    report = cats.get("cats", out, delete=True)
+
+    assert (FILES, 2, []) == (read(out), report.deleted, report.spared)
 
 
 def test_links_are_deleted_and_what_they_lead_to_stays(cats: Store, tmp_path: Path) -> None:
