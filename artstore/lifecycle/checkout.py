@@ -548,9 +548,7 @@ def _delete_others(root: Root, top: Path, wanted: set[str], matches: Callable[[s
         prefix = "" if prefix == "./" else prefix
         links = [name for name in below if os.path.islink(os.path.join(folder, name))]
         stores = [
-            name
-            for name in below
-            if name not in links and (name == STORE_FOLDER or holds_store(Path(folder, name)))
+            name for name in below if name not in links and (name == STORE_FOLDER or holds_store(Path(folder, name)))
         ]
         below[:] = [name for name in below if name not in links and name not in stores]
         spared += [prefix + name for name in stores if not Path(folder, name).samefile(root.path)]

@@ -129,19 +129,18 @@ class Scan:
                     yield found
 
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
+        is_directory = _is_folder(entry)
+        # Before anything is asked of it: what could not be kept is left out like all else.
+        if ignores and _is_ignored(folder.prefix + entry.name, ignores, is_directory=is_directory):
+            return None
         if entry.name == STORE_FOLDER and os.path.isfile(os.path.join(entry.path, "format.json")):
             if not os.path.samestat(entry.stat(), self._store):
-                self.stores.append(Skipped(path=entry.path, reason="a store of its own, which is left out"))
+                self.stores.append(Skipped(path=entry.path, reason="a store of its own; `artstore backup` copies one"))
             return None
         if entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp"):
             # What a killed checkout left.
             return None
-        path = folder.prefix + entry.name
-        is_directory = entry.is_dir()
-        if ignores and _is_ignored(path, ignores, is_directory=is_directory):
-            # Before it is looked at whether the name can be kept: this is the way to leave one out that cannot.
-            return None
-        path = entry_path(path)
+        path = entry_path(folder.prefix + entry.name)
         self.links += entry.is_symlink()
         if is_directory:
             status = entry.stat()
@@ -153,6 +152,14 @@ class Scan:
             self.problem(entry.path, kind, unkeepable=kind != _VANISHED)
             return None
         return Found(path, entry.path, entry)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, or where nobody may look: `is_file` says which.
+        return False
 
 
 def _name(entry: os.DirEntry[str]) -> str:

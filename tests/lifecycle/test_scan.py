@@ -131,6 +131,16 @@ def test_a_store_is_no_part_of_what_is_put(store: Store, tree: Tree) -> None:
     walk = Scan(folder, store=folder / "store")
 
     assert (["file"], []) == ([each.path for each in walk.files()], walk.problems)
+    assert [str(folder / ".artstore"), str(folder / "sub" / ".artstore")] == [each.path for each in walk.stores]
+
+
+def test_the_store_in_use_is_left_out_without_a_word(store: Store, tree: Tree) -> None:
+    """It lies beside the data nearly always, and has what is put."""
+    folder = tree({"file": b"x"})
+    store.path.rename(folder / ".artstore")
+    walk = Scan(folder, store=folder / ".artstore")
+
+    assert (["file"], [], []) == ([each.path for each in walk.files()], walk.problems, walk.stores)
 
 
 def test_a_file_that_has_the_store_s_name_is_not_lost_in_silence(store: Store, tree: Tree) -> None:
@@ -228,8 +238,21 @@ def test_what_is_ignored_is_no_problem(store: Store, tree: Tree) -> None:
     folder = tree({".artstoreignore": b"*.pipe\n", "file": b""})
     os.mkfifo(folder / "a.pipe")
     (folder / "b.pipe").symlink_to("missing")
+    (folder / "c.pipe").symlink_to("c.pipe")
 
     assert ([".artstoreignore", "file"], {}) == scan(store, folder)
+
+
+def test_what_no_version_can_hold_can_be_ignored(store: Store, tree: Tree) -> None:
+    """The error about it says so: a name that is not UTF-8, or has a line in it, or is a store's."""
+    folder = tree({".artstoreignore": b"*.txt\n\xfe*\n.artstore\n", "file": b"", "a\nb.txt": b""})
+    (folder / os.fsdecode(b"\xff.txt")).write_bytes(b"")
+    (folder / os.fsdecode(b"\xfe")).write_bytes(b"")
+    Store.init(folder / ".artstore").close()
+    walk = Scan(folder, store=store.path)
+
+    assert [".artstoreignore", "file"] == [each.path for each in walk.files()]
+    assert ([], []) == (walk.problems, walk.stores)
 
 
 @pytest.mark.parametrize("kind", ["folder", "bad pattern", "dangling"])
