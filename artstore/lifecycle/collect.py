@@ -58,6 +58,10 @@ _LOOKS: Final = "looks"
 """In a folder of the trash: what the clock said at each collection that left it there, in seconds, one a line."""
 
 
+_Alive = tuple[int, dict[str, object]]
+"""A live session: its epoch, and what it says of itself."""
+
+
 class _Tally(msgspec.Struct):
     freed_bytes: int = 0
     trashed_bytes: int = 0
@@ -89,9 +93,9 @@ def collect(
         for damage in root.damaged.values():
             # What its log would have kept must not be freed.
             raise damage
-        marking = Marking(root.catalog)
         if dry_run:
-            return _foresee(root, marking, sessions, began, is_at_once=grace_s == 0)
+            return _foresee(root, session, grace_s, sessions=sessions, began=began)
+        marking = Marking(root.catalog)
         tally = _Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
@@ -131,26 +135,26 @@ def collect(
             tally,
             live_sessions(root.path, but=session),
             dry_run=False,
-            freed=(len(freed), tally.freed_bytes),
+            blobs=len(freed),
             kept=marking.waiting(),
             compacted=compacted,
         )
 
 
-def _foresee(
-    root: Root,
-    marking: Marking,
-    sessions: list[tuple[int, dict[str, object]]],
-    began: float,
-    *,
-    is_at_once: bool,
-) -> GcReport:
-    """What a collection would do, as far as nobody is at work meanwhile and nothing in the trash is old enough."""
+def _foresee(root: Root, session: Session, grace_s: float, *, sessions: list[_Alive], began: float) -> GcReport:
+    """What the same call would come to, were it not a dry run; what packs take beside their blobs is not counted."""
+    marking = Marking(root.catalog)
     blobs, size = marking.dead()
-    tally = _Tally() if is_at_once else _Tally(trashed_bytes=size)
-    freed = size + trash_bytes(root) if is_at_once else 0
-    report = _report(root, began, tally, sessions, dry_run=True, freed=(blobs, freed), kept=0, compacted=0)
-    return msgspec.structs.replace(report, trash_bytes=0 if is_at_once else report.trash_bytes + size)
+    kept = 0
+    if sessions:
+        # What was condemned before all of them began is no concern of theirs.
+        freeable, size = marking.dead(before=min(epoch for epoch, _about in sessions))
+        kept, blobs = blobs - freeable, freeable
+    old = _Bin(root, session, grace_s, _Tally()).old_bytes()
+    freed, trashed = (size, 0) if grace_s == 0 else (0, size)
+    tally = _Tally(freed_bytes=freed + old, trashed_bytes=trashed)
+    report = _report(root, began, tally, sessions, dry_run=True, blobs=blobs, kept=kept, compacted=0)
+    return msgspec.structs.replace(report, trash_bytes=report.trash_bytes - old + trashed)
 
 
 def _condemn(root: Root, marking: Marking, session: Session) -> int:
@@ -225,15 +229,30 @@ class _Bin:
         """One more pack was written anew."""
         self._tally.repacked += 1
 
-    def empty_old(self) -> None:
-        """Delete what has been in the trash for longer than the grace, as far as clocks can be believed; see _age_s."""
+    def old_bytes(self) -> int:
+        """What `empty_old` would delete."""
+        return sum(
+            size_on_disk(os.lstat(path))
+            for run, looks in self._runs()
+            if self._is_over(run, looks)
+            for path in _files_below(run)
+        )
+
+    def _runs(self) -> Iterator[tuple[Path, list[int]]]:
+        """What earlier collections left in the trash, each with what the clock said at each look at it, now too."""
         now = _seconds_now()
         for run in sorted(self._trash.iterdir()):
-            began, _, _ = run.name.partition("-")
-            if not began.isdigit():
-                continue
-            looks = [*_looks(run), now]
-            if self._grace_s > 0 and _age_s([int(began), *looks]) < self._grace_s:
+            if run.name.partition("-")[0].isdigit():
+                yield run, [*_looks(run), now]
+
+    def _is_over(self, run: Path, looks: Sequence[int]) -> bool:
+        began = int(run.name.partition("-")[0])
+        return self._grace_s == 0 or _age_s([began, *looks]) >= self._grace_s
+
+    def empty_old(self) -> None:
+        """Delete what has been in the trash for longer than the grace, as far as clocks can be believed; see _age_s."""
+        for run, looks in self._runs():
+            if not self._is_over(run, looks):
                 _note(run, looks)
                 continue
             for path in _files_below(run):
@@ -409,17 +428,17 @@ def _report(
     root: Root,
     began: float,
     tally: _Tally,
-    sessions: list[tuple[int, dict[str, object]]],
+    sessions: list[_Alive],
     *,
     dry_run: bool,
-    freed: tuple[int, int],
+    blobs: int,
     kept: int,
     compacted: int,
 ) -> GcReport:
     return GcReport(
         dry_run=dry_run,
-        freed_blobs=freed[0],
-        freed_bytes=freed[1],
+        freed_blobs=blobs,
+        freed_bytes=tally.freed_bytes,
         trashed_bytes=tally.trashed_bytes,
         trash_bytes=trash_bytes(root),
         repacked_packs=tally.repacked,
@@ -440,7 +459,7 @@ def trash_bytes(root: Root) -> int:
     return total
 
 
-def session_infos(sessions: list[tuple[int, dict[str, object]]]) -> list[SessionInfo]:
+def session_infos(sessions: list[_Alive]) -> list[SessionInfo]:
     """Live sessions as reports show them; one that has not yet said what it is has no words."""
     blank = {"pid": 0, "host": "", "verb": "", "since": 0.0}
     return [msgspec.convert({**blank, **about}, SessionInfo) for _epoch, about in sessions]

@@ -401,6 +401,7 @@ class GcReport(msgspec.Struct, frozen=True, kw_only=True):
     freed_bytes: int
     """Bytes given back to the file system."""
     freed_blobs: int
+    """Blobs that the catalog has no more; where there is a grace their bytes are in the trash for now."""
     trashed_bytes: int
     """Bytes moved to the trash this time; a later run frees them."""
     trash_bytes: int

@@ -102,13 +102,14 @@ class Marking:
             self._catalog.execute("UPDATE manifest SET base = ? WHERE base = ?", (new, old))
             self._catalog.execute("UPDATE manifest SET condemned = ? WHERE id = ?", (epoch, old))
 
-    def dead(self) -> tuple[int, int]:
-        """How many blobs no live version needs, and their bytes."""
+    def dead(self, *, before: int | None = None) -> tuple[int, int]:
+        """How many blobs no live version needs, and their bytes; `before`: of those condemned before that epoch."""
         with self._catalog.snapshot():
             self._find_needed()
             row = self._catalog.one(
                 "SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM stored) "
-                "AND id NOT IN (SELECT blob FROM needed)",
+                "AND id NOT IN (SELECT blob FROM needed) AND (? IS NULL OR condemned < ?)",
+                (before, before),
             )
         assert row is not None
         return int(row[0]), int(row[1])
