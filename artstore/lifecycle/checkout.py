@@ -417,6 +417,9 @@ class _Writer:
         """Whether a file is the store's own by another name, of an earlier checkout, and should be one of its own."""
         if self._mode == "hardlink" or status.st_nlink == 1:
             return False
+        if not status.st_mode & 0o222:
+            # As a store's own file is. Which one, nobody knows: it may be another store's, or in the trash by now.
+            return True
         with contextlib.suppress(OSError):
             path = self._root.blobs.whole_place(entry.digest, entry.size).path
             return os.path.samestat(status, os.stat(path))

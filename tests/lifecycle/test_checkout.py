@@ -348,6 +348,28 @@ def test_a_hardlink_is_read_only_and_small_files_are_copied(cats: Store, tmp_pat
     assert 0 == cats.get("cats", out, mode="hardlink").written
 
 
+@pytest.mark.parametrize("of", ["another store", "a writable blob"])
+def test_who_asks_for_copies_gets_no_hardlink_of_before(cats: Store, tmp_path: Path, of: str) -> None:
+    """Who takes the files out to edit them would edit that store."""
+    out = tmp_path / "out"
+    with Store.init(tmp_path / "other") as other:
+        commit(other, FILES)
+        (other if of == "another store" else cats).get("cats", out, mode="hardlink")
+        if of == "a writable blob":
+            (out / "large").chmod(0o644)
+        report = cats.get("cats", out, mode="copy")
+
+    assert (1, 1) == (report.written, (out / "large").stat().st_nlink)
+
+
+def test_a_file_that_its_owner_linked_is_unchanged(cats: Store, tmp_path: Path) -> None:
+    """As in snapshots by `cp -al`: there is no store behind it."""
+    cats.get("cats", tmp_path / "out")
+    os.link(tmp_path / "out" / "large", tmp_path / "twin")
+
+    assert len(FILES) == cats.get("cats", tmp_path / "out").unchanged
+
+
 def test_a_hardlink_is_replaced_and_never_written_through(store: Store, tmp_path: Path) -> None:
     """I14. The next version into the same folder would otherwise be written into the store's blob."""
     out = tmp_path / "out"
