@@ -40,7 +40,9 @@ class Opened(NamedTuple):
 def find_place(named: Path | None, environment: Mapping[str, str], directory: Path | None) -> Place:
     """Decide which store is meant, seen from a directory; None where the working directory is gone.
 
-    Raises Refused (other-owner) where the search upward meets another user's store, which nobody has named.
+    Raises Refused (other-owner) where the search upward meets another user's store, which nobody has named, and
+    NotFound (store-not-found) where it meets something else of a store's name: what is put must not go to another store
+    because a disk is not mounted.
     """
     if named is not None:
         return Place(named, made_on_use=False)
@@ -48,11 +50,12 @@ def find_place(named: Path | None, environment: Mapping[str, str], directory: Pa
         return Place(Path(chosen).expanduser(), made_on_use=True)
     if directory is not None:
         for parent in (directory, *directory.parents):
-            # os.path answers False where a parent may not be looked into; Path.is_dir raises. A link to a disk that is
-            # not there now is meant too: what is put must not go elsewhere without a word.
-            if os.path.isdir(parent / FOLDER) or os.path.islink(parent / FOLDER):  # noqa: PTH112, PTH114
+            # os.path answers False where a parent may not be looked into; Path.is_dir raises.
+            if os.path.isdir(parent / FOLDER):  # noqa: PTH112
                 _check_owner(parent / FOLDER, environment)
                 return Place(parent / FOLDER, made_on_use=False)
+            if os.path.lexists(parent / FOLDER):
+                raise NotFound(_unlike_a_store(parent / FOLDER), code="store-not-found")
     # Loaded only here: it takes 8 ms, of every start.
     import platformdirs  # noqa: PLC0415
 
@@ -60,9 +63,18 @@ def find_place(named: Path | None, environment: Mapping[str, str], directory: Pa
     return Place(platformdirs.user_data_path("artstore", appauthor=False) / "store", made_on_use=True)
 
 
+def _unlike_a_store(root: Path) -> str:
+    what = "a link to nothing" if root.is_symlink() else "not a folder"
+    then = "mount the disk that it leads to, or take it" if root.is_symlink() else "move it"
+    return (
+        f"{str(root)!r} is {what}, where the store of this folder should be: {then} away, or name another store with "
+        "--store or ARTSTORE_DIR"
+    )
+
+
 def _check_owner(root: Path, environment: Mapping[str, str]) -> None:
     # Anybody can make a store in /tmp: what is put below it would go there.
-    if os.path.exists(root) and owner_is_another(root, on_behalf_of=environment.get("SUDO_UID")):  # noqa: PTH110
+    if owner_is_another(root, on_behalf_of=environment.get("SUDO_UID")):
         message = (
             f"the store in {str(root)!r} belongs to another user, and was found only by looking upward: if you mean "
             "it, name it with --store or ARTSTORE_DIR"

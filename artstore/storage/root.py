@@ -103,9 +103,10 @@ class Root:
         (network-file-system) unless single_host.
         """
         with storage_errors(f"making a store in {str(path)!r}"):
-            there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
-            if there.is_file():
-                message = f"{str(there)!r} is a file, so no store can be made in {str(path)!r}: name another place"
+            there = next((folder for folder in (path, *path.parents) if os.path.lexists(folder)), None)
+            if there is not None and not there.is_dir():
+                what = "a link to nothing" if there.is_symlink() else "not a folder"
+                message = f"{str(there)!r} is {what}, so no store can be made in {str(path)!r}: name another place"
                 raise Conflict(message, code="not-a-folder")
             make_directory(path)
             if (path / _FORMAT_FILE).exists():

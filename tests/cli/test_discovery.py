@@ -11,8 +11,7 @@ import pytest
 
 from artstore.cli.discovery import chosen_project, project_of
 from artstore.cli.options import Call
-from artstore.discovery import FOLDER, Place, find_place, open_place
-from artstore.errors import NotFound
+from artstore.discovery import FOLDER, Place, find_place
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -40,20 +39,35 @@ def test_the_nearest_store_upward_is_meant(tmp_path: Path) -> None:
     assert tmp_path / FOLDER == find_place(None, {}, below.parent).root
 
 
-def test_a_store_on_a_disk_that_is_not_there_is_missed(tmp_path: Path) -> None:
-    """What is put must not land on another disk without a word because an external one is not mounted."""
-    (tmp_path / FOLDER).symlink_to(tmp_path / "not-mounted")
-    place = find_place(None, {}, tmp_path)
+@pytest.mark.parametrize(("make", "what"), [("link", "a link to nothing"), ("file", "not a folder")])
+def test_what_only_has_a_store_s_name_ends_the_search(
+    artstore: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, make: str, what: str
+) -> None:
+    """A disk that is not mounted must not make the next put go to another store, which nobody looks into."""
+    if make == "link":
+        (folder / FOLDER).symlink_to(folder / "disk" / "store")
+    else:
+        (folder / FOLDER).write_bytes(b"")
+    (folder / "below").mkdir()
+    monkeypatch.chdir(folder / "below")
+    ended = artstore("ls", "--json")
+    error = json.loads(ended.stderr)["error"]
 
-    assert Place(tmp_path / FOLDER, made_on_use=False) == place
-    with pytest.raises(NotFound):
-        open_place(place)
+    assert (3, "store-not-found") == (ended.returncode, error["code"])
+    assert what in error["message"]
+    assert not home_store().exists()
+    assert 0 == artstore("init", folder / "other").returncode
+    assert 0 == artstore("--store", folder / "other", "ls").returncode
 
 
-def test_a_file_of_that_name_is_no_store(tmp_path: Path) -> None:
-    (tmp_path / FOLDER).write_bytes(b"")
+@pytest.mark.parametrize("place", ["link", "link/below", "/dev/null", "file/below"])
+def test_no_store_is_made_where_no_folder_can_be(artstore: Run, folder: Path, place: str) -> None:
+    """It is no failure of the disk, and `artstore verify` has nothing to check."""
+    (folder / "link").symlink_to("nowhere")
+    (folder / "file").write_bytes(b"")
+    ended = artstore("init", place, "--json")
 
-    assert home_store() == find_place(None, {}, tmp_path).root
+    assert (4, "not-a-folder") == (ended.returncode, json.loads(ended.stderr)["error"]["code"])
 
 
 def test_without_a_store_the_users_own_is_meant(tmp_path: Path) -> None:
