@@ -35,27 +35,50 @@ name for what a server would have refused; Error and UsageError are other names 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+NAMED: Final = 10
+"""Problems that a message names; the error has all."""
+
+
+class Problem(NamedTuple):
+    """One of the files that an error is about."""
+
+    path: str
+    reason: str
+
+
+def named(problems: Sequence[Problem]) -> str:
+    """The first of some problems, as a message names them."""
+    first = "; ".join(f"{problem.path!r}: {problem.reason}" for problem in problems[:NAMED])
+    return first + (f"; and {len(problems) - NAMED} more (--json lists all)" if len(problems) > NAMED else "")
+
 
 class ArtstoreError(Exception):
     """Everything that artstore raises on purpose."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, code: str) -> None:
+    def __init__(self, message: str, *, code: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.problems = tuple(problems)
+        """Each file that is at fault, where that may be many: the message names the first of them."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with the message alone, and `code` has no default to fall back to.
-        return _restore, (type(self), self.message, self.code)
+        return _restore, (type(self), self.message, self.code, self.problems)
 
     def __str__(self) -> str:
         return self.message
 
 
-def _restore(kind: type[ArtstoreError], message: str, code: str) -> ArtstoreError:
-    return kind(message, code=code)
+def _restore(kind: type[ArtstoreError], message: str, code: str, problems: tuple[Problem, ...]) -> ArtstoreError:
+    error = kind(message, code=code)
+    error.problems = problems
+    return error
 
 
 class NotFound(ArtstoreError, LookupError):

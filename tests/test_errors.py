@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from artstore import errors
-from artstore.errors import ArtifactFinalizedError, ArtstoreError, CommError, Corrupt, Invalid, NotFound
+from artstore.errors import ArtifactFinalizedError, ArtstoreError, CommError, Corrupt, Invalid, NotFound, Problem
 
 # class: (what it is a kind of here, what other handlers catch it as, exit code)
 TREE: dict[str, tuple[str, type[Exception], int]] = {
@@ -84,10 +84,12 @@ def test_the_class_alone_decides_the_builtin_parents(name: str) -> None:
 def test_an_error_from_another_process_says_the_same(name: str) -> None:
     """A pool of workers pickles what they raise; code and message must not be lost on the way."""
     error = CLASSES[name]("blob is 1 of 2 bytes", code="digest-mismatch")
+    error.problems = (Problem("a/b", "it is no file"),)
 
     for arrived in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - dumped on the same line
         assert type(error) is type(arrived)
         assert (error.code, error.message, str(error)) == (arrived.code, arrived.message, str(arrived))
+        assert error.problems == arrived.problems
 
 
 @pytest.mark.parametrize("name", TREE)

@@ -292,7 +292,7 @@ class Contents:
             try:
                 self.draft.remove(wanted)
             except NotFound as error:
-                raise MissingFile(error.message, code=error.code) from error
+                raise MissingFile(error.message, code=error.code, problems=error.problems) from error
 
     def _wait_for_all(self) -> None:
         """Return when there is nothing left to be read."""
@@ -327,8 +327,8 @@ def _systems_errors() -> Iterator[None]:
         if error.code not in {"unreadable", "unkeepable"}:
             raise
         if "a link to nothing" in error.message:
-            raise MissingFile(error.message, code=error.code) from error
-        raise Refused(error.message, code=error.code) from error
+            raise MissingFile(error.message, code=error.code, problems=error.problems) from error
+        raise Refused(error.message, code=error.code, problems=error.problems) from error
 
 
 def _check_policy(policy: object) -> None:

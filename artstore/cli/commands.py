@@ -25,7 +25,7 @@ from artstore.cli import shells as _shells  # noqa: F401 - registers them
 from artstore.cli.options import Call, shared_options, write_examples
 from artstore.cli.printing import UNCHANGED, printing
 from artstore.errors import ArtstoreError
-from artstore.plain import escape
+from artstore.plain import escape, plain
 
 INTERRUPTED: Final = 130
 _LAST_STANDARD_STREAM: Final = 2
@@ -277,8 +277,10 @@ def _complain(error: ArtstoreError | click.ClickException | OSError, *, as_json:
     else:
         code = errno.errorcode.get(error.errno or 0, "os-error").lower()
     if as_json:
-        kind = type(error).__name__
-        click.echo(json.dumps({"error": {"code": code, "class": kind, "message": message}}), err=True)
+        about: dict[str, object] = {"code": code, "class": type(error).__name__, "message": message}
+        if isinstance(error, ArtstoreError) and error.problems:
+            about["problems"] = [plain(problem._asdict()) for problem in error.problems]
+        click.echo(json.dumps({"error": about}), err=True)
     elif isinstance(error, click.ClickException):
         error.show()
     else:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from artstore.errors import Invalid, Refused
+from artstore.errors import Invalid, Problem, Refused, named
 from artstore.lifecycle.reports import DiffEntry, DiffReport, Renamed, Skipped
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import Scan, describe_kind
@@ -26,7 +26,6 @@ from artstore.storage.stat_cache import StatCache, stamp_of
 
 THREADS: Final = 4
 """Hashing lets other threads run: they help as far as there are processors."""
-_NAMED: Final = 10
 _OPEN_FLAGS: Final = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -201,12 +200,11 @@ def _hash(source: str, path: str, cache: StatCache) -> Digest:
 def _raise_problems(folder: Path, problems: Sequence[Skipped]) -> None:
     if not problems:
         return
-    named = "; ".join(f"{problem.path!r}: {problem.reason}" for problem in problems[:_NAMED])
-    more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+    found = [Problem(problem.path, problem.reason) for problem in problems]
     message = (
-        f"{str(folder)!r} cannot be compared, since parts of it cannot be kept: {named}{more}. Mend or ignore them"
+        f"{str(folder)!r} cannot be compared, since parts of it cannot be kept: {named(found)}. Mend or ignore them"
     )
-    raise Refused(message, code="unreadable")
+    raise Refused(message, code="unreadable", problems=found)
 
 
 def _renames(removed: Iterable[Entry], added: Iterable[tuple[DiffEntry, object]]) -> list[Renamed]:

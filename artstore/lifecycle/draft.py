@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, NamedTuple, Self
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Refused
+from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Problem, Refused, named
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reading import OPEN_FLAGS, Reader, stood_still
 from artstore.lifecycle.reports import Skipped, VersionInfo
@@ -38,8 +38,6 @@ from artstore.storage.whole import Stored
 
 TRIES: Final = 3
 """Reads of a file that changes meanwhile, before it is an error."""
-NAMED: Final = 10
-"""Problems that a message names; the report has all."""
 _SHOWN_WARNINGS: Final = 20
 _TICK_S: Final = 0.05
 
@@ -247,15 +245,14 @@ class Draft:
         if skip:
             self.skipped += problems
             return
-        named = "; ".join(f"{problem.path!r}: {problem.reason}" for problem in problems[:NAMED])
-        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        found = [Problem(problem.path, problem.reason) for problem in problems]
         message = (
-            f"{len(problems)} of the sources cannot be kept, so nothing was taken: {named}{more}. Mend them, or "
+            f"{len(problems)} of the sources cannot be kept, so nothing was taken: {named(found)}. Mend them, or "
             "leave them out: name them in .artstoreignore, or put with --skip-unreadable"
         )
         if all(problem.unkeepable for problem in problems):
-            raise Invalid(message, code="unkeepable")
-        raise Refused(message, code="unreadable")
+            raise Invalid(message, code="unkeepable", problems=found)
+        raise Refused(message, code="unreadable", problems=found)
 
     def sorted_entries(self) -> list[Entry]:
         """The entries in the order of a manifest."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from artstore.errors import ArtstoreError, Conflict, Invalid
-from artstore.lifecycle.draft import NAMED, Draft
+from artstore.errors import NAMED, ArtstoreError, Conflict, Invalid
+from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.scan import Found, Scan
 from artstore.model.paths import quoted

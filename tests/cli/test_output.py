@@ -336,6 +336,20 @@ def test_with_json_an_error_is_json(artstore: Run) -> None:
         assert error["class"] == "NotFound"
 
 
+@pytest.mark.usefixtures("store")
+def test_with_json_an_error_has_every_file_that_is_at_fault(artstore: Run, folder: Path) -> None:
+    """Three thousand names are too many for a line, and whoever mends them needs each."""
+    for number in range(12):
+        (folder / "photos" / f"{number:02}").symlink_to("nowhere")
+    (folder / "photos" / os.fsdecode(b"\xff")).write_bytes(b"")
+    ended = artstore("put", "photos", "--name", "cats", "--type", "dataset", "--json")
+    problems = json.loads(ended.stderr)["error"]["problems"]
+
+    assert 13 == len(problems)
+    assert {"path": "photos/00", "reason": "a link to nothing"} in problems
+    assert all(problem["path"].encode() for problem in problems)
+
+
 @pytest.mark.parametrize("words", [("alias", "cats:v0", "best"), ("--json", "delete", "cats:v0")])
 def test_a_catalog_that_stayed_behind_is_said_on_standard_error(
     store: Path, artstore: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]

@@ -226,6 +226,21 @@ def test_all_that_cannot_be_read_is_named_and_nothing_is_committed(store: Store,
     assert {f"{tmp_path}/{folder}/{name}" for folder in ("one", "two") for name in ("pipe", "dangling")} == set(named)
 
 
+def test_the_error_has_all_that_its_message_has_no_room_for(store: Store, tree: Tree) -> None:
+    folder = tree({"good": b"1"})
+    for number in range(12):
+        (folder / f"{number:02}").symlink_to("nowhere")
+    with pytest.raises(Invalid) as caught:
+        put(store, folder)
+    put(store, folder, skip_unreadable=True)
+    with pytest.raises(Refused) as compared:
+        store.diff("cats", folder)
+
+    for error in (caught.value, compared.value):
+        assert [(str(folder / f"{number:02}"), "a link to nothing") for number in range(12)] == list(error.problems)
+        assert "and 2 more (--json lists all)" in error.message
+
+
 @pytest.mark.parametrize("skip", ["bad name", "pipe", "dangling", "loop", "link loop"])
 def test_what_no_version_can_hold_is_the_input_s_fault(store: Store, tmp_path: Path, skip: str) -> None:
     """Exit code 2 and not 7: no right and no space would help, and a script has to tell the two apart."""
