@@ -9,6 +9,7 @@ import msgspec
 
 from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
+from artstore.cli.json_values import assignment
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, say
 from artstore.plain import plain
@@ -16,18 +17,6 @@ from artstore.units import duration as written_duration
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """`KEY=VALUE`: the value is JSON if it can be read as that, else the text itself."""
-    key, equals, value = text.partition("=")
-    if not (equals and key):
-        message = f"{text!r} does not set anything: write KEY=VALUE, for example accuracy=0.93"
-        raise click.BadParameter(message)
-    try:
-        return key, msgspec.json.decode(value.encode("utf-8", "surrogateescape"))
-    except msgspec.DecodeError:
-        return key, value
 
 
 @verb("artstore alias cats:v3 best production", "artstore alias cats:v3 best --remove")

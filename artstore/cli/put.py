@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import warnings
@@ -14,6 +13,7 @@ import msgspec
 
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
+from artstore.cli.json_values import metadata_object
 from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
@@ -33,32 +33,6 @@ if TYPE_CHECKING:
 
 _CHOICE = re.compile(r"(?:\?version[Ii]d=[^?]*|#[0-9]+)\Z")
 """What chooses a version behind a URI, and is no part of a name."""
-
-
-def metadata_object(text: str) -> dict[str, Any]:
-    """Read a JSON object, given as it is or as the name of a file that holds one."""
-    is_inline = text.lstrip().startswith("{")
-    try:
-        raw = text.encode() if is_inline else Path(text).read_bytes()
-        values = msgspec.json.decode(raw, type=dict[str, Any])
-        # Of a key that stands twice, one value would be lost without a word.
-        json.loads(raw, object_pairs_hook=_each_key_once)
-    except OSError as error:
-        message = f"{text!r} is neither a JSON object nor a file that can be read: {error.strerror}"
-        raise click.BadParameter(message) from error
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        message = f"{'the text' if is_inline else repr(text)} is not a JSON object: {error}"
-        raise click.BadParameter(message) from error
-    return values
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for key, _value in pairs:
-        if key in seen:
-            message = f"the key {key!r} stands there twice"
-            raise ValueError(message)
-        seen.add(key)
 
 
 @verb(

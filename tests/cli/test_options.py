@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from artstore.cli.label import assignment
+from artstore.cli.json_values import assignment, metadata_object
 from artstore.cli.options import Best, best, duration
-from artstore.cli.put import metadata_object
 
 
 @pytest.mark.parametrize(
@@ -73,6 +72,13 @@ def test_a_value_is_json_or_else_text(text: str, pair: tuple[str, object]) -> No
 def test_what_sets_nothing_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="KEY=VALUE"):
         assignment(text)
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    """D4. One of its values would be lost without a word."""
+    for parse, text in ((assignment, 'k={"a": 1, "b": {"c": 1, "c": 2}}'), (metadata_object, '{"a": 1, "a": 2}')):
+        with pytest.raises(click.BadParameter, match="stands there twice"):
+            parse(text)
 
 
 def test_metadata_is_an_object_or_a_file_that_holds_one(tmp_path: Path) -> None:
