@@ -106,7 +106,10 @@ def render_repair(report: RepairReport) -> None:
         say(f"mended  {subject}", style="green")
     for subject in report.still_damaged:
         say(f"still damaged  {subject}", style="red")
-    say(f"{len(report.mended):,} mended, {len(report.still_damaged):,} still damaged")
+    if report.mended or report.still_damaged:
+        say(f"{len(report.mended):,} mended, {len(report.still_damaged):,} still damaged")
+    else:
+        say("nothing is known to be damaged: artstore verify looks for damage")
 
 
 def render_rebuild(report: RebuildReport) -> None:
