@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 import click
@@ -276,6 +277,8 @@ def _complain(error: ArtstoreError | click.ClickException | OSError, *, as_json:
         code, exit_code, message = "usage", error.exit_code, error.format_message()
     else:
         code = errno.errorcode.get(error.errno or 0, "os-error").lower()
+        if not _has_a_place():
+            message = "the folder that this command was started in is gone: go to one that is there, and repeat"
     if as_json:
         about: dict[str, object] = {"code": code, "class": type(error).__name__, "message": message}
         if isinstance(error, ArtstoreError) and error.problems:
@@ -286,6 +289,14 @@ def _complain(error: ArtstoreError | click.ClickException | OSError, *, as_json:
     else:
         click.echo(f"artstore: {escape(message)}", err=True)
     return exit_code
+
+
+def _has_a_place() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _hang_up() -> None:

@@ -403,6 +403,19 @@ def test_what_ends_a_command_is_its_exit_code(
     assert "\x1b" not in ended.stderr
 
 
+@pytest.mark.parametrize("words", [("put", "x", "--name", "x", "--type", "t"), ("get", "cats", "out"), ("init", "new")])
+def test_a_folder_that_is_gone_is_named_as_what_is_missing(
+    store: Path, artstore: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """`[Errno 2] No such file or directory` says neither which nor what now."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ended = artstore("--store", store, *words)
+
+    assert (True, True) == (ended.returncode != 0, "go to one that is there" in ended.stderr)
+
+
 def test_a_bug_shows_its_traceback(artstore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
