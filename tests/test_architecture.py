@@ -191,8 +191,8 @@ def module_of(target: str) -> str:
 
 def arrows_go_down(module: Module) -> Iterator[str]:
     """A module may ask for its own floor and those below; a door for no other door, except that cli opens them all."""
-    if not module.room:
-        return  # The front door stands above the house; it has a rule of its own.
+    if module.room in {"", "__main__"}:
+        return  # The front door stands above the house, with a rule of its own; and what only runs a door is no room.
     if module.room not in FLOOR_OF:
         yield f"{module.name}: has no floor"
         return
