@@ -1,14 +1,15 @@
 """Output: data on standard output, for people or as JSON; words about it on standard error.
 
-A terminal gets rich tables, a pipe gets aligned columns in plain text. Names come from other people's files: what could
-move the cursor or turn the writing around is always printed escaped.
+Columns are aligned; a terminal gets their titles in bold. Names come from other people's files: what could move the
+cursor or turn the writing around is always printed escaped.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from artstore.cli.options import Call
 
 T = TypeVar("T")
+
+_GAP: Final = 2
+"""Spaces between columns."""
 
 
 def emit(call: Call, value: T, render: Callable[[T], None], *, outcome: str = "the command has done its work") -> None:
@@ -55,19 +59,26 @@ def is_terminal() -> bool:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows under titles; a title that begins with `>` stands over a column aligned to the right."""
+    """Write rows under titles; a title that begins with `>` stands over a column aligned to the right.
+
+    A row is one line, however narrow the terminal, which wraps what is too long: so a name can be copied whole. What
+    is longer than others puts only its own row out of line.
+    """
+    people_look = is_terminal()
+    width_of = _cells if people_look else len
+    words = [title.lstrip(">") for title in columns]
+    titles = words if people_look else [title.upper() for title in words]
     escaped = [[escape(cell) for cell in row] for row in rows]
-    if is_terminal():
-        _rich_table(columns, escaped)
-        return
-    titles = [title.lstrip(">").upper() for title in columns]
-    widths = [max(map(len, cells)) for cells in zip(titles, *escaped, strict=True)]
+    widths = [max(map(width_of, cells)) for cells in zip(titles, *escaped, strict=True)]
+    if people_look:
+        _narrow(widths, [title.startswith(">") for title in columns], [width_of(title) for title in titles])
     for row in [titles, *escaped]:
-        cells = [
-            cell.rjust(width) if title.startswith(">") else cell.ljust(width)
-            for cell, width, title in zip(row, widths, columns, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
+        cells = []
+        for cell, width, title in zip(row, widths, columns, strict=True):
+            space = " " * (width - width_of(cell))
+            cells.append(space + cell if title.startswith(">") else cell + space)
+        line = (" " * _GAP).join(cells).rstrip()
+        click.echo(click.style(line, bold=True) if people_look and row is titles else line)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> None:
@@ -107,17 +118,18 @@ def stream_json(values: Iterable[object]) -> None:
     out.flush()
 
 
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def _narrow(widths: list[int], are_numbers: Sequence[bool], least: Sequence[int]) -> None:
+    """Take from the widest columns of text what the rows are wider than the terminal."""
+    too_wide = sum(widths) + _GAP * (len(widths) - 1) - shutil.get_terminal_size().columns
+    for column in sorted(range(len(widths)), key=lambda column: -widths[column]):
+        if too_wide > 0 and not are_numbers[column]:
+            taken = min(too_wide, widths[column] - least[column])
+            widths[column] -= taken
+            too_wide -= taken
 
-    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in columns:
-        right = title.startswith(">")
-        # Numbers stay on one line; names may fold, since a shortened name cannot be copied.
-        drawn.add_column(title.lstrip(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for row in rows:
-        # Text, not str: a name with square brackets is not markup.
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes: two for each character of Chinese, none for an accent."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)

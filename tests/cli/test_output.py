@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import click
 import msgspec
 import pytest
 
@@ -43,7 +44,7 @@ from artstore.units import count, duration, moment, size
 from tests.stumbling import let_stumble
 
 Run = Callable[..., CompletedProcess[str]]
-CLI = [sys.executable, "-m", "artstore.cli"]
+CLI = [sys.executable, "-m", "artstore"]
 
 VERSION = VersionInfo(
     project="zoo",
@@ -518,10 +519,10 @@ def test_what_nobody_can_send_is_no_content(store: Path) -> None:
     assert ended.stderr.endswith(b"Error: standard input is closed, and - stands for it\n")
 
 
-def on_a_terminal(*words: str, typed: bytes = b"") -> tuple[int, str]:
+def on_a_terminal(*words: str, typed: bytes = b"", columns: int = 100) -> tuple[int, str]:
     """Run a command with a terminal for all three streams; what it printed there."""
     controller, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
     process = subprocess.Popen([*CLI, *words], stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     os.write(controller, typed)
@@ -541,6 +542,31 @@ def test_a_terminal_gets_tables_with_styles() -> None:
     assert code == 0
     assert "\x1b[1m" in text
     assert "uncategorized/cats" in text
+
+
+@pytest.mark.parametrize("columns", [20, 80, 120])
+def test_no_width_of_a_terminal_breaks_a_name_or_a_number(store: Path, artstore: Run, columns: int) -> None:
+    """A name in pieces cannot be copied, and of 125.9 MiB only a part is another number."""
+    long = "experiment-resnet50-imagenet-augmented-2026-november"
+    assert artstore("put", store.parent / "photos", "--name", f"vision/{long}", "--type", "dataset").returncode == 0
+    code, text = on_a_terminal("ls", columns=columns)
+    titles, short, named = text.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+
+    assert code == 0
+    assert titles.split() == ["name", "type", "versions", "latest", "size", "updated"]
+    assert short.split()[:6] == ["uncategorized/cats", "dataset", "2", "v1", "17", "B"]
+    assert named.split()[:6] == [f"vision/{long}", "dataset", "1", "v0", "17", "B"]
+    # The long name does not push the short one out of the screen.
+    assert len(short) <= columns or columns == 20
+
+
+def test_wide_characters_do_not_put_columns_out_of_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        output.table(("name", ">size"), [("猫", "1"), ("e\u0301", "2")])
+
+    assert ["name  size", "猫       1", "e\u0301        2"] == click.unstyle(said.getvalue()).splitlines()
 
 
 def test_progress_moves_on_a_terminal_only(store: Path, artstore: Run) -> None:
