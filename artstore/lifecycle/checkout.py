@@ -19,7 +19,17 @@ from typing import Final, Literal, NamedTuple, TypeVar, get_args
 
 from blake3 import blake3
 
-from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
+from artstore.errors import (
+    ArtstoreError,
+    Corrupt,
+    Invalid,
+    NotFound,
+    PathCollision,
+    Problem,
+    Refused,
+    StorageFull,
+    named,
+)
 from artstore.lifecycle.fetch import Fetch, bring, naming, not_here
 from artstore.lifecycle.patterns import is_plain_path, matcher
 from artstore.lifecycle.progress import Progress, Tick, telling
@@ -28,6 +38,7 @@ from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.scan import STORE_FOLDER, UNFINISHED
 from artstore.lifecycle.share import share
 from artstore.lifecycle.target import Target
+from artstore.model.digest import Digest
 from artstore.model.manifest import ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
 from artstore.storage import whole
@@ -56,6 +67,15 @@ _Any = TypeVar("_Any", bound=_Listed)
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+class Damaged(NamedTuple):
+    """A file of a version that cannot be written, and why."""
+
+    path: str
+    message: str
+    code: str
+    digest: bytes
+
+
 class Counts(NamedTuple):
     """What was done with some entries."""
 
@@ -64,10 +84,19 @@ class Counts(NamedTuple):
     hardlinked: int = 0
     copied: int = 0
     bytes_written: int = 0
+    damaged: tuple[Damaged, ...] = ()
+    """Files whose bytes the store has no longer."""
 
     def plus(self, other: Counts) -> Counts:
         """The sum of two."""
-        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Counts(
+            self.unchanged + other.unchanged,
+            self.reflinked + other.reflinked,
+            self.hardlinked + other.hardlinked,
+            self.copied + other.copied,
+            self.bytes_written + other.bytes_written,
+            self.damaged + other.damaged,
+        )
 
 
 def checkout(
@@ -88,11 +117,12 @@ def checkout(
     Invalid (is-a-reference). Those whose bytes are gone are ReferenceMissing or ReferenceChanged; with `allow_missing`
     they are left out, and the report says which.
 
-    Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Corrupt
-    where the store's bytes are not what they should be, Refused (no-reflink, no-hardlink) where the mode that was asked
-    for cannot be had, Invalid (own-store) where the target is in the store, or with `delete` in any, and StorageFull or
-    Refused (no-permission, target-failed) where the target cannot be written. With `delete`, other files that match the
-    patterns go; the folder of a store never does. Raises Invalid (bad-mode) for a mode that there is not.
+    Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Refused
+    (no-reflink, no-hardlink) where the mode that was asked for cannot be had, Invalid (own-store) where the target is
+    in the store, or with `delete` in any, and StorageFull or Refused (no-permission, target-failed) where the target
+    cannot be written; and, once all other files are written, Corrupt where the store's bytes are not what they should
+    be. With `delete`, other files that match the patterns go; the folder of a store never does. Raises Invalid
+    (bad-mode) for a mode that there is not.
     """
     began = time.monotonic()
     if mode not in get_args(Mode):
@@ -121,7 +151,12 @@ def checkout(
             progress=progress,
         )
         is_fresh = is_fresh and not references
-        counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, called=resolved.name, progress=progress)
+        counts = _write_all(root, target, blobs, mode, is_fresh=is_fresh, progress=progress)
+        if counts.damaged:
+            # Here, since a child's doubts are its own; and before anything is deleted that may be all that is left.
+            for each in counts.damaged:
+                root.blobs.doubt(Digest(each.digest))
+            raise _damage(resolved.name, counts.damaged, len(entries))
         others = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else _Others(0, [])
     return GetReport(
         version=resolved.info(),
@@ -269,6 +304,20 @@ def _are_one(target: Path, twins: Sequence[str]) -> bool:
     return False
 
 
+def _damage(called: str, found: Sequence[Damaged], files: int) -> Corrupt:
+    """What is raised once all other files are written."""
+    problems = [Problem(each.path, each.message) for each in sorted(found)]
+    if len(problems) == 1:
+        path, reason = problems[0]
+        message = f"{quoted(path)} of {called}: {reason}"
+    else:
+        message = f"{len(problems):,} files of {called} are damaged: {named(problems)}"
+    rest = files - len(problems)
+    if rest:
+        message += f". What else was asked for is there ({rest:,} of {files:,} files)"
+    return Corrupt(message, code=found[0].code, problems=problems)
+
+
 def _write_all(
     root: Root,
     top: Path,
@@ -276,7 +325,6 @@ def _write_all(
     mode: Mode,
     *,
     is_fresh: bool,
-    called: str,
     progress: Progress | None,
 ) -> Counts:
     batches = list(_batches(entries))
@@ -286,7 +334,7 @@ def _write_all(
     done = seen_bytes = 0
 
     def write(number: int, *, is_fresh: bool = is_fresh) -> Counts:
-        with contextlib.closing(_Writer(root, top, mode, packs, is_fresh=is_fresh, called=called)) as writer:
+        with contextlib.closing(_Writer(root, top, mode, packs, is_fresh=is_fresh)) as writer:
             return writer.write(batches[number])
 
     def again(number: int) -> Counts:
@@ -328,16 +376,15 @@ class _Task(NamedTuple):
 class _Writer:
     """Writes some entries, in one process or thread."""
 
-    def __init__(
-        self, root: Root, top: Path, mode: Mode, packs: Mapping[int, str], *, is_fresh: bool, called: str
-    ) -> None:
+    def __init__(self, root: Root, top: Path, mode: Mode, packs: Mapping[int, str], *, is_fresh: bool) -> None:
         self._root = root
-        self._called = called
         self._mode = mode
         self._is_fresh = is_fresh
         self._target = Target(top)
         self._paths = packs
         self._packs: dict[str, int] = {}
+        self._damaged: list[Damaged] = []
+        self._bytes_written = 0
 
     def close(self) -> None:
         """Let go of all files."""
@@ -358,14 +405,17 @@ class _Writer:
                     continue
             place = self._place(entry)
             if place is None:
-                with self._naming(folder, name):
+                with self._noting(folder, name, entry.digest):
                     place = self._root.blobs.places(entry.digest)[0]
-            tasks.append(_Task(folder, name, place, is_there))
+            if place is not None:
+                tasks.append(_Task(folder, name, place, is_there))
         ways: Counter[str] = Counter()
         for stretch in _stretches(tasks):
             ways.update(self._write_stretch(stretch))
-        written = sum(task.place.size for task in tasks)
-        return Counts(len(batch) - len(tasks), ways["reflink"], ways["hardlink"], ways["copy"], written)
+        unchanged = len(batch) - ways.total() - len(self._damaged)
+        return Counts(
+            unchanged, ways["reflink"], ways["hardlink"], ways["copy"], self._bytes_written, tuple(self._damaged)
+        )
 
     def _write_stretch(self, stretch: Sequence[_Task]) -> Iterator[Way]:
         """Write files whose bytes lie one behind the other, or a large one."""
@@ -381,21 +431,23 @@ class _Writer:
             piece = data[start : start + place.size]
             if not place.is_whole and blake3(piece).digest() == place.digest:
                 self._target.write(name, piece, replaces=replaces)
-                yield "copy"
+                how: Way | None = "copy"
             else:
-                with self._naming(folder, name):
+                how = None
+                with self._noting(folder, name, place.digest):
                     how = self._write_one(name, place, replaces=replaces)
+            if how is not None:
+                self._bytes_written += place.size
                 yield how
 
     @contextlib.contextmanager
-    def _naming(self, folder: str, name: str) -> Iterator[None]:
-        """Say of damage which file it hurts."""
+    def _noting(self, folder: str, name: str, digest: Digest) -> Iterator[None]:
+        """Note of damage which file it hurts, and go on: the others are wanted all the more."""
         try:
             yield
         except Corrupt as error:
             path = f"{folder}/{name}" if folder else name
-            message = f"{quoted(path)} of {self._called}: {error.message}"
-            raise Corrupt(message, code=error.code) from error
+            self._damaged.append(Damaged(path, error.message, error.code, bytes(digest)))
 
     def _place(self, entry: Placed) -> Place | None:
         """Where the bytes were when the entries were listed."""
@@ -436,9 +488,7 @@ class _Writer:
             for other in (*others, place):
                 with contextlib.suppress(FileNotFoundError, Corrupt):
                     return self._write_from(name, other, replaces=replaces)
-            wrong = damaged(place, 0) if os.path.exists(place.path) else gone(place)
-            self._root.blobs.doubt(place.digest)
-            raise wrong from None
+            raise (damaged(place, 0) if os.path.exists(place.path) else gone(place)) from None
 
     def _write_from(self, name: str, place: Place, *, replaces: bool) -> Way:
         if place.is_whole:

@@ -444,8 +444,22 @@ def test_a_flipped_bit_is_found_and_never_written_out(cats: Store, tmp_path: Pat
         cats.get("cats", out, mode=mode)
 
     assert (caught.value.code, str(Digest.of(FILES[path])) in caught.value.message) == ("digest-mismatch", True)
-    assert not (out / path).exists()
-    assert all(FILES[name] == data for name, data in read(out).items())
+    assert {name: data for name, data in FILES.items() if name != path} == read(out)
+    assert [path] == [problem.path for problem in caught.value.problems]
+
+
+def test_all_that_is_damaged_is_named_and_all_else_is_written(cats: Store, tmp_path: Path) -> None:
+    """Who has lost two files of a thousand needs the others now, and a list of the two."""
+    for lost in ("large", "d/e/c"):
+        place = place_of(cats, FILES[lost])
+        damage(Path(place.path), place.offset)
+    out = write(tmp_path / "out", {"large": b"old", "extra": b"mine"})
+    with pytest.raises(Corrupt) as caught:
+        cats.get("cats", out, delete=True)
+
+    assert ["d/e/c", "large"] == [problem.path for problem in caught.value.problems]
+    assert caught.value.message.startswith("2 files of uncategorized/cats:v0 are damaged: 'd/e/c': blob blake3:")
+    assert {**FILES, "large": b"old", "extra": b"mine"} == {**read(out), "d/e/c": FILES["d/e/c"]}
 
 
 def test_a_damaged_blob_does_not_replace_a_good_file(cats: Store, tmp_path: Path) -> None:
