@@ -734,7 +734,10 @@ class Store:
         """
         parsed = Reference.parse(reference, project=project)
         if _is_name_alone(reference):
-            message = f"{reference!r} does not say which version to delete: write {reference}:latest or {reference}:vN"
+            message = (
+                f"{reference!r} does not say which version to delete: write {reference}:latest or {reference}:vN; "
+                f"`artstore delete {reference} --collection` deletes all of them"
+            )
             raise Invalid(message, code="bad-reference")
         return self._root.with_reserve(
             lambda: labels.delete(self._current(), parsed, force=force, everywhere=everywhere)

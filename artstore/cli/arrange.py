@@ -10,6 +10,7 @@ from artstore.cli.completing import collections, references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, say
+from artstore.units import count
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo
@@ -76,18 +77,25 @@ def unlink(call: Call, *, ref: str) -> None:
         emit(call, store.unlink(ref, project=project_of(call)), render_unlinked)
 
 
-@verb("artstore delete cats:v2", "artstore delete cats:v2 --everywhere")
-@click.argument("ref", shell_complete=references)
+@verb("artstore delete cats:v2", "artstore delete cats:v2 --everywhere", "artstore delete cats --collection")
+@click.argument("ref", metavar="REF|NAME", shell_complete=references)
+@click.option("--collection", "is_collection", is_flag=True, help="The collection NAME, with all its versions.")
 @click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it, or it is linked.")
 @click.option(
     "--everywhere", is_flag=True, help="Also for all who follow the same upstream; else only this machine forgets it."
 )
-def delete(call: Call, *, ref: str, force: bool, everywhere: bool) -> None:
-    """Delete a version.
+def delete(call: Call, *, ref: str, is_collection: bool, force: bool, everywhere: bool) -> None:
+    """Delete a version, or a collection.
 
-    Its number is never used again. Its space is freed by artstore gc.
+    A version's number is never used again; a collection's name is free. Their space is freed by artstore gc.
     """
+    if is_collection and everywhere:
+        message = "--everywhere deletes versions: say which, without --collection"
+        raise click.UsageError(message)
     with open_store(call) as store:
+        if is_collection:
+            emit(call, store.delete_collection(ref, force=force, project=project_of(call)), render_deleted_collection)
+            return
         gone = store.delete(ref, force=force, everywhere=everywhere, project=project_of(call))
     emit(call, gone, render_deleted)
 
@@ -117,6 +125,12 @@ def render_unlinked(version: VersionInfo) -> None:
     """Say which name is gone, and what stays."""
     assert version.link is not None
     say(f"unlinked {version.link.ref}; {version.ref} stays")
+
+
+def render_deleted_collection(collection: CollectionInfo) -> None:
+    """Say what is gone, and what frees its space."""
+    versions = count(collection.versions, "version")
+    say(f"deleted {collection.project}/{collection.name}, {versions}; artstore gc frees their space")
 
 
 def render_deleted(version: VersionInfo) -> None:

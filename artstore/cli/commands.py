@@ -76,7 +76,7 @@ COMMANDS: Final = {
         Line("copy", "arrange", "Make a version known under another name."),
         Line("link", "arrange", "Put a version into a portfolio."),
         Line("unlink", "arrange", "Take a version out of a portfolio."),
-        Line("delete", "arrange", "Delete a version."),
+        Line("delete", "arrange", "Delete a version, or a collection."),
         Line("drop", "parts", "Give up the unfinished parts of a version."),
         Line("prune", "prune", "Delete versions by rules."),
     ),

@@ -286,6 +286,19 @@ def test_a_version_is_linked_and_unlinked(artstore: Run) -> None:
     assert artstore("unlink", "zoo/best:prod").returncode == 3
 
 
+def test_a_collection_goes_with_all_its_versions(artstore: Run, store: Path) -> None:
+    """One whose versions are all deleted would stand in every list for ever."""
+    assert store.exists()
+    assert "--collection" in artstore("delete", "cats").stderr
+    assert artstore("delete", "cats", "--collection", "--everywhere").returncode == 2
+    text(artstore, "alias", "cats:v0", "best")
+    assert artstore("delete", "cats", "--collection").returncode == 4
+    said = text(artstore, "delete", "cats", "--collection", "--force")
+
+    assert "deleted uncategorized/cats, 2 versions; artstore gc frees their space\n" == said
+    assert [] == data(artstore, "ls")
+
+
 @pytest.fixture
 def history(store: Path) -> None:
     """A run that used cats:v0 and made net:v0, and one that used that."""
