@@ -389,10 +389,10 @@ class _Unreadable(Exception):
 
     def typed(self, source: Path) -> ArtstoreError:
         """The error for the one file that was asked for."""
-        message = f"{str(source)!r} cannot be kept: {self.reason}"
+        message = f"{quoted(str(source))} cannot be kept: {self.reason}"
         if self.number == errno.ENOENT:
             return NotFound(message, code="source-not-found")
-        if self.number == errno.EINVAL:
+        if self.number in {errno.EINVAL, errno.ENAMETOOLONG}:
             return Invalid(message, code="not-a-file")
         if self.number == errno.EAGAIN:
             return Conflict(message, code="file-changed")

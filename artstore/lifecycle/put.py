@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -232,7 +233,8 @@ def _add_sources(
         # One folder gives its contents, several sources keep their names.
         own = source.absolute().name
         inside = f"{folder}/{own}" if folder else own
-        if source.is_dir():
+        # os.path answers False for a name that is too long; Path.is_dir raises.
+        if os.path.isdir(source):
             # Problems are settled below, so that those of all sources are named.
             draft.add_directory(source, folder if len(sources) == 1 else inside, skip_unreadable=True)
         else:
