@@ -99,6 +99,7 @@ def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = ()) 
             *([("not here", size(report.absent_bytes))] if report.absent_bytes else []),
             ("on disk", size(report.on_disk_bytes)),
             ("in trash", size(report.trash_bytes)),
+            *([("damaged", _damaged(report))] if report.quarantine_bytes else []),
             ("last commit", moment(report.last_commit_at, zone=True)),
             ("pending", count(report.pending_ops, "op")),
             ("unfinished", count(report.unfinished_parts, "part")),
@@ -127,6 +128,10 @@ def render_gc(report: GcReport) -> None:
         say(f"  {', '.join(done)}")
     if report.kept_by_sessions:
         say(f"  {count(report.kept_by_sessions, 'blob')} kept for commands still at work: {_sessions(report.sessions)}")
+
+
+def _damaged(report: StatusReport) -> str:
+    return f"{size(report.quarantine_bytes)} in quarantine, yours to delete once artstore verify misses nothing"
 
 
 def _standing(remote: RemoteStanding) -> str:

@@ -474,6 +474,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of distributed versions that nobody has gathered; they keep their bytes."""
     sessions: list[SessionInfo]
     trash_bytes: int
+    quarantine_bytes: int
+    """What was found damaged takes this much of the disk, until its owner deletes it."""
     last_commit_at: float | None = None
 
 

@@ -6,6 +6,7 @@ from artstore.lifecycle.collect import session_infos, trash_bytes
 from artstore.lifecycle.reports import StatusReport
 from artstore.lifecycle.upstream import following
 from artstore.lifecycle.usage import on_disk_bytes
+from artstore.storage import quarantine
 from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.sessions import live_sessions
@@ -35,5 +36,6 @@ def status(root: Root) -> StatusReport:
         unfinished_parts=totals.parts,
         sessions=[] if root.read_only else session_infos(live_sessions(root.path)),
         trash_bytes=trash_bytes(root),
+        quarantine_bytes=quarantine.on_disk_bytes(root.path),
         last_commit_at=None if totals.last_created_us is None else totals.last_created_us / 1e6,
     )

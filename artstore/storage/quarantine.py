@@ -11,7 +11,7 @@ from typing import Final, Literal
 from blake3 import blake3
 
 from artstore.storage import rights
-from artstore.storage.files import read_exactly, read_into_at, storage_errors, sync_directory
+from artstore.storage.files import read_exactly, read_into_at, size_on_disk, storage_errors, sync_directory
 from artstore.storage.places import NO_FILE, OPEN_FLAGS, Place
 
 FOLDER: Final = "quarantine"
@@ -51,6 +51,15 @@ def keep(root: Path, place: Place) -> None:
         else:
             _copy(place, target)
         sync_directory(target.parent)
+
+
+def on_disk_bytes(root: Path) -> int:
+    """What the quarantine of a store takes on the disk."""
+    total = 0
+    for path in (root / FOLDER).glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += size_on_disk(os.lstat(path))
+    return total
 
 
 def _copy(place: Place, target: Path) -> None:

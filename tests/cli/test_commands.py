@@ -473,7 +473,11 @@ def test_verify_of_a_whole_store(artstore: Run) -> None:
 
 def test_verify_finds_damage_and_repair_mends_it(artstore: Run, store: Path, folder: Path) -> None:
     damage(store, b"gamma\n")
+    assert "quarantine" not in text(artstore, "status")
     report = data(artstore, "verify", code=5)
+    # It takes space that nothing else names.
+    assert "damaged" in text(artstore, "status")
+    assert data(artstore, "status")["quarantine_bytes"] > 0
     assert not report["ok"]
     assert report["problems"]
     assert "problem" in text(artstore, "verify", code=5)

@@ -290,6 +290,7 @@ def test_the_figures_of_an_empty_store(capsys: pytest.CaptureFixture[str]) -> No
             logical_bytes=0,
             stored_bytes=0,
             on_disk_bytes=4096,
+            quarantine_bytes=0,
             dedup_ratio=1.0,
             pending_ops=0,
             unfinished_parts=0,
