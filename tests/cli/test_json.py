@@ -72,7 +72,7 @@ BESIDE: Final[dict[str, tuple[str, ...]]] = {
     "push": ("push",),
     "pull": ("pull",),
     "sync": ("sync",),
-    "explain": ("explain", "cats:v0", "--to", "hub"),
+    "explain": ("explain", "cats:latest", "--to", "hub"),
     "evict": ("evict", "--to-fit", "1MB"),
     "numbers": ("numbers", "ls"),
     "conflicts": ("conflicts",),

@@ -144,6 +144,21 @@ def test_a_rebuilt_catalog_knows_what_was_evicted(machine: Make) -> None:
     assert SMALL | LARGE == a.read("cats")
 
 
+def test_a_stretch_over_two_blocks_is_a_proof_too(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether bytes are the last copy must not be a matter of chance."""
+
+    class Last(random.Random):
+        def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+            return start - 1 if stop is None else stop - step
+
+    monkeypatch.setattr("artstore.sync.proof._chance", Last())
+    a = machine("a")
+    a.put({"large": random.Random(4).randbytes((1 << 20) + (32 << 10))})
+    a.push()
+
+    assert evict(a.store, ["cats"]).blobs == 1
+
+
 def test_evicted_bytes_may_be_put_again(machine: Make) -> None:
     """What is taken for stored, and is not, would be a version without bytes."""
     a = machine("a")

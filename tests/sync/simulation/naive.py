@@ -28,7 +28,8 @@ def slots(folder: Path) -> list[Json]:
     """The slots of a log, which must be a chain without gaps."""
     found: list[Json] = []
     before = None
-    for number, path in enumerate(sorted(folder.iterdir()), start=1):
+    # Whoever was killed may have left a file that had no name yet.
+    for number, path in enumerate(sorted(folder.glob("[!.]*")), start=1):
         data = path.read_bytes()
         slot = json.loads(data)
         assert path.name == f"{number:012d}", f"{path.name} where slot {number} should be"
