@@ -195,10 +195,10 @@ class Watch:
                     self._find_changes(is_told=is_told)
                 else:
                     self._wait(is_told=is_told)
-            if self._due_at() is not None or self._done is None or not is_told:
-                self._commit()
         finally:
             listener.close()
+        # Whatever was told: the events of the last save may not have come yet.
+        self._commit()
 
     def once(self) -> None:
         """Make one version as soon as the folder stands still, or after the longest wait. Raises as `run`."""

@@ -488,6 +488,28 @@ def test_stopping_commits_what_has_changed(store: Store, folder: Path, begin: Be
     assert holds(store) == {"a": b"1"}
 
 
+@LINUX
+def test_stopping_commits_what_no_event_has_told_of_yet(
+    store: Store, folder: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the events of the last save come after the signal that ends the watch, or never."""
+    close = inotify.Tree.close
+
+    def close_during_a_save(tree: inotify.Tree) -> None:
+        (folder / "b").write_bytes(b"2")
+        close(tree)
+
+    monkeypatch.setattr(inotify.Tree, "on_event", lambda _self, _event: None)
+    monkeypatch.setattr(inotify.Tree, "close", close_during_a_save)
+    watching = begin(quiet_s=20, longest_s=60)
+    until(lambda: watching._done is not None)
+    (folder / "a").write_bytes(b"1")
+    watching.stop()
+    watching.join()
+
+    assert holds(store) == {"a": b"1", "b": b"2"}
+
+
 def test_a_full_store_is_tried_again(
     store: Store, folder: Path, begin: Begin, told: list[WatchReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
