@@ -61,10 +61,11 @@ def lay_out(root: Root, target: Path) -> None:
     """Make the folders, and the mark of a backup that is not finished."""
     make_directory(target)
     is_closed = rights.close(target)
-    for entry in os.scandir(root.path):
-        if entry.is_dir():
-            make_directory(target / entry.name)
-            rights.close(target / entry.name)
+    with os.scandir(root.path) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                make_directory(target / entry.name)
+                rights.close(target / entry.name)
     if not is_store(target):
         # A copy that is bound to a machine would be of no use once that machine is gone.
         about = msgspec.structs.replace(root.format, host=None, open_to_others=not is_closed)

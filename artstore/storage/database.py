@@ -42,6 +42,7 @@ _WITHOUT_NAME: Final = {
     "database or disk is full": "SQLITE_FULL",
     "attempt to write a readonly database": "SQLITE_READONLY",
     "disk I/O error": "SQLITE_IOERR",
+    "unable to open database file": "SQLITE_CANTOPEN",
 }
 """What a backup says of its target: its errors have no names."""
 _PARAMETERS: Final = 32_766
