@@ -22,7 +22,7 @@ from artstore.model.digest import Digest
 from artstore.model.notes import decode_line
 from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_transaction
 from artstore.storage.catalog import Project, ProjectView
-from artstore.storage.files import random_hex
+from artstore.storage.files import random_hex, storage_errors
 from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments, Prepared, read
 from artstore.storage.root import Root
@@ -79,7 +79,8 @@ def _is_behind(root: Root, name: str, seq: int) -> bool:
     if root.log.has(name, seq + 1):
         return True
     # Where that one is in a segment others may be, and the catalog an older one, or that of another store.
-    return not root.log.has(name, seq) and root.log.last(name) > seq
+    with storage_errors("reading the log"):
+        return not root.log.has(name, seq) and root.log.last(name) > seq
 
 
 def _check_head(root: Root, project: Project) -> None:
