@@ -389,7 +389,9 @@ class _Unreadable(Exception):
 
     def typed(self, source: Path) -> ArtstoreError:
         """The error for the one file that was asked for."""
-        message = f"{quoted(str(source))} cannot be kept: {self.reason}"
+        # Whole, to be copied, but where no file can be called that.
+        shown = quoted(str(source)) if self.number == errno.ENAMETOOLONG else repr(str(source))
+        message = f"{shown} cannot be kept: {self.reason}"
         if self.number == errno.ENOENT:
             return NotFound(message, code="source-not-found")
         if self.number in {errno.EINVAL, errno.ENAMETOOLONG}:
