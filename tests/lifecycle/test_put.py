@@ -392,7 +392,6 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "can_fork", lambda: False)
 
 
-@pytest.mark.usefixtures("one_by_one")
 def test_a_name_that_no_file_can_have_is_the_input_s_fault(store: Store) -> None:
     """The system's own error has all 5,000 letters of it, and no code."""
     for source, code in (("x" * 5000, "bad-path"), (f"{'x' * 5000}/y", "not-a-file")):
@@ -401,6 +400,7 @@ def test_a_name_that_no_file_can_have_is_the_input_s_fault(store: Store) -> None
         assert (code, True) == (caught.value.code, len(caught.value.message) < 300)
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_file_that_vanishes_is_named(store: Store, tree: Tree) -> None:
     """F4. It was listed, and is gone when its turn comes."""
     folder = tree({"a": b"1", "b": b"2", "c": b"3"})
