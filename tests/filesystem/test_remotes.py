@@ -22,6 +22,7 @@ from artstore.sync.objects import folder
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
+from tests.sync.serving import served
 
 FILES = {f"{number % 5}/{number:03}": os.urandom(2_000) for number in range(200)}
 FILES |= {"large": os.urandom(SMALL + 5), "t.csv": b"a,b\n1,2\n"}
@@ -206,3 +207,21 @@ def test_the_workers_of_a_data_loader_fetch_what_they_read(store: Store, fs: Art
         found = workers.map(_read, [(fs, f"cats:latest/{path}") for path in paths])
     assert [FILES[path] for path in paths] == found
     assert len(FILES) == blobs_in(store)
+
+
+def test_what_only_a_server_has_is_read_as_from_a_depot(tmp_path: Path) -> None:
+    with served(tmp_path / "server") as server:
+        there, here = (Machine(tmp_path, server.url, name) for name in ("there", "here"))
+        with there.store, here.store:
+            there.put(FILES)
+            there.push()
+            here.pull()
+            fs = ArtstoreFileSystem(here.store.path, skip_instance_cache=True)
+
+            assert 0 == blobs_in(here.store)
+            assert fs.cat_file("cats:latest/1/001") == FILES["1/001"]
+            with fs.open("cats:latest/large") as file:
+                file.seek(SMALL - 2)
+                assert file.read() == FILES["large"][SMALL - 2 :]
+            assert FILES == {path: fs.cat_file(f"cats:latest/{path}") for path in FILES}
+            assert len(FILES) == blobs_in(here.store)
