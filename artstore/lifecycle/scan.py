@@ -66,6 +66,8 @@ class Scan:
         self.empty_directories = 0
         self.links = 0
         """Symbolic links that were followed."""
+        self.disks: dict[str, int] = {}
+        """Folders on another disk than the one above them, without links in their paths, and the number of the disk."""
         self._ignores: _Ignores = (("", _spec(ignore)),) if ignore else ()
         with storage_errors("looking for the store in the sources"):
             self._store = os.stat(store)
@@ -145,6 +147,8 @@ class Scan:
         if is_directory:
             status = entry.stat()
             if not os.path.samestat(status, self._store):
+                if status.st_dev != folder.identity[0]:
+                    self.disks[os.path.realpath(entry.path)] = status.st_dev
                 below.append(_Folder(entry.path, path + "/", (status.st_dev, status.st_ino), ignores))
             return None
         if not entry.is_file():

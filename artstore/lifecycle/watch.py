@@ -3,7 +3,8 @@
 Events are hints, the scan with the stat cache is the truth. A version is made when the folder was quiet for a while,
 or, where it never is, after the longest wait. A file that somebody has open for writing stays in the version as it was
 before, and one that never was whole is not in it. What cannot be meant is not committed: a folder that is gone, another
-in its place, or one that lost every file ends the watch with an error that says so.
+in its place, a disk below it that is no longer there, or the loss of every file ends the watch with an error that says
+so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from xxhash import xxh3_128
 from artstore.errors import Conflict, Invalid, NotFound, Refused, StorageFull
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.events import Listener
+from artstore.lifecycle.mounts import Mounts
 from artstore.lifecycle.prune import policy, prune
 from artstore.lifecycle.put import Label, check_type, commit_draft
 from artstore.lifecycle.replay import catch_up
@@ -125,8 +127,7 @@ class Watch:
             message = f"{str(folder)!r} is the store's own folder, or in it"
             raise Invalid(message, code="own-store")
         check_type(root, label)
-        status = self.folder.stat()
-        self._identity = status.st_dev, status.st_ino
+        self._mounts = Mounts(self.folder)
         self._changed = threading.Condition()
         self._first: float | None = None
         """When the first change came that is not committed, as time.monotonic has it."""
@@ -274,7 +275,7 @@ class Watch:
 
     def _look(self) -> _Look:
         """Walk over the folder, without opening a file. Raises Refused (folder-gone, folder-replaced)."""
-        self._check_folder()
+        self._mounts.check()
         began = time.monotonic()
         scan = Scan(self.folder, store=self._root.path, ignore=self._rules.ignore)
         hasher = xxh3_128()
@@ -288,6 +289,7 @@ class Watch:
                 hasher.update(found.path.encode() + b"\0" + stamp_of(status))
                 files += 1
         self._look_s = time.monotonic() - began
+        self._mounts.add(scan.disks)
         self._links = scan.links
         return _Look(hasher.digest(), files, scan.links)
 
@@ -352,7 +354,7 @@ class Watch:
             kept_back += [each for each in draft.skipped if _is_transient(each)]
             for each in (*draft.skipped, *kept_back):
                 _keep_as_before(draft, os.path.relpath(each.path, self.folder), before)
-            self._check_folder()
+            self._mounts.check()
             entries = draft.sorted_entries()
             digest = digest_of_lines(entry.line() for entry in entries)
             if not entries:
@@ -395,20 +397,6 @@ class Watch:
 
     def _is_wanted(self, found: Found) -> bool:
         return self._only is None or bool(self._only.match_file(found.path))
-
-    def _check_folder(self) -> None:
-        """Raise Refused where what is watched is no longer what was to be watched."""
-        try:
-            status = self.folder.stat()
-        except OSError as error:
-            message = f"{str(self.folder)!r} is gone ({error.strerror}): nothing was committed, and the watch ends"
-            raise Refused(message, code="folder-gone") from error
-        if (status.st_dev, status.st_ino) != self._identity:
-            message = (
-                f"another folder stands at {str(self.folder)!r}, which may be the place of a disk that is not there: "
-                "nothing was committed, and the watch ends"
-            )
-            raise Refused(message, code="folder-replaced")
 
 
 def _patterns(only: Sequence[str]) -> GitIgnoreSpec | None:

@@ -451,6 +451,45 @@ def test_a_disk_that_is_taken_out_is_not_everything_deleted(
     assert told[-1].notice is not None
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["bare", "removed", "linked"])
+def test_a_disk_below_the_folder_that_is_taken_out_is_not_its_files_deleted(
+    store: Store, folder: Path, begin: Begin, tmp_path: Path, how: str
+) -> None:
+    """The folder itself is still there, and with few versions kept the only one that had the files would go."""
+    place = tmp_path / "disk" if how == "linked" else folder / "disk"
+    place.mkdir()
+    if how == "linked":
+        (folder / "disk").symlink_to(place)
+    (folder / "a").write_bytes(b"1")
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        (place / "b").write_bytes(b"2")
+        watching = begin(keep_last=1)
+        until(lambda: holds(store) == {"a": b"1", "disk/b": b"2"})
+    finally:
+        subprocess.run(["umount", place], check=True)
+    if how == "removed":
+        place.rmdir()
+
+    with pytest.raises(Refused, match="the disk at"):
+        watching.join()
+    assert holds(store) == {"a": b"1", "disk/b": b"2"}
+
+
+@pytest.mark.root
+def test_a_link_to_a_disk_can_be_removed(store: Store, folder: Path, begin: Begin, volume: Path) -> None:
+    """Whoever removes it means it: the disk is where it was."""
+    (folder / "link").symlink_to(volume)
+    (folder / "a").write_bytes(b"1")
+    (volume / "b").write_bytes(b"2")
+    begin()
+    until(lambda: holds(store) == {"a": b"1", "link/b": b"2"})
+    (folder / "link").unlink()
+
+    until(lambda: holds(store) == {"a": b"1"})
+
+
 def test_a_quiet_folder_costs_no_time_of_the_processor(store: Store, folder: Path, begin: Begin) -> None:
     for number in range(200):
         (folder / str(number)).write_bytes(b"x")
