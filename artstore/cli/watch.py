@@ -15,7 +15,8 @@ from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import note, print_json_line, say
 from artstore.cli.printing import printing
-from artstore.errors import ArtstoreError
+from artstore.errors import ArtstoreError, Invalid
+from artstore.model.names import collection_name
 from artstore.units import count, size
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def watch(
     if name is not None and len(folders) > 1:
         message = "--name is for one folder; several are named as they are themselves"
         raise click.UsageError(message)
+    names = _names(folders, name)
     telling = threading.Lock()
 
     def tell(report: WatchReport) -> None:
@@ -78,8 +80,8 @@ def watch(
 
     with open_store(call) as store:
         watches: list[Watch] = []
-        for folder in folders:
-            project, _, collection = (name or folder.resolve().name).rpartition("/")
+        for folder, named in zip(folders, names, strict=True):
+            project, _, collection = named.rpartition("/")
             watches.append(
                 store.watch(
                     folder,
@@ -113,6 +115,28 @@ def render(report: WatchReport) -> None:
         note(f"as it was before: {each.path}: {each.reason}")
     if report.notice is not None:
         note(report.notice)
+
+
+def _names(folders: tuple[Path, ...], name: str | None) -> list[str]:
+    """What the collection of each folder is called. Raises UsageError where folders cannot be named by themselves."""
+    if name is not None:
+        return [name]
+    found: dict[str, Path] = {}
+    for folder in folders:
+        own = folder.resolve().name
+        try:
+            collection_name(own)
+        except Invalid as error:
+            message = f"{str(folder)!r} cannot name a collection: {error.message}. Watch it with --name NAME, by itself"
+            raise click.UsageError(message) from error
+        if own in found:
+            message = (
+                f"{str(found[own])!r} and {str(folder)!r} would both be {own!r}, and each version would replace the "
+                "files of the other: watch each in a command of its own, with --name NAME"
+            )
+            raise click.UsageError(message)
+        found[own] = folder
+    return list(found)
 
 
 def _run(watches: list[Watch]) -> None:

@@ -191,3 +191,26 @@ def test_one_name_is_for_one_folder(artstore: Run, folder: Path) -> None:
 
     assert ended.returncode == 2
     assert "--name" in ended.stderr
+
+
+@pytest.mark.parametrize("second", ["new/net", "old/../old/net"])
+def test_two_folders_of_one_name_are_refused_before_anything_is_kept(artstore: Run, folder: Path, second: str) -> None:
+    """As versions of one collection each would replace the files of the other."""
+    assert artstore("init").returncode == 0
+    for name in ("old", "new"):
+        (folder / name / "net").mkdir(parents=True)
+        (folder / name / "net" / name).write_bytes(b"1")
+    ended = artstore("watch", "old/net", second, "--type", "dataset", "--once")
+
+    assert ended.returncode == 2
+    assert "--name" in ended.stderr
+    assert [] == json.loads(artstore("ls", "--json").stdout)
+
+
+def test_a_folder_whose_name_can_be_none_of_a_collection_is_told_of_name(artstore: Run, folder: Path) -> None:
+    assert artstore("init").returncode == 0
+    (folder / "my results").mkdir()
+    ended = artstore("watch", "my results", "--type", "dataset", "--once")
+
+    assert ended.returncode == 2
+    assert "--name" in ended.stderr
