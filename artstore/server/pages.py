@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,7 +48,8 @@ def prepare() -> None:
 
 def render(template: str, look: msgspec.Struct, request: Request) -> str:
     """One page."""
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    # As it was decoded, and quoted anew: what looks like a quoted letter in a name is none.
+    here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
     return _templates().get_template(template).render(look=look, here=here, query=request.query_params)
 
 

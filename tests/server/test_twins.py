@@ -82,6 +82,7 @@ def test_every_page_can_be_made_of_its_json_alone(store: Store, keep: Keep, door
         "t.json": json.dumps({"columns": ["x"], "data": [[1]]}).encode(),
         "deep/er/p.png": png(3, 2),
         "b.bin": b"\0\1",
+        "100%25?#.txt": b"its own name, not a quoted one\n",
     }
     keep(
         files, project="zoo", run=run.id, metadata={"cute": True, "sizes": {"tom": 3}}, aliases=["best"], tags=["fine"]
