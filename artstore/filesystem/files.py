@@ -25,7 +25,17 @@ BUFFER: Final = 1 << 20
 """Bytes that are read at a time: as many as are verified together."""
 
 
-class SmallFile(io.BytesIO):
+class Verified:
+    """What is read of a version: from the disk here, checked where it is read."""
+
+    @property
+    def blocksize(self) -> int:
+        """What a cache of blocks asks for first. Raises AttributeError: nothing here can be read through one."""
+        message = "files of versions have no blocks to be cached (blockcache::): chain filecache:: or simplecache::"
+        raise AttributeError(message)
+
+
+class SmallFile(Verified, io.BytesIO):
     """A file of a version that was read and verified as a whole."""
 
     mode = "rb"
@@ -48,7 +58,7 @@ class SmallFile(io.BytesIO):
         raise io.UnsupportedOperation(errno.EBADF, f"not writable: {size}")
 
 
-class LargeFile(io.BufferedReader):
+class LargeFile(Verified, io.BufferedReader):
     """A file of a version, of which each block is verified when it is read."""
 
     mode = "rb"

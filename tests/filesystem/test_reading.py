@@ -552,3 +552,22 @@ def test_threads_share_one_file_system(store: Store, fs: ArtstoreFileSystem, put
         thread.join()
 
     assert failures == []
+
+
+@pytest.mark.parametrize("path", ["a.txt", "large.bin"])
+@pytest.mark.parametrize("cache", ["filecache", "simplecache"])
+def test_a_cache_of_fsspec_can_stand_before_it(store: Store, put: Put, cache: str, path: str) -> None:
+    put(FILES)
+    options = {cache: {"cache_storage": str(store.path.parent / "cache")}, "artstore": {"store": store.path}}
+    for _ in range(2):
+        with fsspec.open(f"{cache}::artstore://cats:latest/{path}", **options) as file:
+            assert file.read() == FILES[path]
+
+
+@pytest.mark.parametrize("path", ["a.txt", "large.bin"])
+def test_a_cache_of_blocks_is_refused_with_what_works_instead(store: Store, put: Put, path: str) -> None:
+    put(FILES)
+    options = {"blockcache": {"cache_storage": str(store.path.parent / "cache")}, "artstore": {"store": store.path}}
+
+    with pytest.raises(AttributeError, match="filecache::"):
+        fsspec.open(f"blockcache::artstore://cats:latest/{path}", **options).open()
