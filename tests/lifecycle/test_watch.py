@@ -444,17 +444,17 @@ def test_a_disk_that_is_taken_out_is_not_everything_deleted(
     finally:
         subprocess.run(["umount", folder], check=True)
 
+    until(lambda: told[-1].notice is not None)
     with pytest.raises(Refused) as raised:
         watching.join()
     assert raised.value.code == "folder-replaced"
     assert holds(store) == {"a": b"1"}
-    assert told[-1].notice is not None
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["bare", "removed", "linked"])
 def test_a_disk_below_the_folder_that_is_taken_out_is_not_its_files_deleted(
-    store: Store, folder: Path, begin: Begin, tmp_path: Path, how: str
+    store: Store, folder: Path, begin: Begin, told: list[WatchReport], tmp_path: Path, how: str
 ) -> None:
     """The folder itself is still there, and with few versions kept the only one that had the files would go."""
     place = tmp_path / "disk" if how == "linked" else folder / "disk"
@@ -472,6 +472,7 @@ def test_a_disk_below_the_folder_that_is_taken_out_is_not_its_files_deleted(
     if how == "removed":
         place.rmdir()
 
+    until(lambda: told[-1].notice is not None)
     with pytest.raises(Refused, match="the disk at"):
         watching.join()
     assert holds(store) == {"a": b"1", "disk/b": b"2"}
