@@ -454,10 +454,10 @@ def test_a_disk_that_is_taken_out_is_not_everything_deleted(
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["bare", "removed", "linked"])
 def test_a_disk_below_the_folder_that_is_taken_out_is_not_its_files_deleted(
-    store: Store, folder: Path, begin: Begin, told: list[WatchReport], tmp_path: Path, how: str
+    store: Store, folder: Path, begin: Begin, told: list[WatchReport], how: str
 ) -> None:
     """The folder itself is still there, and with few versions kept the only one that had the files would go."""
-    place = tmp_path / "disk" if how == "linked" else folder / "disk"
+    place = folder.parent / "disk" if how == "linked" else folder / "disk"
     place.mkdir()
     if how == "linked":
         (folder / "disk").symlink_to(place)
