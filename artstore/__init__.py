@@ -4,7 +4,6 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
 
     errors       the whole error tree, grouped by what the caller can do next
     forks        what a fork of the process waits for, and in which order
-    late         modules that are loaded when something is first asked of them
     model/       what things are: frozen values; no disk, no clock, no network
     storage/     where they are kept: this machine's disk and nothing else; all SQL
     lifecycle/   what happens to them: one verb a module

@@ -16,10 +16,32 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, overload
+from typing import Any, BinaryIO, Self, overload
 
 from artstore.errors import Invalid
-from artstore.late import Late
+from artstore.lifecycle import (
+    arrange,
+    backup,
+    conflicts,
+    diff,
+    doctor,
+    find,
+    growth,
+    increment,
+    labels,
+    lineage,
+    links,
+    listing,
+    numbers,
+    parts,
+    rebuild,
+    repair,
+    runs,
+    search,
+    status,
+    usage,
+    verify,
+)
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import Mode, checkout
 from artstore.lifecycle.collect import GRACE_S, collect
@@ -74,54 +96,6 @@ from artstore.storage.blob_reader import BlobReader
 from artstore.storage.files import AnyPath, as_path
 from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock
-
-if TYPE_CHECKING:
-    from artstore.lifecycle import (
-        arrange,
-        backup,
-        conflicts,
-        diff,
-        doctor,
-        find,
-        growth,
-        increment,
-        labels,
-        lineage,
-        links,
-        listing,
-        numbers,
-        parts,
-        rebuild,
-        repair,
-        runs,
-        search,
-        status,
-        usage,
-        verify,
-    )
-else:
-    # Whoever puts or gets waits for what does it, and for nothing else.
-    arrange = Late("artstore.lifecycle.arrange")
-    backup = Late("artstore.lifecycle.backup")
-    conflicts = Late("artstore.lifecycle.conflicts")
-    diff = Late("artstore.lifecycle.diff")
-    doctor = Late("artstore.lifecycle.doctor")
-    find = Late("artstore.lifecycle.find")
-    growth = Late("artstore.lifecycle.growth")
-    increment = Late("artstore.lifecycle.increment")
-    labels = Late("artstore.lifecycle.labels")
-    lineage = Late("artstore.lifecycle.lineage")
-    links = Late("artstore.lifecycle.links")
-    listing = Late("artstore.lifecycle.listing")
-    numbers = Late("artstore.lifecycle.numbers")
-    parts = Late("artstore.lifecycle.parts")
-    rebuild = Late("artstore.lifecycle.rebuild")
-    repair = Late("artstore.lifecycle.repair")
-    runs = Late("artstore.lifecycle.runs")
-    search = Late("artstore.lifecycle.search")
-    status = Late("artstore.lifecycle.status")
-    usage = Late("artstore.lifecycle.usage")
-    verify = Late("artstore.lifecycle.verify")
 
 
 @checked

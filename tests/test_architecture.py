@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = "artstore"
 
 FLOORS: Final = (
-    {"errors", "forks", "late"},
+    {"errors", "forks"},
     {"model"},
     {"storage"},
     {"lifecycle"},

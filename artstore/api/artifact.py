@@ -18,6 +18,7 @@ from artstore.api.collections import ArtifactCollection
 from artstore.api.drafting import Drafting
 from artstore.api.facts import owner
 from artstore.api.labels import Labels
+from artstore.api.late import Late
 from artstore.api.naming import checked_aliases, checked_name, checked_tags
 from artstore.api.past import PastRun, log_again
 from artstore.api.stores import Hall, hall_at, project_or_default, users_errors
@@ -31,7 +32,6 @@ from artstore.errors import (
     Invalid,
     NotFound,
 )
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.api import data_types

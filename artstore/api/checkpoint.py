@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from artstore.api import active
 from artstore.api.artifact import Artifact
 from artstore.api.background import Task
+from artstore.api.late import Late
 from artstore.api.metadata import metadata_of
 from artstore.api.naming import checked_aliases, checked_name
 from artstore.api.run import Run
@@ -19,7 +20,6 @@ from artstore.api.settings import system_path
 from artstore.api.stores import Hall, hall_here, project_or_default, users_errors
 from artstore.api.terminal import note
 from artstore.errors import Conflict, Invalid, NotFound, WrongType
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.lifecycle import prune, standing

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from artstore.api.facts import written_time
 from artstore.api.filters import matcher, unknown_field
+from artstore.api.late import Late
 from artstore.api.naming import checked_tags
 from artstore.api.paginator import Paginator
 from artstore.api.stores import Hall, users_errors
 from artstore.errors import Invalid, MissingArtifact
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo

@@ -19,13 +19,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, Parent, of_model, path_of, to_model
+from artstore.api.late import Late
 from artstore.api.later import Later
 from artstore.api.settings import system_path
 from artstore.api.stores import users_errors
 from artstore.api.terminal import moving
 from artstore.api.values import Holder, Value, encode, file_name, placed_name
 from artstore.errors import Conflict, Invalid, MissingFile, NotFound, Refused
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.api.stores import Hall

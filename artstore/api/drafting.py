@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 from artstore.api import active
 from artstore.api.entries import ArtifactManifestEntry, path_of
 from artstore.api.holding import Holding
+from artstore.api.late import Late
 from artstore.api.stores import POINTERS, named_by_uri, pointed_to
 from artstore.api.terminal import note
 from artstore.api.values import Value, file_name, is_file_of, named_after
 from artstore.errors import ArtifactNotLoggedError, Invalid, WrongType
-from artstore.late import Late
 
 if TYPE_CHECKING:
     import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from

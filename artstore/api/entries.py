@@ -8,9 +8,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from artstore.api.late import Late
 from artstore.api.settings import system_path
 from artstore.errors import ArtifactFinalizedError, Invalid, MissingFile, WrongType
-from artstore.late import Late
 from artstore.model.paths import entry_path
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from artstore.api.entries import ArtifactManifest, ArtifactManifestEntry, of_inf
 from artstore.api.facts import owner
 from artstore.api.files import ArtifactFiles
 from artstore.api.labelled import Labelled
+from artstore.api.late import Late
 from artstore.api.stores import pointed_to, users_errors
 from artstore.api.values import Holder, Value, file_name
 from artstore.errors import MissingArtifact, MissingEntry
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.api import data_types

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from artstore.api.late import Late
 from artstore.errors import Invalid, WrongType
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.model import names

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from artstore.api.late import Late
 from artstore.api.settings import download_folder, on_disk, system_path
 from artstore.api.stores import users_errors
 from artstore.api.terminal import note
 from artstore.errors import Invalid, MissingFile
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.lifecycle.reports import VersionInfo

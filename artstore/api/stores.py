@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from artstore.api.background import Queue
+from artstore.api.late import Late
 from artstore.api.settings import setting
 from artstore.api.terminal import note
 from artstore.errors import AliasedArtifact, Conflict, Invalid, MissingArtifact, NotFound
-from artstore.late import Late
 
 if TYPE_CHECKING:
     import artstore.discovery as discovery  # noqa: PLR0402 - the root is not imported from

@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, NamedTuple, Protocol, Self
 
+from artstore.api.late import Late
 from artstore.errors import WrongType
-from artstore.late import Late
 
 if TYPE_CHECKING:
     from artstore.model import digest

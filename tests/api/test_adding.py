@@ -138,7 +138,6 @@ def test_a_folder_goes_below_the_name_that_is_given(artifact: wandb.Artifact, fi
     assert ["x/y/a"] == paths(artifact)
 
 
-@pytest.mark.parametrize("given", ["nothing", "file"])
 class Screen(io.StringIO):
     """What a person looks at."""
 
@@ -161,6 +160,7 @@ def test_a_person_sees_how_far_a_folder_has_come_and_a_pipe_stays_clean(
     assert shown == "" or shown.endswith("\r\x1b[K"), "nothing of it stays"
 
 
+@pytest.mark.parametrize("given", ["nothing", "file"])
 def test_what_is_no_folder_is_a_value_error(artifact: wandb.Artifact, files: Files, given: str) -> None:
     files({"file": b"1"})
     with pytest.raises(ValueError, match="not a folder"):

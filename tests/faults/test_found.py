@@ -17,8 +17,8 @@ from artstore.errors import Conflict, Corrupt
 from artstore.lifecycle import commit as commit_module
 from artstore.lifecycle import examine
 from artstore.lifecycle import put as put_module
+from artstore.storage import quarantine, sessions
 from artstore.storage import root as root_module
-from artstore.storage import sessions
 from artstore.storage.database import Connections
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
@@ -244,7 +244,8 @@ def test_verify_blames_no_bytes_for_a_want_of_descriptors(path: Path, monkeypatc
     with Store.open(path) as store:
         put(store, {"small": b"1", "large": bytes(2 << 20)})
         with monkeypatch.context() as patch:
-            patch.setattr(examine, "read_into_at", exhausted)
+            for module in (examine, quarantine):
+                patch.setattr(module, "read_into_at", exhausted)
             assert not store.verify().ok
 
         assert store.verify().ok
@@ -260,7 +261,8 @@ def test_what_can_be_read_again_comes_back_from_the_quarantine(path: Path, monke
     with Store.open(path) as store:
         put(store, {"large": bytes(2 << 20)})
         with monkeypatch.context() as patch:
-            patch.setattr(examine, "read_into_at", failing)
+            for module in (examine, quarantine):
+                patch.setattr(module, "read_into_at", failing)
             assert not store.verify().ok
         store.repair()
 
