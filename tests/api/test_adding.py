@@ -106,6 +106,16 @@ def test_what_is_added_is_stored_then(artifact: wandb.Artifact, files: Files, po
     assert {"small": b"old", "large": b"o" * (3 << 20)} == contents(artifact)
 
 
+def test_what_is_in_a_folder_that_is_added_is_stored_then(artifact: wandb.Artifact, files: Files) -> None:
+    """Neither a later edit nor the end of the folder is in the version."""
+    files({"d/small": b"old", "d/large": b"o" * (3 << 20)})
+    artifact.add_dir("d")
+    files({"d/small": b"new"})
+    os.unlink("d/large")
+
+    assert {"small": b"old", "large": b"o" * (3 << 20)} == contents(artifact)
+
+
 def test_any_other_policy_is_a_value_error(artifact: wandb.Artifact, files: Files) -> None:
     files({"a": b"1"})
     with pytest.raises(ValueError, match="policy 'x'"):
