@@ -16,7 +16,7 @@ The house. Imports go down, or stay on their floor; `tests/test_architecture.py`
     units        sizes, counts, durations and times as people read them
     api/         a door: the names and verbs that users of W&B Artifacts know
     cli/         a door: one command is parse, one verb, render
-    server/      a door: pages for a browser, and the same as JSON
+    server/      a door: pages for a browser, the same as JSON, and what other stores push to and pull from
     filesystem/  a door: `artstore://` for fsspec
 
 `import artstore` loads this file alone; each name below brings its module along when it is first used.

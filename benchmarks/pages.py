@@ -100,7 +100,7 @@ def _browser() -> Iterator[Any]:
 
 @contextmanager
 def _answering(store: Path) -> Iterator[str]:
-    words = [sys.executable, "-m", "artstore.cli", "ui", "--listen", "127.0.0.1:0", "--store", str(store)]
+    words = [sys.executable, "-m", "artstore", "ui", "--listen", "127.0.0.1:0", "--store", str(store)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

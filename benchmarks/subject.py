@@ -12,7 +12,7 @@ from benchmarks.measure import Command, answer
 from benchmarks.tool import Operation, Tool
 from benchmarks.workloads import footprint
 
-ARTSTORE = (sys.executable, "-m", "artstore.cli")
+ARTSTORE = (sys.executable, "-m", "artstore")
 NAME = "tree"
 """The collection that everything is put into."""
 

@@ -13,7 +13,6 @@ in spite of tests/cli/test_cli_help.py.
 
 from __future__ import annotations
 
-from artstore.cli import collecting as _collecting  # noqa: F401 - before all that is imported
 from artstore.cli.commands import main, run
 
 __all__ = ["main", "run"]

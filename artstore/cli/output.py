@@ -130,6 +130,7 @@ def _narrow(widths: list[int], are_numbers: Sequence[bool], least: Sequence[int]
 
 def _cells(text: str) -> int:
     """How many columns of a terminal a text takes: two for each character of Chinese, none for an accent."""
+    # Loaded with the first table: a command that prints none does not wait for it.
     from rich.cells import cell_len  # noqa: PLC0415
 
     return cell_len(text)

@@ -7,7 +7,7 @@ disk is done in threads.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -23,8 +23,8 @@ from artstore.errors import ArtstoreError, Invalid, Refused
 from artstore.model.digest import SIZE, Digest
 from artstore.plain import plain
 from artstore.server.app import failure_of
+from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
-from artstore.storage.blob_reader import BlobReader
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http.wire import (
     BYTES,
@@ -161,7 +161,7 @@ class _Api:
         if request.method == "HEAD":
             reader.close()
             return Response(status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
-        body = _blocks(reader, start, end)
+        body = blocks(reader, start, end)
         return StreamingResponse(body, status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
 
     async def stand(self, request: Request) -> Response:
@@ -299,12 +299,3 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
 def _too_large(limit: int) -> Invalid:
     message = f"the body is too large: send {limit} bytes at most"
     return Invalid(message, code="too-large")
-
-
-def _blocks(reader: BlobReader, start: int, end: int) -> Iterator[bytes]:
-    with reader:
-        reader.seek(start)
-        while start < end:
-            block = reader.read(min(_BLOCK, end - start))
-            start += len(block)
-            yield block

@@ -62,10 +62,11 @@ def download(store: Store, asked: Asked, method: str, headers: Headers) -> Respo
         # Nobody reads it.
         reader.close()
         return Response(status_code=status, headers=described, media_type=kind)
-    return StreamingResponse(_blocks(reader, start, end), status_code=status, headers=described, media_type=kind)
+    return StreamingResponse(blocks(reader, start, end), status_code=status, headers=described, media_type=kind)
 
 
-def _blocks(reader: BlobReader, start: int, end: int) -> Iterator[bytes]:
+def blocks(reader: BlobReader, start: int, end: int) -> Iterator[bytes]:
+    """What a blob holds from one byte up to another, which the reader is closed behind. Raises Corrupt."""
     with reader:
         reader.seek(start)
         while start < end:

@@ -135,9 +135,7 @@ def test_cat_writes_the_bytes(artstore: Run, folder: Path) -> None:
     raw = bytes(range(256)) * 8192  # two blocks of a mebibyte
     (folder / "raw.bin").write_bytes(raw)
     text(artstore, "put", "raw.bin", "--name", "raw", "--type", "dataset")
-    ended = subprocess.run(
-        [sys.executable, "-m", "artstore.cli", "cat", "raw", "raw.bin"], capture_output=True, check=True
-    )
+    ended = subprocess.run([sys.executable, "-m", "artstore", "cat", "raw", "raw.bin"], capture_output=True, check=True)
 
     assert raw == ended.stdout
     assert artstore("cat", "raw", "other.bin").returncode == 3
@@ -553,7 +551,7 @@ def test_completion_prints_a_script(artstore: Run, shell: str) -> None:
 def complete(folder: Path, line: str) -> list[str]:
     """What bash offers, and what it would write in place of its last word."""
     script = f"""
-        {sys.executable} -m artstore.cli completion bash > script.bash
+        {sys.executable} -m artstore completion bash > script.bash
         artstore() {{ :; }}
         source script.bash
         COMP_LINE={shlex.quote(line)}
@@ -563,7 +561,7 @@ def complete(folder: Path, line: str) -> list[str]:
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     starter = folder / "artstore"
-    starter.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m artstore.cli "$@"\n')
+    starter.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m artstore "$@"\n')
     starter.chmod(0o755)
     done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stderr == ""

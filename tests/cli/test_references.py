@@ -129,7 +129,7 @@ def test_the_command_fetches_by_tls_and_says_what_it_cannot_compare(
     assert "has no ETag" in said.stderr
 
     ended = subprocess.run(
-        [sys.executable, "-m", "artstore.cli", "get", "far", "out"],
+        [sys.executable, "-m", "artstore", "get", "far", "out"],
         env={**os.environ, "SSL_CERT_FILE": str(nginx.certificate)},
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ def test_a_put_that_is_told_to_end_clears_up(folder: Path, number: signal.Signal
     """P7. A scheduler's time limit must not leave a terabyte of scratch in the store."""
     Store.init(folder / ".artstore").close()
     store = folder / ".artstore"
-    words = [sys.executable, "-m", "artstore.cli", "put", "-", "--name", "st", "--type", "t", "--as", "x"]
+    words = [sys.executable, "-m", "artstore", "put", "-", "--name", "st", "--type", "t", "--as", "x"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(bytes(3 << 20))

@@ -28,7 +28,7 @@ def start(folder: Path, store: Path) -> Iterator[Start]:
     assert store.is_dir()
 
     def begin(*words: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "artstore.cli", "ui", "--listen", "127.0.0.1:0", *words]
+        argv = [sys.executable, "-m", "artstore", "ui", "--listen", "127.0.0.1:0", *words]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         started.append(subprocess.Popen(argv, env=environment, stdout=-1, stderr=-1, text=True))
         return started[-1]

@@ -28,7 +28,7 @@ def begin(artstore: Run, folder: Path) -> Iterator[Begin]:
 
     def start(*words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         quick = ["--quiet-s", "0.2", "--longest-s", "2", "--type", "dataset"]
-        command = [*before, sys.executable, "-m", "artstore.cli", "watch", *words, *quick]
+        command = [*before, sys.executable, "-m", "artstore", "watch", *words, *quick]
         started.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 

@@ -24,7 +24,7 @@ from artstore.storage.files import publish
 from tests.damage.disks import put, read
 from tests.faults.equipment import require
 
-CLI = [sys.executable, "-m", "artstore.cli"]
+CLI = [sys.executable, "-m", "artstore"]
 LARGE = bytes(range(256)) * 8_000
 
 

@@ -24,7 +24,7 @@ from artstore.references.fetch import fetch
 from tests.references import seaweedfs
 from tests.servers import Facts, Servers, answering, free_port
 
-CLI = [sys.executable, "-m", "artstore.cli"]
+CLI = [sys.executable, "-m", "artstore"]
 
 
 def all_of(entry: ReferenceEntry) -> bytes:

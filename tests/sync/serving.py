@@ -126,7 +126,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Return when it answers."""
-        argv: Sequence[str] = [sys.executable, "-m", "artstore.cli", "serve", "--store", str(self.folder)]
+        argv: Sequence[str] = [sys.executable, "-m", "artstore", "serve", "--store", str(self.folder)]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [*argv, "--listen", f"127.0.0.1:{self.port}"],
