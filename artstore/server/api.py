@@ -26,6 +26,7 @@ from artstore.server.app import failure_of
 from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
 from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.http.stretches import Stretch
 from artstore.sync.http.wire import (
     BYTES,
     JSON,
@@ -62,6 +63,7 @@ def make_api(hosted: Hosted, at_once: CapacityLimiter) -> Starlette:
             Route(_PROJECT + "/slots/{number}", api.slots),
             Route(_PROJECT + "/slots/{number}", api.claim, methods=["PUT"]),
             Route(_PROJECT + "/lacks", api.lacks, methods=["POST"]),
+            Route(_PROJECT + "/proofs", api.proofs, methods=["POST"]),
             Route(_PROJECT + "/manifests/{name}", api.manifests),
             Route(_PROJECT + "/manifests/{name}", api.put_manifests, methods=["PUT"]),
             Route(_PROJECT + "/holders/{hex}", api.holder),
@@ -107,11 +109,17 @@ class _Api:
 
     async def lacks(self, request: Request) -> Response:
         """What is not there."""
-        project = _project(request, "write")
+        project = _project(request)
         asked = _decoded(await _body(request, LONGEST_BODY), tuple[list[bytes], list[bytes]])
         manifests, blobs = map(_digests, asked)
         found = await self._work(lambda: self._hosted.lacks(project, manifests, blobs))
         return _messages([list(map(bytes, each)) for each in found])
+
+    async def proofs(self, request: Request) -> Response:
+        """What parts of blobs hash to, as they are on the disk now."""
+        project = _project(request)
+        stretches = _decoded(await _body(request, LONGEST_BODY), list[Stretch])
+        return _messages(await self._work(lambda: self._hosted.measured(project, stretches)))
 
     async def manifests(self, request: Request) -> Response:
         """An object of manifests."""

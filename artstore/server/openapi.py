@@ -34,6 +34,7 @@ def describe(version: str) -> dict[str, Any]:
             "put": _asks("Claim the next slot", JSON, _ref("Claimed"), body=(JSON, _ref("Slot"))),
         },
         _P + "/lacks": {"post": _asks("Which manifests and blobs are not there", MESSAGES, body=(MESSAGES, {}))},
+        _P + "/proofs": {"post": _asks("What stretches of blobs hash to", MESSAGES, body=(MESSAGES, {}))},
         _P + "/manifests/{name}": {
             "get": _asks("An object of manifests", BYTES),
             "put": _asks("Keep an object of manifests", JSON, body=(BYTES, _BYTES)),

@@ -18,7 +18,6 @@ from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
-from artstore.sync.proof import Proving
 from artstore.sync.protocol import Remote, Shelf, read_slot
 from artstore.sync.remotes import open_remote, read_remotes
 from artstore.sync.reports import EvictReport
@@ -115,7 +114,7 @@ class _Shelves:
         for project in dict.fromkeys(version.project for version in versions):
             for shelf in self._all(project):
                 rest = [digest for digest in digests if digest not in found]
-                if rest and isinstance(shelf, Proving):
+                if rest:
                     found.update(shelf.prove(self._root, rest, read_all=read_all))
         return found
 

@@ -1,4 +1,4 @@
-"""Proof: that a place has bytes just now, found out there and not remembered.
+"""Proof: that a place has bytes just now, found out from its objects.
 
 Each object must be there in its whole length, and a stretch of it, chosen by chance, must be the same as here. That
 finds what is gone, cut short or overwritten, and costs little; only reading it all finds the odd rotten bit.
@@ -11,7 +11,7 @@ import io
 import itertools
 import random
 from collections.abc import Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from blake3 import blake3
 
@@ -24,14 +24,6 @@ from artstore.sync.objects.interface import Objects
 _STRETCH: Final = 64 << 10
 _chance: Final = random.SystemRandom()
 """Not to be foreseen by the place."""
-
-
-@runtime_checkable
-class Proving(Protocol):
-    """A shelf that can show that it has bytes. See Shelf."""
-
-    def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
-        """Those blobs that are there as they are here, found out now; with `read_all` by reading all of them there."""
 
 
 def prove(objects: Objects, root: Root, lying: Sequence[Wanted], *, read_all: bool) -> list[Digest]:

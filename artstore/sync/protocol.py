@@ -99,6 +99,13 @@ class Shelf(Protocol):
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
         """Take blobs in, each verified; answers those that it has not. Raises Corrupt (remote-corrupt)."""
 
+    def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
+        """Those blobs that are there as they are here, found out now and not remembered.
+
+        Each in its whole length, with a stretch of it chosen by chance, or with `read_all` all of it. Raises Corrupt of
+        damage here.
+        """
+
     def follow(self, remote: Remote, until: int) -> None:
         """Be told of the slots up to this one, as far as that is not so yet."""
 

@@ -152,7 +152,7 @@ class DepotShelf:
         return absent
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
-        """See Proving."""
+        """See Shelf."""
         return prove(self._objects, root, self._find(digests)[0], read_all=read_all)
 
     def _find(self, digests: Sequence[Digest]) -> tuple[list[Wanted], list[Digest]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,12 +14,61 @@ from artstore.errors import Conflict, Invalid, NotFound, Unreachable
 from artstore.store import Store
 from artstore.sync.connect import connect
 from artstore.sync.evict import evict
+from artstore.sync.hosting.tokens import create_token
+from artstore.sync.remotes import add_remote
+from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
+from tests.sync.serving import served
 
 Make = Callable[..., Machine]
+Kind = Literal["large", "small"]
 
 SMALL = {f"d/{number}": b"small %d" % number for number in range(20)}
 LARGE = {"large": random.Random(3).randbytes(1_500_000)}
+
+
+class Hub:
+    """A remote, and the files in which it has what it has."""
+
+    def __init__(self, url: str, folder: Path, ending: contextlib.ExitStack) -> None:
+        self.url = url
+        self.folder = folder
+        self._ending = ending
+
+    def file(self, kind: Kind) -> Path:
+        """Where the first large blob lies, or the first pack of small ones."""
+        paths = self.folder.joinpath("blobs" if kind == "large" else "packs").rglob("*" if kind == "large" else "*.tar")
+        return next(path for path in sorted(paths) if path.is_file())
+
+    def go_away(self) -> None:
+        """Nobody can reach it from now on."""
+        self._ending.close()
+
+
+@pytest.fixture(params=["depot", "server"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path, depot: Path) -> Iterator[Hub]:
+    """A remote of each kind of which there are two kinds of proof."""
+    with contextlib.ExitStack() as ending:
+        if request.param == "server":
+            server = ending.enter_context(served(tmp_path / "server"))
+            yield Hub(server.url, server.store.path, ending)
+        else:
+            ending.callback(depot.rename, depot.with_name("unmounted"))
+            yield Hub(f"file://{depot}", depot, ending)
+
+
+@pytest.fixture
+def machine(hub: Hub, tmp_path: Path) -> Iterator[Make]:
+    """Set up a machine with the remote as its upstream."""
+    made: list[Machine] = []
+
+    def make(name: str) -> Machine:
+        made.append(Machine(tmp_path, hub.url, name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
 
 
 def stored(machine: Machine) -> int:
@@ -44,7 +95,7 @@ def test_what_is_evicted_is_gone_and_comes_back_when_it_is_needed(machine: Make,
     assert SMALL | LARGE == a.read("cats")
 
 
-def test_the_last_copy_never_goes(machine: Make, depot: Path) -> None:
+def test_the_last_copy_never_goes(machine: Make, hub: Hub, tmp_path: Path) -> None:
     a = machine("a")
     with pytest.raises(Invalid):
         evict(a.store)
@@ -52,14 +103,15 @@ def test_the_last_copy_never_goes(machine: Make, depot: Path) -> None:
     with pytest.raises(Conflict, match="push"):
         evict(a.store, ["cats"])
     a.push()
-    for folder, end in (("blobs", ""), ("packs", ".tar")):
-        there = depot_file(depot, folder, end)
-        there.rename(depot / "aside")
+    kinds: tuple[Kind, ...] = ("large", "small")
+    for kind in kinds:
+        there = hub.file(kind)
+        there.rename(tmp_path / "aside")
         with pytest.raises(Conflict, match="last cop"):
             evict(a.store, ["cats"])
-        (depot / "aside").rename(there)
+        (tmp_path / "aside").rename(there)
     assert SMALL | LARGE == a.read("cats")
-    depot.rename(depot.with_name("unmounted"))
+    hub.go_away()
     with pytest.raises(Unreachable):
         evict(a.store, ["cats"])
     (a.store.path / "remotes.toml").unlink()
@@ -67,17 +119,13 @@ def test_the_last_copy_never_goes(machine: Make, depot: Path) -> None:
         evict(a.store, ["cats"])
 
 
-def depot_file(depot: Path, folder: str, end: str = "") -> Path:
-    return next(path for path in sorted((depot / folder).rglob("*")) if path.is_file() and path.name.endswith(end))
-
-
-@pytest.mark.parametrize(("folder", "end"), [("blobs", ""), ("packs", ".tar")])
-def test_other_bytes_there_are_no_proof(machine: Make, depot: Path, folder: str, end: str) -> None:
+@pytest.mark.parametrize("kind", ["large", "small"])
+def test_other_bytes_there_are_no_proof(machine: Make, hub: Hub, kind: Kind) -> None:
     """A file of the right name and length that holds zeros, as a power cut leaves it, is the last thing to trust."""
     a = machine("a")
     a.put(SMALL | LARGE)
     a.push()
-    there = depot_file(depot, folder, end)
+    there = hub.file(kind)
     there.chmod(0o644)
     there.write_bytes(bytes(there.stat().st_size))
 
@@ -86,11 +134,11 @@ def test_other_bytes_there_are_no_proof(machine: Make, depot: Path, folder: str,
     assert SMALL | LARGE == a.read("cats")
 
 
-def test_one_rotten_bit_is_found_where_all_is_read(machine: Make, depot: Path) -> None:
+def test_one_rotten_bit_is_found_where_all_is_read(machine: Make, hub: Hub) -> None:
     a = machine("a")
     a.put(LARGE)
     a.push()
-    there = depot_file(depot, "blobs")
+    there = hub.file("large")
     data = bytearray(there.read_bytes())
     data[700_000] ^= 1
     there.chmod(0o644)
@@ -151,7 +199,8 @@ def test_a_stretch_over_two_blocks_is_a_proof_too(machine: Make, monkeypatch: py
         def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
             return start - 1 if stop is None else stop - step
 
-    monkeypatch.setattr("artstore.sync.proof._chance", Last())
+    for place in ("proof", "http.stretches"):
+        monkeypatch.setattr(f"artstore.sync.{place}._chance", Last())
     a = machine("a")
     a.put({"large": random.Random(4).randbytes((1 << 20) + (32 << 10))})
     a.push()
@@ -196,14 +245,51 @@ def test_a_damaged_blob_is_mended_from_a_remote(machine: Make) -> None:
     assert SMALL | LARGE == a.read("cats")
 
 
-def test_what_no_remote_can_mend_is_still_damaged(machine: Make, depot: Path) -> None:
+def test_what_no_remote_can_mend_is_still_damaged(machine: Make, hub: Hub) -> None:
     a = machine("a")
     a.put(LARGE)
     a.push()
     (path,) = files(a)
     path.unlink()
     a.store.verify()
-    depot.rename(depot.with_name("unmounted"))
+    hub.go_away()
     a.again()
 
     assert 1 == len(a.store.repair().still_damaged)
+
+
+def test_what_is_longer_than_one_look_is_read_in_several(
+    machine: Make, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of many GB takes longer to read than anybody waits for an answer."""
+    monkeypatch.setattr("artstore.sync.http.stretches._TOGETHER", 1 << 20)
+    a = machine("a")
+    data = random.Random(5).randbytes(2_500_000)
+    a.put({"large": data, "empty": b""})
+    a.push()
+    there = hub.file("large")
+    there.chmod(0o644)
+    there.write_bytes(data[:2_200_000] + b"!" + data[2_200_001:])
+    with pytest.raises(Conflict, match="last cop"):
+        evict(a.store, ["cats"], read_all=True)
+    there.write_bytes(data)
+
+    assert 2 == evict(a.store, ["cats"], read_all=True).blobs
+
+
+def test_who_may_read_only_may_evict(tmp_path: Path) -> None:
+    """A machine that only follows has the most to free, and its token is the weakest."""
+    with served(tmp_path / "server") as server, Store.init(tmp_path / "store") as store:
+        one = Machine(tmp_path, server.url, "one")
+        one.put(SMALL | LARGE)
+        one.push()
+        one.store.close()
+        (tmp_path / "token").write_text(
+            create_token(server.store.path, scope="read", project=None, expires_s=None).token
+        )
+        add_remote(store.path, "hub", server.url, upstream=True, join=True, token_file=tmp_path / "token")
+        exchange(store, "pull", blobs=True)
+
+        assert 21 == evict(store, ["cats"]).blobs
+        connect(store)
+        assert LARGE["large"] == b"".join(store.read("cats", "large"))

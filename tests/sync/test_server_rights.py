@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
-from artstore.errors import Denied, Invalid, MissingFile, MissingObject, Refused, Unreachable
+from artstore.errors import ArtstoreError, Denied, Invalid, MissingFile, MissingObject, Refused, Unreachable
 from artstore.model.digest import Digest
 from artstore.server.listening import Address, Certificate
 from artstore.server.serving import serve
@@ -140,6 +141,49 @@ def test_bytes_that_another_project_has_have_to_be_sent(
 
     assert f"PUT /sync/1/projects/mine/uploads/{secret.hex()}" in server.requests
     assert server.store.verify().ok
+
+
+def test_a_question_about_a_digest_is_answered_as_if_nobody_had_it(
+    server: Served, word: Word, secret: Digest, tmp_path: Path
+) -> None:
+    """Whoever may ask about one project learns of another's bytes neither by what is said nor by what is refused."""
+    nobodys = Digest.of(b"nobody has this")
+    mine = Connection(server.url, word("write", "mine"))
+    with Store.init(tmp_path / "mine") as store:
+        (tmp_path / "file").write_bytes(b"mine")
+        store.put([tmp_path / "file"], name="cats", type="dataset", project="mine")
+        _push(store, server, word("write", "mine"), tmp_path)
+
+    def said(digest: Digest) -> list[object]:
+        return [_answer(mine, method, path, body, digest) for method, path, body in QUESTIONS]
+
+    assert said(nobodys) == said(secret)
+
+
+QUESTIONS: list[tuple[str, str, Callable[[Digest], object]]] = [
+    ("GET", "blobs/{}", lambda _: None),
+    ("GET", "uploads/{}", lambda _: None),
+    ("GET", "holders/{}", lambda _: None),
+    ("POST", "lacks", lambda digest: [[bytes(digest)], [bytes(digest)]]),
+    ("POST", "fetch", lambda digest: [bytes(digest)]),
+    ("POST", "proofs", lambda digest: [(bytes(digest), 0, 1), (bytes(digest), 0, SMALL + 2)]),
+]
+"""All that asks about a digest, but what sends its bytes."""
+
+
+def _answer(connection: Connection, method: str, path: str, body: Callable[[Digest], object], digest: Digest) -> object:
+    """What comes back, with the digest left out."""
+    sent = body(digest)
+    try:
+        answer = connection.ask(
+            method,
+            f"projects/mine/{path.format(digest.hex())}",
+            None if sent is None else msgspec.msgpack.encode(sent),
+            doing="asking",
+        )
+    except ArtstoreError as error:
+        return error.code, error.message.replace(str(digest), "…")
+    return answer.status, len(answer.headers), answer.data.replace(bytes(digest), b"...")
 
 
 def _page(server: Served, path: str, token: str | None = None, *, scheme: str = "Bearer") -> int:

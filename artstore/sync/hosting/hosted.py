@@ -26,6 +26,7 @@ from artstore.sync.hosting.closure import blobs_of, holes, live_manifests
 from artstore.sync.hosting.incoming import Upload, Uploads, take_packed
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.http.packing import pack
+from artstore.sync.http.stretches import Measured, Stretch, measure
 from artstore.sync.http.wire import ABSENT, BODY, LARGE, Claimed, Head, Lacks, Stand, header
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.protocol import Sent, Shelf, Slot, Tell, decode_manifests, decode_slot, read_slot
@@ -177,6 +178,13 @@ class Hosted:
             [digest for digest in manifests if digest not in live],
             [digest for digest in blobs if digest not in may or digest not in here],
         )
+
+    def measured(self, project: str, stretches: Sequence[Stretch]) -> list[Measured | None]:
+        """What stretches of blobs are here, for a project; these stay for an hour at least. Raises as `measure`."""
+        self._pins.session()
+        may = self._granted.among(project, [Digest(each.digest) for each in stretches])
+        found = iter(measure(self._root, [each for each in stretches if each.digest in may]))
+        return [next(found) if each.digest in may else None for each in stretches]
 
     def take_packed(self, project: str, body: bytes | bytearray) -> int:
         """Store small blobs, durably. Raises as incoming.take_packed."""

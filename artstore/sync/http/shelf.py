@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from blake3 import blake3
 
 from artstore.errors import MissingObject
 from artstore.model.digest import Digest
@@ -19,6 +21,7 @@ from artstore.storage.sessions import Session
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.receiving import Receiver
 from artstore.sync.http.sending import send_blobs
+from artstore.sync.http.stretches import Measured, Stretch, choose, together
 from artstore.sync.http.wire import MANY, MESSAGES
 from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
 
@@ -82,6 +85,19 @@ class HttpShelf:
         receiver.receive(digests)
         return receiver.absent
 
+    def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
+        """See Shelf."""
+        places = root.blobs.locate(digests)
+        sizes = {digest: places[digest].size for digest in dict.fromkeys(digests) if digest in places}
+        other: set[bytes] = set()
+        chosen = [each for digest, size in sizes.items() for each in choose(digest, size, read_all=read_all)]
+        for some in together(chosen):
+            for stretch, there in zip(some, self._measured(some), strict=True):
+                size = sizes[Digest(stretch.digest)]
+                if there is None or there.size != size or there.digest != _hashed(root, stretch, size):
+                    other.add(stretch.digest)
+        return [digest for digest in sizes if digest not in other]
+
     def follow(self, remote: Remote, until: int) -> None:
         """See Shelf."""
 
@@ -110,8 +126,30 @@ class HttpShelf:
         lacking = set(found)
         return [digest for digest in digests if digest in lacking]
 
+    def _measured(self, stretches: Sequence[Stretch]) -> list[Measured | None]:
+        body = msgspec.msgpack.encode(stretches)
+        path = f"{self._path}/proofs"
+        answer = self._connection.ask("POST", path, body, doing="having shown that it has bytes", kind=MESSAGES)
+        try:
+            found = msgspec.msgpack.decode(answer.data, type=list[Measured | None])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise corrupt(f"{self._connection.url} answers what cannot be read: {error}") from error
+        if len(found) != len(stretches):
+            raise corrupt(f"{self._connection.url} answers for {len(found)} blobs and was asked for {len(stretches)}")
+        return found
+
     def _called(self, name: str) -> str:
         return f"the object {name!r} of {self._project!r} at {self._connection.url}"
+
+
+def _hashed(root: Root, stretch: Stretch, size: int) -> bytes:
+    """What a stretch hashes to here. Raises Corrupt where it is damaged."""
+    if stretch.length == size:
+        return stretch.digest
+    with contextlib.closing(root.blobs.open(Digest(stretch.digest))) as here:
+        here.seek(stretch.start)
+        # Buffered, since the reader alone stops where a block ends.
+        return blake3(io.BufferedReader(here).read(stretch.length)).digest()
 
 
 def _portions(digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:

@@ -6,6 +6,7 @@ All addresses lie under `/sync/1/`; `P` is a project. Bodies are JSON where noth
     GET  projects/P/slots/N            [[slot, {name: manifests}], …]  from slot N on, as many as fit
     PUT  projects/P/slots/N            claims slot N: {claimed, lacks: {manifests, blobs}}
     POST projects/P/lacks              [manifests, blobs] → [manifests, blobs]  which of those are not there
+    POST projects/P/proofs             [[digest, start, length], …] → [[size, digest of that] or null, …]
     PUT  projects/P/manifests/NAME     an object of manifests, to be named by a slot
     GET  projects/P/manifests/NAME     the same again
     GET  projects/P/holders/HEX        the object that has a manifest
