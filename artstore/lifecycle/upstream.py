@@ -47,6 +47,8 @@ class TakenSlot(NamedTuple):
     number: int
     digest: str
     ops: list[msgspec.Raw]
+    frame: msgspec.Raw
+    """What it is beside its ops."""
 
 
 class Taken(NamedTuple):
@@ -199,8 +201,7 @@ def _notes(there: Project, project: str, log: str, slots: Iterable[TakenSlot]) -
         if slot.number != last + 1:
             message = f"slot {slot.number} of the log that {project!r} follows came before slot {last + 1}: repeat"
             raise Conflict(message, code="slot-gap")
-        notes.append(
-            Accepted(at_us=now_us(), nonce=nonce(), log=log, slot=slot.number, digest=slot.digest, ops=slot.ops)
-        )
+        number, digest, ops, frame = slot
+        notes.append(Accepted(at_us=now_us(), nonce=nonce(), log=log, slot=number, digest=digest, ops=ops, frame=frame))
         last = slot.number
     return notes

@@ -36,6 +36,8 @@ class Accepted(Op, frozen=True, kw_only=True, tag="note-accepted"):
     """Of the slot as it stands there, which the next slot names."""
     ops: list[msgspec.Raw]
     """In their order: own ones too, so that the journal says all of it."""
+    frame: msgspec.Raw
+    """What the slot is beside its ops, as JSON; with them it gives the slot again, as it stands there."""
 
 
 class Dismissed(Op, frozen=True, kw_only=True, tag="note-dismissed"):

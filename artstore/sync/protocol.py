@@ -8,6 +8,7 @@ before it. So the log is one order, and what it folds to is the same for all.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -30,8 +31,8 @@ Tell = Callable[[int, int], None]
 """Is told how many blobs, and how many bytes, have been moved so far."""
 
 
-class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """One place of a log, as JSON with sorted keys; its digest is that of these bytes."""
+class _Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """What a slot is beside its ops."""
 
     format: int
     project: str
@@ -42,18 +43,28 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the slot before; None for the first."""
     store: str
     """Id of the store that claimed it."""
-    transactions: list[list[msgspec.Raw]]
-    """Ops; those of one transaction hold together."""
     manifests: dict[str, list[str]] = {}
     """Objects that hold encodings of manifests, with the digests of these."""
     packs: list[str] = []
     blobs: list[str] = []
     """Large blobs: `<hex of the digest>.<nonce>`."""
 
+
+class Slot(_Frame, frozen=True, kw_only=True):
+    """One place of a log, as JSON with sorted keys; its digest is that of these bytes."""
+
+    transactions: list[list[msgspec.Raw]]
+    """Ops; those of one transaction hold together."""
+
     @property
     def ops(self) -> list[msgspec.Raw]:
         """All of them, in their order."""
         return [op for transaction in self.transactions for op in transaction]
+
+
+class _Counts(_Frame, frozen=True, kw_only=True):
+    transactions: list[int]
+    """How many ops each has."""
 
 
 class ReadSlot(NamedTuple):
@@ -147,6 +158,26 @@ def encode_slot(slot: Slot) -> bytes:
     return msgspec.json.encode(slot, order="sorted")
 
 
+def frame_of(slot: Slot) -> msgspec.Raw:
+    """A slot without its ops: with these it gives the slot's bytes again."""
+    fields = {name: getattr(slot, name) for name in _Frame.__struct_fields__}
+    return msgspec.Raw(
+        msgspec.json.encode(_Counts(**fields, transactions=list(map(len, slot.transactions))), order="sorted")
+    )
+
+
+def slot_again(frame: msgspec.Raw, ops: Sequence[msgspec.Raw]) -> bytes:
+    """The bytes of a slot. Raises msgspec.MsgspecError, ValueError where the two do not belong together."""
+    counts = msgspec.json.decode(frame, type=_Counts)
+    rest = iter(ops)
+    transactions = [list(itertools.islice(rest, count)) for count in counts.transactions]
+    if list(map(len, transactions)) != counts.transactions or next(rest, None) is not None:
+        message = "it has another number of ops than it says"
+        raise ValueError(message)
+    fields = {name: getattr(counts, name) for name in _Frame.__struct_fields__}
+    return encode_slot(Slot(**fields, transactions=transactions))
+
+
 def read_slot(remote: Remote, project: str, number: int) -> ReadSlot | None:
     """A slot of a remote, checked in itself; None if it is not claimed yet.
 
@@ -173,6 +204,9 @@ def decode_slot(data: bytes, project: str, number: int, place: str) -> ReadSlot:
         raise corrupt(f"{where} is of a log with the id {slot.log!r}, which is none")
     if (slot.project, slot.number) != (project, number):
         raise corrupt(f"{where} says that it is slot {slot.number} of project {slot.project!r}")
+    if encode_slot(slot) != data:
+        # Whoever has taken it makes it again from its parts, and the next slot names it by the digest of its bytes.
+        raise corrupt(f"{where} is not written as artstore writes it")
     return ReadSlot(slot, str(Digest.of(data)))
 
 

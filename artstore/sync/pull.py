@@ -17,7 +17,7 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import decode_op, kind_of, manifest_of
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
-from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, read_slot
+from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
@@ -98,7 +98,7 @@ def counted(slots: Iterable[Slot]) -> Moved:
 
 def slots_to_take(slots: Sequence[ReadSlot]) -> list[TakenSlot]:
     """As the journal is told of them."""
-    return [TakenSlot(slot.number, digest, slot.ops) for slot, digest in slots]
+    return [TakenSlot(slot.number, digest, slot.ops, frame_of(slot)) for slot, digest in slots]
 
 
 def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot]) -> None:

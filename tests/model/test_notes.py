@@ -23,15 +23,16 @@ from artstore.model.notes import (
 )
 from artstore.model.records import Create, Delete, encode_op, kind_of
 
+FRAME = msgspec.Raw(b'{"n":1}')
 OP = Delete(at_us=1, nonce="n", version="v")
 ACCEPTED = (
-    '{"at_us":1,"digest":"blake3:d","log":"l","nonce":"n","op":"note-accepted",'
+    '{"at_us":1,"digest":"blake3:d","frame":{"n":1},"log":"l","nonce":"n","op":"note-accepted",'
     '"ops":[{"at_us":1,"nonce":"n","op":"delete","version":"v"}],"slot":3}'
 )
 GOLDEN: list[tuple[AnyNote, str]] = [
     (Attached(at_us=1, nonce="n", log="l"), '{"at_us":1,"log":"l","nonce":"n","op":"note-attached"}'),
     (
-        Accepted(at_us=1, nonce="n", log="l", slot=3, digest="blake3:d", ops=[msgspec.Raw(encode_op(OP))]),
+        Accepted(at_us=1, nonce="n", log="l", slot=3, digest="blake3:d", ops=[msgspec.Raw(encode_op(OP))], frame=FRAME),
         ACCEPTED,
     ),
     (Evicted(at_us=1, nonce="n", versions=["v"]), '{"at_us":1,"nonce":"n","op":"note-evicted","versions":["v"]}'),
@@ -97,7 +98,7 @@ def order(*lines: bytes) -> str:
 
 def accepted(slot: int, names: str) -> bytes:
     ops = [msgspec.Raw(body(name)) for name in names]
-    return encode_op(Accepted(at_us=1, nonce="n", log="l", slot=slot, digest=f"blake3:{slot}", ops=ops))
+    return encode_op(Accepted(at_us=1, nonce="n", log="l", slot=slot, digest=f"blake3:{slot}", ops=ops, frame=FRAME))
 
 
 def given_up(name: str) -> bytes:

@@ -104,6 +104,7 @@ class Story:
             slot=self.slot,
             digest=f"blake3:{self.slot}",
             ops=[msgspec.Raw(body) for body in bodies],
+            frame=msgspec.Raw(b"{}"),
         )
         return [encode_op(note)]
 
@@ -197,7 +198,17 @@ class Laptop:
 
 def accepted(slot: int, *bodies: bytes) -> bytes:
     ops = [msgspec.Raw(body) for body in bodies]
-    return encode_op(Accepted(at_us=1, nonce=f"{slot}", log="a" * 32, slot=slot, digest=f"blake3:{slot}", ops=ops))
+    return encode_op(
+        Accepted(
+            at_us=1,
+            nonce=f"{slot}",
+            log="a" * 32,
+            slot=slot,
+            digest=f"blake3:{slot}",
+            ops=ops,
+            frame=msgspec.Raw(b"{}"),
+        )
+    )
 
 
 ATTACH = encode_op(Attached(at_us=1, nonce="a", log="a" * 32))

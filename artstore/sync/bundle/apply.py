@@ -14,10 +14,10 @@ from typing import Final
 from artstore.errors import ArtstoreError, Conflict
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
-from artstore.lifecycle.upstream import TakenSlot, accept, attach, take, waiting
+from artstore.lifecycle.upstream import accept, attach, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.model.records import brings, decode_op, kind_of
+from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
 from artstore.storage.oplog import Attachments
@@ -26,9 +26,11 @@ from artstore.storage.sessions import Exclusive, Session
 from artstore.store import Store
 from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.contents import blobs_in
-from artstore.sync.bundle.head import CarriedSlot, Section, read_head, read_manifests, read_offers, read_slots
+from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
 from artstore.sync.bundle.history import History, history
 from artstore.sync.download import Wanted, download
+from artstore.sync.protocol import ReadSlot
+from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests
 from artstore.sync.reports import ApplyReport, Moved, TakenProject
 
@@ -151,9 +153,9 @@ class _Work:
                 raise self._rolled_back(f"slot {at}")
 
     def _digests(self) -> Iterator[tuple[int, str]]:
-        for slots in read_slots(self._reader, self.number):
-            for slot in slots:
-                yield slot.number, slot.digest
+        for slots in read_slots(self._reader, self.number, self._section):
+            for slot, digest in slots:
+                yield slot.number, digest
 
     def _check_apart(self) -> None:
         """As pull does: numbers that somebody has written down do not change unasked."""
@@ -161,8 +163,8 @@ class _Work:
         own = {op.id for op in waiting(self._root, section.project)}
         theirs = {
             str(Digest.of(bytes(raw)))
-            for slots in read_slots(self._reader, self.number)
-            for slot in slots
+            for slots in read_slots(self._reader, self.number, section)
+            for slot, _digest in slots
             for raw in slot.ops
         }
         if own - theirs and theirs - own:
@@ -192,8 +194,8 @@ class _Work:
         project = root.catalog.project(section.project)
         is_theirs = project is None or project.upstream is not None or history(root, project).log != section.log
         last = 0 if project is None or project.upstream is None else project.slot
-        for slots in read_slots(self._reader, self.number) if is_theirs else ():
-            new = [slot for slot in slots if slot.number > last]
+        for slots in read_slots(self._reader, self.number, section) if is_theirs else ():
+            new = [each for each in slots if each.slot.number > last]
             if new:
                 self._accept(new, attachments)
                 attachments = None
@@ -204,21 +206,20 @@ class _Work:
             self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))
             self._void += taken.void
 
-    def _accept(self, slots: Sequence[CarriedSlot], attachments: Attachments | None) -> None:
+    def _accept(self, slots: Sequence[ReadSlot], attachments: Attachments | None) -> None:
         section = self._section
-        ops = [bytes(raw) for slot in slots for raw in slot.ops]
+        ops = [bytes(raw) for slot, _digest in slots for raw in slot.ops]
         brought = {brings(str(Digest.of(op)), decode_op(op)) for op in ops}
         accept(
             self._root,
             self._session,
             section.project,
             section.log,
-            [TakenSlot(slot.number, slot.digest, slot.ops) for slot in slots],
+            slots_to_take(slots),
             attachments=attachments,
             forget=[version for version in section.forgotten if version in brought],
         )
-        versions = sum(kind_of(decode_op(op)) == "commit" for op in ops)
-        self._taken = self._taken.plus(Moved(slots=len(slots), ops=len(ops), versions=versions))
+        self._taken = self._taken.plus(counted(slot for slot, _digest in slots))
 
     def _check_whole(self) -> None:
         """Refuse where bytes are missing that the bundle's maker took to be here."""

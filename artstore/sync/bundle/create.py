@@ -17,6 +17,7 @@ from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Unreachable
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import find_project, resolve
+from artstore.lifecycle.upstream import TakenSlot
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
 from artstore.model.names import UNCATEGORIZED, Reference
@@ -27,7 +28,6 @@ from artstore.store import Store
 from artstore.sync.bundle.archive import BundleWriter
 from artstore.sync.bundle.head import (
     FORMAT,
-    CarriedSlot,
     Head,
     Receipt,
     Section,
@@ -90,7 +90,7 @@ class _Load(NamedTuple):
     """What goes of one project."""
 
     section: Section
-    slots: list[CarriedSlot]
+    slots: list[TakenSlot]
     offers: list[list[msgspec.Raw]]
     manifests: list[Encoding]
     blobs: list[Digest]

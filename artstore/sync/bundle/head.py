@@ -9,13 +9,14 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Invalid, UpgradeNeeded
+from artstore.errors import ArtstoreError, Corrupt, Invalid, UpgradeNeeded
+from artstore.lifecycle.upstream import TakenSlot
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.names import project_name
 from artstore.model.records import AnyOp, decode_op, encode_op
 from artstore.sync.bundle.archive import BundleReader, BundleWriter
-from artstore.sync.protocol import check_op
+from artstore.sync.protocol import ReadSlot, check_op, decode_slot, slot_again
 from artstore.sync.reports import BundleReport, CarriedProject
 
 T = TypeVar("T")
@@ -25,14 +26,6 @@ _HEAD: Final = "artstore-bundle/"
 _MEMBER_BYTES: Final = 4 << 20
 """Ops in one member, at most but for the last slot."""
 _LOG: Final = re.compile(r"[0-9a-f]{32}\Z")
-
-
-class CarriedSlot(msgspec.Struct, frozen=True, kw_only=True):
-    """A slot of a log, without what lies beside it in a depot."""
-
-    number: int
-    digest: str
-    ops: list[msgspec.Raw]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,21 +162,36 @@ def read_head(reader: BundleReader) -> Head:
     return head
 
 
-def write_slots(writer: BundleWriter, number: int, slots: Iterable[CarriedSlot]) -> None:
+def write_slots(writer: BundleWriter, number: int, slots: Iterable[TakenSlot]) -> None:
     """Put slots of the project with this number into a bundle."""
-    _write_many(writer, f"log/{number}/", slots, lambda slot: sum(len(bytes(raw)) for raw in slot.ops))
+    raws = (msgspec.Raw(slot_again(slot.frame, slot.ops)) for slot in slots)
+    _write_many(writer, f"log/{number}/", raws, lambda raw: len(bytes(raw)))
 
 
-def read_slots(reader: BundleReader, number: int) -> Iterator[list[CarriedSlot]]:
-    """The slots that a bundle carries of a project, some at a time. Raises Corrupt (bundle-damaged), UpgradeNeeded."""
+def read_slots(reader: BundleReader, number: int, section: Section) -> Iterator[list[ReadSlot]]:
+    """The slots that a bundle carries of a project, some at a time, each checked to follow the one before.
+
+    Raises Corrupt (bundle-damaged), UpgradeNeeded.
+    """
+    next_, before = section.first, section.before
     for name in reader.names(f"log/{number}/"):
+        slots: list[ReadSlot] = []
         try:
-            slots = msgspec.json.decode(_read_json(reader, name), type=list[CarriedSlot])
+            for raw in msgspec.json.decode(_read_json(reader, name), type=list[msgspec.Raw]):
+                found = decode_slot(bytes(raw), section.project, next_, repr(reader.url))
+                if (found.slot.log, found.slot.before) != (section.log, before):
+                    raise reader.damaged(f"slot {next_} in it does not follow the one before")
+                slots.append(found)
+                next_, before = next_ + 1, found.digest
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise reader.damaged(f"{name!r} in it cannot be read: {error}") from error
-        for raw in (raw for slot in slots for raw in slot.ops):
-            _check_op(reader, raw)
+        except Corrupt as error:
+            if error.code == "bundle-damaged":
+                raise
+            raise reader.damaged(error.message) from error
         yield slots
+    if next_ != section.last + 1:
+        raise reader.damaged(f"slot {next_} of {section.last} is not in it")
 
 
 def write_offers(writer: BundleWriter, number: int, offers: Iterable[list[msgspec.Raw]]) -> None:

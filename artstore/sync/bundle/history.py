@@ -12,15 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from artstore.lifecycle.upstream import waiting
+from artstore.lifecycle.upstream import TakenSlot, waiting
 from artstore.model.digest import Digest
 from artstore.model.notes import Accepted, Attached, decode_line
 from artstore.model.records import brings, decode_op, manifest_of
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
-from artstore.sync.bundle.head import CarriedSlot
-from artstore.sync.protocol import FORMAT, Slot, encode_slot
+from artstore.sync.protocol import FORMAT, Slot, encode_slot, frame_of
 
 _LOG_DIGITS = 32
 
@@ -29,7 +28,7 @@ class History(NamedTuple):
     """A log."""
 
     log: str
-    slots: list[CarriedSlot]
+    slots: list[TakenSlot]
     """From number 1 on."""
 
     def head(self, number: int) -> str | None:
@@ -47,7 +46,7 @@ class Brought(NamedTuple):
 
 def history(root: Root, project: Project) -> History:
     """The log that a project follows, or its own."""
-    log, slots = project.log, list[CarriedSlot]()
+    log, slots = project.log, list[TakenSlot]()
     for body in Journal(root.catalog, project).notes():
         note = decode_line(body)
         if isinstance(note, Attached):
@@ -55,7 +54,7 @@ def history(root: Root, project: Project) -> History:
             # What it owns after it has left another's log is in another order than before: a log of its own.
             log = note.log or Digest.of(f"{project.log} {note.nonce}".encode()).hex()[:_LOG_DIGITS]
         elif isinstance(note, Accepted):
-            slots.append(CarriedSlot(number=note.slot, digest=note.digest, ops=note.ops))
+            slots.append(TakenSlot(note.slot, note.digest, note.ops, note.frame))
     if project.upstream is None:
         slots = list(_own(root, project, log))
     return History(log, slots)
@@ -79,7 +78,7 @@ def brought(root: Root, project: Project, bodies: Iterator[bytes]) -> Brought:
     return found
 
 
-def _own(root: Root, project: Project, log: str) -> Iterator[CarriedSlot]:
+def _own(root: Root, project: Project, log: str) -> Iterator[TakenSlot]:
     ops = [op for op in waiting(root, project.name) if op.void is None]
     before: str | None = None
     # An op that came from an earlier upstream has no transaction here, and stands for itself.
@@ -96,4 +95,4 @@ def _own(root: Root, project: Project, log: str) -> Iterator[CarriedSlot]:
             transactions=[raws],
         )
         before = str(Digest.of(encode_slot(slot)))
-        yield CarriedSlot(number=number, digest=before, ops=raws)
+        yield TakenSlot(number, before, raws, frame_of(slot))

@@ -52,9 +52,8 @@ def test_reading_a_changed_bundle_ends(changes: list[Change]) -> None:
         path.write_bytes(changed(written()[0], changes))
         try:
             with BundleReader(path) as reader:
-                read_head(reader)
-                for number in range(2):
-                    list(read_slots(reader, number))
+                for number, section in enumerate(read_head(reader).projects):
+                    list(read_slots(reader, number, section))
                     list(read_offers(reader, number))
                     read_manifests(reader, number)
                     for blob in blobs_in(reader, number).values():
