@@ -5,6 +5,7 @@
     python -m benchmarks soak       long fault runs, by name
 
     __main__ → suite, startup, listing, scale, soak → laps → subject, yardsticks → measure → workloads, volumes
+                       syncing → senders
                        rows, table, machine: what was measured, judged and written down
 
 Decisions:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import facade, laps, listing, machine, pages, reading, startup, tables, watching
+from benchmarks import facade, laps, listing, machine, pages, reading, startup, syncing, tables, watching
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
 from benchmarks.tool import Operation, Tool
-from benchmarks.volumes import NoVolume, journaled, reflinking
+from benchmarks.volumes import NoVolume, Volume, journaled, reflinking
 from benchmarks.workloads import GIB, WORKLOADS, Workload
 from benchmarks.yardsticks import PEERS, Copy
 
@@ -23,7 +23,8 @@ FACADE: Final = "facade"
 READING: Final = "reading"
 WATCHING: Final = "watching"
 PAGES: Final = "pages"
-APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING, PAGES})
+SYNC: Final = "sync"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING, PAGES, SYNC})
 """What is measured without a workload."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
@@ -60,32 +61,43 @@ def run(options: Options) -> Iterator[Block]:
     if options.rows - APART:
         for name in options.workloads:
             yield _workload(name, options)
-    if STARTUP in options.rows:
-        with journaled(options.folder, 2 * GIB) as volume:
-            rows = startup.measure(volume, options.laps)
-            facts = [_conditions(options, volume.label), machine.describe()]
-        yield Block(STARTUP, "Start-up", facts, _judged(rows, options))
+    for name, (heading, volume_bytes, measure) in _ON_A_VOLUME.items():
+        if name in options.rows:
+            with journaled(options.folder, volume_bytes) as volume:
+                rows, notes = measure(volume, options)
+                facts = [_conditions(options, volume.label), machine.describe(), *notes]
+            yield Block(name, heading, facts, _judged(rows, options))
     if REFERENCES in options.rows:
         yield _references(options)
     if TABLES in options.rows:
         yield _tables(options)
-    if FACADE in options.rows:
-        with journaled(options.folder, 2 * GIB) as volume:
-            rows = facade.measure(volume, options.laps, is_quick=options.is_quick)
-            facts = [_conditions(options, volume.label), machine.describe()]
-        yield Block(FACADE, "Façade", facts, _judged(rows, options))
-    if READING in options.rows:
-        with journaled(options.folder, 4 * GIB) as volume:
-            rows = reading.measure(volume, options.laps, is_quick=options.is_quick)
-            facts = [_conditions(options, volume.label), machine.describe()]
-        yield Block(READING, "Reading in place", facts, _judged(rows, options))
-    if WATCHING in options.rows:
-        with journaled(options.folder, 2 * GIB) as volume:
-            rows = watching.measure(volume, options.laps)
-            facts = [_conditions(options, volume.label), machine.describe()]
-        yield Block(WATCHING, "Watching", facts, _judged(rows, options))
     if PAGES in options.rows:
         yield _pages(options)
+
+
+_Measured = tuple[list[Row], list[str]]
+"""Rows, and notes."""
+
+_ON_A_VOLUME: Final[dict[str, tuple[str, int, Callable[[Volume, Options], _Measured]]]] = {
+    STARTUP: ("Start-up", 2 * GIB, lambda volume, options: (startup.measure(volume, options.laps), [])),
+    FACADE: (
+        "Façade",
+        2 * GIB,
+        lambda volume, options: (facade.measure(volume, options.laps, is_quick=options.is_quick), []),
+    ),
+    READING: (
+        "Reading in place",
+        4 * GIB,
+        lambda volume, options: (reading.measure(volume, options.laps, is_quick=options.is_quick), []),
+    ),
+    WATCHING: ("Watching", 2 * GIB, lambda volume, options: (watching.measure(volume, options.laps), [])),
+    SYNC: (
+        "Sync",
+        syncing.VOLUME_BYTES,
+        lambda volume, options: syncing.measure(volume, options.laps, is_quick=options.is_quick),
+    ),
+}
+"""What needs a file system of its own and nothing else: its heading, the size of that, and how it is measured."""
 
 
 def _pages(options: Options) -> Block:

@@ -57,11 +57,7 @@ class Tool(ABC):
         self.source = source
         self.store = place / "store"
         self.target = place / "out"
-        home = place / "home"
-        home.mkdir(parents=True)
-        # Nobody's settings, caches or credentials: the same tool on every machine.
-        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LD_LIBRARY_PATH", "TMPDIR"}}
-        self.environment = {**kept, "HOME": str(home), "LC_ALL": "C.UTF-8"}
+        self.environment = own_environment(place / "home")
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -71,8 +67,7 @@ class Tool(ABC):
     @classmethod
     def version(cls) -> str:
         """The first line of what it says about itself."""
-        asked = subprocess.run([cls.program, "--version"], capture_output=True, text=True, check=False)
-        return (asked.stdout or asked.stderr).strip().partition("\n")[0]
+        return first_line(cls.program, "--version")
 
     @property
     def tree(self) -> Path:
@@ -115,6 +110,19 @@ class Tool(ABC):
         if done.returncode:
             message = f"{' '.join(words)} exited with {done.returncode}: {done.stderr.strip()}"
             raise Failed(message)
+
+
+def first_line(*words: str) -> str:
+    """What a program says first."""
+    asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    return (asked.stdout or asked.stderr).strip().partition("\n")[0]
+
+
+def own_environment(home: Path) -> dict[str, str]:
+    """Nobody's settings, caches or credentials: the same tool on every machine. The home is made."""
+    home.mkdir(parents=True)
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LD_LIBRARY_PATH", "TMPDIR"}}
+    return {**kept, "HOME": str(home), "LC_ALL": "C.UTF-8"}
 
 
 def remove(tree: Path) -> None:
