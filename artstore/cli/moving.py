@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -9,14 +11,19 @@ import click
 from artstore.cli.completing import references
 from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, file_size, verb
-from artstore.cli.output import emit, say, table
+from artstore.cli.options import duration as length
+from artstore.cli.output import emit, note, print_json_line, say, table
+from artstore.cli.printing import printing
 from artstore.cli.progress import progress
 from artstore.sync.explain import explain as explain_version
+from artstore.sync.follow import EVERY_S, Follow
 from artstore.sync.rounds import Verb, exchange
 from artstore.units import count, duration, size
 
 if TYPE_CHECKING:
-    from artstore.sync.reports import ExplainReport, Moved, ProjectReport, SyncReport
+    from collections.abc import Iterator
+
+    from artstore.sync.reports import ExplainReport, FollowReport, Moved, ProjectReport, SyncReport
 
 
 _RATE = click.option(
@@ -54,17 +61,55 @@ def pull(call: Call, *, name: str | None, blobs: bool, dry_run: bool, limit_rate
     return _exchange(call, "pull", name, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
 
 
-@verb("artstore sync", "artstore sync hub --blobs")
+@verb("artstore sync", "artstore sync hub --blobs", "artstore sync --follow --every 5m")
 @click.argument("name", metavar="[REMOTE]", required=False)
 @click.option("--blobs", is_flag=True, help="Also bring the bytes of all versions, and not only when they are needed.")
 @click.option("--dry-run", is_flag=True, help="Say what would move, and move nothing.")
+@click.option("--follow", "is_following", is_flag=True, help="Go on: push what is committed, pull what others push.")
+@click.option(
+    "--every",
+    type=length,
+    metavar="DURATION",
+    help="With --follow: how often to look for what others have pushed. Default: 60s.",
+)
+@click.option(
+    "--idle",
+    type=length,
+    metavar="DURATION",
+    help="With --follow: end when nothing was to be moved for so long. Default: never.",
+)
 @_RATE
-def sync(call: Call, *, name: str | None, blobs: bool, dry_run: bool, limit_rate: int | None) -> int:
+def sync(
+    call: Call,
+    *,
+    name: str | None,
+    blobs: bool,
+    dry_run: bool,
+    is_following: bool,
+    every: float | None,
+    idle: float | None,
+    limit_rate: int | None,
+) -> int:
     """Pull and push: afterwards the upstream and this store know the same versions.
 
-    Of all projects, or the one of --project.
+    Of all projects, or the one of --project. With --follow this goes on until Ctrl-C or SIGTERM: it sleeps until
+    something is committed in this store, by whatever process, or it is time to look what others have pushed. While the
+    upstream cannot be reached it tries again after growing pauses, of up to five minutes. It prints what moved, with
+    --json each round in a line of its own.
     """
-    return _exchange(call, "sync", name, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
+    if not is_following:
+        if every is not None or idle is not None:
+            message = "--every and --idle say how to go on, so they need --follow"
+            raise click.UsageError(message)
+        return _exchange(call, "sync", name, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
+    if dry_run:
+        message = "--dry-run moves nothing, so there is nothing to --follow"
+        raise click.UsageError(message)
+    if every is not None and every < 1:
+        message = "--every 1s is the least: who looks more often only keeps the others waiting"
+        raise click.UsageError(message)
+    _follow(call, name, blobs=blobs, limit_rate=limit_rate, every_s=every or EVERY_S, idle_s=idle)
+    return 0
 
 
 @verb("artstore explain cats --to hub")
@@ -96,6 +141,59 @@ def _exchange(
         )
     emit(call, report, render)
     return max((project.exit_code for project in report.projects), default=0)
+
+
+def _follow(
+    call: Call, name: str | None, *, blobs: bool, limit_rate: int | None, every_s: float, idle_s: float | None
+) -> None:
+    projects = None if call.project is None else [call.project]
+
+    def move() -> SyncReport:
+        with progress(call) as watcher:
+            return exchange(
+                store, "sync", remote=name, projects=projects, blobs=blobs, limit_rate=limit_rate, progress=watcher
+            )
+
+    def tell(report: FollowReport) -> None:
+        with printing("what was moved so far is moved"):
+            if call.json:
+                print_json_line(report)
+            else:
+                render_followed(report)
+
+    with open_store(call) as store, contextlib.suppress(_Stopped):
+        follow = Follow(store, move, projects=projects, every_s=every_s, idle_s=idle_s, tell=tell)
+        with _stopping(follow):
+            follow.run()
+
+
+class _Stopped(BaseException):
+    """What is being moved is cut off, since somebody wants this process to end."""
+
+
+@contextlib.contextmanager
+def _stopping(follow: Follow) -> Iterator[None]:
+    """Stop at the first SIGINT or SIGTERM; the second one ends the process at once."""
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if follow.stop():
+            raise _Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def render_followed(report: FollowReport) -> None:
+    """Write what a round has moved; what is in the way goes to standard error."""
+    if report.moved is not None:
+        render(report.moved)
+    if report.notice is not None:
+        note(report.notice)
 
 
 def render(report: SyncReport) -> None:

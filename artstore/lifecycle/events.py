@@ -22,9 +22,12 @@ _RAISED: Final = {errno.ENOSPC: 1_048_576, errno.EMFILE: 1_024}
 
 
 class Listener:
-    """Calls `hint` from a thread of its own after each event below a folder, until it is closed."""
+    """Calls `hint` from a thread of its own after each event below a folder, until it is closed.
 
-    def __init__(self, folder: Path, store: Path, hint: Callable[[], None]) -> None:
+    What happens in the store that is named is no event.
+    """
+
+    def __init__(self, folder: Path, store: Path | None, hint: Callable[[], None]) -> None:
         self.refusal: str | None = None
         """Why there are no events, or no longer all of them, if that is so."""
         self._hint = hint
@@ -55,12 +58,12 @@ class Listener:
 class _Observed:
     """Events as watchdog's own observer has them."""
 
-    def __init__(self, folder: Path, store: Path, hint: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, store: Path | None, hint: Callable[[], None]) -> None:
         # Not loaded with the store: it takes 40 ms.
         import watchdog.events as kinds  # noqa: PLC0415
         from watchdog.observers import Observer  # noqa: PLC0415
 
-        self._store = os.path.realpath(store)
+        self._store = None if store is None else os.path.realpath(store)
         self._hint = hint
         changes = [
             kinds.FileCreatedEvent,
@@ -89,7 +92,7 @@ class _Observed:
 
     def _is_in_store(self, path: str | bytes) -> bool:
         # A store may lie in the folder that it keeps: what is written there by a commit is no change.
-        return f"{os.fsdecode(path)}{os.sep}".startswith(self._store + os.sep)
+        return self._store is not None and f"{os.fsdecode(path)}{os.sep}".startswith(self._store + os.sep)
 
 
 def _reason(error: OSError) -> str:

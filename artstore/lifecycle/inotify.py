@@ -22,18 +22,20 @@ _LIMITS: Final = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENOMEM})
 class Tree:
     """Calls `hint` from a thread of its own after each event in a folder or below it, until it is closed.
 
-    The store is left out: what a commit writes there is no change. `refuse` is called where the system has no more
-    events to give, for folders that have come since.
+    The store, if one is named, is left out: what a commit writes there is no change. `refuse` is called where the
+    system has no more events to give, for folders that have come since.
     """
 
-    def __init__(self, top: Path, store: Path, hint: Callable[[], None], refuse: Callable[[OSError], None]) -> None:
+    def __init__(
+        self, top: Path, store: Path | None, hint: Callable[[], None], refuse: Callable[[OSError], None]
+    ) -> None:
         """Listen. Raises OSError where the system does not let it."""
         # Not loaded with the store: it takes 40 ms.
         from watchdog.observers.inotify_c import InotifyConstants as Kind  # noqa: PLC0415
         from watchdog.observers.inotify_c import InotifyFD  # noqa: PLC0415
 
         self._top = os.path.realpath(os.fsencode(top))
-        self._store = os.path.realpath(os.fsencode(store))
+        self._store = None if store is None else os.path.realpath(os.fsencode(store))
         self._hint = hint
         self._refuse = refuse
         self._mask: Any = (

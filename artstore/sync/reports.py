@@ -52,6 +52,19 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class FollowReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a round of a store that keeps up with its upstream, where that is any news."""
+
+    at: float
+    """UTC seconds."""
+    moved: SyncReport | None = None
+    """What was moved; or a round in which a project stopped."""
+    notice: str | None = None
+    """Why nothing can be moved for now, or that it can be again."""
+    code: str | None = None
+    """Of the error that this is, if it is one."""
+
+
 class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How it is with a remote, as the last attempts found it."""
 

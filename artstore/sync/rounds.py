@@ -20,7 +20,7 @@ from artstore.model.manifest import blob_of
 from artstore.model.names import project_name
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive, Session
+from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.connect import connect
 from artstore.sync.http.connection import is_server
@@ -53,7 +53,7 @@ def exchange(
     are brought too. On a dry run nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile.
     `limit_rate` is the most bytes a second that go, both ways together.
 
-    Raises NotFound (no-upstream), Conflict (locked) while another process is at it, Unreachable, Denied.
+    Raises NotFound (no-upstream), Conflict (locked) where another process is at it for long, Unreachable, Denied.
     """
     began = time.monotonic()
     name, settings = upstream_of(store.path)
@@ -69,7 +69,7 @@ def exchange(
     connect(store, pace)
     catch_up(root, thorough=True)
     told = contextlib.nullcontext() if dry_run else noting(root, name)
-    with Exclusive(root.path, "sync"), told, root.session(verb) as session:
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told, root.session(verb) as session:
         round_ = _Round(root, session, open_remote(settings, pace), join=settings.join, progress=progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
