@@ -22,6 +22,7 @@ from typing import Final, Self
 import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt
+from artstore.lifecycle.compare import check_catalog, check_log, check_state
 from artstore.lifecycle.examine import Examined, batches, examine, examine_pack
 from artstore.lifecycle.find import holders, live_versions
 from artstore.lifecycle.progress import Progress, Tick
@@ -30,17 +31,11 @@ from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.share import share
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import fold_into
 from artstore.model.manifest import blob_of, digest_of_lines
-from artstore.model.notes import Order, decode_line
 from artstore.model.paths import quoted
-from artstore.model.records import decode_op, decode_transaction
-from artstore.model.state import MemoryState
 from artstore.storage import packs, stat_cache
 from artstore.storage.blobs import Portion
-from artstore.storage.catalog import Project
 from artstore.storage.files import storage_errors
-from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.places import NO_FILE, Place
 from artstore.storage.root import Root
@@ -72,7 +67,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
     began = time.monotonic()
     problems: list[Problem] = []
     with storage_errors("verifying"), root.reading("verify"):
-        problems += _check_catalog(root)
+        problems += check_catalog(root)
         if problems:
             # Its rows may say anything, of the bytes too.
             return VerifyReport(
@@ -86,12 +81,12 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         # A log that is not whole has to be mended before anything can be compared with it.
         # A folder of it may be gone as a whole.
         names = {*root.log.projects(), *(project.name for project in root.catalog.projects())}
-        damaged_logs = {name: found for name in sorted(names) if (found := _check_log(root, name))}
+        damaged_logs = {name: found for name in sorted(names) if (found := check_log(root, name))}
         problems += [problem for found in damaged_logs.values() for problem in found]
         catch_up(root, thorough=True, wait=True)
         for project in root.catalog.projects():
             if project.name not in damaged_logs:
-                problems += _check_state(root, project)
+                problems += check_state(root, project)
         seen = _look_at_all(root, fast=fast, progress=progress)
         problems += seen.problems
         problems += _put_aside(root, seen.suspects)
@@ -151,62 +146,6 @@ def verify_version(
         problems=problems,
         seconds=time.monotonic() - began,
     )
-
-
-def _check_catalog(root: Root) -> list[Problem]:
-    try:
-        root.catalog.check()
-    except ArtstoreError as error:
-        return [Problem(kind=error.code, subject="catalog.db", message=error.message)]
-    return []
-
-
-def _check_log(root: Root, name: str) -> list[Problem]:
-    """Whether the log is a chain without gaps that the catalog has followed."""
-    project = root.catalog.project(name)
-    noted = {} if project is None else Journal(root.catalog, project).digests()
-    before: str | None = None
-    last = 0
-    try:
-        for seq, data, _attachments in root.log.transactions(name, 0):
-            transaction = decode_transaction(data)
-            digest = str(Digest.of(data))
-            if (transaction.project, transaction.seq, transaction.before) != (name, seq, before):
-                message = f"transaction {seq} of project {name!r} does not follow the one before it"
-                return [Problem(kind="log-chain", subject=f"ops/{name}/{seq}", message=message)]
-            if noted.get(seq, digest) != digest:
-                message = f"transaction {seq} of project {name!r} is not the one that the catalog has seen"
-                return [Problem(kind="log-changed", subject=f"ops/{name}/{seq}", message=message)]
-            before, last = digest, seq
-    except ArtstoreError as error:
-        return [Problem(kind=error.code, subject=f"ops/{name}/{last + 1}", message=error.message)]
-    if project is not None and project.seq > last:
-        message = (
-            f"the log of project {name!r} ends at {last}, the catalog has seen {project.seq}. Run `artstore repair`"
-        )
-        return [Problem(kind="log-lost", subject=f"ops/{name}/{last + 1}", message=message)]
-    return []
-
-
-def _check_state(root: Root, project: Project) -> list[Problem]:
-    with root.catalog.snapshot():
-        # Others may commit meanwhile: both sides stop at the same transaction.
-        end = root.catalog.project_by_id(project.id).seq
-        expected = Journal(root.catalog, project).hash_of_tables()
-    order = Order()
-    for seq, data, _attachments in root.log.transactions(project.name, 0):
-        if seq > end:
-            break
-        for raw in decode_transaction(data).ops:
-            body = bytes(raw)
-            order.take(str(Digest.of(body)), body, decode_line(body))
-    state = MemoryState()
-    for position, op in enumerate(order.ops(), start=1):
-        fold_into(state, op.id, decode_op(op.body), position)
-    if state.hash() == expected:
-        return []
-    message = f"the catalog's state of project {project.name!r} is not what its log folds to. Run `artstore rebuild`"
-    return [Problem(kind="state-differs", subject=project.name, message=message)]
 
 
 def _look_at_all(root: Root, *, fast: bool, progress: Progress | None) -> _Seen:

@@ -1,0 +1,72 @@
+"""Compare: whether the log is whole, and the catalog says the same."""
+
+from __future__ import annotations
+
+from artstore.errors import ArtstoreError
+from artstore.lifecycle.reports import Problem
+from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
+from artstore.model.notes import Order, decode_line
+from artstore.model.records import decode_op, decode_transaction
+from artstore.model.state import MemoryState
+from artstore.storage.catalog import Project
+from artstore.storage.journal import Journal
+from artstore.storage.root import Root
+
+
+def check_catalog(root: Root) -> list[Problem]:
+    """Whether the catalog is a database that can be read."""
+    try:
+        root.catalog.check()
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject="catalog.db", message=error.message)]
+    return []
+
+
+def check_log(root: Root, name: str) -> list[Problem]:
+    """Whether the log is a chain without gaps that the catalog has followed."""
+    project = root.catalog.project(name)
+    noted = {} if project is None else Journal(root.catalog, project).digests()
+    before: str | None = None
+    last = 0
+    try:
+        for seq, data, _attachments in root.log.transactions(name, 0):
+            transaction = decode_transaction(data)
+            digest = str(Digest.of(data))
+            if (transaction.project, transaction.seq, transaction.before) != (name, seq, before):
+                message = f"transaction {seq} of project {name!r} does not follow the one before it"
+                return [Problem(kind="log-chain", subject=f"ops/{name}/{seq}", message=message)]
+            if noted.get(seq, digest) != digest:
+                message = f"transaction {seq} of project {name!r} is not the one that the catalog has seen"
+                return [Problem(kind="log-changed", subject=f"ops/{name}/{seq}", message=message)]
+            before, last = digest, seq
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject=f"ops/{name}/{last + 1}", message=error.message)]
+    if project is not None and project.seq > last:
+        message = (
+            f"the log of project {name!r} ends at {last}, the catalog has seen {project.seq}. Run `artstore repair`"
+        )
+        return [Problem(kind="log-lost", subject=f"ops/{name}/{last + 1}", message=message)]
+    return []
+
+
+def check_state(root: Root, project: Project) -> list[Problem]:
+    """Whether the catalog says of a project what its log does."""
+    with root.catalog.snapshot():
+        # Others may commit meanwhile: both sides stop at the same transaction.
+        end = root.catalog.project_by_id(project.id).seq
+        expected = Journal(root.catalog, project).hash_of_tables()
+    order = Order()
+    for seq, data, _attachments in root.log.transactions(project.name, 0):
+        if seq > end:
+            break
+        for raw in decode_transaction(data).ops:
+            body = bytes(raw)
+            order.take(str(Digest.of(body)), body, decode_line(body))
+    state = MemoryState()
+    for position, op in enumerate(order.ops(), start=1):
+        fold_into(state, op.id, decode_op(op.body), position)
+    if state.hash() == expected:
+        return []
+    message = f"the catalog's state of project {project.name!r} is not what its log folds to. Run `artstore rebuild`"
+    return [Problem(kind="state-differs", subject=project.name, message=message)]
