@@ -5,10 +5,8 @@ from __future__ import annotations
 from artstore.errors import ArtstoreError
 from artstore.lifecycle.reports import Problem
 from artstore.model.digest import Digest
-from artstore.model.fold import fold_into
-from artstore.model.notes import Order, decode_line
-from artstore.model.records import decode_op, decode_transaction
-from artstore.model.state import MemoryState
+from artstore.model.ledger import Ledger
+from artstore.model.records import decode_transaction
 from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
@@ -25,8 +23,11 @@ def check_catalog(root: Root) -> list[Problem]:
 
 def check_log(root: Root, name: str) -> list[Problem]:
     """Whether the log is a chain without gaps that the catalog has followed."""
-    project = root.catalog.project(name)
-    noted = {} if project is None else Journal(root.catalog, project).digests()
+    try:
+        project = root.catalog.project(name)
+        noted = {} if project is None else Journal(root.catalog, project).digests()
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject=name, message=error.message)]
     before: str | None = None
     last = 0
     try:
@@ -51,22 +52,35 @@ def check_log(root: Root, name: str) -> list[Problem]:
 
 
 def check_state(root: Root, project: Project) -> list[Problem]:
-    """Whether the catalog says of a project what its log does."""
+    """Whether the catalog says of a project what its log does: the state, and the journal that led there."""
+    try:
+        different = _differences(root, project)
+    except ArtstoreError as error:
+        return [Problem(kind=error.code, subject=project.name, message=error.message)]
+    if not different:
+        return []
+    message = (
+        f"the catalog does not say of project {project.name!r} what its log does (it differs in: "
+        f"{', '.join(different)}). Run `artstore rebuild`"
+    )
+    return [Problem(kind="state-differs", subject=project.name, message=message)]
+
+
+def _differences(root: Root, project: Project) -> list[str]:
+    """What the catalog has otherwise: `state`, and tables of the journal."""
     with root.catalog.snapshot():
         # Others may commit meanwhile: both sides stop at the same transaction.
-        end = root.catalog.project_by_id(project.id).seq
-        expected = Journal(root.catalog, project).hash_of_tables()
-    order = Order()
+        now = root.catalog.project_by_id(project.id)
+        journal = Journal(root.catalog, project)
+        state, written = journal.hash_of_tables(), journal.digests_of_tables()
+    ledger = Ledger()
+    logs = {now.log}
     for seq, data, _attachments in root.log.transactions(project.name, 0):
-        if seq > end:
+        if seq > now.seq:
             break
-        for raw in decode_transaction(data).ops:
-            body = bytes(raw)
-            order.take(str(Digest.of(body)), body, decode_line(body))
-    state = MemoryState()
-    for position, op in enumerate(order.ops(), start=1):
-        fold_into(state, op.id, decode_op(op.body), position)
-    if state.hash() == expected:
-        return []
-    message = f"the catalog's state of project {project.name!r} is not what its log folds to. Run `artstore rebuild`"
-    return [Problem(kind="state-differs", subject=project.name, message=message)]
+        transaction = decode_transaction(data)
+        logs.add(transaction.log)
+        ledger.take(seq, str(Digest.of(data)), [bytes(raw) for raw in transaction.ops])
+    different = ["state"] if ledger.state.hash() != state else []
+    different += ["log"] if len(logs) > 1 else []
+    return [*different, *(table for table, digest in ledger.digests().items() if digest != written[table])]

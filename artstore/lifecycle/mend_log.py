@@ -130,6 +130,9 @@ def _write_again(
         elif any(start <= seq <= end for start, end in others):
             named_later |= _manifests_of(ops)
         before = digest
+    if len(transactions) != last - first + 1:
+        message = f"the catalog does not hold the transactions {first} to {last} of project {project.name!r}"
+        raise Corrupt(message, code="log-damaged")
     lost = _unencoded(root, project, first, named, named_later)
     attachments = Attachments(manifests=[_encode(root, manifest) for manifest in sorted(lost)])
     prepared = Prepared(session.scratch() / f"log-{random_hex(4)}", attachments)

@@ -94,6 +94,8 @@ def _mend_logs(root: Root, session: Session) -> bool:
             return False
         left = [name for project in projects for name in mend_log(root, session, project)[1]]
     except Corrupt:
+        # With the query that came upon a row which cannot be read: no table could be dropped while it is open.
+        root.catalog.close()
         return False
     known = {project.name for project in projects}
     return not left and not any(_has_damage(root, name) for name in root.log.projects() if name not in known)

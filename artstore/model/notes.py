@@ -10,6 +10,7 @@ made anew from the journal alone, offline; look again when logs grow so long tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -142,10 +143,22 @@ class Order:
         """All that counts, in order."""
         return [*self._accepted.values(), *self._waiting.values()]
 
+    def waiting(self) -> Mapping[str, Counted]:
+        """Those of them that no upstream has accepted, by id, in order."""
+        return self._waiting
+
+    def is_accepted(self, id_: str) -> bool:
+        """Whether the upstream that is followed has accepted an op."""
+        return id_ in self._accepted
+
+    def counts(self, id_: str) -> bool:
+        """Whether an op is among those that count."""
+        return id_ in self._accepted or id_ in self._waiting
+
     def _follow(self, note: Accepted) -> None:
         for raw in note.ops:
             body = bytes(raw)
             id_ = str(Digest.of(body))
             self._waiting.pop(id_, None)
             self._accepted.setdefault(id_, Counted(id_, body, note.slot))
-        self.slot, self.head = note.slot, note.digest
+        self.upstream, self.slot, self.head = note.log, note.slot, note.digest

@@ -435,10 +435,17 @@ def _written(field: str, value: Any) -> Any:
 
 def _read(kind: type[S], row: tuple[Any, ...]) -> S:
     values = dict(zip(_fields(kind), row, strict=True))
-    for field in _AS_JSON & values.keys():
-        values[field] = msgspec.json.decode(values[field])
-    for field in _BOOLEANS & values.keys():
-        values[field] = bool(values[field])
-    if "manifest" in values:
-        values["manifest"] = str(Digest(values["manifest"]))
+    try:
+        for field in _AS_JSON & values.keys():
+            values[field] = msgspec.json.decode(values[field])
+        for field in _BOOLEANS & values.keys():
+            values[field] = bool(values[field])
+        if "manifest" in values:
+            values["manifest"] = str(Digest(values["manifest"]))
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        message = (
+            f"the catalog has a {kind.__name__.lower()} that cannot be read ({error}). Run `artstore rebuild`: the log "
+            "has all that it held"
+        )
+        raise Corrupt(message, code="catalog-damaged") from error
     return kind(**values)

@@ -1,17 +1,17 @@
 """The journal of a project in tables: what was written down, and which ops of it count in what order.
 
-`artstore.model.notes` has the rules, for a state in memory; these are the same over tables, so that a transaction costs
-what it changes. Only where the upstream puts ops before some that were folded already is the state folded again from
-the beginning.
+`artstore.model.ledger` has the same in memory; here it is over tables, so that a transaction costs what it changes.
+Only where the upstream puts ops before some that were folded already is the state folded again from the beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from artstore.model.digest import Digest
 from artstore.model.fold import Void, fold, fold_into
+from artstore.model.ledger import digest_of_rows
 from artstore.model.notes import (
     Accepted,
     AcceptNumbers,
@@ -25,6 +25,19 @@ from artstore.model.notes import (
 from artstore.model.records import AnyOp, brings, decode_op, kind_of, manifest_of
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
+
+_WRITTEN: Final = {
+    "project": "head, upstream, slot, slot_head FROM project WHERE id = ?1",
+    "log_entry": "seq, digest FROM log_entry WHERE project = ?1 ORDER BY seq",
+    "line": "seq, place, op, note FROM line WHERE project = ?1 ORDER BY seq, place",
+    "op": "position, id, body, slot, kind, void, version, manifest FROM op WHERE project = ?1 AND dismissed = 0 "
+    "ORDER BY position",
+    "dismissed": "id, body FROM op WHERE project = ?1 AND dismissed <> 0 ORDER BY id",
+    "received": "version FROM received WHERE project = ?1 ORDER BY version",
+    "forgotten": "version FROM forgotten WHERE project = ?1 ORDER BY version",
+    "renumbered": "collection, number, version FROM renumbered WHERE project = ?1 ORDER BY collection, number, version",
+}
+"""The rows that a ledger has too, by its name for them."""
 
 
 class Waiting(NamedTuple):
@@ -123,6 +136,10 @@ class Journal:
     def hash_of_tables(self) -> Digest:
         """One digest for the tables as they stand, equal to that of the same ops folded in memory."""
         return hash_of_rows(row for kind in ROW_KINDS for row in self._view.every(kind))
+
+    def digests_of_tables(self) -> dict[str, Digest]:
+        """One digest for each table of what was written down, equal to that of a ledger that took the same."""
+        return {table: digest_of_rows(self._rows(f"SELECT {what}")) for table, what in _WRITTEN.items()}
 
     def state_hash(self) -> Digest:
         """One digest for what the upstream's order makes: equal wherever the same slots were followed.

@@ -24,6 +24,7 @@ from tests.lifecycle.conftest import flip
 
 Put = Callable[..., VersionInfo]
 
+KINDS = {"state-differs", "log-changed", "log-lost", "catalog-damaged"}
 LARGE = bytes(range(256)) * 5_000
 
 
@@ -187,3 +188,50 @@ def test_a_catalog_that_has_lost_rows_is_damaged_and_no_riddle(store: Store, put
     assert Store.rebuild(store.path).lost == []
     with Store.open(store.path) as again:
         assert again.verify().problems == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE op SET body = replace(body, 'cats', 'dogs') WHERE kind = 'create'",
+        "UPDATE op SET kind = 'delete' WHERE position = 2",
+        "UPDATE op SET void = 'because' WHERE position = 2",
+        "UPDATE op SET dismissed = 1 WHERE position = 3",
+        "DELETE FROM op WHERE position = (SELECT max(position) FROM op)",
+        "UPDATE log_entry SET digest = 'blake3:0' WHERE seq = 2",
+        "DELETE FROM log_entry WHERE seq = 2",
+        "DELETE FROM line WHERE seq = 1",
+        "UPDATE line SET op = 'blake3:0' WHERE seq = 2",
+        "UPDATE project SET upstream = 'another'",
+        "UPDATE project SET head = 'blake3:0'",
+        "UPDATE project SET log = 'another'",
+        "UPDATE project SET seq = 1",
+        "UPDATE project SET seq = 99",
+        "UPDATE op SET body = CAST(x'ff' AS TEXT)",
+        "UPDATE log_entry SET digest = CAST(x'ff' AS TEXT)",
+        "INSERT INTO forgotten SELECT project, id FROM version WHERE number = 1",
+        "INSERT INTO received SELECT project, id FROM version WHERE number = 1",
+        "INSERT INTO renumbered SELECT project, collection, 7, id FROM version WHERE number = 1",
+        "UPDATE version SET metadata = '{}' WHERE number = 1",
+        "UPDATE version SET metadata = '{' WHERE number = 1",
+        "DELETE FROM alias",
+        "DELETE FROM version WHERE number = 1",
+    ],
+)
+def test_a_catalog_that_says_other_than_its_log_is_named_and_mended(change: str, store: Store, put: Put) -> None:
+    """I20. What is offered to others, hidden here or mended from it would be wrong, and nobody would ever look."""
+    put({"a": b"a"})
+    put({"a": b"b"})
+    store.alias("cats:v0", ["best"])
+    store.set_metadata("cats:v1", {"lr": 1})
+    assert store.root.catalog.execute(change).rowcount > 0
+
+    problems = store.verify().problems
+    store.close()
+    Store.rebuild(store.path)
+
+    assert problems
+    assert {problem.kind for problem in problems} <= KINDS
+    with Store.open(store.path) as again:
+        assert again.verify().problems == []
+        assert [version.ref for version in again.versions("cats")] == [f"uncategorized/cats:v{n}" for n in (1, 0)]

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
+from artstore.model.ledger import Ledger
 from artstore.model.notes import (
     Accepted,
     AcceptNumbers,
     AnyNote,
     Attached,
     Dismissed,
+    Evicted,
     Forget,
     Order,
     decode_line,
@@ -119,6 +121,7 @@ class Story:
         notes: list[AnyNote] = [
             Dismissed(at_us=1, nonce=self.nonce(), ops=[str(Digest.of(body))]),
             Forget(at_us=1, nonce=self.nonce(), version=str(Digest.of(body)), forgotten=self.random.random() < 0.5),
+            Evicted(at_us=1, nonce=self.nonce(), versions=[str(Digest.of(body))]),
             AcceptNumbers(at_us=1, nonce=self.nonce(), collections=[str(Digest.of(body))]),
         ]
         return [encode_op(self.random.choice(notes))]
@@ -166,6 +169,20 @@ def test_the_tables_hold_what_the_order_in_memory_says(shared_root: Root, seed: 
     assert order.ops() == journal.ops()
     assert folded([op.body for op in order.ops()]) == journal.hash_of_tables()
     assert transactions == [lines for _, _, lines in journal.transactions()]
+
+
+@settings(max_examples=200)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 25))
+def test_the_tables_say_what_a_ledger_says(shared_root: Root, seed: int, count: int) -> None:
+    """A store in which nothing is wrong would be called damaged, or a damaged one sound."""
+    transactions = Story(seed).transactions(count)
+    journal = append(shared_root, transactions)
+    ledger = Ledger()
+    for seq, bodies in enumerate(transactions, start=1):
+        ledger.take(seq, f"blake3:{seq}", bodies)
+
+    assert ledger.digests() == journal.digests_of_tables()
+    assert ledger.state.hash() == journal.hash_of_tables()
 
 
 @settings(max_examples=100)

@@ -1,0 +1,176 @@
+"""The ledger: the journal of a project told again in memory, and all that the catalog's tables must say of it.
+
+`artstore.storage.journal` keeps the same in tables. The two are written apart from each other, so that `verify` finds
+what went wrong in either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from blake3 import blake3
+
+from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
+from artstore.model.notes import (
+    Accepted,
+    AcceptNumbers,
+    AnyNote,
+    Dismissed,
+    Evicted,
+    Forget,
+    Order,
+    decode_line,
+    is_note,
+)
+from artstore.model.records import AnyOp, brings, decode_op, kind_of, manifest_of
+from artstore.model.state import MemoryState, Version
+
+Row = Sequence[object]
+
+# A digest is bytes too, of a class of its own.
+_encoder = msgspec.json.Encoder(enc_hook=bytes)
+
+
+class Ledger:
+    """The journal of one project, taken transaction by transaction."""
+
+    def __init__(self) -> None:
+        self.state = MemoryState()
+        """What the ops fold to that count."""
+        self._order = Order()
+        self._folded: list[Row] = []
+        """Of each of these ops what its row says beside the op."""
+        self._head: str | None = None
+        self._entries = TableDigest()
+        self._lines = TableDigest()
+        self._dismissed: dict[str, bytes] = {}
+        self._received: set[str] = set()
+        self._forgotten: set[str] = set()
+        self._renumbered: set[tuple[str, int, str]] = set()
+
+    def take(self, seq: int, digest: str, bodies: Iterable[bytes]) -> None:
+        """Take what the journal holds next."""
+        slots: list[tuple[str, bytes, Accepted]] = []
+        for place, body in enumerate(bodies):
+            id_ = str(Digest.of(body))
+            line = decode_line(body)
+            noted = is_note(line)
+            self._lines.add((seq, place, None if noted else id_, body if noted else None))
+            if isinstance(line, Accepted):
+                slots.append((id_, body, line))
+                continue
+            self._accept(slots)
+            slots.clear()
+            self._take(id_, body, line)
+        self._accept(slots)
+        self._entries.add((seq, digest))
+        self._head = digest
+
+    def digests(self) -> dict[str, Digest]:
+        """One digest for each table that tells what was written down, of its rows in the order of their keys."""
+        order = self._order
+        ops = zip(order.ops(), self._folded, strict=True)
+        rows: dict[str, Iterable[Row]] = {
+            "project": [(self._head, order.upstream, order.slot, order.head)],
+            "op": ((number, op.id, op.body, op.slot, *more) for number, (op, more) in enumerate(ops, start=1)),
+            "dismissed": sorted(self._dismissed.items()),
+            "received": ((version,) for version in sorted(self._received)),
+            "forgotten": ((version,) for version in sorted(self._forgotten)),
+            "renumbered": sorted(self._renumbered),
+        }
+        found = {"log_entry": self._entries.value(), "line": self._lines.value()}
+        return found | {table: digest_of_rows(some) for table, some in rows.items()}
+
+    def _take(self, id_: str, body: bytes, line: AnyOp | AnyNote) -> None:
+        is_known = self._order.counts(id_)
+        if isinstance(line, Dismissed):
+            waiting = self._order.waiting()
+            self._dismissed.update((op, waiting[op].body) for op in line.ops if op in waiting)
+        self._order.take(id_, body, line)
+        if isinstance(line, Dismissed):
+            self._fold_again()
+        elif isinstance(line, Forget):
+            (self._forgotten.add if line.forgotten else self._forgotten.discard)(line.version)
+        elif isinstance(line, Evicted):
+            self._received.update(line.versions)
+        elif isinstance(line, AcceptNumbers):
+            self._renumbered = {each for each in self._renumbered if each[0] not in line.collections}
+        elif not is_note(line) and not is_known:
+            self._fold(id_, decode_op(body))
+
+    def _accept(self, notes: Sequence[tuple[str, bytes, Accepted]]) -> None:
+        """Let the ops of some slots count before all that waits."""
+        waiting = list(self._order.waiting())
+        came: dict[str, AnyOp] = {}
+        for raw in (bytes(raw) for _, _, note in notes for raw in note.ops):
+            id_ = str(Digest.of(raw))
+            if not self._order.is_accepted(id_):
+                came.setdefault(id_, decode_op(raw))
+        for id_, body, note in notes:
+            self._order.take(id_, body, note)
+        for id_, op in came.items():
+            self._dismissed.pop(id_, None)
+            version = brings(id_, op)
+            if version is not None and id_ not in waiting:
+                self._received.add(version)
+        if not waiting:
+            for id_, op in came.items():
+                self._fold(id_, op)
+        elif list(came) != waiting[: len(came)]:
+            self._fold_again()
+
+    def _fold(self, id_: str, op: AnyOp) -> None:
+        void = fold_into(self.state, id_, op, len(self._folded) + 1)
+        manifest = manifest_of(op)
+        self._folded.append(
+            (
+                kind_of(op),
+                None if void is None else void.reason,
+                brings(id_, op),
+                None if manifest is None else Digest.parse(manifest),
+            )
+        )
+
+    def _fold_again(self) -> None:
+        """Fold all that counts from the beginning, and note which versions lost the number that they had shown."""
+        before = dict(self._numbers())
+        self.state = MemoryState()
+        self._folded.clear()
+        for op in self._order.ops():
+            self._fold(op.id, decode_op(op.body))
+        for id_, (collection, number) in self._numbers():
+            _, shown = before.get(id_, (collection, number))
+            if shown != number:
+                self._renumbered.add((collection, shown, id_))
+        # One that has its number back means what it meant.
+        now = {(number, id_) for id_, (_, number) in self._numbers()}
+        self._renumbered = {each for each in self._renumbered if each[1:] not in now}
+
+    def _numbers(self) -> Iterator[tuple[str, tuple[str, int]]]:
+        for version in self.state.all(Version):
+            yield version.id, (version.collection, version.number)
+
+
+class TableDigest:
+    """The digest of some rows, in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+
+    def add(self, row: Row) -> None:
+        """Take a row: text, numbers, bytes and None."""
+        self._hasher.update(_encoder.encode(row) + b"\n")
+
+    def value(self) -> Digest:
+        """The digest of the rows so far."""
+        return Digest(self._hasher.digest())
+
+
+def digest_of_rows(rows: Iterable[Row]) -> Digest:
+    """The digest of some rows, in the order in which they come."""
+    digest = TableDigest()
+    for row in rows:
+        digest.add(row)
+    return digest.value()
