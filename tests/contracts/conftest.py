@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 
+from tests.contracts.fars import FARS, Far
 from tests.references.sites import SITES, Site
 from tests.servers import Servers
 from tests.sync.objects.places import NETWORKS, PLACES, Network, Place
-from tests.sync.serving import served
 
 
-class Far(NamedTuple):
-    """A remote that has nothing yet."""
-
-    url: str
-    written: Callable[[], list[str]]
-    """Names of all that was written there."""
-
-
-@pytest.fixture(params=[*PLACES, "server"])
+@pytest.fixture(params=FARS)
 def far(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Far]:
-    """A remote of each kind."""
-    if request.param == "server":
-        with served(tmp_path / "server") as server:
-            yield Far(server.url, server.written)
-    else:
-        with PLACES[request.param](servers, tmp_path / uuid4().hex) as empty:
-            yield Far(empty.url, lambda: list(empty.open().names("")))
+    """A place of each kind through which stores can have the same."""
+    with FARS[request.param](servers, tmp_path) as found:
+        yield found
+        found.close()
 
 
 @pytest.fixture(params=SITES)

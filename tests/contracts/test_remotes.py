@@ -3,82 +3,84 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import shutil
 
 import pytest
 
-from artstore.store import Store
-from artstore.sync.remotes import add_remote
-from artstore.sync.rounds import Verb, exchange
-from tests.contracts.conftest import Far
+from artstore.errors import AmbiguousVersion, NotFound
+from tests.contracts.fars import Far, Member
 
 FILES = {"large": os.urandom(9_000_000), **{f"d/{number}": b"small %d" % number for number in range(30)}}
 """One that every remote takes in several pieces, and some that travel together."""
 
 
-class Machine:
-    """A store whose upstream is a remote."""
-
-    def __init__(self, folder: Path, far: Far) -> None:
-        self.store = Store.init(folder)
-        add_remote(self.store.path, "hub", far.url, upstream=True, join=True)
-
-    def move(self, verb: Verb) -> None:
-        report = exchange(self.store, verb)
-        assert [] == [project.error for project in report.projects if project.error]
-
-    def read(self, reference: str) -> dict[str, bytes]:
-        return {each.path: b"".join(self.store.read(reference, each.path)) for each in self.store.entries(reference)}
+def agree(*members: Member) -> None:
+    """They have the same, by the same names, and all of it is whole."""
+    assert 1 == len({(each.machine.state_hash(), str(each.machine.names())) for each in members})
+    for each in members:
+        assert each.machine.store.verify().ok
 
 
-@pytest.fixture
-def machines(far: Far, tmp_path: Path) -> tuple[Machine, Machine]:
-    return Machine(tmp_path / "one", far), Machine(tmp_path / "other", far)
+def test_what_one_pushes_the_other_pulls_and_reads(far: Far) -> None:
+    one, other = far.join(), far.join()
+    version = one.machine.put(FILES, aliases=["best"], metadata={"n": 1})
+    one.push()
+
+    other.pull()
+
+    assert FILES == other.machine.read("cats:best")
+    assert (version.id, {"n": 1}) == (other.machine.store.version("cats:v0").id, version.metadata)
+    agree(one, other)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
-    for name, data in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
+def test_both_may_commit_offline_and_end_with_the_same_numbers(far: Far) -> None:
+    """And what was v0 on the one that came second is never silently another's."""
+    one, other = far.join(), far.join()
+    first, second = one.machine.put({"x": b"one"}, aliases=["best"]), other.machine.put({"x": b"other"})
+
+    one.push()
+    other.push()
+    one.pull()
+    other.pull()
+
+    agree(one, other)
+    assert [("cats:v1", second.id, ["latest"]), ("cats:v0", first.id, ["best"])] == one.machine.names()
+    assert {"x": b"other"} == one.machine.read("cats:latest")
+    with pytest.raises(AmbiguousVersion):
+        other.machine.store.version("cats:v0")
 
 
-def test_what_one_pushes_the_other_pulls_and_reads(machines: tuple[Machine, Machine], tree: Path) -> None:
-    one, other = machines
-    one.store.put([tree], name="cats", type="dataset", aliases=["best"])
-    one.move("push")
+def test_what_both_changed_is_as_the_first_has_it_and_what_one_deletes_goes_for_all(far: Far) -> None:
+    one, other = far.join(), far.join()
+    versions = [one.machine.put({"x": b"%d" % number}) for number in range(3)]
+    one.push()
+    other.pull()
+    one.machine.store.alias("cats:v1", ["best"])
+    one.push()
+    other.machine.store.alias("cats:v2", ["best"])
+    other.machine.store.delete("cats:v0", everywhere=True)
+    other.push()
+    one.pull()
+    other.pull()
 
-    other.move("pull")
-
-    assert FILES == other.read("cats:best")
-    assert other.store.verify().ok
-
-
-def test_both_may_commit_offline_and_end_with_the_same_numbers(
-    machines: tuple[Machine, Machine], tmp_path: Path
-) -> None:
-    one, other = machines
-    for machine, text in ((one, "one"), (other, "other")):
-        (tmp_path / text).with_suffix(".txt").write_text(text)
-        machine.store.put([(tmp_path / text).with_suffix(".txt")], name="cats", type="dataset")
-
-    one.move("push")
-    other.move("push")
-    one.move("pull")
-
-    assert {"one.txt": b"one"} == one.read("cats:v0")
-    for machine in machines:
-        assert {"other.txt": b"other"} == machine.read("cats:latest")
+    agree(one, other)
+    assert versions[1].id == other.machine.store.version("cats:best").id
+    assert (0, 1) == (len(one.machine.store.conflicts()), len(other.machine.store.conflicts()))
+    with pytest.raises(NotFound, match="was deleted"):
+        one.machine.store.version("cats:v0")
 
 
-def test_a_push_of_nothing_new_writes_nothing(far: Far, machines: tuple[Machine, Machine], tree: Path) -> None:
-    one, _ = machines
-    one.store.put([tree], name="cats", type="dataset")
-    one.move("push")
+def test_a_push_of_nothing_new_writes_nothing(far: Far) -> None:
+    """Not even where all is lost that a store has noted beside its journal."""
+    one, other = far.join(), far.join()
+    other.machine.put({"x": b"0", "large": FILES["large"][: 2 << 20]})
+    other.push()
     before = far.written()
 
-    one.move("push")
+    other.push()
+    shutil.rmtree(other.machine.store.path / "sync", ignore_errors=True)
+    other.push()
 
     assert before == far.written()
+    one.pull()
+    agree(one, other)

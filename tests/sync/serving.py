@@ -46,8 +46,13 @@ class Served:
 
     def written(self) -> list[str]:
         """The files that a push adds to."""
-        folders = ("hosted/log", "hosted/manifests", "ops", "packs", "blobs")
-        return sorted(str(path) for folder in folders for path in (self.store.path / folder).rglob("*"))
+        return written(self.store.path)
+
+
+def written(store: Path) -> list[str]:
+    """The files of a store that a push to it adds to."""
+    folders = ("hosted/log", "hosted/manifests", "ops", "packs", "blobs")
+    return sorted(str(path) for folder in folders for path in (store / folder).rglob("*"))
 
 
 @contextlib.contextmanager
@@ -111,6 +116,9 @@ class ServerProcess:
     """A server that can be killed, and started again at the same address."""
 
     def __init__(self, folder: Path) -> None:
+        """Of the store in a folder, which is made if it is not there."""
+        if not folder.exists():
+            Store.init(folder).close()
         self.folder = folder
         self._log = folder.with_suffix(".log")
         self.port = free_port()
