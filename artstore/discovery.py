@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from artstore.errors import Conflict, NotFound, Refused
+from artstore.lifecycle.progress import Progress
 from artstore.storage.rights import owner_is_another
 from artstore.store import Store
 
@@ -133,6 +134,23 @@ def _keyring() -> Path:
     import platformdirs  # noqa: PLC0415
 
     return platformdirs.user_config_path("artstore", appauthor=False) / "tokens.toml"
+
+
+def nudge(store: Store) -> None:
+    """Let a store be kept up with its upstream in the background, where that is wished; returns soon, raises nothing.
+
+    To be called by who has committed something.
+    """
+    if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        importlib.import_module("artstore.sync.nudge").nudge(store.path)
+
+
+def push(store: Store, project: str, progress: Progress | None) -> Any:
+    """Send what waits of a project to its upstream: the report and the errors of `artstore.sync.rounds.exchange`."""
+    heed_tokens()
+    return importlib.import_module("artstore.sync.rounds").exchange(
+        store, "push", projects=[project], progress=progress
+    )
 
 
 def remotes_of(store: Store) -> list[Any]:

@@ -78,7 +78,9 @@ class Task(Generic[T]):
 class Queue:
     """The work for one store."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: Callable[[], None] = lambda: None) -> None:
+        """`after` is called after each piece of work that went well, before whoever waits for it goes on."""
+        self._after = after
         self._begin()
         _queues.add(self)
 
@@ -97,7 +99,9 @@ class Queue:
 
         def run() -> T:
             with self.working:
-                return work()
+                made = work()
+                self._after()
+                return made
 
         self._tasks = [task for task in self._tasks if not task.is_over]
         if len(self._tasks) >= MOST_WAITING:

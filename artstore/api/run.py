@@ -380,6 +380,7 @@ class Run:
             self._info = store.finish_run(self.id, state="crashed" if errors else state, project=self.project)
         finally:
             self._hold.release()
+        self._hall.nudge()
         if state == "crashed":
             for error in errors:
                 note(f"not logged: {error}")

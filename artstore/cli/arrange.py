@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artstore.cli.completing import collections, references
-from artstore.cli.discovery import open_store, project_of
+from artstore.cli.discovery import changing_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, say
 from artstore.units import count
@@ -24,7 +24,7 @@ def rename(call: Call, *, name: str, new_name: str) -> None:
 
     Versions, numbers and aliases stay as they are.
     """
-    with open_store(call) as store:
+    with changing_store(call) as store:
         emit(call, store.rename(name, new_name, project=project_of(call)), render_renamed)
 
 
@@ -36,7 +36,7 @@ def retype(call: Call, *, name: str, type_: str) -> None:
 
     Its versions have it too, those that are there already and those to come.
     """
-    with open_store(call) as store:
+    with changing_store(call) as store:
         emit(call, store.retype(name, type_, project=project_of(call)), render_retyped)
 
 
@@ -48,7 +48,7 @@ def copy(call: Call, *, ref: str, target: str) -> None:
 
     Makes a version with the same files there; no bytes move.
     """
-    with open_store(call) as store:
+    with changing_store(call) as store:
         emit(call, store.copy(ref, target, project=project_of(call)), render_copied)
 
 
@@ -62,7 +62,7 @@ def link(call: Call, *, ref: str, portfolio: str, aliases: tuple[str, ...]) -> N
     A portfolio holds links to versions of collections, of any project, with numbers and aliases of its own; one that
     is not there is made. A linked version is kept by artstore prune.
     """
-    with open_store(call) as store:
+    with changing_store(call) as store:
         emit(call, store.link(ref, portfolio, aliases=aliases, project=project_of(call)), render_linked)
 
 
@@ -73,7 +73,7 @@ def unlink(call: Call, *, ref: str) -> None:
 
     The version itself stays where it is.
     """
-    with open_store(call) as store:
+    with changing_store(call) as store:
         emit(call, store.unlink(ref, project=project_of(call)), render_unlinked)
 
 
@@ -92,7 +92,7 @@ def delete(call: Call, *, ref: str, is_collection: bool, force: bool, everywhere
     if is_collection and everywhere:
         message = "--everywhere deletes versions: say which, without --collection"
         raise click.UsageError(message)
-    with open_store(call) as store:
+    with changing_store(call) as store:
         if is_collection:
             emit(call, store.delete_collection(ref, force=force, project=project_of(call)), render_deleted_collection)
             return

@@ -15,8 +15,9 @@ from artstore.cli.options import duration as length
 from artstore.cli.output import emit, note, print_json_line, say, table
 from artstore.cli.printing import printing
 from artstore.cli.progress import progress
+from artstore.storage.sessions import Exclusive
 from artstore.sync.explain import explain as explain_version
-from artstore.sync.follow import EVERY_S, Follow
+from artstore.sync.follow import EVERY_S, LOCK, Follow
 from artstore.sync.rounds import Verb, exchange
 from artstore.units import count, duration, size
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from artstore.sync.reports import ExplainReport, FollowReport, Moved, ProjectReport, SyncReport
 
 
+_PATIENCE_S = 1.0
+"""How long who ends when idle waits for another one to end."""
 _RATE = click.option(
     "--limit-rate",
     type=file_size,
@@ -76,8 +79,9 @@ def pull(call: Call, *, name: str | None, blobs: bool, dry_run: bool, limit_rate
     "--idle",
     type=length,
     metavar="DURATION",
-    help="With --follow: end when nothing was to be moved for so long. Default: never.",
+    help="With --follow: end when nothing was to be moved for so long, or another process does it. Default: never.",
 )
+@click.option("--lock", type=int, hidden=True, help="With --follow: the handle of the lock, as a parent hands it down.")
 @_RATE
 def sync(
     call: Call,
@@ -88,6 +92,7 @@ def sync(
     is_following: bool,
     every: float | None,
     idle: float | None,
+    lock: int | None,
     limit_rate: int | None,
 ) -> int:
     """Pull and push: afterwards the upstream and this store know the same versions.
@@ -98,7 +103,7 @@ def sync(
     --json each round in a line of its own.
     """
     if not is_following:
-        if every is not None or idle is not None:
+        if every is not None or idle is not None or lock is not None:
             message = "--every and --idle say how to go on, so they need --follow"
             raise click.UsageError(message)
         return _exchange(call, "sync", name, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
@@ -108,7 +113,7 @@ def sync(
     if every is not None and every < 1:
         message = "--every 1s is the least: who looks more often only keeps the others waiting"
         raise click.UsageError(message)
-    _follow(call, name, blobs=blobs, limit_rate=limit_rate, every_s=every or EVERY_S, idle_s=idle)
+    _follow(call, name, blobs=blobs, limit_rate=limit_rate, every_s=every or EVERY_S, idle_s=idle, handle=lock)
     return 0
 
 
@@ -144,7 +149,14 @@ def _exchange(
 
 
 def _follow(
-    call: Call, name: str | None, *, blobs: bool, limit_rate: int | None, every_s: float, idle_s: float | None
+    call: Call,
+    name: str | None,
+    *,
+    blobs: bool,
+    limit_rate: int | None,
+    every_s: float,
+    idle_s: float | None,
+    handle: int | None,
 ) -> None:
     projects = None if call.project is None else [call.project]
 
@@ -163,8 +175,9 @@ def _follow(
 
     with open_store(call) as store, contextlib.suppress(_Stopped):
         follow = Follow(store, move, projects=projects, every_s=every_s, idle_s=idle_s, tell=tell)
+        lock = None if handle is None else Exclusive.inherited(store.path, LOCK, handle)
         with _stopping(follow):
-            follow.run()
+            follow.run(lock=lock, patience_s=None if idle_s is None else _PATIENCE_S)
 
 
 class _Stopped(BaseException):

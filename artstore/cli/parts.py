@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import chosen_project, open_store, project_of
+from artstore.cli.discovery import changing_store, chosen_project, open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.units import count, moment, size
@@ -36,7 +36,7 @@ def drop(call: Call, *, name: str, distributed_id: str) -> None:
 
     artstore parts shows their ID. Their space is freed by artstore gc.
     """
-    with open_store(call) as store:
+    with changing_store(call) as store:
         emit(call, store.drop_parts(name, distributed_id=distributed_id, project=project_of(call)), render_dropped)
 
 

@@ -12,13 +12,13 @@ import click
 import msgspec
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import open_store, project_of
+from artstore.cli.discovery import changing_store, project_of
 from artstore.cli.json_values import metadata_object
 from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
 from artstore.cli.progress import progress
-from artstore.discovery import heed_s3_endpoint
-from artstore.errors import Invalid
+from artstore.discovery import heed_s3_endpoint, push
+from artstore.errors import ArtstoreError, Invalid
 from artstore.model.manifest import ReferenceEntry
 from artstore.references.expand import expand
 from artstore.references.wanted import MAX_OBJECTS
@@ -28,7 +28,9 @@ from artstore.units import duration as written_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from artstore.lifecycle.reports import PutReport
+    from artstore.lifecycle.progress import Progress
+    from artstore.lifecycle.reports import PutReport, VersionInfo
+    from artstore.store import Store
 
 
 _CHOICE = re.compile(r"(?:\?version[Ii]d=[^?]*|#[0-9]+)\Z")
@@ -58,6 +60,7 @@ _CHOICE = re.compile(r"(?:\?version[Ii]d=[^?]*|#[0-9]+)\Z")
     show_default=True,
     help="How many objects a URI may stand for.",
 )
+@click.option("--push", "is_pushed", is_flag=True, help="Push the project to the upstream, and wait for that.")
 @click.option("--dry-run", is_flag=True, help="Say what would be kept, and keep nothing.")
 def put(
     call: Call,
@@ -73,8 +76,9 @@ def put(
     skip_unreadable: bool,
     no_checksum: bool,
     max_objects: int,
+    is_pushed: bool,
     dry_run: bool,
-) -> None:
+) -> int:
     """Keep files and folders as a version.
 
     Of one folder the contents are kept, without the folder's own name; a file, or each of several PATHs, is kept
@@ -84,6 +88,9 @@ def put(
 
     What is at a URI (file, http, https, s3, gs, az) stays there: kept is where it is and how to tell that it is still
     the same. get fetches it.
+
+    Nothing here waits for a network, but with --push: where the upstream cannot be reached then, the version is kept,
+    and the exit code is that of artstore push.
     """
     project, _, collection = name.rpartition("/")
     paths = [source for source in sources if "://" not in source]
@@ -96,7 +103,7 @@ def put(
     )
     for warning in warned:
         note(warning)
-    with open_store(call) as store, progress(call) as watcher:
+    with changing_store(call) as store, progress(call) as watcher:
         report = store.put(
             _sources(paths),
             name=collection,
@@ -112,7 +119,23 @@ def put(
             dry_run=dry_run,
             progress=watcher,
         )
-    emit(call, report, render, outcome=outcome(report))
+        emit(call, report, render, outcome=outcome(report))
+        if not is_pushed or report.version is None or dry_run:
+            return 0
+        return _push(store, report.version, watcher)
+
+
+def _push(store: Store, version: VersionInfo, watcher: Progress | None) -> int:
+    """Send what waits of the project of a version; an exit code."""
+    try:
+        moved = push(store, version.project, watcher)
+    except ArtstoreError as error:
+        note(f"{version.ref} is committed, and not pushed yet: {error.message}")
+        return error.exit_code
+    for each in moved.projects:
+        if each.error is not None:
+            note(f"{version.ref} is committed, and not pushed yet: {each.error}")
+    return max((each.exit_code for each in moved.projects), default=0)
 
 
 def outcome(report: PutReport) -> str:

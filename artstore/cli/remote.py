@@ -34,7 +34,10 @@ remote = Words(
 )
 
 
-@verb("artstore remote add hub file:///shared/depot --upstream --join")
+@verb(
+    "artstore remote add hub file:///shared/depot --upstream --join",
+    "artstore remote add hub https://hub.example --upstream --background --token-file ~/hub.token",
+)
 @click.argument("name")
 @click.argument("url")
 @click.option("--upstream", is_flag=True, help="Push to it and pull from it: its order numbers the versions.")
@@ -43,22 +46,33 @@ remote = Words(
     is_flag=True,
     help="Follow its log also where a project has one of its own already: what was made here comes behind it.",
 )
+@click.option(
+    "--background",
+    is_flag=True,
+    help="Push what is committed without being asked: a process of its own does, and nobody waits for it.",
+)
 @click.option("--token-file", type=Place(path_type=Path), metavar="FILE", help="Where the token for a server is.")
-def add(call: Call, *, name: str, url: str, upstream: bool, join: bool, token_file: Path | None) -> None:
+def add(
+    call: Call, *, name: str, url: str, upstream: bool, join: bool, background: bool, token_file: Path | None
+) -> None:
     """Note a remote, having tried whether it does what it must.
 
     URL is a server, https://HOST (see `artstore serve`), a folder that all machines see, file:///shared/depot, a
     bucket, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or a folder of a host that SSH reaches, sftp://USER@HOST/PATH. The
     bytes of versions are fetched from any remote that has them; versions are pushed to the upstream and pulled from it,
-    and a store has one at most. The token that a server wants is read from --token-file whenever it is needed, or else
-    taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for configuration.
+    and a store has one at most. With --background, whoever commits begins a process that pushes and pulls, and goes on
+    at once; that process ends by itself, and `artstore status` shows how it went. The token that a server wants is read
+    from --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder
+    for configuration.
     """
     heed_tokens()
     with open_store(call) as store:
         if upstream:
-            info = add_upstream(store, name, url, join=join, token_file=token_file)
+            info = add_upstream(store, name, url, join=join, background=background, token_file=token_file)
         else:
-            info = add_remote(store.path, name, url, upstream=False, join=join, token_file=token_file)
+            info = add_remote(
+                store.path, name, url, upstream=False, join=join, background=background, token_file=token_file
+            )
     emit(call, info, render_remote)
 
 
@@ -106,7 +120,8 @@ for command in (add, ls, rm, test, recover):
 
 def render_remote(info: RemoteInfo) -> None:
     """Say what was noted."""
-    say(f"noted {info.name}: {info.url}{', the upstream' if info.upstream else ''}")
+    kind = f", the upstream{', in the background' if info.background else ''}" if info.upstream else ""
+    say(f"noted {info.name}: {info.url}{kind}")
 
 
 def render_removed(info: RemoteInfo) -> None:
@@ -116,4 +131,8 @@ def render_removed(info: RemoteInfo) -> None:
 
 def render_remotes(infos: Sequence[RemoteInfo]) -> None:
     """Write one line a remote."""
-    table(("name", "url", "upstream"), [(each.name, each.url, "yes" if each.upstream else "") for each in infos])
+    rows = [
+        (each.name, each.url, ("in the background" if each.background else "yes") if each.upstream else "")
+        for each in infos
+    ]
+    table(("name", "url", "upstream"), rows)

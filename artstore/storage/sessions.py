@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from artstore.errors import Conflict, Refused
+from artstore.errors import Conflict, Invalid, Refused
 from artstore.storage.files import is_open_elsewhere, random_hex, storage_errors, sync_directory
 
 if sys.platform == "win32":
@@ -193,6 +193,22 @@ class Exclusive:
             os.close(self._fd)
             raise
 
+    @classmethod
+    def inherited(cls, root: Path, name: str, handle: int) -> Self:
+        """The lock that this process was begun with, by one that held it. Raises Conflict (locked), Invalid."""
+        lock = cls.__new__(cls)
+        lock._fd = handle  # noqa: SLF001 - of this class
+        try:
+            is_it = is_file(root / "locks" / name, handle)
+        except OSError:
+            is_it = False
+        if not is_it:
+            message = f"the handle {handle} is not the lock {name!r} of this store"
+            raise Invalid(message, code="bad-handle")
+        # Held already, but where the file system knows locks of processes alone.
+        lock._take(name, time.monotonic())  # noqa: SLF001 - as above
+        return lock
+
     def __enter__(self) -> Self:
         return self
 
@@ -203,6 +219,11 @@ class Exclusive:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._fd)
+
+    @property
+    def handle(self) -> int:
+        """Of the locked file; who inherits it holds the lock too."""
+        return self._fd
 
     def _take(self, name: str, until: float) -> None:
         while not try_lock(self._fd):

@@ -24,7 +24,9 @@ from artstore.sync.reports import ProjectReport, RemoteInfo, SyncReport
 from artstore.sync.way import Way
 
 
-def add_upstream(store: Store, name: str, url: str, *, join: bool, token_file: Path | None = None) -> RemoteInfo:
+def add_upstream(
+    store: Store, name: str, url: str, *, join: bool, background: bool = False, token_file: Path | None = None
+) -> RemoteInfo:
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
     Nothing is moved yet. Raises Conflict (needs-join), before anything is changed, where a project has ops that the log
@@ -37,7 +39,7 @@ def add_upstream(store: Store, name: str, url: str, *, join: bool, token_file: P
         for project in others:
             if not join:
                 refuse_apart(remote, project.name, {op.id for op in Journal(root.catalog, project).ops()})
-        info = add_remote(store.path, name, url, upstream=True, join=join, token_file=token_file)
+        info = add_remote(store.path, name, url, upstream=True, join=join, background=background, token_file=token_file)
         for project in others:
             attach(root, session, project.name, None)
     return info

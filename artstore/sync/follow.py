@@ -86,14 +86,17 @@ class Follow:
         threading.Thread(target=self._wake, daemon=True).start()
         return self._is_moving
 
-    def run(self, *, patience_s: float | None = None) -> None:
+    def run(self, *, lock: Exclusive | None = None, patience_s: float | None = None) -> None:
         """Keep up until `stop`, or until there was nothing to do for long enough.
 
-        Another process that does the same is waited for; after `patience_s` this returns and leaves it to that one.
-        Raises NotFound (no-upstream), Invalid, UpgradeNeeded: what no waiting mends.
+        Another process that does the same is waited for, unless this one was given the `lock` of it; after `patience_s`
+        this returns and leaves it to that one. Raises NotFound (no-upstream), Invalid, UpgradeNeeded: what no waiting
+        mends.
         """
         until = None if patience_s is None else time.monotonic() + patience_s
-        while not self._stopped.is_set() and (lock := self._lock(until)) is not None:
+        given = lock
+        while not self._stopped.is_set() and (lock := given or self._lock(until)) is not None:
+            given = None
             with lock:
                 self._said = None
                 self._keep_up()

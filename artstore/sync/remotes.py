@@ -4,6 +4,7 @@
     url = "file:///shared/depot"
     upstream = true     # its log is the order; one remote at most
     join = true         # follow it also where a project has a log of its own
+    background = true   # what is committed is pushed by a process of its own
 
 Read when it is asked for, never kept: another process may change it.
 """
@@ -40,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     url: str
     upstream: bool = False
     join: bool = False
+    background: bool = False
+    """Whether a process of its own keeps the store up with it, from each commit on."""
     token_file: str | None = None
     """Where the token for a server is, from the root of the file system on."""
 
@@ -62,16 +65,26 @@ def read_remotes(store: Path) -> dict[str, Settings]:
 
 
 def add_remote(
-    store: Path, name: str, url: str, *, upstream: bool, join: bool, token_file: Path | None = None
+    store: Path,
+    name: str,
+    url: str,
+    *,
+    upstream: bool,
+    join: bool,
+    background: bool = False,
+    token_file: Path | None = None,
 ) -> RemoteInfo:
     """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
 
-    Raises Invalid (bad-name, unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream),
-    Unreachable, Denied.
+    Raises Invalid (bad-name, not-the-upstream, unfit-remote, and what is wrong with the URL), Conflict (remote-exists,
+    has-upstream), Unreachable, Denied.
     """
     collection_name(name)
+    if background and not upstream:
+        message = f"only the upstream is pushed to, so nothing would go to {name!r} in the background: add --upstream"
+        raise Invalid(message, code="not-the-upstream")
     file = None if token_file is None else str(token_file.absolute())
-    settings = Settings(url=url, upstream=upstream, join=join, token_file=file)
+    settings = Settings(url=url, upstream=upstream, join=join, background=background, token_file=file)
     open_remote(settings)
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
@@ -84,7 +97,7 @@ def add_remote(
             raise Conflict(message, code="has-upstream")
         try_remote(settings)
         _write(store, {**known, name: settings})
-    return RemoteInfo(name=name, url=url, upstream=upstream)
+    return _info(name, settings)
 
 
 def remove_remote(store: Path, name: str) -> RemoteInfo:
@@ -93,15 +106,12 @@ def remove_remote(store: Path, name: str) -> RemoteInfo:
         known = read_remotes(store)
         settings = find_remote(known, name)
         _write(store, {other: kept for other, kept in known.items() if other != name})
-    return RemoteInfo(name=name, url=settings.url, upstream=settings.upstream)
+    return _info(name, settings)
 
 
 def list_remotes(store: Path) -> list[RemoteInfo]:
     """What is noted, the upstream first."""
-    return [
-        RemoteInfo(name=name, url=settings.url, upstream=settings.upstream)
-        for name, settings in read_remotes(store).items()
-    ]
+    return [_info(name, settings) for name, settings in read_remotes(store).items()]
 
 
 def find_remote(known: dict[str, Settings], name: str) -> Settings:
@@ -139,6 +149,10 @@ def try_remote(settings: Settings) -> None:
         _server(settings).about()
     else:
         probe(open_objects(settings.url))
+
+
+def _info(name: str, settings: Settings) -> RemoteInfo:
+    return RemoteInfo(name=name, url=settings.url, upstream=settings.upstream, background=settings.background)
 
 
 def _server(settings: Settings) -> HttpRemote:

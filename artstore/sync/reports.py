@@ -88,6 +88,8 @@ class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: str
     upstream: bool
+    background: bool = False
+    """Whether what is committed is pushed to it without being asked."""
 
 
 class CarriedProject(msgspec.Struct, frozen=True, kw_only=True):
