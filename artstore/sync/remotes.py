@@ -26,6 +26,7 @@ from artstore.sync.depot import Depot
 from artstore.sync.http.connection import Connection, is_server
 from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.tokens import token_for
+from artstore.sync.mirror import Mirror
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.pacing import Pace, PacedObjects
 from artstore.sync.objects.probe import probe
@@ -141,6 +142,14 @@ def open_remote(settings: Settings, pace: Pace | None = None) -> Remote:
         return _server(settings)
     objects = open_objects(settings.url)
     return Depot(objects if pace is None else PacedObjects(objects, pace))
+
+
+def open_mirror(settings: Settings, pace: Pace | None = None) -> Mirror | None:
+    """What a remote mirrors; None where it is the upstream, or a server, which mirrors nothing."""
+    if settings.upstream or is_server(settings.url):
+        return None
+    objects = open_objects(settings.url)
+    return Mirror(objects if pace is None else PacedObjects(objects, pace))
 
 
 def try_remote(settings: Settings) -> None:

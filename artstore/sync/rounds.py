@@ -24,11 +24,13 @@ from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.connect import connect
 from artstore.sync.http.connection import is_server
+from artstore.sync.mirror import Mirror
+from artstore.sync.mirroring import MirrorWay, pull_from_mirror, push_to_mirror
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_join, counted, new_slots, pull
 from artstore.sync.push import lacking, next_offer, offers, push
-from artstore.sync.remotes import open_remote, upstream_of
+from artstore.sync.remotes import Settings, find_remote, open_mirror, open_remote, read_remotes, upstream_of
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
 from artstore.sync.standing import noting
 from artstore.sync.way import Way
@@ -47,19 +49,17 @@ def exchange(
     limit_rate: int | None = None,
     progress: Progress | None = None,
 ) -> SyncReport:
-    """Move what is new between a store and its upstream, for some projects or all.
+    """Move what is new between a store and its upstream, or the mirror that is named, for some projects or all.
 
-    A push pulls first, since what is offered has to come behind what is there. With `blobs` the bytes of all versions
-    are brought too. On a dry run nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile.
-    `limit_rate` is the most bytes a second that go, both ways together.
+    A push to the upstream pulls first, since what is offered has to come behind what is there. With `blobs` the bytes
+    of all versions are brought too. On a dry run nothing is moved, and what is pushed is counted as if nobody else
+    wrote meanwhile. `limit_rate` is the most bytes a second that go, both ways together.
 
-    Raises NotFound (no-upstream), Conflict (locked) where another process is at it for long, Unreachable, Denied.
+    Raises NotFound (no-upstream, remote-not-found), Invalid (not-the-upstream) where the remote is a server that is
+    not, Conflict (locked) where another process is at it for long, Unreachable, Denied.
     """
     began = time.monotonic()
-    name, settings = upstream_of(store.path)
-    if remote is not None and remote != name:
-        message = f"{remote!r} is not the upstream of this store: {name!r} is"
-        raise Invalid(message, code="not-the-upstream")
+    name, settings = _chosen(store, remote)
     root = store.root
     root.catalog.check_writable()
     if limit_rate is not None and is_server(settings.url):
@@ -70,10 +70,29 @@ def exchange(
     catch_up(root, thorough=True)
     told = contextlib.nullcontext() if dry_run else noting(root, name)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told, root.session(verb) as session:
-        round_ = _Round(root, session, open_remote(settings, pace), join=settings.join, progress=progress)
+        round_ = _Round(root, session, _opened(name, settings, pace), join=settings.join, progress=progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
     return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
+
+
+def _chosen(store: Store, remote: str | None) -> tuple[str, Settings]:
+    if remote is None:
+        return upstream_of(store.path)
+    return remote, find_remote(read_remotes(store.path), remote)
+
+
+def _opened(name: str, settings: Settings, pace: Pace | None) -> Remote:
+    if settings.upstream:
+        return open_remote(settings, pace)
+    mirror = open_mirror(settings, pace)
+    if mirror is None:
+        message = (
+            f"{name!r} is a server and not the upstream of this store, so only bytes are fetched from it: "
+            "a mirror is a folder or a bucket"
+        )
+        raise Invalid(message, code="not-the-upstream")
+    return mirror
 
 
 class _Round:
@@ -87,10 +106,14 @@ class _Round:
     def projects(self, verb: Verb) -> list[str]:
         """Those that have something to be moved, as far as can be seen from here."""
         here = [project.name for project in self._root.catalog.projects()]
+        if verb == "push" and isinstance(self._remote, Mirror):
+            return here
         if verb == "push":
             return [name for name in here if next_offer(self._root, name) is not None]
         if verb == "pull":
             here = [name for name in here if followed(self._root, name) is not None]
+        if verb == "pull" and isinstance(self._remote, Mirror):
+            here = []
         return sorted({*here, *self._remote.projects()})
 
     def one(self, verb: Verb, project: str, *, blobs: bool, dry_run: bool) -> ProjectReport:
@@ -99,7 +122,11 @@ class _Round:
         pulled = pushed = Moved()
         error: ArtstoreError | None = None
         try:
-            if dry_run:
+            if isinstance(self._remote, Mirror):
+                there = MirrorWay(way, self._remote)
+                pulled = pull_from_mirror(there, dry_run=dry_run) if verb != "push" else pulled
+                pushed = push_to_mirror(there, dry_run=dry_run) if verb != "pull" else pushed
+            elif dry_run:
                 pulled, pushed = _foresee(way, verb)
             elif verb == "pull":
                 pulled = pull(way)

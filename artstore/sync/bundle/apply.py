@@ -27,8 +27,8 @@ from artstore.store import Store
 from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.contents import blobs_in
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
-from artstore.sync.bundle.history import History, history
 from artstore.sync.download import Wanted, download
+from artstore.sync.history import History, history
 from artstore.sync.protocol import ReadSlot
 from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests

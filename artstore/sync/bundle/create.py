@@ -36,8 +36,8 @@ from artstore.sync.bundle.head import (
     write_offers,
     write_slots,
 )
-from artstore.sync.bundle.history import Brought, History, brought, history
 from artstore.sync.connect import connect
+from artstore.sync.history import Brought, History, brought, history
 from artstore.sync.push import offers
 from artstore.sync.reports import BundleReport
 from artstore.sync.upload import Upload

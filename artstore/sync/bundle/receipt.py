@@ -13,7 +13,7 @@ from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.store import Store
 from artstore.sync.bundle.head import FORMAT, Receipt, Stand
-from artstore.sync.bundle.history import brought, history
+from artstore.sync.history import brought, history
 
 
 def make_receipt(store: Store) -> Receipt:

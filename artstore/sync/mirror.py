@@ -1,0 +1,250 @@
+"""Mirror: a place that has a log as it stands elsewhere, and beside it what no upstream has accepted yet.
+
+    mirror/log/<project>/<number of its first slot>   a page: slots, unchanged, and which objects have what they bring
+    mirror/pending/<project>/<store>/<count>          ops that wait in a store, and which objects have what they bring
+    mirror/manifests/  packs/  blobs/                 as in a depot
+
+A page is claimed by put-if-absent, and goes on where the one before ends. Slots of a log are the same wherever they
+stand, so it does not matter who has brought them here; their objects lie here under other names than upstream, since
+each store has its bytes in other packs. A place may be a depot for some and a
+mirror for others: neither sees the other.
+
+Chose pages over an object for each slot, because a log that is mirrored for the first time has thousands of them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from artstore.errors import ArtstoreError, MissingObject, UpgradeNeeded
+from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
+from artstore.model.records import decode_op, encode_op
+from artstore.storage.root import Root
+from artstore.sync.depot import Depot, part_of
+from artstore.sync.objects.interface import Objects
+from artstore.sync.objects.under import ObjectsUnder
+from artstore.sync.protocol import Sent, Slot, check_op, corrupt
+from artstore.sync.shelf import DepotShelf
+
+FORMAT: Final = 1
+_FOLDER: Final = "mirror/"
+_NUMBER: Final = re.compile(r"[0-9]{12}\Z")
+_ANY_LOG: Final = "0" * 32
+
+
+class _Lying(msgspec.Struct, frozen=True, kw_only=True):
+    """Objects that lie in a mirror."""
+
+    format: int = FORMAT
+    manifests: dict[str, list[str]] = {}
+    packs: list[str] = []
+    blobs: list[str] = []
+
+
+T = TypeVar("T", bound=_Lying)
+
+
+class Page(_Lying, frozen=True, kw_only=True):
+    """Slots that follow each other."""
+
+    slots: list[msgspec.Raw]
+    forgotten: list[str] = []
+    """Versions that they bring and whose files nobody here has, since whoever wrote the page had deleted them."""
+
+
+class Pending(_Lying, frozen=True, kw_only=True):
+    """What waits in a store."""
+
+    transactions: list[list[msgspec.Raw]]
+
+    @property
+    def ids(self) -> set[str]:
+        """Of its ops."""
+        return {str(Digest.of(bytes(raw))) for transaction in self.transactions for raw in transaction}
+
+
+class _Found(NamedTuple):
+    first: int
+    page: Page
+
+
+class Mirror(Depot):
+    """A remote that stands in for another one. What is claimed under a number is a page. See Remote."""
+
+    def __init__(self, objects: Objects) -> None:
+        super().__init__(ObjectsUnder(objects, _FOLDER))
+        self._read: dict[str, _Found] = {}
+
+    def slot(self, project: str, number: int) -> bytes | None:
+        """See Remote."""
+        found = self.page(project, number)
+        return None if found is None else bytes(found.page.slots[number - found.first])
+
+    def shelf(self, root: Root, project: str, log: str) -> MirrorShelf:
+        """See Remote."""
+        # What is known of the same log at its upstream lies beside it.
+        place = Digest.of(self.url.encode()).hex()[:16]
+        return MirrorShelf(self, self._objects, root.path, project, f"{log}.{place}")
+
+    def log(self, project: str) -> str | None:
+        """The id of the log that is mirrored; None if none is."""
+        data = self.slot(project, 1)
+        return None if data is None else msgspec.json.decode(data, type=_Log).log
+
+    def last(self, project: str) -> int:
+        """How many slots there are."""
+        numbers = self._numbers(project)
+        found = self.page(project, numbers[-1]) if numbers else None
+        return 0 if found is None else found.first + len(found.page.slots) - 1
+
+    def page(self, project: str, number: int) -> _Found | None:
+        """The page that has a slot, with the number of its first; None where there is no such slot."""
+        found = self._read.get(project)
+        if found is None or not found.first <= number < found.first + len(found.page.slots):
+            is_next = found is not None and number == found.first + len(found.page.slots)
+            first = number if is_next or number == 1 else self._first(project, number)
+            page = self._page(project, first)
+            if page is None or number >= first + len(page.slots):
+                return None
+            found = self._read[project] = _Found(first, page)
+        return found
+
+    # What waits.
+
+    def pending(self, project: str) -> Iterator[tuple[str, int, Pending]]:
+        """What waits in stores: the id of each, how often it has said so before, and what it said last."""
+        head = f"pending/{part_of(project)}/"
+        last: dict[str, int] = {}
+        for name in self._objects.names(head):
+            store, _, number = name.removeprefix(head).partition("/")
+            if _NUMBER.match(number):
+                last[store] = max(last.get(store, 0), int(number))
+        for store, count in last.items():
+            try:
+                data = self._objects.read(f"{head}{store}/{count:012d}")
+            except MissingObject:
+                # Its store has said something newer just now, or that nothing waits.
+                continue
+            yield store, count, self._decode_pending(data, project, store)
+
+    def offer(self, project: str, store: str, count: int, pending: Pending | None) -> None:
+        """Say what waits in a store, with a count greater than before; None: nothing does."""
+        head = f"pending/{part_of(project)}/{store}/"
+        if pending is not None:
+            data = msgspec.json.encode(pending, order="sorted")
+            self._objects.write(f"{head}{count:012d}", [data], len(data))
+        for name in list(self._objects.names(head)):
+            if pending is None or name != f"{head}{count:012d}":
+                self._objects.remove(name)
+
+    # Inside.
+
+    def _first(self, project: str, number: int) -> int:
+        numbers = self._numbers(project)
+        at = bisect.bisect_right(numbers, number)
+        return numbers[at - 1] if at else number
+
+    def _numbers(self, project: str) -> list[int]:
+        head = f"log/{part_of(project)}/"
+        ends = (name.removeprefix(head) for name in self._objects.names(head))
+        return sorted(int(end) for end in ends if _NUMBER.match(end))
+
+    def _page(self, project: str, first: int) -> Page | None:
+        data = super().slot(project, first)
+        if data is None:
+            return None
+        where = f"page {first} of the mirror of project {project!r} at {self.url}"
+        page = _decode(data, Page, where)
+        if not page.slots:
+            raise corrupt(f"{where} has no slot")
+        return page
+
+    def _decode_pending(self, data: bytes, project: str, store: str) -> Pending:
+        where = f"what waits in store {store} for project {project!r}, as {self.url} has it,"
+        pending = _decode(data, Pending, where)
+        for raw in (raw for transaction in pending.transactions for raw in transaction):
+            try:
+                op = decode_op(bytes(raw))
+                check_op(op)
+            except UpgradeNeeded:
+                raise
+            except ArtstoreError as error:
+                raise corrupt(f"{where} cannot be taken: {error.message}") from error
+            if encode_op(op) != bytes(raw):
+                # Its id is the digest of its bytes, which would be others here.
+                raise corrupt(f"{where} is not written as artstore writes it")
+        return pending
+
+
+class MirrorShelf(DepotShelf):
+    """The objects of a log in a mirror. See Shelf."""
+
+    def __init__(self, mirror: Mirror, objects: Objects, root: Path, project: str, key: str) -> None:
+        super().__init__(objects, root, project, part_of(project), key)
+        self._mirror = mirror
+
+    def note(self, slot: Slot) -> None:
+        """See Shelf. Which objects have what a slot brings is said by its page, and by its first slot for all."""
+        found = self._mirror.page(slot.project, slot.number)
+        page = _Lying() if found is None or found.first != slot.number else found.page
+        # Its ops may speak of objects upstream.
+        super().note(
+            msgspec.structs.replace(slot, transactions=[], manifests=page.manifests, packs=page.packs, blobs=page.blobs)
+        )
+
+    def encodings(self, lying: Page | Pending) -> list[Encoding]:
+        """The manifests that some slots or ops bring, not verified yet."""
+        return [encoding for name in lying.manifests for encoding in self.manifests(name)]
+
+    def borrow(self, pending: Pending) -> None:
+        """Know also where the bytes lie that some ops bring. Not to be saved afterwards."""
+        super().note(
+            Slot(
+                format=FORMAT,
+                project=self._project,
+                log=_ANY_LOG,
+                number=self._known.slot + 1,
+                before=None,
+                store="",
+                transactions=[],
+                manifests=pending.manifests,
+                packs=pending.packs,
+                blobs=pending.blobs,
+            )
+        )
+
+
+def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str]) -> bytes:
+    """The bytes of a page."""
+    page = Page(
+        slots=[msgspec.Raw(slot) for slot in slots],
+        manifests=sent.manifests,
+        packs=sent.packs,
+        blobs=sent.blobs,
+        forgotten=list(forgotten),
+    )
+    return msgspec.json.encode(page, order="sorted")
+
+
+class _Log(msgspec.Struct):
+    log: str
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def _decode(data: bytes, kind: type[T], where: str) -> T:
+    try:
+        if msgspec.json.decode(data, type=_Format).format > FORMAT:
+            raise UpgradeNeeded(f"{where} has a newer format: install a newer artstore", code="newer-log")
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise corrupt(f"{where} cannot be read: {error}") from error
