@@ -84,8 +84,8 @@ COMMANDS: Final = {
     ),
     "Share": (
         Line("remote", "remote", "Name the places that this store replicates to."),
-        Line("push", "moving", "Send committed versions to the upstream."),
-        Line("pull", "moving", "Take what others have pushed to the upstream."),
+        Line("push", "moving", "Send committed versions to the upstream, or to a mirror."),
+        Line("pull", "moving", "Take what others have pushed to the upstream, or to a mirror."),
         Line("sync", "moving", "Pull and push: afterwards the upstream and this store know the same versions."),
         Line("serve", "serve", "Be the server that other stores push to and pull from."),
         Line("token", "token", "Say who may push to this store and pull from it, when it is served."),

@@ -42,10 +42,11 @@ _RATE = click.option(
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @_RATE
 def push(call: Call, *, name: str | None, dry_run: bool, limit_rate: int | None) -> int:
-    """Send committed versions to the upstream.
+    """Send committed versions to the upstream, or to a mirror.
 
-    What others have pushed is counted first, and what is sent comes behind it. Of all projects, or the one of
-    --project.
+    What others have pushed is counted first, and what is sent comes behind it. A folder or a bucket that is not the
+    upstream is a mirror: it gets the upstream's log as this store knows it, and what waits for the upstream. Of all
+    projects, or the one of --project.
     """
     return _exchange(call, "push", name, dry_run=dry_run, limit_rate=limit_rate)
 
@@ -56,7 +57,7 @@ def push(call: Call, *, name: str | None, dry_run: bool, limit_rate: int | None)
 @click.option("--dry-run", is_flag=True, help="Say what would come, and take nothing.")
 @_RATE
 def pull(call: Call, *, name: str | None, blobs: bool, dry_run: bool, limit_rate: int | None) -> int:
-    """Take what others have pushed to the upstream.
+    """Take what others have pushed to the upstream, or to a mirror.
 
     Versions, aliases, edits, runs and lineage come at once; the bytes of files when get, cat or a program need them. Of
     all projects, or the one of --project.

@@ -60,10 +60,11 @@ def add(
     URL is a server, https://HOST (see `artstore serve`), a folder that all machines see, file:///shared/depot, a
     bucket, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or a folder of a host that SSH reaches, sftp://USER@HOST/PATH. The
     bytes of versions are fetched from any remote that has them; versions are pushed to the upstream and pulled from it,
-    and a store has one at most. With --background, whoever commits begins a process that pushes and pulls, and goes on
-    at once; that process ends by itself, and `artstore status` shows how it went. The token that a server wants is read
-    from --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder
-    for configuration.
+    and a store has one at most. A folder or a bucket beside it is a mirror, for those who cannot reach the upstream:
+    `artstore push NAME` copies there what this store knows, and `artstore pull NAME` takes what others have copied.
+    With --background, whoever commits begins a process that pushes and pulls, and goes on at once; that process ends by
+    itself, and `artstore status` shows how it went. The token that a server wants is read from --token-file whenever it
+    is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for configuration.
     """
     heed_tokens()
     with open_store(call) as store:

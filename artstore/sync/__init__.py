@@ -3,7 +3,8 @@
 A *remote* has a log for each project (`protocol`): slots that are claimed one after the other. A *depot* is a remote
 without a process: objects in a folder or a bucket (`depot`, `objects`). A *server* is a store that keeps the logs of
 its projects for others (`hosting`), who ask it over HTTP (`http`). One remote is the *upstream*: its log is the
-order in which ops count, so numbers, aliases and `latest` come out alike for all who follow it. `pull` counts its
+order in which ops count, so numbers, aliases and `latest` come out alike for all who follow it. A depot that is not
+the upstream can hold a copy of that log, and what waits for the upstream (`mirror`, `mirroring`). `pull` counts its
 slots here, `push` offers it what waits here, `connect` fetches the bytes of a file when somebody needs them.
 
 What a store needs to know to be made anew, which slots it has counted, is in its own journal; what lies in `sync/` of

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
+from artstore.errors import ArtstoreError
 from artstore.model.digest import Digest
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.store import Store
+from artstore.sync.mirror import mirrored
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote, Shelf, Tell, read_slot
-from artstore.sync.remotes import open_remote, read_remotes
+from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes
 
 
 def connect(store: Store, pace: Pace | None = None) -> None:
@@ -35,25 +37,33 @@ class _Elsewhere:
             # Another thread may have brought some of it while this one waited.
             here = root.blobs.locate(digests)
             rest = [digest for digest in digests if digest not in here]
-            for shelf in self._all():
-                if not rest:
-                    break
-                rest = shelf.fetch(intake, rest, tell)
+            failure: ArtstoreError | None = None
+            for settings in read_remotes(root.path).values():
+                try:
+                    for shelf in self._of(settings) if rest else ():
+                        rest = shelf.fetch(intake, rest, tell)
+                except ArtstoreError as error:
+                    # Another one may have it all the same.
+                    failure = failure or error
             intake.settle()
+            if rest and failure is not None:
+                raise failure
 
-    def _all(self) -> Iterator[Shelf]:
-        for settings in read_remotes(self._root.path).values():
-            remote = open_remote(settings, self._pace)
-            for project in self._root.catalog.projects():
-                log, until = project.upstream, project.slot
-                if not settings.upstream or log is None:
-                    first = read_slot(remote, project.name, 1)
-                    if first is None:
-                        continue
-                    log, until = first.slot.log, _FAR
-                shelf = self._shelf(remote, project.name, log)
-                shelf.follow(remote, until)
-                yield shelf
+    def _of(self, settings: Settings) -> Iterator[Shelf]:
+        remote = open_remote(settings, self._pace)
+        mirror = open_mirror(settings, self._pace)
+        for project in self._root.catalog.projects():
+            if (kept := mirrored(mirror, self._root, project.name)) is not None:
+                yield kept
+            log, until = project.upstream, project.slot
+            if not settings.upstream or log is None:
+                first = read_slot(remote, project.name, 1)
+                if first is None:
+                    continue
+                log, until = first.slot.log, _FAR
+            shelf = self._shelf(remote, project.name, log)
+            shelf.follow(remote, until)
+            yield shelf
 
     def _shelf(self, remote: Remote, project: str, log: str) -> Shelf:
         key = remote.url, project, log

@@ -37,11 +37,15 @@ class Depot:
 
     def projects(self) -> Iterator[str]:
         """See Remote."""
+        return self.projects_below("log/")
+
+    def projects_below(self, folder: str) -> Iterator[str]:
+        """The projects that have something in a folder, whose name ends with a slash."""
         after = ""
-        while (name := next(self._objects.names("log/", after), None)) is not None:
+        while (name := next(self._objects.names(folder, after), None)) is not None:
             part = name.split("/")[1]
             yield _project_of(part)
-            after = f"log/{part}/{_BEHIND}"
+            after = f"{folder}{part}/{_BEHIND}"
 
     def slot(self, project: str, number: int) -> bytes | None:
         """See Remote."""

@@ -18,8 +18,9 @@ from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
+from artstore.sync.mirror import mirrored
 from artstore.sync.protocol import Remote, Shelf, read_slot
-from artstore.sync.remotes import open_remote, read_remotes
+from artstore.sync.remotes import open_mirror, open_remote, read_remotes
 from artstore.sync.reports import EvictReport
 
 _FAR: Final = 1 << 40
@@ -99,7 +100,9 @@ class _Shelves:
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._remotes = [(each, open_remote(each)) for each in read_remotes(root.path).values()]
+        settings = read_remotes(root.path).values()
+        self._remotes = [(each, open_remote(each)) for each in settings]
+        self._mirrors = [open_mirror(each) for each in settings]
         self._by_project: dict[str, list[Shelf]] = {}
 
     def of(self, version: _Chosen) -> list[Shelf]:
@@ -121,6 +124,7 @@ class _Shelves:
     def _all(self, project: str) -> list[Shelf]:
         if project not in self._by_project:
             shelves = [self._shelf(remote, project, is_ours=each.upstream) for each, remote in self._remotes]
+            shelves += [mirrored(mirror, self._root, project) for mirror in self._mirrors]
             self._by_project[project] = [shelf for shelf in shelves if shelf is not None]
         return self._by_project[project]
 

@@ -12,8 +12,9 @@ from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.storage.root import Root
 from artstore.store import Store
+from artstore.sync.mirror import mirrored
 from artstore.sync.protocol import Shelf, read_slot
-from artstore.sync.remotes import find_remote, open_remote, read_remotes
+from artstore.sync.remotes import find_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import ExplainedBlob, ExplainReport
 
 _FAR: Final = 1 << 40
@@ -32,11 +33,13 @@ def explain(store: Store, reference: str, name: str, *, project: str = UNCATEGOR
     resolved = resolve(root, Reference.parse(reference, project=project))
     remote = open_remote(settings)
     last = followed(root, resolved.project.name) if settings.upstream else None
-    first = read_slot(remote, resolved.project.name, 1) if last is None else None
-    log = last.log if last is not None else first.slot.log if first is not None else ""
-    shelf = remote.shelf(root, resolved.project.name, log)
-    if log:
-        shelf.follow(remote, _FAR)
+    shelf: Shelf | None = mirrored(open_mirror(settings), root, resolved.project.name)
+    if shelf is None:
+        first = read_slot(remote, resolved.project.name, 1) if last is None else None
+        log = last.log if last is not None else first.slot.log if first is not None else ""
+        shelf = remote.shelf(root, resolved.project.name, log)
+        if log:
+            shelf.follow(remote, _FAR)
     blobs = _blobs(root, shelf, resolved)
     sent = [blob for blob in blobs if blob.is_sent]
     return ExplainReport(

@@ -82,6 +82,10 @@ class Mirror(Depot):
         super().__init__(ObjectsUnder(objects, _FOLDER))
         self._read: dict[str, _Found] = {}
 
+    def projects(self) -> Iterator[str]:
+        """See Remote."""
+        yield from sorted({*self.projects_below("log/"), *self.projects_below("pending/")})
+
     def slot(self, project: str, number: int) -> bytes | None:
         """See Remote."""
         found = self.page(project, number)
@@ -219,6 +223,17 @@ class MirrorShelf(DepotShelf):
                 blobs=pending.blobs,
             )
         )
+
+
+def mirrored(mirror: Mirror | None, root: Root, project: str) -> MirrorShelf | None:
+    """What lies in a mirror for a project, as far as its pages say so; None where it has no log of that project."""
+    log = None if mirror is None else mirror.log(project)
+    if mirror is None or log is None:
+        return None
+    shelf = mirror.shelf(root, project, log)
+    shelf.follow(mirror, mirror.last(project))
+    shelf.save()
+    return shelf
 
 
 def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str]) -> bytes:

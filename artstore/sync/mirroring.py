@@ -43,6 +43,8 @@ class MirrorWay(NamedTuple):
 
     way: Way
     mirror: Mirror
+    has_upstream: bool
+    """Whether the store names one, so that what no log has accepted waits for it."""
 
     @property
     def shelf(self) -> MirrorShelf:
@@ -61,7 +63,9 @@ def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> Moved:
     project = there.way.root.catalog.project(there.way.project)
     if project is None or not project.seq:
         return Moved()
-    moved = _push_slots(there, project, dry_run=dry_run)
+    owns = project.upstream is None
+    # A log of its own that is to end with the first push to the upstream is not one for others to follow.
+    moved = Moved() if owns and there.has_upstream else _push_slots(there, project, dry_run=dry_run)
     return moved.plus(_push_pending(there, project, dry_run=dry_run))
 
 
@@ -75,7 +79,7 @@ def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> Moved:
 
 
 def _push_slots(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
-    way, mirror = there
+    way, mirror, _ = there
     known = history(way.root, project)
     moved = Moved()
     for _ in range(_TRIES):
@@ -106,11 +110,12 @@ def _push_slots(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
 
 
 def _push_pending(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
-    """Say there what waits here; of a log of this store's own nothing does."""
-    way, mirror = there
+    """Say there what waits here."""
+    way, mirror, has_upstream = there
     own = way.root.format.store_id
     count, before = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
-    offered = [] if project.upstream is None else offers(way.root, way.project)
+    waits = has_upstream or project.upstream is not None
+    offered = offers(way.root, way.project) if waits else []
     moved = Moved()
     pending: Pending | None = None
     if offered:
@@ -140,7 +145,7 @@ def _send(way: Way, shelf: MirrorShelf, cargo: Cargo) -> Sent:
 
 def _check_same(there: MirrorWay, known: History, number: int) -> None:
     """Raise Conflict (other-log) where the mirror has another log than this, or another slot of this number."""
-    way, mirror = there
+    way, mirror, _ = there
     log = mirror.log(way.project)
     if log is None or number == 0:
         return
@@ -154,7 +159,7 @@ def _check_same(there: MirrorWay, known: History, number: int) -> None:
 
 
 def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
-    way, mirror = there
+    way, mirror, _ = there
     log = mirror.log(way.project)
     project = way.root.catalog.project(way.project)
     if log is None:
@@ -215,7 +220,7 @@ def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Pa
 
 
 def _pull_pending(there: MirrorWay, *, dry_run: bool) -> Moved:
-    way, mirror = there
+    way, mirror, _ = there
     moved = Moved()
     for store, _count, pending in mirror.pending(way.project):
         if store == way.root.format.store_id or not _has_new(way, pending):

@@ -70,7 +70,7 @@ def exchange(
     catch_up(root, thorough=True)
     told = contextlib.nullcontext() if dry_run else noting(root, name)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told, root.session(verb) as session:
-        round_ = _Round(root, session, _opened(name, settings, pace), join=settings.join, progress=progress)
+        round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
     return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
@@ -82,17 +82,20 @@ def _chosen(store: Store, remote: str | None) -> tuple[str, Settings]:
     return remote, find_remote(read_remotes(store.path), remote)
 
 
-def _opened(name: str, settings: Settings, pace: Pace | None) -> Remote:
+def _round(
+    root: Root, session: Session, chosen: tuple[str, Settings], pace: Pace | None, progress: Progress | None
+) -> _Round:
+    name, settings = chosen
     if settings.upstream:
-        return open_remote(settings, pace)
+        return _Round(root, session, open_remote(settings, pace), join=settings.join, progress=progress)
     mirror = open_mirror(settings, pace)
     if mirror is None:
         message = (
-            f"{name!r} is a server and not the upstream of this store, so only bytes are fetched from it: "
-            "a mirror is a folder or a bucket"
+            f"{name!r} is a server and not the upstream of this store, so only bytes are fetched from it: a mirror is "
+            "a folder or a bucket"
         )
         raise Invalid(message, code="not-the-upstream")
-    return mirror
+    return _MirrorRound(root, session, mirror, join=settings.join, progress=progress)
 
 
 class _Round:
@@ -106,14 +109,10 @@ class _Round:
     def projects(self, verb: Verb) -> list[str]:
         """Those that have something to be moved, as far as can be seen from here."""
         here = [project.name for project in self._root.catalog.projects()]
-        if verb == "push" and isinstance(self._remote, Mirror):
-            return here
         if verb == "push":
             return [name for name in here if next_offer(self._root, name) is not None]
         if verb == "pull":
             here = [name for name in here if followed(self._root, name) is not None]
-        if verb == "pull" and isinstance(self._remote, Mirror):
-            here = []
         return sorted({*here, *self._remote.projects()})
 
     def one(self, verb: Verb, project: str, *, blobs: bool, dry_run: bool) -> ProjectReport:
@@ -122,16 +121,7 @@ class _Round:
         pulled = pushed = Moved()
         error: ArtstoreError | None = None
         try:
-            if isinstance(self._remote, Mirror):
-                there = MirrorWay(way, self._remote)
-                pulled = pull_from_mirror(there, dry_run=dry_run) if verb != "push" else pulled
-                pushed = push_to_mirror(there, dry_run=dry_run) if verb != "pull" else pushed
-            elif dry_run:
-                pulled, pushed = _foresee(way, verb)
-            elif verb == "pull":
-                pulled = pull(way)
-            else:
-                pulled, pushed = push(way)
+            pulled, pushed = self.move(way, verb, dry_run=dry_run)
             if blobs and not dry_run:
                 pulled = pulled.plus(_bring(way))
         except (Unreachable, Denied):
@@ -147,6 +137,32 @@ class _Round:
             code=None if error is None else error.code,
             exit_code=0 if error is None else error.exit_code,
         )
+
+    def move(self, way: Way, verb: Verb, *, dry_run: bool) -> tuple[Moved, Moved]:
+        """Pull, push or both, or find out what it would be."""
+        if dry_run:
+            return _foresee(way, verb)
+        return (pull(way), Moved()) if verb == "pull" else push(way)
+
+
+class _MirrorRound(_Round):
+    """What is the same for each project, with a mirror."""
+
+    def __init__(self, root: Root, session: Session, mirror: Mirror, *, join: bool, progress: Progress | None) -> None:
+        super().__init__(root, session, mirror, join=join, progress=progress)
+        self._mirror = mirror
+        self._has_upstream = any(each.upstream for each in read_remotes(root.path).values())
+
+    def projects(self, verb: Verb) -> list[str]:
+        """See _Round."""
+        here = [] if verb == "pull" else [project.name for project in self._root.catalog.projects()]
+        return sorted({*here, *(() if verb == "push" else self._mirror.projects())})
+
+    def move(self, way: Way, verb: Verb, *, dry_run: bool) -> tuple[Moved, Moved]:
+        """See _Round."""
+        there = MirrorWay(way, self._mirror, self._has_upstream)
+        pulled = Moved() if verb == "push" else pull_from_mirror(there, dry_run=dry_run)
+        return pulled, Moved() if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
 
 
 def _foresee(way: Way, verb: Verb) -> tuple[Moved, Moved]:

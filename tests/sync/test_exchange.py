@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Corrupt, Invalid, NotFound
+from artstore.errors import Corrupt, NotFound
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
@@ -224,6 +224,6 @@ def test_without_an_upstream_there_is_nowhere_to_go(tmp_path: Path) -> None:
         exchange(store, "push")
 
 
-def test_only_the_upstream_takes_and_gives_versions(machine: Make) -> None:
-    with pytest.raises(Invalid, match="not the upstream"):
+def test_a_remote_that_is_not_noted_is_named(machine: Make) -> None:
+    with pytest.raises(NotFound, match="no remote 'other'"):
         exchange(machine("a").store, "push", remote="other")

@@ -1,0 +1,320 @@
+"""A mirror: what a log has, and what waits, reaches those who cannot reach the upstream, and means the same there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from artstore.errors import Invalid
+from artstore.store import Store
+from artstore.sync.adopt import add_upstream
+from artstore.sync.evict import evict
+from artstore.sync.explain import explain
+from artstore.sync.remotes import add_remote
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import PROJECT, Machine
+
+Make = Callable[..., Machine]
+FILES = {f"d/{number}": b"small %d" % number for number in range(20)} | {"large": bytes(1_500_000)}
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Path:
+    """A disk that is carried about."""
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[Callable[[str], Lone]]:
+    """Set up a store that has no upstream."""
+    made: list[Lone] = []
+
+    def make(name: str) -> Lone:
+        made.append(Lone(tmp_path, name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
+
+
+class Lone(Machine):
+    """A store without an upstream."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder / name
+        self.folder.mkdir()
+        self.store = Store.init(self.folder / "store")
+
+
+def mirror_at(machine: Machine, stick: Path, *, join: bool = False) -> None:
+    add_remote(machine.store.path, "stick", f"file://{stick}", upstream=False, join=join)
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+class _Page(msgspec.Struct):
+    slots: list[msgspec.Raw]
+
+
+def test_the_slots_of_a_mirror_are_those_of_the_upstream(machine: Make, depot: Path, stick: Path) -> None:
+    """They must be counted the same, wherever somebody follows the log next."""
+    a = machine("a")
+    mirror_at(a, stick)
+    for number in range(3):
+        a.put(FILES | {"n": b"%d" % number}, aliases=[f"a{number}"])
+        a.push()
+    report = a.move("push", remote="stick")
+    pages = files(stick / "mirror" / "log")
+    kept = [bytes(raw) for page in pages for raw in msgspec.json.decode(page.read_bytes(), type=_Page).slots]
+
+    assert [path.read_bytes() for path in files(depot / "log")] == kept
+    assert 1 == len(pages)
+    assert (3, 3) == (report.projects[0].pushed.slots, report.projects[0].pushed.versions)
+
+
+def test_a_store_that_sees_the_mirror_alone_has_all_of_it(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path
+) -> None:
+    a, b = machine("a"), lone("b")
+    mirror_at(a, stick)
+    a.put(FILES, aliases=["best"])
+    a.put(FILES | {"more": b"more"})
+    a.push()
+    a.move("push", remote="stick")
+    shutil.rmtree(depot)
+    mirror_at(b, stick)
+    b.move("pull", remote="stick")
+    b.again()
+
+    assert a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    assert FILES == b.read("cats:best")
+    assert FILES | {"more": b"more"} == b.read("cats")
+    assert b.store.verify().ok
+
+
+def test_what_waits_reaches_the_upstream_by_way_of_the_mirror(machine: Make, stick: Path) -> None:
+    """A machine that never reaches the upstream must not lose its work with its disk."""
+    a, b = machine("a"), machine("b")
+    a.put(FILES)
+    a.push()
+    b.pull()
+    for each in (a, b):
+        mirror_at(each, stick)
+    made = b.put({"x": b"made on b"}, aliases=["best"])
+    b.move("push", remote="stick")
+    shutil.rmtree(b.folder)
+    a.move("pull", remote="stick")
+
+    assert [made.id] == [version.id for version in a.store.versions("cats") if version.provisional]
+    a.push()
+    assert {"x": b"made on b"} == a.read("cats:v1")
+    c = machine("c")
+    c.pull()
+    assert a.names() == c.names()
+    assert {"x": b"made on b"} == c.read("cats:best")
+
+
+def test_what_the_upstream_has_accepted_waits_on_the_mirror_no_more(machine: Make, stick: Path) -> None:
+    a = machine("a")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.move("push", remote="stick")
+    a.push()
+    a.put({"x": b"x"})
+    a.move("push", remote="stick")
+
+    assert 1 == len(files(stick / "mirror" / "pending"))
+    before = len(list((stick / "mirror" / "packs").rglob("*.tar")))
+    a.push()
+    a.move("push", remote="stick")
+    assert [] == files(stick / "mirror" / "pending")
+    assert before == len(list((stick / "mirror" / "packs").rglob("*.tar")))
+
+
+def test_a_push_that_finds_nothing_new_writes_nothing(machine: Make, stick: Path) -> None:
+    a = machine("a")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.push()
+    a.put({"x": b"x"})
+    a.move("push", remote="stick")
+
+    def there() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in stick.rglob("*")}
+
+    before = there()
+    report = a.move("push", remote="stick")
+    assert before == there()
+    assert 0 == report.projects[0].pushed.ops
+
+
+def test_several_may_write_one_mirror(machine: Make, stick: Path) -> None:
+    """Whoever comes later goes on where the other ended."""
+    a, b = machine("a"), machine("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+    a.put(FILES)
+    a.push()
+    a.move("push", remote="stick")
+    b.pull()
+    b.put({"y": b"y"})
+    b.push()
+    b.move("push", remote="stick")
+    a.move("pull", remote="stick")
+
+    assert a.names() == b.names()
+    assert {"y": b"y"} == a.read("cats:v1")
+    a.put({"z": b"z"})
+    a.push()
+    b.move("pull", remote="stick")
+    b.pull()
+    assert a.state_hash() == b.state_hash()
+
+
+def test_a_store_without_an_upstream_is_followed_by_its_mirror(lone: Callable[[str], Lone], stick: Path) -> None:
+    """Two machines that meet through a stick alone; the log is the first one's, and both number alike."""
+    a, b = lone("a"), lone("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+    a.put(FILES)
+    a.move("push", remote="stick")
+    b.move("pull", remote="stick")
+    b.put({"y": b"y"}, aliases=["mine"])
+    b.move("push", remote="stick")
+    a.move("sync", remote="stick")
+    b.move("sync", remote="stick")
+
+    assert a.names() == b.names()
+    assert not any(version.provisional for version in b.store.versions("cats"))
+    assert {"y": b"y"} == a.read("cats:mine")
+    assert a.store.verify().ok
+    assert b.store.verify().ok
+
+
+def test_a_log_is_not_mirrored_over_another(lone: Callable[[str], Lone], stick: Path) -> None:
+    a, b = lone("a"), lone("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+        each.put({"x": each.folder.name.encode()})
+    a.move("push", remote="stick")
+    (pushed,) = exchange(b.store, "push", remote="stick").projects
+    (pulled,) = exchange(b.store, "pull", remote="stick").projects
+
+    assert ("other-log", "needs-join") == (pushed.code, pulled.code)
+    mirror_at(b, stick, join=True)
+    b.move("sync", remote="stick")
+    a.move("sync", remote="stick")
+    b.move("sync", remote="stick")
+    assert a.names() == b.names()
+    assert 2 == len(a.names())
+
+
+def test_a_version_that_was_deleted_here_alone_is_not_there_without_its_files(
+    machine: Make, lone: Callable[[str], Lone], stick: Path
+) -> None:
+    """A version that is seen is whole."""
+    a, b = machine("a"), lone("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.put({"x": b"x"})
+    a.push()
+    a.store.delete("cats:v0")
+    a.store.gc(grace_s=0)
+    a.move("push", remote="stick")
+    b.move("pull", remote="stick")
+
+    assert ["cats:v1"] == [name for name, *_ in b.names()]
+    assert {"x": b"x"} == b.read("cats")
+    assert b.store.verify().ok
+    Store.rebuild(b.store.path)
+    assert ["cats:v1"] == [name for name, *_ in b.names()]
+
+
+def test_bytes_are_freed_here_that_the_mirror_has(machine: Make, stick: Path, depot: Path) -> None:
+    a = machine("a")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.push()
+    a.move("push", remote="stick")
+    for lost in [*depot.rglob("packs/*/*.tar"), *depot.rglob("blobs/*/*")]:
+        lost.unlink()
+    freed = evict(a.store, ["cats"]).blobs
+    a.again()
+
+    assert 21 == freed
+    assert FILES == a.read("cats")
+    assert 0 == explain(a.store, "cats", "stick").sent_bytes
+
+
+def test_the_new_upstream_may_be_the_one_that_was_mirrored(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path
+) -> None:
+    """Who followed a log by its mirror goes on with it where it is."""
+    a, b = machine("a"), lone("b")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.push()
+    a.move("push", remote="stick")
+    mirror_at(b, stick)
+    b.move("pull", remote="stick")
+    b.put({"y": b"y"})
+    add_upstream(b.store, "hub", f"file://{depot}", join=False)
+    b.push()
+    a.pull()
+
+    assert a.names() == b.names()
+
+
+def test_a_mirror_that_was_changed_is_noticed(machine: Make, lone: Callable[[str], Lone], stick: Path) -> None:
+    a, b = machine("a"), lone("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES, aliases=["best"])
+    a.push()
+    a.put({"x": b"x"})
+    a.push()
+    a.move("push", remote="stick")
+    (page,) = files(stick / "mirror" / "log")
+    page.chmod(0o600)
+    page.write_bytes(page.read_bytes().replace(b'"alias":"best"', b'"alias":"bast"'))
+
+    (report,) = exchange(b.store, "pull", remote="stick").projects
+    assert "remote-corrupt" == report.code
+    assert [] == b.store.projects()
+
+
+def test_a_server_is_no_mirror(machine: Make) -> None:
+    a = machine("a")
+    settings = a.store.path / "remotes.toml"
+    settings.write_text(settings.read_text() + '\n[remotes.other]\nurl = "http://127.0.0.1:9"\n')
+    with pytest.raises(Invalid, match="not the upstream"):
+        exchange(a.store, "push", remote="other")
+
+
+def test_a_dry_run_says_it_and_does_nothing(machine: Make, lone: Callable[[str], Lone], stick: Path) -> None:
+    a, b = machine("a"), lone("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.push()
+    a.put({"y": b"y"})
+    said = a.move("push", remote="stick", dry_run=True).projects[0].pushed
+
+    assert [] == files(stick / "mirror")
+    done = a.move("push", remote="stick").projects[0].pushed
+    assert (said.versions, said.blobs, said.ops) == (done.versions, done.blobs, done.ops)
+    seen = b.move("pull", remote="stick", dry_run=True).projects[0].pulled
+    assert 2 == seen.versions
+    assert [] == b.store.projects()
+    assert PROJECT == b.move("pull", remote="stick").projects[0].project
