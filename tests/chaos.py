@@ -26,6 +26,8 @@ class Chaos:
         self._lock = threading.Lock()
         self._left: dict[str, int | None] = {"up": None, "down": None}
         self._is_stalled = threading.Event()
+        self.carried = {"up": 0, "down": 0}
+        """Bytes that went through so far."""
         self.pause_s = 0.0
         """How long each block is kept back."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -98,6 +100,7 @@ class Chaos:
     def _let(self, size: int, way: str) -> tuple[int, bool]:
         """How many of so many bytes go through, and whether that is the end."""
         with self._lock:
+            self.carried[way] += size
             left = self._left[way]
             if left is None:
                 return size, False

@@ -234,7 +234,8 @@ def render_explained(report: ExplainReport) -> None:
 def _amount(moved: Moved) -> str:
     parts = [count(moved.versions, "version"), f"{count(moved.ops, 'op')}"]
     if moved.blobs:
-        parts.append(f"{count(moved.blobs, 'blob')} ({size(moved.bytes)})")
+        saved = f", {size(moved.saved_bytes)} of it was there" if moved.saved_bytes else ""
+        parts.append(f"{count(moved.blobs, 'blob')} ({size(moved.bytes)}{saved})")
     return ", ".join(parts)
 
 

@@ -25,6 +25,7 @@ from artstore.plain import plain
 from artstore.server.app import failure_of
 from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
+from artstore.sync.delta.chunks import MEANS, RANGES, SPAN, Range
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http.stretches import Stretch
 from artstore.sync.http.wire import (
@@ -32,6 +33,7 @@ from artstore.sync.http.wire import (
     JSON,
     LONGEST_BODY,
     LONGEST_MANIFESTS,
+    LONGEST_RANGES,
     LONGEST_SLOT,
     MANY,
     MARK,
@@ -70,6 +72,8 @@ def make_api(hosted: Hosted, at_once: CapacityLimiter) -> Starlette:
             Route(_PROJECT + "/packs", api.packs, methods=["POST"]),
             Route(_PROJECT + "/fetch", api.fetch, methods=["POST"]),
             Route(_PROJECT + "/blobs/{hex}", api.blob),
+            Route(_PROJECT + "/chunks", api.chunks, methods=["POST"]),
+            Route(_PROJECT + "/ranges", api.ranges, methods=["POST"]),
             Route(_PROJECT + "/uploads/{hex}", api.stand),
             Route(_PROJECT + "/uploads/{hex}", api.upload, methods=["PUT"]),
         ],
@@ -169,8 +173,31 @@ class _Api:
         if request.method == "HEAD":
             reader.close()
             return Response(status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
-        body = blocks(reader, start, end)
+        body = blocks(reader, [(start, end)])
         return StreamingResponse(body, status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
+
+    async def chunks(self, request: Request) -> Response:
+        """What some stretches of a large blob consist of."""
+        project = _project(request)
+        digest, mean, ranges = _decoded(await _body(request, LONGEST_RANGES), tuple[bytes, int, list[Range]])
+        of = _digests([digest])[0]
+        if mean not in MEANS or len(ranges) > RANGES or _length(ranges) > SPAN:
+            message = f"ask for chunks of {MEANS} bytes, of {RANGES} stretches of {SPAN} bytes in all at most"
+            raise Invalid(message, code="bad-request")
+        return _messages(await self._work(lambda: self._hosted.chunks(project, of, mean, ranges)))
+
+    async def ranges(self, request: Request) -> Response:
+        """Stretches of a blob."""
+        project = _project(request)
+        digest, ranges = _decoded(await _body(request, LONGEST_RANGES), tuple[bytes, list[Range]])
+        of, length = _digests([digest])[0], _length(ranges)
+        reader = await self._work(lambda: self._hosted.open(project, of))
+        if len(ranges) > MANY or any(each.end > reader.size for each in ranges):
+            reader.close()
+            message = f"ask for {MANY} stretches at most, of the {reader.size} bytes that it has"
+            raise Invalid(message, code="bad-request")
+        headers = {"Content-Length": str(length), MARK: "1"}
+        return StreamingResponse(blocks(reader, ranges), headers=headers, media_type=BYTES)
 
     async def stand(self, request: Request) -> Response:
         """How much of a large blob has come."""
@@ -184,9 +211,9 @@ class _Api:
         if start > size:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
-        upload = self._hosted.upload(project, digest)
+        base = _base(request)
         with self._hosted.reserved(project, size - start):
-            writer = await self._work(lambda: upload.begin(start, size))
+            writer = await self._work(lambda: self._hosted.begin(project, digest, start, size, base))
             try:
                 async for block in _gathered(request):
                     await self._work(lambda data=block: writer.write(data))  # type: ignore[misc]
@@ -254,6 +281,23 @@ def _count(request: Request, name: str) -> int:
         message = f"the header {name} has to say how many bytes"
         raise Invalid(message, code="bad-request")
     return int(text)
+
+
+def _base(request: Request) -> Digest | None:
+    text = request.headers.get("upload-base")
+    if text is None:
+        return None
+    if _HEX.match(text) is None:
+        message = "the header upload-base has to name a blob by 64 hexadecimal digits"
+        raise Invalid(message, code="bad-request")
+    return Digest(bytes.fromhex(text))
+
+
+def _length(ranges: list[Range]) -> int:
+    if any(not 0 <= each.start < each.end for each in ranges):
+        message = "a stretch goes from a byte up to a later one"
+        raise Invalid(message, code="bad-request")
+    return sum(each.end - each.start for each in ranges)
 
 
 def _decoded(body: bytes | bytearray, kind: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -62,14 +62,16 @@ def download(store: Store, asked: Asked, method: str, headers: Headers) -> Respo
         # Nobody reads it.
         reader.close()
         return Response(status_code=status, headers=described, media_type=kind)
-    return StreamingResponse(blocks(reader, start, end), status_code=status, headers=described, media_type=kind)
+    return StreamingResponse(blocks(reader, [(start, end)]), status_code=status, headers=described, media_type=kind)
 
 
-def blocks(reader: BlobReader, start: int, end: int) -> Iterator[bytes]:
-    """What a blob holds from one byte up to another, which the reader is closed behind. Raises Corrupt."""
+def blocks(reader: BlobReader, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """What a blob holds from some bytes up to others, and then the reader is closed. Raises Corrupt."""
     with reader:
-        reader.seek(start)
-        while start < end:
-            block = reader.read(min(_BLOCK, end - start))
-            start += len(block)
-            yield block
+        for start, end in ranges:
+            reader.seek(start)
+            at = start
+            while at < end:
+                block = reader.read(min(_BLOCK, end - at))
+                at += len(block)
+                yield block

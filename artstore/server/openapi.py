@@ -19,7 +19,7 @@ _NAMED: Final[dict[str, dict[str, Any]]] = {
 }
 _P: Final = "/projects/{project}"
 _BYTES: Final = {"type": "string", "format": "binary"}
-_UPLOAD: Final = ("Upload-Offset", "Upload-Length")
+_UPLOAD: Final = ("Upload-Offset", "Upload-Length", "Upload-Base")
 
 
 def describe(version: str) -> dict[str, Any]:
@@ -42,10 +42,18 @@ def describe(version: str) -> dict[str, Any]:
         _P + "/holders/{hex}": {"get": _asks("The object that has a manifest", BYTES)},
         _P + "/packs": {"post": _asks("Store small blobs", JSON, body=(BYTES, _BYTES))},
         _P + "/fetch": {"post": _asks("Small blobs together", BYTES, body=(MESSAGES, {}))},
+        _P + "/chunks": {"post": _asks("What stretches of a large blob consist of", MESSAGES, body=(MESSAGES, {}))},
+        _P + "/ranges": {"post": _asks("Stretches of a blob", BYTES, body=(MESSAGES, {}))},
         _P + "/blobs/{hex}": {"get": _asks("A blob, or the rest of it", BYTES, headers=("Range",))},
         _P + "/uploads/{hex}": {
             "get": _asks("How much of a large blob has come", JSON, _ref("Stand")),
-            "put": _asks("Go on with a large blob", JSON, _ref("Stand"), body=(BYTES, _BYTES), headers=_UPLOAD),
+            "put": _asks(
+                "Go on with a large blob",
+                JSON,
+                _ref("Stand"),
+                body=(BYTES, _BYTES),
+                headers=_UPLOAD,
+            ),
         },
     }
     for path, operations in paths.items():

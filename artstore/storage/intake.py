@@ -134,13 +134,16 @@ class Intake:
             return stored
         return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target))
 
-    def take_scratch(self, path: Path) -> whole.Stored:
-        """Take in a file of the session's own folder, which nobody writes any more: its bytes are not copied."""
+    def take_scratch(self, path: Path, *, known: whole.Stored | None = None) -> whole.Stored:
+        """Take in a file of the session's own folder, which nobody writes any more: its bytes are not copied.
+
+        `known` is what it holds, where the caller has measured all that it wrote.
+        """
         with storage_errors("storing a large file"):
             fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-            return self._take_over(path, fd, whole.measure)
+            return self._take_over(path, fd, whole.measure if known is None else lambda _fd: known)
 
-    def take_part(self, path: Path) -> whole.Stored:
+    def take_part(self, path: Path, *, known: whole.Stored | None = None) -> whole.Stored:
         """As `take_scratch`, of a file elsewhere on the store's disk, which stays there until the caller removes it.
 
         What was received bit by bit is so not lost with a session that is killed before it settles.
@@ -148,7 +151,7 @@ class Intake:
         scratch = self._session.scratch() / f"part-{random_hex(4)}"
         with storage_errors("storing a large file"):
             give_name(str(path), str(scratch))
-        return self.take_scratch(scratch)
+        return self.take_scratch(scratch, known=known)
 
     def seal(self) -> None:
         """Begin to settle: the rest is on its way to the disk while the caller does something else."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from blake3 import blake3
-from xxhash import xxh3_64_digest
+from xxhash import xxh3_64, xxh3_64_digest
 
 from artstore.errors import Refused
 from artstore.model.digest import ALGORITHM, SIZE, Digest
@@ -53,6 +53,40 @@ class Stored(NamedTuple):
     digest: Digest
     size: int
     sums: bytes
+
+
+class Measure:
+    """Says what bytes are that come one after the other, however they are cut."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._hasher = blake3()
+        self._all = xxh3_64()
+        self._block = xxh3_64()
+        self._sums = bytearray()
+
+    def add(self, data: bytes | bytearray | memoryview) -> None:
+        """The next ones."""
+        self._hasher.update(data)
+        self._all.update(data)
+        view = memoryview(data)
+        while view:
+            some = view[: BLOCK - self.size % BLOCK]
+            self._block.update(some)
+            self.size += len(some)
+            view = view[len(some) :]
+            if not self.size % BLOCK:
+                self._sums += self._block.digest()
+                self._block.reset()
+
+    def checksum(self) -> str:
+        """XXH3-64 of all that came so far, in hexadecimal."""
+        return self._all.hexdigest()
+
+    def stored(self) -> Stored:
+        """What all of them are."""
+        rest = self._block.digest() if self.size % BLOCK else b""
+        return Stored(Digest(self._hasher.digest()), self.size, bytes(self._sums) + rest)
 
 
 def path_of(root: Path, digest: Digest) -> Path:
@@ -114,9 +148,7 @@ def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62, keep_holes: bo
             os.lseek(target, got, os.SEEK_CUR)
         else:
             write_all(target, block)
-        if size - behind >= _WRITE_BEHIND:
-            _begin_writing(target, behind, size - behind)
-            behind = size
+        behind = write_behind(target, behind, size)
     if keep_holes and target is not None:
         os.ftruncate(target, size)
     return Stored(Digest(hasher.digest()), size, b"".join(sums))
@@ -165,7 +197,11 @@ def measure(fd: int) -> Stored:
     return Stored(Digest(hasher.digest()), size, b"".join(sums))
 
 
-def _begin_writing(fd: int, offset: int, length: int) -> None:
+def write_behind(fd: int, behind: int, size: int) -> int:
+    """Have the disk begin with what lies between, once that is enough; answers up to where it has begun."""
+    if size - behind < _WRITE_BEHIND:
+        return behind
     # POSIX_FADV_DONTNEED begins the write-back of dirty pages; it cannot drop them, so they can still be read.
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(fd, behind, size - behind, os.POSIX_FADV_DONTNEED)
+    return size

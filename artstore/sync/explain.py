@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import Resolved, resolve
@@ -10,12 +10,22 @@ from artstore.lifecycle.upstream import followed
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED, Reference
+from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.store import Store
 from artstore.sync.mirror import mirrored
 from artstore.sync.protocol import Shelf, read_slot
 from artstore.sync.remotes import find_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import ExplainedBlob, ExplainReport
+
+
+@runtime_checkable
+class Patching(Protocol):
+    """A shelf that makes blobs from others that it has. See Shelf."""
+
+    def patch_size(self, root: Root, place: Place) -> int | None:
+        """The bytes that would be sent of a blob; None where it would go whole. Raises Unreachable, Denied."""
+
 
 _FAR: Final = 1 << 40
 _LOOKED_AT: Final = 1_000
@@ -49,7 +59,7 @@ def explain(store: Store, reference: str, name: str, *, project: str = UNCATEGOR
         is_there=not shelf.lacks_manifests([resolved.manifest]),
         blobs=blobs,
         bytes=sum(blob.size for blob in blobs),
-        sent_bytes=sum(blob.size for blob in sent),
+        sent_bytes=sum(blob.sent_bytes for blob in sent),
     )
 
 
@@ -66,6 +76,7 @@ def _blobs(root: Root, shelf: Shelf, resolved: Resolved) -> list[ExplainedBlob]:
     found: list[ExplainedBlob] = []
     for path, blob in entries:
         is_sent = blob.digest in lacking and blob.digest in here and blob.digest not in seen
+        sent_bytes = blob.size if is_sent else 0
         if blob.digest not in lacking:
             why = "it is there: something that was pushed has these bytes"
         elif blob.digest in seen:
@@ -76,10 +87,19 @@ def _blobs(root: Root, shelf: Shelf, resolved: Resolved) -> list[ExplainedBlob]:
             why = f"nothing of {resolved.collection.name} is there yet"
         elif path in earlier:
             why = f"{before} has other bytes in this file"
+            if is_sent and isinstance(shelf, Patching):
+                patch = shelf.patch_size(root, here[blob.digest])
+                if patch is not None:
+                    sent_bytes = patch
+                    why = f"{why}, and the rest of it is there"
         else:
             why = f"{before}, the last that is there, has no file of this name, and nothing else there has these bytes"
         seen.add(blob.digest)
-        found.append(ExplainedBlob(path=path, digest=str(blob.digest), size=blob.size, is_sent=is_sent, why=why))
+        found.append(
+            ExplainedBlob(
+                path=path, digest=str(blob.digest), size=blob.size, is_sent=is_sent, sent_bytes=sent_bytes, why=why
+            )
+        )
     return found
 
 

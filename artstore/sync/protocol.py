@@ -80,6 +80,8 @@ class Sent(NamedTuple):
     manifests: dict[str, list[str]]
     packs: list[str]
     blobs: list[str]
+    saved: int = 0
+    """Bytes of blobs that had not to be sent, since they were there in others."""
 
 
 class Shelf(Protocol):

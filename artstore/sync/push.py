@@ -175,7 +175,7 @@ def _offer(way: Way, offer: Offer) -> Moved | None:
     accept(way.root, way.session, way.project, log, slots_to_take([ReadSlot(slot, str(Digest.of(data)))]))
     shelf.note(slot)
     shelf.save()
-    return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes))
+    return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
 
 
 def _is_gone(view: ProjectView, id_: str) -> bool:

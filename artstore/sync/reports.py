@@ -16,6 +16,8 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     blobs: int = 0
     bytes: int = 0
     """Of the blobs."""
+    saved_bytes: int = 0
+    """Those of them that had not to be sent, since the other side had them in blobs that these are changed from."""
 
     def plus(self, other: Moved) -> Moved:
         """The sum of two."""
@@ -25,6 +27,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
             versions=self.versions + other.versions,
             blobs=self.blobs + other.blobs,
             bytes=self.bytes + other.bytes,
+            saved_bytes=self.saved_bytes + other.saved_bytes,
         )
 
 
@@ -160,6 +163,8 @@ class ExplainedBlob(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     size: int
     is_sent: bool
+    sent_bytes: int
+    """As many as are sent of it: less than all where it is changed from a file that is there."""
     why: str
 
 

@@ -174,7 +174,7 @@ def test_a_whole_answer_is_never_put_behind_what_is_there(tmp_path: Path) -> Non
     with Store.init(tmp_path / "store") as store, _deaf(200) as url:
         _keep_part(store, BYTES[:HALF])
         with store.root.session("test") as session, Intake(store.root, session) as intake:
-            receiver = Receiver(Connection(url), f"projects/{PROJECT}", store.path / "sync" / "partial", intake, None)
+            receiver = Receiver(Connection(url), f"projects/{PROJECT}", store.root, intake, None)
             receiver.receive([Digest.of(BYTES)])
 
         assert BYTES == store.root.blobs.read(Digest.of(BYTES))

@@ -166,6 +166,8 @@ QUESTIONS: list[tuple[str, str, Callable[[Digest], object]]] = [
     ("GET", "holders/{}", lambda _: None),
     ("POST", "lacks", lambda digest: [[bytes(digest)], [bytes(digest)]]),
     ("POST", "fetch", lambda digest: [bytes(digest)]),
+    ("POST", "chunks", lambda digest: [bytes(digest), 64 << 10, [(0, 1)]]),
+    ("POST", "ranges", lambda digest: [bytes(digest), [(0, 1)]]),
     ("POST", "proofs", lambda digest: [(bytes(digest), 0, 1), (bytes(digest), 0, SMALL + 2)]),
 ]
 """All that asks about a digest, but what sends its bytes."""

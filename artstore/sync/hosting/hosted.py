@@ -21,9 +21,10 @@ from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session
 from artstore.store import Store
+from artstore.sync.delta.chunks import SMALLEST, Range, can_cut, chunks_of
 from artstore.sync.depot import Depot, part_of
 from artstore.sync.hosting.closure import blobs_of, holes, live_manifests
-from artstore.sync.hosting.incoming import Upload, Uploads, take_packed
+from artstore.sync.hosting.incoming import PatchWriter, Upload, Uploads, Writer, take_packed
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.http.packing import pack
 from artstore.sync.http.stretches import Measured, Stretch, measure
@@ -229,6 +230,28 @@ class Hosted:
         """A large blob that is being received."""
         return self._uploads.of(part_of(project_name(project)), digest)
 
+    def begin(self, project: str, digest: Digest, start: int, size: int, base: Digest | None) -> Writer | PatchWriter:
+        """Go on with a large blob of so many bytes; with a base, by a patch of that.
+
+        Raises Conflict as Upload.begin; MissingObject where the project has no such base.
+        """
+        if base is None:
+            return self.upload(project, digest).begin(start, size)
+        reader = self.open(project, base)
+        try:
+            return PatchWriter(self.upload(project, digest).begin(start, size), reader, size - start)
+        except BaseException:
+            reader.close()
+            raise
+
+    def chunks(self, project: str, digest: Digest, mean: int, ranges: Sequence[Range]) -> tuple[int, list[bytes]]:
+        """The size of a large blob, and the chunks of some of its stretches. Raises MissingObject."""
+        with self.open(project, digest) as reader, _as_missing(digest):
+            if reader.size < SMALLEST or not can_cut():
+                message = f"blob {digest} is not cut into chunks here: ask for all of it"
+                raise MissingObject(message, code="object-missing")
+            return reader.size, chunks_of(reader, mean, ranges)
+
     def finish(self, project: str, digest: Digest, size: int) -> bool:
         """Store a large blob if all of it has come; False if not. Raises Invalid (digest-mismatch), StorageFull."""
         has_ended = self.upload(project, digest).finish(self._root, self._pins.session(), size)
@@ -336,6 +359,16 @@ class Hosted:
 
     def _shelf(self, project: str, log: str) -> DepotShelf:
         return DepotShelf(self._objects, self._root.path, project, part_of(project), log)
+
+
+@contextlib.contextmanager
+def _as_missing(digest: Digest) -> Iterator[None]:
+    """What is damaged cannot be built upon, and is no failure of who asks."""
+    try:
+        yield
+    except Corrupt as error:
+        message = f"blob {digest} cannot be read here: {error.message}"
+        raise MissingObject(message, code="object-missing") from error
 
 
 class _Own(Depot):

@@ -11,19 +11,21 @@ import contextlib
 import os
 import threading
 import time
+from collections import deque
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from xxhash import xxh3_64
-
-from artstore.errors import Conflict, Invalid
+from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
 from artstore.model.digest import Digest
+from artstore.storage import whole
+from artstore.storage.blob_reader import BlobReader
 from artstore.storage.blobs import SMALL
 from artstore.storage.files import make_directory, storage_errors, write_all
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync.delta.patch import Patcher
 from artstore.sync.http.wire import Stand, frames
 
 STALE_S: Final = 7 * 86_400.0
@@ -31,6 +33,10 @@ STALE_S: Final = 7 * 86_400.0
 HANGS_S: Final = 5.0
 """After so long without a byte a request counts as hanging."""
 _BLOCK: Final = 1 << 20
+_RECENT: Final = 64
+"""Uploads that are remembered between two requests."""
+
+Data = bytes | bytearray | memoryview
 
 
 def take_packed(root: Root, session: Session, body: bytes | bytearray) -> list[tuple[Digest, int]]:
@@ -49,6 +55,14 @@ def take_packed(root: Root, session: Session, body: bytes | bytearray) -> list[t
     return taken
 
 
+class _State(NamedTuple):
+    """What changes when a file is not as it was left."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
 class Upload:
     """A large blob that is being received. One request at a time writes; another takes over from one that hangs."""
 
@@ -58,16 +72,15 @@ class Upload:
         self._lock = threading.Lock()
         self._writer: Writer | None = None
         self._wrote_at = 0.0
+        self._came = whole.Measure()
+        self._left: _State | None = None
+        """How the file was when all that it held had been measured."""
 
     def stand(self) -> Stand:
         """How much has come."""
-        checksum = xxh3_64()
-        offset = 0
-        with self._lock, contextlib.suppress(FileNotFoundError), self._path.open("rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                checksum.update(block)
-                offset += len(block)
-        return Stand(offset=offset, checksum=checksum.hexdigest())
+        with self._lock, storage_errors("looking at what came of a blob"):
+            self._measure()
+            return Stand(offset=self._came.size, checksum=self._came.checksum())
 
     def begin(self, start: int, size: int) -> Writer:
         """Go on at a place. Raises Conflict (other-offset) where that is not where the bytes end, nor the beginning.
@@ -78,26 +91,30 @@ class Upload:
             if self._writer is not None and time.monotonic() - self._wrote_at < HANGS_S:
                 message = f"another request brings blob {self._digest} just now: ask again how much has come"
                 raise Conflict(message, code="busy")
-            there = self._size()
-            if start == 0 and there:
+            there = self._state()
+            if start == 0 and there is not None:
                 # Never cut: under its other name it may be a blob already.
                 self._path.unlink()
-            elif start != there:
-                message = f"{there} bytes of blob {self._digest} have come, not {start}: ask, and go on there"
+            elif start != (0 if there is None else there.size):
+                message = f"not {start} bytes of blob {self._digest} have come: ask how many, and go on there"
                 raise Conflict(message, code="other-offset")
+            self._measure()
             make_directory(self._path.parent)
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             writer = Writer(self, fd, start, size)
             self._writer, self._wrote_at = writer, time.monotonic()
             return writer
 
-    def write(self, writer: Writer, fd: int, data: bytes | bytearray) -> None:
+    def write(self, writer: Writer, fd: int, data: Data) -> None:
         """Append, unless another request has taken over. Raises Conflict (taken-over)."""
         with self._lock, storage_errors("receiving a blob"):
             if self._writer is not writer:
                 message = f"another request goes on with blob {self._digest}: ask how much has come"
                 raise Conflict(message, code="taken-over")
             write_all(fd, data)
+            self._came.add(data)
+            status = os.fstat(fd)
+            self._left = _State(status.st_ino, status.st_size, status.st_mtime_ns)
             self._wrote_at = time.monotonic()
 
     def leave(self, writer: Writer) -> None:
@@ -108,43 +125,85 @@ class Upload:
 
     def finish(self, root: Root, session: Session, size: int) -> bool:
         """Store the blob if all of its bytes have come. Raises Invalid (digest-mismatch): then it begins again."""
-        with self._lock:
-            if self._size() < size:
+        with self._lock, storage_errors("storing a blob that came"):
+            self._measure()
+            if self._came.size < size:
                 return False
+            stored = self._came.stored()
+            if stored.digest != self._digest:
+                self._path.unlink()
+                raise mismatch(self._digest)
             with Intake(root, session) as intake:
-                stored = intake.take_part(self._path)
-                if stored.digest != self._digest:
-                    self._path.unlink()
-                    raise mismatch(self._digest)
+                intake.take_part(self._path, known=stored)
                 intake.settle()
             self._path.unlink()
             return True
 
-    def _size(self) -> int:
+    def _measure(self) -> None:
+        """Know what the file holds; it is read only if it is not as it was left."""
+        there = self._state()
+        if there == self._left and (there is None or there.size == self._came.size):
+            if there is None:
+                self._came = whole.Measure()
+            return
+        self._came, self._left = whole.Measure(), there
+        if there is not None:
+            with self._path.open("rb", buffering=0) as file:
+                while block := file.read(_BLOCK):
+                    self._came.add(block)
+
+    def _state(self) -> _State | None:
         try:
-            return self._path.stat().st_size
+            status = self._path.stat()
         except FileNotFoundError:
-            return 0
+            return None
+        return _State(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class Writer:
     """One request's hand on an upload."""
 
     def __init__(self, upload: Upload, fd: int, start: int, size: int) -> None:
-        self._upload, self._fd, self._left = upload, fd, size - start
+        self._upload, self._fd = upload, fd
+        self._at, self._size = start, size
+        self._behind = start
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: Data) -> None:
         """Append. Raises Invalid (too-long), Conflict (taken-over), StorageFull."""
-        self._left -= len(data)
-        if self._left < 0:
+        self._at += len(data)
+        if self._at > self._size:
             message = "more bytes came than were announced"
             raise Invalid(message, code="too-long")
         self._upload.write(self, self._fd, data)
+        # Its end has then little left to wait for.
+        self._behind = whole.write_behind(self._fd, self._behind, self._at)
 
     def close(self) -> None:
         """What came stays."""
         self._upload.leave(self)
         os.close(self._fd)
+
+
+class PatchWriter:
+    """As Writer, of a patch. See sync.delta.patch."""
+
+    def __init__(self, writer: Writer, base: BlobReader, left: int) -> None:
+        self._writer = writer
+        self._base = base
+        self._patcher = Patcher(base, left, writer.write)
+
+    def write(self, data: Data) -> None:
+        """Go on. Raises as Writer.write, Invalid (bad-patch), MissingObject where the other blob is damaged."""
+        try:
+            self._patcher.feed(data)
+        except Corrupt as error:
+            message = f"the blob that the patch is of cannot be read: {error.message}"
+            raise MissingObject(message, code="object-missing") from error
+
+    def close(self) -> None:
+        """What came stays."""
+        self._base.close()
+        self._writer.close()
 
 
 class Uploads:
@@ -154,14 +213,17 @@ class Uploads:
         self._folder = folder
         self._lock = threading.Lock()
         self._known: WeakValueDictionary[Path, Upload] = WeakValueDictionary()
+        self._recent: deque[Upload] = deque(maxlen=_RECENT)
 
     def of(self, part: str, digest: Digest) -> Upload:
         """The upload of a blob for a project."""
         path = self._folder / part / digest.hex()
         with self._lock:
-            # Forgotten when nobody is at it: an upload is its file.
+            # Forgotten when others are under way: an upload is its file, which then is measured anew.
             found = self._known.get(path) or Upload(path, digest)
             self._known[path] = found
+            if found not in self._recent:
+                self._recent.append(found)
             return found
 
     def sizes(self, part: str) -> int:

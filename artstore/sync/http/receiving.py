@@ -19,10 +19,14 @@ import msgspec
 
 from artstore.errors import Corrupt, Invalid, MissingObject, Unreachable
 from artstore.model.digest import Digest
+from artstore.storage import whole
 from artstore.storage.files import make_directory, random_hex, storage_errors, write_all
 from artstore.storage.intake import Intake
+from artstore.storage.relatives import relatives
+from artstore.storage.root import Root
 from artstore.storage.sessions import try_lock
 from artstore.sync.http.connection import TRIES, Connection
+from artstore.sync.http.patching import Patching, find_patching
 from artstore.sync.http.wire import ABSENT, LARGE, MESSAGES, Frame, frames
 from artstore.sync.protocol import Tell, corrupt
 
@@ -34,19 +38,21 @@ _UNSETTLED: Final = 256 << 20
 """Bytes of large blobs that a killed process may have to store again."""
 _STALE_S: Final = 7 * 86_400.0
 _PAUSE_S: Final = 0.5
+_PARTIAL: Final = "sync/partial"
 _PLACE: Final = re.compile(r"bytes (\d+)-\d+/\d+\Z", re.ASCII)
 
 
 class Receiver:
     """Takes blobs of one project into a store."""
 
-    def __init__(self, connection: Connection, path: str, partial: Path, intake: Intake, tell: Tell | None) -> None:
-        """`path` is the project's on the server, `partial` a folder for what has not come whole yet."""
+    def __init__(self, connection: Connection, path: str, root: Root, intake: Intake, tell: Tell | None) -> None:
+        """`path` is the project's on the server."""
         self.absent: list[Digest] = []
         """What the server has not."""
         self._connection = connection
         self._path = path
-        self._partial = partial
+        self._root = root
+        self._partial = root.path / _PARTIAL
         self._intake = intake
         self._tell = tell
         self._large: list[Digest] = []
@@ -62,10 +68,11 @@ class Receiver:
                 raise self._other_bytes(digest)
             self._intake.take(bytes(data))
             self._count(len(data))
+        near = relatives(self._root, self._large)
         with contextlib.ExitStack() as parts:
             unsettled = 0
             for digest in self._large:
-                size = self._receive_large(digest, parts)
+                size = self._receive_large(digest, near[digest], parts)
                 self._count(size)
                 unsettled += size
                 if unsettled > _UNSETTLED:
@@ -112,33 +119,39 @@ class Receiver:
         self._large += [frame.digest for frame in came if frame.size == LARGE]
         return came
 
-    def _receive_large(self, digest: Digest, ending: contextlib.ExitStack) -> int:
+    def _receive_large(self, digest: Digest, near: Sequence[Digest], ending: contextlib.ExitStack) -> int:
         """Take one large blob in; answers its size. Its file goes when `ending` ends."""
         with storage_errors("receiving a blob"):
             make_directory(self._partial)
             _tidy(self._partial)
+        patching = find_patching(self._connection, self._path, self._root, digest, near)
         with _Part(self._partial, digest) as part:
-            began_at = part.size
-            self._get(digest, part)
-            stored = self._intake.take_part(part.path)
-            if stored.digest != digest and began_at:
-                # The end of what an earlier process has written may not have reached the disk.
+            is_fresh = not part.size and patching is None
+            self._get(digest, part, patching)
+            stored = self._intake.take_part(part.path, known=part.measured())
+            if stored.digest != digest and not is_fresh:
+                # The end of what an earlier process has written may not have reached the disk, and checksums of chunks
+                # may be the same by chance.
                 part.begin_again()
-                self._get(digest, part)
-                stored = self._intake.take_part(part.path)
+                self._get(digest, part, None)
+                stored = self._intake.take_part(part.path, known=part.measured())
             if stored.digest != digest:
                 part.begin_again()
                 raise self._other_bytes(digest)
         ending.callback(part.path.unlink, missing_ok=True)
         return stored.size
 
-    def _get(self, digest: Digest, part: _Part) -> None:
+    def _get(self, digest: Digest, part: _Part, patching: Patching | None) -> None:
         """Read a blob to its end, going on where it is cut as long as that brings something."""
         tries = 0
         while True:
             start = part.size
             try:
-                return self._go_on(digest, part, start)
+                return self._go_on(digest, part, start) if patching is None else patching.go_on(start, part.write)
+            except (MissingObject, Corrupt):
+                if patching is None:
+                    raise
+                patching = None
             except Unreachable:
                 tries = 0 if part.size > start else tries + 1
                 if tries >= TRIES:
@@ -178,6 +191,8 @@ class _Part:
 
     def __init__(self, folder: Path, digest: Digest) -> None:
         self.path = folder / digest.hex()
+        self._size = self._behind = 0
+        self._came: whole.Measure | None = None
         self._open()
         if not try_lock(self._fd):
             # Another process is at the same blob.
@@ -194,12 +209,20 @@ class _Part:
     @property
     def size(self) -> int:
         """Bytes that have come."""
-        return os.fstat(self._fd).st_size
+        return self._size
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append."""
         with storage_errors("receiving a blob"):
             write_all(self._fd, data)
+        self._size += len(data)
+        if self._came is not None:
+            self._came.add(data)
+        self._behind = whole.write_behind(self._fd, self._behind, self._size)
+
+    def measured(self) -> whole.Stored | None:
+        """What it holds, where all of that was written here."""
+        return None if self._came is None else self._came.stored()
 
     def begin_again(self) -> None:
         """Nothing has come. The file is never cut: under its other name it may be a blob already."""
@@ -213,6 +236,8 @@ class _Part:
             self._fd = os.open(
                 self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC, 0o600
             )
+            self._size = self._behind = os.fstat(self._fd).st_size
+            self._came = None if self._size else whole.Measure()
 
 
 def _goes_on_at(status: int, content_range: str, start: int) -> bool:

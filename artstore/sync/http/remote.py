@@ -105,7 +105,7 @@ class HttpRemote:
 
     def shelf(self, root: Root, project: str, log: str) -> Shelf:  # noqa: ARG002 - a project has one log there
         """See Remote."""
-        return HttpShelf(self._connection, root.path, project, _of(project), self._manifests)
+        return HttpShelf(self._connection, root, project, _of(project), self._manifests)
 
 
 def _of(project: str) -> str:

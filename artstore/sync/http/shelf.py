@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Final
 
 import msgspec
 from blake3 import blake3
@@ -16,28 +14,29 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.storage.files import random_hex
 from artstore.storage.intake import Intake
+from artstore.storage.places import Place
+from artstore.storage.relatives import relatives
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.receiving import Receiver
 from artstore.sync.http.sending import send_blobs
 from artstore.sync.http.stretches import Measured, Stretch, choose, together
+from artstore.sync.http.uploading import find_patch
 from artstore.sync.http.wire import MANY, MESSAGES
 from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
-
-_KEPT: Final = "sync"
 
 
 class HttpShelf:
     """See Shelf."""
 
-    def __init__(self, connection: Connection, store: Path, project: str, path: str, ahead: dict[str, bytes]) -> None:
+    def __init__(self, connection: Connection, root: Root, project: str, path: str, ahead: dict[str, bytes]) -> None:
         """`path` is the project's on the server; `ahead` has objects of manifests that came with slots."""
         self._connection = connection
         self._project = project
         self._path = path
         self._ahead = ahead
-        self._partial = store / _KEPT / "partial"
+        self._root = root
 
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf."""
@@ -56,13 +55,22 @@ class HttpShelf:
         tell: Tell | None = None,
     ) -> Sent:
         """See Shelf."""
-        send_blobs(self._connection, self._path, root, blobs, tell)
+        saved = send_blobs(self._connection, self._path, root, blobs, tell)
         if not manifests:
-            return Sent({}, [], [])
+            return Sent({}, [], [], saved)
         name = random_hex(16)
         data = encode_manifests(manifests)
         self._connection.ask("PUT", f"{self._path}/manifests/{name}", data, doing="sending manifests")
-        return Sent({name: [str(encoding.digest) for encoding in manifests]}, [], [])
+        return Sent({name: [str(encoding.digest) for encoding in manifests]}, [], [], saved)
+
+    def patch_size(self, root: Root, place: Place) -> int | None:
+        """The bytes that would be sent of a blob that is changed from one that is there; None where it would go whole.
+
+        Found out as a push does: both are cut into chunks. Raises Unreachable, Denied.
+        """
+        bases = relatives(root, [place.digest])[place.digest]
+        patch = find_patch(self._connection, self._path, root, place, bases)
+        return None if patch is None else patch.size
 
     def manifests(self, name: str) -> list[Encoding]:
         """See Shelf."""
@@ -81,7 +89,7 @@ class HttpShelf:
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
         """See Shelf."""
-        receiver = Receiver(self._connection, self._path, self._partial, intake, tell)
+        receiver = Receiver(self._connection, self._path, self._root, intake, tell)
         receiver.receive(digests)
         return receiver.absent
 

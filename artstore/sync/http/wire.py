@@ -14,11 +14,15 @@ All addresses lie under `/sync/1/`; `P` is a project. Bodies are JSON where noth
     POST projects/P/fetch              [digest, …] → frames, of as many of the first ones as fit
     GET  projects/P/blobs/HEX          a blob, or the rest of it (Range)
     GET  projects/P/uploads/HEX        how much of a large blob has come: {offset, checksum}
-    PUT  projects/P/uploads/HEX        goes on there (Content-Range)
+    PUT  projects/P/uploads/HEX        goes on there (Upload-Offset, of Upload-Length bytes in all); a patch of the
+                                       blob in Upload-Base, if that is named, for as much of the blob as it holds
+    POST projects/P/chunks             [digest, mean, [[start, end], …]] → [size, [chunks, …]]  of a large blob
+    POST projects/P/ranges             [digest, [[start, end], …]] → these bytes of a blob, one behind the other
 
 A *frame* is a digest (32 bytes), a size (4, big-endian) and so many bytes; two sizes stand for no bytes at all: of a
 blob that is ABSENT, and of one that is LARGE, to be got by itself. Every answer has the header `Artstore-Sync`, so that
 what a portal or another program answers is not taken for a server's. Errors are `{"error": {code, class, message}}`.
+Chunks and patches are written as `artstore.sync.delta` says.
 """
 
 from __future__ import annotations
@@ -49,8 +53,9 @@ BODY: Final = 8 << 20
 LONGEST_BODY: Final = BODY + SMALL + (1 << 20)
 LONGEST_SLOT: Final = 64 << 20
 LONGEST_MANIFESTS: Final = 256 << 20
+LONGEST_RANGES: Final = 512 << 10
 MANY: Final = 20_000
-"""Digests in one question, at most."""
+"""Digests, or stretches of a blob, in one question, at most."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
