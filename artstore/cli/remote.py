@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from artstore.discovery import heed_tokens
 from artstore.sync.adopt import add_upstream
 from artstore.sync.adopt import recover as recover_upstream
 from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote, try_remote
+from artstore.sync.standing import noting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +100,8 @@ def test(call: Call, *, name: str) -> None:
     """Try whether a remote can be reached, and does what it must."""
     with open_store(call) as store:
         settings = find_remote(read_remotes(store.path), name)
-    try_remote(settings)
+        with nullcontext() if store.read_only else noting(store.root, name):
+            try_remote(settings)
     emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
 
 

@@ -14,6 +14,7 @@ from artstore.sync.mirror import mirrored
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote, Shelf, Tell, read_slot
 from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes
+from artstore.sync.standing import note_failure, note_success
 
 
 def connect(store: Store, pace: Pace | None = None) -> None:
@@ -37,17 +38,26 @@ class _Elsewhere:
             # Another thread may have brought some of it while this one waited.
             here = root.blobs.locate(digests)
             rest = [digest for digest in digests if digest not in here]
-            failure: ArtstoreError | None = None
-            for settings in read_remotes(root.path).values():
+            if not rest:
+                return
+            failed: ArtstoreError | None = None
+            for name, settings in read_remotes(root.path).items():
                 try:
-                    for shelf in self._of(settings) if rest else ():
+                    for shelf in self._of(settings):
                         rest = shelf.fetch(intake, rest, tell)
+                        if not rest:
+                            break
                 except ArtstoreError as error:
                     # Another one may have it all the same.
-                    failure = failure or error
+                    note_failure(root, name, error)
+                    failed = failed or error
+                else:
+                    note_success(root, name)
+                if not rest:
+                    break
             intake.settle()
-            if rest and failure is not None:
-                raise failure
+            if rest and failed is not None:
+                raise failed
 
     def _of(self, settings: Settings) -> Iterator[Shelf]:
         remote = open_remote(settings, self._pace)

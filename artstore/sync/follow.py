@@ -34,7 +34,9 @@ _POLL_S: Final = 2.0
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
 _LAST_DOUBLING: Final = 12
-_ENDING: Final = frozenset({"no-upstream", "not-the-upstream", "bad-remotes", "store-not-found", "bad-name"})
+_ENDING: Final = frozenset(
+    {"no-upstream", "not-the-upstream", "remote-not-found", "bad-remotes", "store-not-found", "bad-name"}
+)
 """What no waiting mends."""
 _BUSY: Final = frozenset({"locked", "busy", "other-upstream", "slot-gap"})
 """Another process is at it."""

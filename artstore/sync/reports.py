@@ -74,6 +74,10 @@ class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: str
     upstream: bool
+    background: bool
+    """Whether what is committed is pushed to it without being asked."""
+    followed: bool
+    """Whether a process keeps up with it just now."""
     waiting_versions: int
     """Versions that are still to be sent; 0 for any other than the upstream."""
     waiting_bytes: int
@@ -82,7 +86,9 @@ class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     failed_at: float | None = None
     """When the last attempt failed, if it did."""
     failure: str | None = None
+    """Why the last attempt failed, or what of it; None where all went well."""
     unreachable_since: float | None = None
+    """When it was missed first; None where it was reached at the last attempt, or never tried."""
 
 
 class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):

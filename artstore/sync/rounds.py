@@ -32,7 +32,7 @@ from artstore.sync.pull import check_join, counted, new_slots, pull
 from artstore.sync.push import lacking, next_offer, offers, push
 from artstore.sync.remotes import Settings, find_remote, open_mirror, open_remote, read_remotes, upstream_of
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
-from artstore.sync.standing import noting
+from artstore.sync.standing import Attempt, noting
 from artstore.sync.way import Way
 
 Verb = Literal["push", "pull", "sync"]
@@ -68,11 +68,12 @@ def exchange(
     pace = None if limit_rate is None else Pace(limit_rate)
     connect(store, pace)
     catch_up(root, thorough=True)
-    told = contextlib.nullcontext() if dry_run else noting(root, name)
-    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told, root.session(verb) as session:
+    told = contextlib.nullcontext(Attempt()) if dry_run else noting(root, name)
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told as attempt, root.session(verb) as session:
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
+        attempt.failure = "\n".join(f"{each.project}: {each.error}" for each in reports if each.error) or None
     return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
 
 

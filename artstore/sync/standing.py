@@ -9,17 +9,22 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from artstore.errors import ArtstoreError
+from artstore.errors import ArtstoreError, Conflict
 from artstore.storage.catalog import ProjectView
 from artstore.storage.files import make_directory, storage_errors, write_file
 from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive
 from artstore.store import Store
+from artstore.sync.follow import LOCK
 from artstore.sync.push import offers
 from artstore.sync.remotes import read_remotes
 from artstore.sync.reports import RemoteStanding
+
+_NEWS_S: Final = 60.0
 
 
 class _Noted(msgspec.Struct):
@@ -31,20 +36,47 @@ class _Noted(msgspec.Struct):
     unreachable_since: float | None = None
 
 
+class Attempt:
+    """What an attempt comes to."""
+
+    def __init__(self) -> None:
+        self.failure: str | None = None
+        """What could not be moved although the remote was reached, if that is so."""
+
+
 @contextlib.contextmanager
-def noting(root: Root, name: str) -> Iterator[None]:
+def noting(root: Root, name: str) -> Iterator[Attempt]:
     """Note what an attempt comes to."""
-    noted = _read(root.path, name)
     now = time.time()
+    attempt = Attempt()
     try:
-        yield
+        yield attempt
     except ArtstoreError as error:
-        noted.failed_at, noted.failure = now, error.message
-        noted.unreachable_since = noted.unreachable_since or now if isinstance(error, ConnectionError) else None
-        _write(root.path, name, noted)
+        note_failure(root, name, error)
         raise
-    noted.succeeded_at, noted.failure, noted.unreachable_since = now, None, None
+    noted = _read(root.path, name)
+    noted.succeeded_at, noted.unreachable_since, noted.failure = now, None, attempt.failure
+    if attempt.failure is not None:
+        noted.failed_at = now
     _write(root.path, name, noted)
+
+
+def note_failure(root: Root, name: str, error: ArtstoreError) -> None:
+    """Note that a remote could not be had, and since when that is so."""
+    noted, now = _read(root.path, name), time.time()
+    noted.failed_at, noted.failure = now, error.message
+    noted.unreachable_since = (noted.unreachable_since or now) if isinstance(error, ConnectionError) else None
+    _write(root.path, name, noted)
+
+
+def note_success(root: Root, name: str) -> None:
+    """Note that a remote was reached, where that is any news."""
+    noted, now = _read(root.path, name), time.time()
+    if noted.unreachable_since is not None or now - (noted.succeeded_at or 0) > _NEWS_S:
+        if noted.unreachable_since is not None:
+            noted.unreachable_since = noted.failure = None
+        noted.succeeded_at = now
+        _write(root.path, name, noted)
 
 
 def standings(store: Store) -> list[RemoteStanding]:
@@ -58,6 +90,8 @@ def standings(store: Store) -> list[RemoteStanding]:
                 name=name,
                 url=settings.url,
                 upstream=settings.upstream,
+                background=settings.background,
+                followed=settings.upstream and is_followed(store.path),
                 waiting_versions=versions,
                 waiting_bytes=size,
                 succeeded_at=noted.succeeded_at,
@@ -67,6 +101,18 @@ def standings(store: Store) -> list[RemoteStanding]:
             )
         )
     return found
+
+
+def is_followed(store: Path) -> bool:
+    """Whether a process keeps a store up with its upstream just now."""
+    try:
+        with Exclusive(store, LOCK):
+            return False
+    except Conflict:
+        return True
+    except ArtstoreError:
+        # Who may not write there cannot tell.
+        return False
 
 
 def _waiting(root: Root) -> tuple[int, int]:
