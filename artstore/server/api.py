@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
 from artstore.sync.delta.chunks import MEANS, RANGES, SPAN, Range
 from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.hosting.spool import PIECE
 from artstore.sync.http.stretches import Stretch
 from artstore.sync.http.wire import (
     BYTES,
@@ -145,8 +147,10 @@ class _Api:
     async def packs(self, request: Request) -> Response:
         """Store small blobs."""
         project = _project(request, "write")
-        body = await _body(request, LONGEST_BODY)
-        return answer({"taken": await self._work(lambda: self._hosted.take_packed(project, body))})
+        with self._hosted.spool() as body:
+            async for block in _gathered(request, PIECE, LONGEST_BODY):
+                await self._work(partial(body.write, block))
+            return answer({"taken": await self._work(lambda: self._hosted.take_packed(project, body))})
 
     async def fetch(self, request: Request) -> Response:
         """Small blobs together."""
@@ -215,8 +219,8 @@ class _Api:
         with self._hosted.reserved(project, size - start):
             writer = await self._work(lambda: self._hosted.begin(project, digest, start, size, base))
             try:
-                async for block in _gathered(request):
-                    await self._work(lambda data=block: writer.write(data))  # type: ignore[misc]
+                async for block in _gathered(request, _BLOCK):
+                    await self._work(partial(writer.write, block))
             finally:
                 writer.close()
         if await self._work(lambda: self._hosted.finish(project, digest, size)):
@@ -317,31 +321,39 @@ def _digests(found: list[bytes]) -> list[Digest]:
 
 async def _body(request: Request, limit: int) -> bytearray:
     """All of a body. Raises Invalid (too-large) before more of it is kept."""
-    if int(request.headers.get("content-length", "0")) > limit:
-        raise _too_large(limit)
     body = bytearray()
-    async for chunk in _chunks(request):
+    async for chunk in _chunks(request, limit):
         body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
     return body
 
 
-async def _gathered(request: Request) -> AsyncIterator[bytearray]:
-    """A body in pieces that are worth the way to a thread."""
-    block = bytearray()
-    async for chunk in _chunks(request):
-        block += chunk
-        if len(block) >= _BLOCK:
-            yield block
-            block = bytearray()
-    if block:
-        yield block
+async def _gathered(request: Request, at_once: int, limit: int | None = None) -> AsyncIterator[memoryview]:
+    """A body in pieces that are worth the way to a thread; each holds until the next is asked for."""
+    block = memoryview(bytearray(at_once))
+    used = 0
+    async for chunk in _chunks(request, limit):
+        rest = memoryview(chunk)
+        while rest:
+            some, rest = rest[: at_once - used], rest[at_once - used :]
+            block[used : used + len(some)] = some
+            used += len(some)
+            if used == at_once:
+                yield block
+                used = 0
+    if used:
+        yield block[:used]
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
+async def _chunks(request: Request, limit: int | None) -> AsyncIterator[bytes]:
+    """A body as it comes. Raises Invalid (too-large) before more of it is kept."""
+    if limit is not None and int(request.headers.get("content-length", "0")) > limit:
+        raise _too_large(limit)
+    came = 0
     try:
         async for chunk in request.stream():
+            came += len(chunk)
+            if limit is not None and came > limit:
+                raise _too_large(limit)
             yield chunk
     except ClientDisconnect:
         # Whoever was only too slow is told.

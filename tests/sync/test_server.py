@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
+import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from artstore.store import Store
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.remote import HttpRemote
-from artstore.sync.http.wire import Claimed, header
+from artstore.sync.http.wire import BODY, Claimed, header
 from artstore.sync.protocol import FORMAT, Slot, encode_manifests, encode_slot
 from artstore.sync.push import lacking, offers
 from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote
@@ -165,6 +168,26 @@ def test_bytes_that_are_not_what_was_announced_are_refused(server: Served) -> No
 
     assert ["digest-mismatch"] * 2 == [small.value.code, large.value.code]
     assert 0 == server.store.gc(dry_run=True).freed_blobs
+
+
+def test_bodies_that_come_slowly_take_no_memory_of_the_server(server: Served) -> None:
+    """A crowd of clients with a bad network, each with megabytes on their way, would else have the server killed."""
+    head = (
+        f"POST /sync/1/projects/{PROJECT}/packs HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+        f"Content-Length: {BODY}\r\n\r\n"
+    ).encode()
+    request = head + bytes(BODY - 1)
+    tracemalloc.start()
+    try:
+        with contextlib.ExitStack() as ending:
+            for _client in range(6):
+                connection = ending.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                connection.sendall(request)
+            peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < BODY
 
 
 def test_a_manifest_that_lies_about_a_size_is_refused(server: Served, machine: Make) -> None:

@@ -24,8 +24,9 @@ from artstore.store import Store
 from artstore.sync.delta.chunks import SMALLEST, Range, can_cut, chunks_of
 from artstore.sync.depot import Depot, part_of
 from artstore.sync.hosting.closure import blobs_of, holes, live_manifests
-from artstore.sync.hosting.incoming import PatchWriter, Upload, Uploads, Writer, take_packed
+from artstore.sync.hosting.incoming import PatchWriter, Upload, Uploads, Writer
 from artstore.sync.hosting.pins import TURN_S, Pins
+from artstore.sync.hosting.spool import Spool
 from artstore.sync.http.packing import pack
 from artstore.sync.http.stretches import Measured, Stretch, measure
 from artstore.sync.http.wire import ABSENT, BODY, LARGE, Claimed, Head, Lacks, Stand, header
@@ -187,10 +188,14 @@ class Hosted:
         found = iter(measure(self._root, [each for each in stretches if each.digest in may]))
         return [next(found) if each.digest in may else None for each in stretches]
 
-    def take_packed(self, project: str, body: bytes | bytearray) -> int:
-        """Store small blobs, durably. Raises as incoming.take_packed."""
-        with self.reserved(project, len(body)):
-            taken = take_packed(self._root, self._pins.session(), body)
+    def spool(self) -> Spool:
+        """Where a body of small blobs is kept until all of it has come."""
+        return Spool(self._root)
+
+    def take_packed(self, project: str, body: Spool) -> int:
+        """Store small blobs, durably. Raises as Spool.take."""
+        with self.reserved(project, body.size):
+            taken = body.take(self._root, self._pins.session())
             self._granted.add(project, taken)
         return len(taken)
 

@@ -20,13 +20,12 @@ from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.blob_reader import BlobReader
-from artstore.storage.blobs import SMALL
 from artstore.storage.files import make_directory, storage_errors, write_all
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.delta.patch import Patcher
-from artstore.sync.http.wire import Stand, frames
+from artstore.sync.http.wire import Stand
 
 STALE_S: Final = 7 * 86_400.0
 """After so long without a byte more, what came of a blob is removed."""
@@ -37,22 +36,6 @@ _RECENT: Final = 64
 """Uploads that are remembered between two requests."""
 
 Data = bytes | bytearray | memoryview
-
-
-def take_packed(root: Root, session: Session, body: bytes | bytearray) -> list[tuple[Digest, int]]:
-    """Store the small blobs of a body of frames, durably; answers them with their sizes.
-
-    Raises Invalid (bad-frames, digest-mismatch) before any of it counts, StorageFull.
-    """
-    taken: list[tuple[Digest, int]] = []
-    with Intake(root, session) as intake:
-        for frame in frames(body):
-            if frame.size > SMALL or Digest.of(frame.data) != frame.digest:
-                raise mismatch(frame.digest)
-            intake.take(bytes(frame.data))
-            taken.append((frame.digest, frame.size))
-        intake.settle()
-    return taken
 
 
 class _State(NamedTuple):

@@ -116,14 +116,12 @@ def frames(body: bytes | bytearray | memoryview) -> Iterator[Frame]:
     view = memoryview(body)
     at = 0
     while at < len(view):
-        if at + FRAME.size > len(view):
-            raise _cut()
-        digest, size = FRAME.unpack_from(view, at)
+        digest, size = parse_header(view[at : at + FRAME.size])
         at += FRAME.size
         length = 0 if size >= LARGE else size
         if length > SMALL or at + length > len(view):
-            raise _cut()
-        yield Frame(Digest(digest), size, view[at : at + length])
+            raise cut()
+        yield Frame(digest, size, view[at : at + length])
         at += length
 
 
@@ -132,6 +130,15 @@ def header(digest: Digest, size: int) -> bytes:
     return FRAME.pack(digest, size)
 
 
-def _cut() -> Invalid:
+def parse_header(head: bytes | memoryview) -> tuple[Digest, int]:
+    """What `header` has written. Raises Invalid (bad-frames) where that is shorter."""
+    if len(head) < FRAME.size:
+        raise cut()
+    digest, size = FRAME.unpack(head)
+    return Digest(digest), size
+
+
+def cut() -> Invalid:
+    """The error for a body that does not end with a frame."""
     message = "a body of small blobs does not hold what it says: it was cut, or is none. Send it again"
     return Invalid(message, code="bad-frames")
