@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 from artstore.errors import Conflict, Corrupt, Refused
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding, blob_of, decode_difference, decode_full
+from artstore.model.manifest import Encoding, Entry, blob_of, decode_difference, decode_full
 from artstore.model.records import decode_transaction
 from artstore.storage import packs, stat_cache, whole
 from artstore.storage.blobs import WHOLE
@@ -149,6 +150,12 @@ def take_attachments(root: Root, attachments: Attachments) -> None:
             _take_manifest(root, encoding)
 
 
+def take_full(root: Root, digest: Digest, entries: Sequence[Entry]) -> None:
+    """Make a manifest known by its entries, which are what its digest says."""
+    root.blobs.expect([(blob.digest, blob.size) for entry in entries if (blob := blob_of(entry))])
+    root.manifests.add_full(digest, entries, stored_only=False)
+
+
 def index_new_packs(root: Root) -> list[str]:
     """Make the blobs of all packs known that are in the folder and not in the catalog; answers which are damaged."""
     names = sorted(name for name in os.listdir(root.path / "packs") if name.endswith(packs.SUFFIX))
@@ -215,9 +222,7 @@ def index_pack(root: Root, name: str) -> bool:
 
 def _take_manifest(root: Root, encoding: Encoding) -> None:
     if encoding.base is None:
-        entries = list(decode_full(encoding))
-        root.blobs.expect([(blob.digest, blob.size) for entry in entries if (blob := blob_of(entry))])
-        root.manifests.add_full(encoding.digest, entries, stored_only=False)
+        take_full(root, encoding.digest, list(decode_full(encoding)))
         return
     difference = decode_difference(encoding)
     try:

@@ -7,7 +7,6 @@ Written `blake3:<64 lower-case hex>` in text and `blake3/<hex>` in file names, s
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from blake3 import blake3
@@ -18,7 +17,7 @@ ALGORITHM: Final = "blake3"
 SIZE: Final = 32
 """Bytes in a digest."""
 
-_TEXT = re.compile(r"blake3:([0-9a-f]{64})\Z")
+_PREFIX = f"{ALGORITHM}:"
 
 
 class Digest(bytes):
@@ -34,11 +33,15 @@ class Digest(bytes):
     @classmethod
     def parse(cls, text: str) -> Digest:
         """Read `blake3:<hex>`, and nothing that merely resembles it. Raises Invalid (bad-digest)."""
-        found = _TEXT.match(text)
-        if found is None:
+        try:
+            # A manifest has one in every line: a pattern takes three times as long.
+            digest = cls(bytes.fromhex(text[len(_PREFIX) :]))
+        except ValueError:
+            digest = cls()
+        if len(digest) != SIZE or text != f"{_PREFIX}{digest.hex()}":
             message = f"{text!r} is not a digest: write blake3: and 64 lower-case hex digits"
             raise Invalid(message, code="bad-digest")
-        return cls(bytes.fromhex(found[1]))
+        return digest
 
     @property
     def path(self) -> str:

@@ -201,18 +201,24 @@ def decode_difference(encoding: Encoding) -> Difference:
 def decode_full(encoding: Encoding) -> Iterator[Entry]:
     """The entries of an encoding without a base, in order; raises Corrupt at the end where the digest differs."""
     hasher = blake3()
-    lines = _lines(encoding)
+    lines = _lines(encoding, hasher)
     header = next(lines, "") + "\n"
-    hasher.update(header.encode())
     if header.encode() != HEADER:
         message = f"manifest {encoding.digest} has the header {header!r}, which this version does not read"
         raise Corrupt(message, code="manifest-damaged")
     for line in lines:
-        hasher.update(f"{line}\n".encode())
         yield parse_line(line)
     if hasher.digest() != encoding.digest:
         message = f"manifest {encoding.digest} decodes to {Digest(hasher.digest())}. Run `artstore verify`"
         raise Corrupt(message, code="digest-mismatch")
+
+
+def satisfies(encoding: Encoding) -> bool:
+    """Whether what an encoding without a base holds is what its digest says. Raises Corrupt where it holds no text."""
+    hasher = blake3()
+    for _line in _lines(encoding, hasher):
+        pass
+    return hasher.digest() == encoding.digest
 
 
 def apply(base: Iterable[Entry], difference: Difference) -> Iterator[Entry]:
@@ -272,14 +278,18 @@ def parse_line(line: str) -> Entry:
         raise Corrupt(message, code="manifest-damaged") from error
 
 
-def _lines(encoding: Encoding) -> Iterator[str]:
+def _lines(encoding: Encoding, hasher: blake3 | None = None) -> Iterator[str]:
+    """The lines of an encoding; `hasher` is told all of them, some at a time."""
     rest = b""
     try:
         for piece in zstandard.ZstdDecompressor().read_to_iter(encoding.data, read_size=1 << 20, write_size=1 << 20):
             # Cut at the last end of line: a piece may end inside a character.
             cut = piece.rfind(b"\n") + 1
             if cut:
-                yield from (rest + piece[:cut]).decode()[:-1].split("\n")
+                lines = rest + piece[:cut]
+                if hasher is not None:
+                    hasher.update(lines)
+                yield from lines.decode()[:-1].split("\n")
                 rest = piece[cut:]
             else:
                 rest += piece

@@ -104,7 +104,11 @@ class Blobs:
 
     def known(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of the digests that are stored, synced, and not condemned by `gc`, and whose files are there."""
-        found: set[bytes] = set()
+        return set(self.known_sizes(digests))
+
+    def known_sizes(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Those that `known` answers, with the bytes that they have."""
+        found: dict[bytes, int] = {}
         is_there: dict[int, bool] = {}
         for start in range(0, len(digests), _LOOKUP):
             some = digests[start : start + _LOOKUP]
@@ -115,13 +119,15 @@ class Blobs:
             for digest, size, pack in self._catalog.rows(sql, tuple(some)):
                 if pack == WHOLE:
                     if _has_size(str(whole.path_of(self._root, Digest(digest))), size):
-                        found.add(digest)
+                        found[digest] = size
                     continue
                 if pack not in is_there:
                     is_there[pack] = self._has_pack_file(pack)
                 if is_there[pack]:
-                    found.add(digest)
-        return found - self._doubted
+                    found[digest] = size
+        for digest in self._doubted:
+            found.pop(digest, None)
+        return found
 
     def has_all_packs(self) -> bool:
         """Whether the files of all packs are there."""
@@ -200,9 +206,14 @@ class Blobs:
         for start in range(0, len(blobs), _LOOKUP):
             with self._catalog.write():
                 some = blobs[start : start + _LOOKUP]
-                ids = self._intern([(digest, size, None) for digest, size in some], acquit=False)
-                sizes = [(size, ids[digest], size) for digest, size in some]
-                self._catalog.executemany("UPDATE blob SET size = ? WHERE id = ? AND size <> ?", sizes)
+                marks = ",".join("?" * len(some))
+                sql = f"SELECT digest, size FROM blob WHERE digest IN ({marks})"
+                # Mostly all are there, or none is: where they were just received, and where they come later.
+                sizes: dict[bytes, int] = dict(self._catalog.rows(sql, tuple(digest for digest, _size in some)))
+                new = [(digest, size, None) for digest, size in some if digest not in sizes]
+                self._intern(new, acquit=False)
+                other = [(size, bytearray(digest)) for digest, size in some if sizes.get(digest, size) != size]
+                self._catalog.executemany("UPDATE blob SET size = ? WHERE digest = ?", other)
 
     def has_pack(self, name: str) -> bool:
         """Whether a pack is in the catalog, with all that it holds."""

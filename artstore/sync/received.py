@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from artstore.errors import ArtstoreError, Corrupt
-from artstore.lifecycle.replay import take_attachments
+from artstore.lifecycle.replay import take_attachments, take_full
 from artstore.model.digest import Digest
 from artstore.model.manifest import (
     Encoding,
@@ -21,6 +21,7 @@ from artstore.model.manifest import (
     decode_full,
     digest_of_lines,
     encode_full,
+    satisfies,
 )
 from artstore.model.paths import entry_path, find_collisions
 from artstore.storage.oplog import Attachments
@@ -57,12 +58,18 @@ def take_manifests(root: Root, where: str, encodings: Sequence[Encoding], find: 
 
 
 def _take(root: Root, where: str, encoding: Encoding, taken: dict[Digest, Encoding]) -> Encoding:
+    here = root.manifests.find(encoding.digest)
     try:
+        if here is not None and encoding.base is None and here.entries == encoding.entries and satisfies(encoding):
+            # It was checked when it came.
+            return encoding
         entries = _entries(root, encoding)
         _check(entries, encoding)
     except ArtstoreError as error:
         raise corrupt(f"manifest {encoding.digest} of {where} cannot be taken: {error.message}") from error
-    if root.manifests.find(encoding.digest) is None:
+    if here is None and encoding.base is None:
+        take_full(root, encoding.digest, entries)
+    elif here is None:
         take_attachments(root, Attachments(manifests=[encoding]))
     if encoding.base is None or encoding.base in taken:
         return encoding

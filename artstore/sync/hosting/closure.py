@@ -49,12 +49,11 @@ def holes(root: Root, granted: Granted, slot: Slot, encodings: Sequence[Encoding
             raise _other_size(blob)
     wanted = list(sizes)
     may = granted.among(slot.project, wanted)
-    relied_on = root.blobs.known(wanted)
-    places = root.blobs.locate([digest for digest in wanted if digest in may and digest in relied_on])
-    for digest, place in places.items():
-        if place.size != sizes[Digest(digest)]:
+    here = root.blobs.known_sizes([digest for digest in wanted if digest in may])
+    for digest, size in here.items():
+        if size != sizes[Digest(digest)]:
             raise _other_size(BlobEntry("", Digest(digest), sizes[Digest(digest)]))
-    return Holes(list(dict.fromkeys(manifests)), [digest for digest in wanted if digest not in places])
+    return Holes(list(dict.fromkeys(manifests)), [digest for digest in wanted if digest not in here])
 
 
 def live_manifests(root: Root, project: str) -> set[Digest]:
