@@ -48,6 +48,16 @@ def power_cuts(effort: Effort) -> Sequence[str]:
     return ["tests.faults.power_cut", "--cuts", str(max(8, effort.kills // 100)), "--seed", str(effort.seed)]
 
 
+def bad_network(effort: Effort) -> Sequence[str]:
+    """Push to a server and pull from it through a network that is cut at any byte, is silent, or slow."""
+    return ["tests.sync.network.rounds", "--rounds", str(max(25, effort.kills // 25)), "--seed", str(effort.seed)]
+
+
+def server_kills(effort: Effort) -> Sequence[str]:
+    """Kill a server in the middle of what is sent to it, once for every fifty kills of the kill loop."""
+    return ["tests.sync.network.kills", "--kills", str(max(50, effort.kills // 50)), "--seed", str(effort.seed)]
+
+
 def wandb(effort: Effort) -> Sequence[str]:
     """Put the real wandb package beside artstore: tables of chance, and what its runs leave behind."""
     return ["tests.api.beside_wandb", "--tables", str(effort.kills), "--seed", str(effort.seed)]
@@ -64,6 +74,8 @@ SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
     "failing-calls": failing_calls,
     "injected-errors": injected_errors,
     "power-cuts": power_cuts,
+    "bad-network": bad_network,
+    "server-kills": server_kills,
     "wandb": wandb,
     "training": training,
 }

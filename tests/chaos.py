@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 _BLOCK: Final = 16384
@@ -25,20 +25,31 @@ class Chaos:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._left: dict[str, int | None] = {"up": None, "down": None}
+        self._then: Callable[[], None] = _nothing
         self._is_stalled = threading.Event()
+        self._is_refusing = threading.Event()
         self.carried = {"up": 0, "down": 0}
         """Bytes that went through so far."""
         self.pause_s = 0.0
         """How long each block is kept back."""
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_after(self, size: int, *, way: str) -> None:
-        """Cut whatever connection carries so many more bytes, `up` to the server or `down` from it; once."""
+    def cut_after(self, size: int, *, way: str, then: Callable[[], None] | None = None) -> None:
+        """Cut whatever connection carries so many more bytes, `up` to the server or `down` from it; once.
+
+        `then` is called before anybody can notice.
+        """
         with self._lock:
             self._left[way] = size
+            self._then = _nothing if then is None else then
+
+    def refuse(self) -> None:
+        """Cut whoever connects from now on at once."""
+        self._is_refusing.set()
 
     def heal(self) -> None:
         """Cut nothing more."""
+        self._is_refusing.clear()
         with self._lock:
             self._left = {"up": None, "down": None}
 
@@ -70,6 +81,9 @@ class Chaos:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                if self._is_refusing.is_set():
+                    _reset(client)
+                    continue
                 try:
                     server = socket.create_connection(("127.0.0.1", self._target))
                 except OSError:
@@ -89,6 +103,7 @@ class Chaos:
                 let, is_cut = self._let(len(data), way)
                 sink.sendall(data[:let])
                 if is_cut:
+                    self._then()
                     break
             else:
                 # The end of one way is no end of the other.
@@ -109,6 +124,10 @@ class Chaos:
                 return size, False
             self._left[way] = None
             return left, True
+
+
+def _nothing() -> None:
+    pass
 
 
 def _reset(connection: socket.socket) -> None:

@@ -176,7 +176,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") is not None and os.geteuid() != 0:
-        pytest.skip("needs root: it mounts file systems")
+        pytest.skip("needs root: it mounts file systems, or makes networks")
 
 
 def _stop_measuring() -> None:

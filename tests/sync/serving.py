@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -115,14 +115,26 @@ def served(
 class ServerProcess:
     """A server that can be killed, and started again at the same address."""
 
-    def __init__(self, folder: Path) -> None:
-        """Of the store in a folder, which is made if it is not there."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        certificate: Certificate | None = None,
+        through: Callable[[list[str]], list[str]] = lambda command: command,
+    ) -> None:
+        """Of the store in a folder, which is made if it is not there; `through` says how the command is run."""
         if not folder.exists():
             Store.init(folder).close()
         self.folder = folder
         self._log = folder.with_suffix(".log")
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'http' if certificate is None else 'https'}://{host}:{self.port}"
+        self._command = [sys.executable, "-m", "artstore", "serve", "--store", str(folder)]
+        self._command += ["--listen", f"{host}:{self.port}"]
+        if certificate is not None:
+            self._command += ["--tls-cert", str(certificate.chain), "--tls-key", str(certificate.key)]
+        self._command = through(self._command)
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -134,10 +146,9 @@ class ServerProcess:
 
     def start(self) -> None:
         """Return when it answers."""
-        argv: Sequence[str] = [sys.executable, "-m", "artstore", "serve", "--store", str(self.folder)]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [*argv, "--listen", f"127.0.0.1:{self.port}"],
+                self._command,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import os
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,9 +19,11 @@ from artstore.model.digest import Digest
 from artstore.storage.blobs import SMALL
 from artstore.storage.intake import Intake
 from artstore.store import Store
+from artstore.sync.hosting import incoming
+from artstore.sync.http import uploading
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.receiving import Receiver
-from artstore.sync.http.wire import LARGE, MARK, header
+from artstore.sync.http.wire import LARGE, MARK, PREFIX, header
 from artstore.sync.rounds import exchange
 from tests.chaos import Chaos, chaos
 from tests.sync.conftest import PROJECT, Machine
@@ -111,6 +115,26 @@ def test_what_came_of_an_upload_is_not_gone_on_with_where_it_is_not_the_same(
 
     assert BYTES == b"".join(server.store.read("cats", "large"))
     assert not part.exists()
+
+
+def test_an_upload_is_taken_over_from_one_that_hangs(
+    server: Served, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes back by another network is not told for ever that somebody, who was he himself, is at it just now."""
+    # Both a tenth of what they are.
+    monkeypatch.setattr(incoming, "HANGS_S", incoming.HANGS_S / 10)
+    monkeypatch.setattr(uploading, "_PAUSE_S", uploading._PAUSE_S / 10)
+    one = machine(server.url)
+    one.put({"large": BYTES})
+    with socket.create_connection(("127.0.0.1", server.port)) as hanging:
+        head = f"PUT {PREFIX}/projects/{PROJECT}/uploads/{HEX} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpload-Offset: 0\r\n"
+        sizes = f"Upload-Length: {len(BYTES)}\r\nContent-Length: {len(BYTES)}\r\n\r\n"
+        hanging.sendall(f"{head}{sizes}".encode() + BYTES[:HALF])
+        while not server.hosted.stand(PROJECT, Digest.of(BYTES)).offset:
+            time.sleep(0.01)
+        one.push()
+
+    assert BYTES == b"".join(server.store.read("cats", "large"))
 
 
 def _send_half(server: Served) -> None:

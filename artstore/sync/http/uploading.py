@@ -28,6 +28,8 @@ from artstore.sync.http.wire import BYTES, Stand
 
 _BLOCK: Final = 1 << 20
 _PAUSE_S: Final = 0.5
+_TURNS: Final = 6
+"""Tries where another request is at the same blob: they take longer than a server needs to see that it hangs."""
 _BASES: Final = 3
 """Blobs that the server is asked about, at most."""
 _AT_ONCE: Final = 2 << 30
@@ -93,8 +95,8 @@ def send_large(connection: Connection, path: str, root: Root, place: Place, base
                 raise Corrupt(message, code="blob-damaged") from error
             else:
                 raise
-        except (Unreachable, Conflict):
-            if tries >= TRIES:
+        except (Unreachable, Conflict) as error:
+            if tries >= (_TURNS if isinstance(error, Conflict) else TRIES):
                 raise
             time.sleep(_PAUSE_S * tries)
         stand = _stand(connection, address, root, place)
