@@ -132,8 +132,10 @@ def test_an_upload_is_taken_over_from_one_that_hangs(
         hanging.sendall(f"{head}{sizes}".encode() + BYTES[:HALF])
         while not server.hosted.stand(PROJECT, Digest.of(BYTES)).offset:
             time.sleep(0.01)
+        before = server.received
         one.push()
 
+    assert len(BYTES) > server.received - before
     assert BYTES == b"".join(server.store.read("cats", "large"))
 
 

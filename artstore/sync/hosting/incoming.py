@@ -63,7 +63,7 @@ class Upload:
         """How much has come."""
         with self._lock, storage_errors("looking at what came of a blob"):
             self._measure()
-            return Stand(offset=self._came.size, checksum=self._came.checksum())
+            return Stand(offset=self._came.size, checksum=self._came.checksum(), busy=self._is_busy())
 
     def begin(self, start: int, size: int) -> Writer:
         """Go on at a place. Raises Conflict (other-offset) where that is not where the bytes end, nor the beginning.
@@ -71,7 +71,7 @@ class Upload:
         Raises Conflict (busy) while another request brings bytes.
         """
         with self._lock, storage_errors("receiving a blob"):
-            if self._writer is not None and time.monotonic() - self._wrote_at < HANGS_S:
+            if self._is_busy():
                 message = f"another request brings blob {self._digest} just now: ask again how much has come"
                 raise Conflict(message, code="busy")
             there = self._state()
@@ -134,6 +134,9 @@ class Upload:
             with self._path.open("rb", buffering=0) as file:
                 while block := file.read(_BLOCK):
                     self._came.add(block)
+
+    def _is_busy(self) -> bool:
+        return self._writer is not None and time.monotonic() - self._wrote_at < HANGS_S
 
     def _state(self) -> _State | None:
         try:

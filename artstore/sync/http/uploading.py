@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 from xxhash import xxh3_64
 
 from artstore.errors import Conflict, Corrupt, Invalid, MissingObject, Unreachable
@@ -74,6 +75,7 @@ def send_large(connection: Connection, path: str, root: Root, place: Place, base
         tries = 0 if stand.offset > last else tries + 1
         last = max(last, stand.offset)
         try:
+            _check_free(connection, place, stand)
             going = _Going(root, place, stand.offset, patch)
             sent += going.size
             stand = going.send(connection, address)
@@ -132,14 +134,21 @@ def _stand(connection: Connection, address: str, root: Root, place: Place) -> St
     """How much the server has of this blob; what is not the same there does not count."""
     answer = connection.ask("GET", address, doing="asking how much of a blob it has")
     stand: Stand = decode(answer.data, Stand, connection.url)
-    if stand.done or not stand.offset:
+    if stand.done or stand.busy or not stand.offset:
         return stand
     checksum = xxh3_64()
     if stand.offset <= place.size:
         for block in _blocks(root, place, 0, stand.offset):
             checksum.update(block)
     is_same = stand.offset <= place.size and checksum.hexdigest() == stand.checksum
-    return stand if is_same else Stand(offset=0, checksum="")
+    return stand if is_same else msgspec.structs.replace(stand, offset=0, checksum="")
+
+
+def _check_free(connection: Connection, place: Place, stand: Stand) -> None:
+    """Raise Conflict (busy) where another request is at it: all that was sent would be refused when it had come."""
+    if stand.busy:
+        message = f"another request sends blob {place.digest} to {connection.url} just now: try again later"
+        raise Conflict(message, code="busy")
 
 
 def _blocks(root: Root, place: Place, start: int, end: int) -> Iterator[bytes]:

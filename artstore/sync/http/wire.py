@@ -13,7 +13,7 @@ All addresses lie under `/sync/1/`; `P` is a project. Bodies are JSON where noth
     POST projects/P/packs              frames of small blobs
     POST projects/P/fetch              [digest, …] → frames, of as many of the first ones as fit
     GET  projects/P/blobs/HEX          a blob, or the rest of it (Range)
-    GET  projects/P/uploads/HEX        how much of a large blob has come: {offset, checksum}
+    GET  projects/P/uploads/HEX        how much of a large blob has come: {offset, checksum, …}
     PUT  projects/P/uploads/HEX        goes on there (Upload-Offset, of Upload-Length bytes in all); a patch of the
                                        blob in Upload-Base, if that is named, for as much of the blob as it holds
     POST projects/P/chunks             [digest, mean, [[start, end], …]] → [size, [chunks, …]]  of a large blob
@@ -100,6 +100,8 @@ class Stand(msgspec.Struct, frozen=True, kw_only=True):
     """XXH3-64 of these bytes, in hexadecimal."""
     done: bool = False
     """It is whole, and stored."""
+    busy: bool = False
+    """Another request brings more of it just now: what would be sent for it would not be taken."""
 
 
 class Frame(NamedTuple):

@@ -53,6 +53,8 @@ class Cable:
     def put_in(self) -> None:
         """All goes through again."""
         self._ip("-n", self._name, "link", "set", "eth0", "up")
+        # That nobody answered is remembered for a second.
+        self._ip("neighbour", "flush", "dev", self._near)
 
     def carried(self) -> int:
         """Bytes that went to the other side so far."""
