@@ -195,9 +195,6 @@ class Blobs:
             with self._catalog.write():
                 ids = self._intern([(blob.digest, blob.size, blob.sums or None) for blob in some], acquit=True)
                 rows = [(ids[blob.digest], WHOLE, 0) for blob in some]
-                # A rebuild meets the file first and learns its checksums from the log.
-                summed = [(blob.sums, ids[blob.digest]) for blob in some if blob.sums]
-                self._catalog.executemany("UPDATE blob SET sums = ? WHERE id = ? AND sums IS NULL", summed)
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
             self._doubted.difference_update(blob.digest for blob in some)
 
@@ -455,14 +452,19 @@ class Blobs:
         if self._catalog.insert("blob (id, digest, size, sums)", rows, or_ignore=True) == len(rows):
             # Mostly all are new, and then nothing has to be looked for.
             return {blob[0]: id_ for id_, blob in enumerate(blobs, start=first)}
-        digests = tuple(digest for digest, _size, _sums in blobs)
+        sums_of = {digest: sums for digest, _size, sums in blobs}
         known: Ids = {}
         condemned: list[tuple[int]] = []
-        sql = f"SELECT digest, id, condemned FROM blob WHERE digest IN ({','.join('?' * len(digests))})"
-        for digest, id_, epoch in self._catalog.rows(sql, digests):
+        summed: list[tuple[bytes | bytearray, int]] = []
+        sql = f"SELECT digest, id, condemned, sums IS NULL FROM blob WHERE digest IN ({','.join('?' * len(sums_of))})"
+        for digest, id_, epoch, has_none in self._catalog.rows(sql, tuple(sums_of)):
             known[digest] = id_
             if epoch is not None and acquit:
                 condemned.append((id_,))
+            if has_none and (sums := sums_of[digest]) is not None:
+                summed.append((sums, id_))
+        # A manifest named them before their bytes came. Without checksums every reader hashes them.
+        self._catalog.executemany("UPDATE blob SET sums = ? WHERE id = ?", summed)
         # Stored again: `gc`, which may be about to free it, has to ask anew.
         self._catalog.executemany("UPDATE blob SET condemned = NULL WHERE id = ?", condemned)
         return known

@@ -83,7 +83,7 @@ class Intake:
         """Names of the packs made."""
         return self._small.packs
 
-    def take(self, data: bytes) -> Digest:
+    def take(self, data: bytes | memoryview) -> Digest:
         """Take a small blob in; at most SMALL bytes."""
         self._small.slot(len(data))[:] = data
         return self._small.take(len(data))

@@ -253,6 +253,18 @@ def test_a_large_blob_without_checksums_is_hashed_first(root: Root) -> None:
         root.blobs.open(digest)
 
 
+def test_what_a_manifest_named_before_it_came_has_checksums_too(root: Root) -> None:
+    """Whatever was pulled would else be looked up and hashed file by file, for as long as the store lives."""
+    root.blobs.expect([(Digest.of(b"small"), 5), (Digest.of(LARGE), len(LARGE))])
+    digests = keep(root, b"small", LARGE)
+
+    sums = [
+        xxh3_64_digest(b"small"),
+        b"".join(xxh3_64_digest(LARGE[at : at + MIB]) for at in range(0, len(LARGE), MIB)),
+    ]
+    assert sums == [root.blobs.places(digest)[0].sums for digest in digests]
+
+
 @pytest.mark.parametrize("what", ["link", "folder"])
 def test_what_stands_in_place_of_a_blob_is_damage(root: Root, tmp_path: Path, what: str) -> None:
     """S8, I14. A link would let the store hand out a file that was never put into it."""

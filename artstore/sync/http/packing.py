@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from blake3 import blake3
+from xxhash import xxh3_64_digest
 
 from artstore.storage.files import read_exactly
 from artstore.storage.places import Place
@@ -29,7 +30,8 @@ def pack(root: Root, places: Sequence[Place]) -> bytes:
                     files[place.path] = os.open(place.path, _FLAGS)
                     ending.callback(os.close, files[place.path])
                 data = read_exactly(files[place.path], place.size, place.offset)
-            if blake3(data).digest() != place.digest:
+            # Whoever gets it hashes it: here its checksum will do, which takes a tenth of the time.
+            if xxh3_64_digest(data) != place.sums and blake3(data).digest() != place.digest:
                 # It was repacked meanwhile, or has another place, or is damaged: then it is said which.
                 data = root.blobs.read(place.digest)
             parts += (header(place.digest, len(data)), data)
