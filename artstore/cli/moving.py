@@ -18,12 +18,14 @@ from artstore.cli.progress import progress
 from artstore.storage.sessions import Exclusive
 from artstore.sync.explain import explain as explain_version
 from artstore.sync.follow import EVERY_S, LOCK, Follow
+from artstore.sync.remotes import read_remotes
 from artstore.sync.rounds import Verb, exchange
 from artstore.units import count, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from artstore.store import Store
     from artstore.sync.reports import ExplainReport, FollowReport, Moved, ProjectReport, SyncReport
 
 
@@ -37,36 +39,42 @@ _RATE = click.option(
 )
 
 
-@verb("artstore push", "artstore push --project zoo --dry-run")
-@click.argument("name", metavar="[REMOTE]", required=False)
+@verb("artstore push", "artstore push --project zoo --dry-run", "artstore push hub cats")
+@click.argument("words", metavar="[REMOTE] [REF]...", nargs=-1, shell_complete=references)
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @_RATE
-def push(call: Call, *, name: str | None, dry_run: bool, limit_rate: int | None) -> int:
+def push(call: Call, *, words: tuple[str, ...], dry_run: bool, limit_rate: int | None) -> int:
     """Send committed versions to the upstream, or to a mirror.
 
     What others have pushed is counted first, and what is sent comes behind it. A folder or a bucket that is not the
     upstream is a mirror: it gets the upstream's log as this store knows it, and what waits for the upstream. Of all
     projects, or the one of --project.
+
+    With REFs, the upstream gets what waits of these collections and no other: a collection goes whole, all its versions
+    and labels, with the runs that made them. The first word is the remote, if one is called so.
     """
-    return _exchange(call, "push", name, dry_run=dry_run, limit_rate=limit_rate)
+    return _exchange(call, "push", words, dry_run=dry_run, limit_rate=limit_rate)
 
 
-@verb("artstore pull", "artstore pull hub --blobs")
-@click.argument("name", metavar="[REMOTE]", required=False)
+@verb("artstore pull", "artstore pull hub --blobs", "artstore pull cats:best")
+@click.argument("words", metavar="[REMOTE] [REF]...", nargs=-1, shell_complete=references)
 @click.option("--blobs", is_flag=True, help="Also bring the bytes of all versions, and not only when they are needed.")
 @click.option("--dry-run", is_flag=True, help="Say what would come, and take nothing.")
 @_RATE
-def pull(call: Call, *, name: str | None, blobs: bool, dry_run: bool, limit_rate: int | None) -> int:
+def pull(call: Call, *, words: tuple[str, ...], blobs: bool, dry_run: bool, limit_rate: int | None) -> int:
     """Take what others have pushed to the upstream, or to a mirror.
 
     Versions, aliases, edits, runs and lineage come at once; the bytes of files when get, cat or a program need them. Of
     all projects, or the one of --project.
+
+    With REFs, all that others have pushed to their projects comes, and the bytes of these versions. The first word is
+    the remote, if one is called so.
     """
-    return _exchange(call, "pull", name, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
+    return _exchange(call, "pull", words, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
 
 
 @verb("artstore sync", "artstore sync hub --blobs", "artstore sync --follow --every 5m")
-@click.argument("name", metavar="[REMOTE]", required=False)
+@click.argument("words", metavar="[REMOTE] [REF]...", nargs=-1, shell_complete=references)
 @click.option("--blobs", is_flag=True, help="Also bring the bytes of all versions, and not only when they are needed.")
 @click.option("--dry-run", is_flag=True, help="Say what would move, and move nothing.")
 @click.option("--follow", "is_following", is_flag=True, help="Go on: push what is committed, pull what others push.")
@@ -87,7 +95,7 @@ def pull(call: Call, *, name: str | None, blobs: bool, dry_run: bool, limit_rate
 def sync(
     call: Call,
     *,
-    name: str | None,
+    words: tuple[str, ...],
     blobs: bool,
     dry_run: bool,
     is_following: bool,
@@ -98,23 +106,25 @@ def sync(
 ) -> int:
     """Pull and push: afterwards the upstream and this store know the same versions.
 
-    Of all projects, or the one of --project. With --follow this goes on until Ctrl-C or SIGTERM: it sleeps until
-    something is committed in this store, by whatever process, or it is time to look what others have pushed. While the
-    upstream cannot be reached it tries again after growing pauses, of up to five minutes. It prints what moved, with
-    --json each round in a line of its own.
+    Of all projects, or the one of --project. With REFs, what waits of these collections is sent, and the bytes of these
+    versions come; the first word is the remote, if one is called so.
+
+    With --follow this goes on until Ctrl-C or SIGTERM: it sleeps until something is committed in this store, by
+    whatever process, or it is time to look what others have pushed. While the upstream cannot be reached it tries again
+    after growing pauses, of up to five minutes. It prints what moved, with --json each round in a line of its own.
     """
     if not is_following:
         if every is not None or idle is not None or lock is not None:
             message = "--every and --idle say how to go on, so they need --follow"
             raise click.UsageError(message)
-        return _exchange(call, "sync", name, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
+        return _exchange(call, "sync", words, blobs=blobs, dry_run=dry_run, limit_rate=limit_rate)
     if dry_run:
         message = "--dry-run moves nothing, so there is nothing to --follow"
         raise click.UsageError(message)
     if every is not None and every < 1:
         message = "--every 1s is the least: who looks more often only keeps the others waiting"
         raise click.UsageError(message)
-    _follow(call, name, blobs=blobs, limit_rate=limit_rate, every_s=every or EVERY_S, idle_s=idle, handle=lock)
+    _follow(call, words, blobs=blobs, limit_rate=limit_rate, every_s=every or EVERY_S, idle_s=idle, handle=lock)
     return 0
 
 
@@ -131,15 +141,17 @@ def explain(call: Call, *, ref: str, remote: str) -> None:
 
 
 def _exchange(
-    call: Call, verb: Verb, name: str | None, *, dry_run: bool, limit_rate: int | None, blobs: bool = False
+    call: Call, verb: Verb, words: tuple[str, ...], *, dry_run: bool, limit_rate: int | None, blobs: bool = False
 ) -> int:
-    projects = None if call.project is None else [call.project]
     with open_store(call) as store, progress(call) as watcher:
+        name, refs = _split(store, words)
+        projects = [project_of(call)] if refs else None if call.project is None else [call.project]
         report = exchange(
             store,
             verb,
             remote=name,
             projects=projects,
+            references=refs,
             blobs=blobs,
             dry_run=dry_run,
             limit_rate=limit_rate,
@@ -149,9 +161,15 @@ def _exchange(
     return max((project.exit_code for project in report.projects), default=0)
 
 
+def _split(store: Store, words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The remote, if the first word is one, and the versions."""
+    known = read_remotes(store.path)
+    return (words[0], words[1:]) if words and words[0] in known else (None, words)
+
+
 def _follow(
     call: Call,
-    name: str | None,
+    words: tuple[str, ...],
     *,
     blobs: bool,
     limit_rate: int | None,
@@ -159,12 +177,17 @@ def _follow(
     idle_s: float | None,
     handle: int | None,
 ) -> None:
-    projects = None if call.project is None else [call.project]
-
     def move() -> SyncReport:
         with progress(call) as watcher:
             return exchange(
-                store, "sync", remote=name, projects=projects, blobs=blobs, limit_rate=limit_rate, progress=watcher
+                store,
+                "sync",
+                remote=name,
+                projects=projects,
+                references=refs,
+                blobs=blobs,
+                limit_rate=limit_rate,
+                progress=watcher,
             )
 
     def tell(report: FollowReport) -> None:
@@ -175,6 +198,8 @@ def _follow(
                 render_followed(report)
 
     with open_store(call) as store, contextlib.suppress(_Stopped):
+        name, refs = _split(store, words)
+        projects = [project_of(call)] if refs else None if call.project is None else [call.project]
         follow = Follow(store, move, projects=projects, every_s=every_s, idle_s=idle_s, tell=tell)
         lock = None if handle is None else Exclusive.inherited(store.path, LOCK, handle)
         with _stopping(follow):

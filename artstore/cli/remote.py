@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artstore.cli.discovery import open_store
+from artstore.cli.completing import collections
+from artstore.cli.discovery import open_store, project_of
 from artstore.cli.moving import render
 from artstore.cli.options import Call, Place, Verb, verb
 from artstore.cli.output import emit, say, table
@@ -53,9 +54,24 @@ remote = Words(
     is_flag=True,
     help="Push what is committed without being asked: a process of its own does, and nobody waits for it.",
 )
+@click.option(
+    "--only",
+    metavar="COLLECTION",
+    multiple=True,
+    shell_complete=collections,
+    help="Push this collection and no other, as NAME or PROJECT/NAME; repeatable.",
+)
 @click.option("--token-file", type=Place(path_type=Path), metavar="FILE", help="Where the token for a server is.")
 def add(
-    call: Call, *, name: str, url: str, upstream: bool, join: bool, background: bool, token_file: Path | None
+    call: Call,
+    *,
+    name: str,
+    url: str,
+    upstream: bool,
+    join: bool,
+    background: bool,
+    only: tuple[str, ...],
+    token_file: Path | None,
 ) -> None:
     """Note a remote, having tried whether it does what it must.
 
@@ -65,16 +81,26 @@ def add(
     and a store has one at most. A folder or a bucket beside it is a mirror, for those who cannot reach the upstream:
     `artstore push NAME` copies there what this store knows, and `artstore pull NAME` takes what others have copied.
     With --background, whoever commits begins a process that pushes and pulls, and goes on at once; that process ends by
-    itself, and `artstore status` shows how it went. The token that a server wants is read from --token-file whenever it
-    is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for configuration.
+    itself, and `artstore status` shows how it went. With --only the other collections stay on this machine, with the
+    runs that made nothing of these; what others push is pulled whole. The token that a server wants is read from
+    --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for
+    configuration.
     """
     heed_tokens()
+    chosen = [each if "/" in each else f"{project_of(call)}/{each}" for each in only]
     with open_store(call) as store:
         if upstream:
-            info = add_upstream(store, name, url, join=join, background=background, token_file=token_file)
+            info = add_upstream(store, name, url, join=join, background=background, only=chosen, token_file=token_file)
         else:
             info = add_remote(
-                store.path, name, url, upstream=False, join=join, background=background, token_file=token_file
+                store.path,
+                name,
+                url,
+                upstream=False,
+                join=join,
+                background=background,
+                only=chosen,
+                token_file=token_file,
             )
     emit(call, info, render_remote)
 
@@ -125,7 +151,8 @@ for command in (add, ls, rm, test, recover):
 def render_remote(info: RemoteInfo) -> None:
     """Say what was noted."""
     kind = f", the upstream{', in the background' if info.background else ''}" if info.upstream else ""
-    say(f"noted {info.name}: {info.url}{kind}")
+    only = f", for {', '.join(info.only)}" if info.only else ""
+    say(f"noted {info.name}: {info.url}{kind}{only}")
 
 
 def render_removed(info: RemoteInfo) -> None:

@@ -7,6 +7,7 @@ numbers; where others have written to it before, their ops come first.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from artstore.errors import Conflict
@@ -25,7 +26,14 @@ from artstore.sync.way import Way
 
 
 def add_upstream(
-    store: Store, name: str, url: str, *, join: bool, background: bool = False, token_file: Path | None = None
+    store: Store,
+    name: str,
+    url: str,
+    *,
+    join: bool,
+    background: bool = False,
+    only: Sequence[str] = (),
+    token_file: Path | None = None,
 ) -> RemoteInfo:
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
@@ -39,7 +47,16 @@ def add_upstream(
         for project in others:
             if not join:
                 refuse_apart(remote, project.name, {op.id for op in Journal(root.catalog, project).ops()})
-        info = add_remote(store.path, name, url, upstream=True, join=join, background=background, token_file=token_file)
+        info = add_remote(
+            store.path,
+            name,
+            url,
+            upstream=True,
+            join=join,
+            background=background,
+            only=only,
+            token_file=token_file,
+        )
         for project in others:
             attach(root, session, project.name, None)
     return info

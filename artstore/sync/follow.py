@@ -20,6 +20,7 @@ from artstore.storage.root import is_store
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
 from artstore.sync.push import next_offer
+from artstore.sync.remotes import upstream_of
 from artstore.sync.reports import FollowReport, SyncReport
 
 EVERY_S: Final = 60.0
@@ -222,7 +223,8 @@ class Follow:
             self._first = None
         try:
             names = self._projects or [project.name for project in self._root.catalog.projects()]
-            return any(next_offer(self._root, name) is not None for name in names)
+            _, settings = upstream_of(self._root.path)
+            return any(next_offer(self._root, name, settings.chosen(name)) is not None for name in names)
         except ArtstoreError:
             # The round that comes of it says so.
             return True

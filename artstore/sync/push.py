@@ -25,6 +25,7 @@ from artstore.storage.root import Root
 from artstore.sync.protocol import FORMAT, ReadSlot, Shelf, Slot, Tell, encode_slot, read_slot
 from artstore.sync.pull import counted, pull, slots_to_take
 from artstore.sync.reports import Moved
+from artstore.sync.selection import select
 from artstore.sync.way import Way
 
 _SLOT_BYTES: Final = 4 << 20
@@ -55,7 +56,7 @@ def push(way: Way) -> tuple[Moved, Moved]:
     overtaken = 0
     while overtaken < _TRIES:
         pulled = pulled.plus(pull(way))
-        while (offer := next_offer(way.root, way.project)) is not None:
+        while (offer := next_offer(way.root, way.project, way.only)) is not None:
             sent = _offer(way, offer)
             if sent is None:
                 overtaken += 1
@@ -67,18 +68,23 @@ def push(way: Way) -> tuple[Moved, Moved]:
     raise Conflict(message, code="busy")
 
 
-def next_offer(root: Root, project: str) -> Offer | None:
+def next_offer(root: Root, project: str, only: frozenset[str] | None = None) -> Offer | None:
     """The next of what waits, up to a slot full of it; None if nothing is to be offered."""
-    return next(iter(offers(root, project)), None)
+    return next(iter(offers(root, project, only)), None)
 
 
-def offers(root: Root, project: str) -> list[Offer]:
-    """All that waits and would change something, cut where one slot has enough and no version is left without end."""
+def offers(root: Root, project: str, only: frozenset[str] | None = None) -> list[Offer]:
+    """All that waits and would change something, cut where one slot has enough and no version is left without end.
+
+    With `only`, what collections of these names need of it; raises Conflict (name-freed) as `select`.
+    """
     with root.catalog.snapshot():
         ops = [op for op in waiting(root, project) if op.void is None]
         found = root.catalog.project(project)
         if found is None or not ops:
             return []
+        if only is not None:
+            ops = select(root, found, ops, only)
         view = ProjectView(root.catalog, found.id)
         made = [Offer([], [])]
         size = 0
@@ -101,7 +107,7 @@ def offers(root: Root, project: str) -> list[Offer]:
                 elif not isinstance(decoded, Relog) or view.version(op.version) is not None:
                     # Its bytes are not needed any more, and it must not be seen without them: its end goes with it.
                     ends_later = True
-        return made
+        return made if made[0].transactions else []
 
 
 class Cargo(NamedTuple):

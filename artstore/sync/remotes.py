@@ -5,6 +5,7 @@
     upstream = true     # its log is the order; one remote at most
     join = true         # follow it also where a project has a log of its own
     background = true   # what is committed is pushed by a process of its own
+    only = ["zoo/cats"] # push no other collections
 
 Read when it is asked for, never kept: another process may change it.
 """
@@ -12,6 +13,7 @@ Read when it is asked for, never kept: another process may change it.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +21,7 @@ import msgspec
 import tomli_w
 
 from artstore.errors import Conflict, Invalid, NotFound
-from artstore.model.names import collection_name
+from artstore.model.names import LATEST, UNCATEGORIZED, Reference, collection_name
 from artstore.storage.files import storage_errors, write_file
 from artstore.storage.sessions import Exclusive
 from artstore.sync.depot import Depot
@@ -44,8 +46,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     join: bool = False
     background: bool = False
     """Whether a process of its own keeps the store up with it, from each commit on."""
+    only: list[str] = []
+    """The collections that are pushed, as `project/collection`; all, if none is named."""
     token_file: str | None = None
     """Where the token for a server is, from the root of the file system on."""
+
+    def chosen(self, project: str) -> frozenset[str] | None:
+        """Names of the collections of a project that are pushed; None: all."""
+        if not self.only:
+            return None
+        return frozenset(name for place, _, name in (each.partition("/") for each in self.only) if place == project)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,19 +83,26 @@ def add_remote(
     upstream: bool,
     join: bool,
     background: bool = False,
+    only: Sequence[str] = (),
     token_file: Path | None = None,
 ) -> RemoteInfo:
     """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
 
-    Raises Invalid (bad-name, not-the-upstream, unfit-remote, and what is wrong with the URL), Conflict (remote-exists,
-    has-upstream), Unreachable, Denied.
+    `only` has the collections that are pushed, as `[project/]collection`. Raises Invalid (bad-name, not-the-upstream,
+    unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream), Unreachable, Denied.
     """
     collection_name(name)
     if background and not upstream:
         message = f"only the upstream is pushed to, so nothing would go to {name!r} in the background: add --upstream"
         raise Invalid(message, code="not-the-upstream")
+    if only and not upstream:
+        message = (
+            f"only the upstream is pushed to by collections, and a mirror such as {name!r} gets all: add --upstream"
+        )
+        raise Invalid(message, code="not-the-upstream")
     file = None if token_file is None else str(token_file.absolute())
-    settings = Settings(url=url, upstream=upstream, join=join, background=background, token_file=file)
+    chosen = sorted({_collection(each) for each in only})
+    settings = Settings(url=url, upstream=upstream, join=join, background=background, only=chosen, token_file=file)
     open_remote(settings)
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
@@ -161,7 +178,21 @@ def try_remote(settings: Settings) -> None:
 
 
 def _info(name: str, settings: Settings) -> RemoteInfo:
-    return RemoteInfo(name=name, url=settings.url, upstream=settings.upstream, background=settings.background)
+    return RemoteInfo(
+        name=name,
+        url=settings.url,
+        upstream=settings.upstream,
+        background=settings.background,
+        only=settings.only,
+    )
+
+
+def _collection(text: str) -> str:
+    reference = Reference.parse(text, project=UNCATEGORIZED)
+    if reference.selector != LATEST:
+        message = f"{text!r} names a version, and collections are pushed whole: write {reference.collection!r}"
+        raise Invalid(message, code="bad-name")
+    return f"{reference.project}/{reference.collection}"
 
 
 def _server(settings: Settings) -> HttpRemote:

@@ -99,6 +99,8 @@ class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     upstream: bool
     background: bool = False
     """Whether what is committed is pushed to it without being asked."""
+    only: list[str] = []
+    """The collections that are pushed to it, as `project/collection`; all, if none is named."""
 
 
 class CarriedProject(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,10 +14,12 @@ from typing import Literal
 from artstore.errors import ArtstoreError, Denied, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.resolve import find_collection, resolve
 from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.model.names import project_name
+from artstore.model.names import UNCATEGORIZED, Reference, project_name
+from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
@@ -44,6 +46,7 @@ def exchange(
     *,
     remote: str | None = None,
     projects: Sequence[str] | None = None,
+    references: Sequence[str] = (),
     blobs: bool = False,
     dry_run: bool = False,
     limit_rate: int | None = None,
@@ -52,16 +55,23 @@ def exchange(
     """Move what is new between a store and its upstream, or the mirror that is named, for some projects or all.
 
     A push to the upstream pulls first, since what is offered has to come behind what is there. With `blobs` the bytes
-    of all versions are brought too. On a dry run nothing is moved, and what is pushed is counted as if nobody else
-    wrote meanwhile. `limit_rate` is the most bytes a second that go, both ways together.
+    of all versions are brought too. With `references`, `[project/]name[:version]`, a push sends what waits of these
+    collections, each whole and with the runs that made it, and a pull brings the bytes of these versions. On a dry run
+    nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile. `limit_rate` is the most bytes a
+    second that go, both ways together.
 
-    Raises NotFound (no-upstream, remote-not-found), Invalid (not-the-upstream) where the remote is a server that is
-    not, Conflict (locked) where another process is at it for long, Unreachable, Denied.
+    Raises NotFound (no-upstream, remote-not-found, collection-not-found), Invalid (not-the-upstream) where the remote
+    is a server that is not, Invalid (not-chosen) for a collection that the remote was not noted for, Conflict (locked)
+    where another process is at it for long, Unreachable, Denied.
     """
     began = time.monotonic()
     name, settings = _chosen(store, remote)
     root = store.root
     root.catalog.check_writable()
+    asked = [Reference.parse(each, project=projects[0] if projects else UNCATEGORIZED) for each in references]
+    _check_asked(root, verb, name, settings, asked)
+    if asked:
+        projects = sorted({each.project for each in asked})
     if limit_rate is not None and is_server(settings.url):
         message = f"{name!r} is a server, and only what goes to or comes from a depot keeps to a rate: leave it out"
         raise Invalid(message, code="no-pace")
@@ -72,7 +82,7 @@ def exchange(
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told as attempt, root.session(verb) as session:
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
-        reports = [round_.one(verb, project, blobs=blobs, dry_run=dry_run) for project in wanted]
+        reports = [round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run) for project in wanted]
         attempt.failure = "\n".join(f"{each.project}: {each.error}" for each in reports if each.error) or None
     return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
 
@@ -88,7 +98,7 @@ def _round(
 ) -> _Round:
     name, settings = chosen
     if settings.upstream:
-        return _Round(root, session, open_remote(settings, pace), join=settings.join, progress=progress)
+        return _Round(root, session, open_remote(settings, pace), settings, progress)
     mirror = open_mirror(settings, pace)
     if mirror is None:
         message = (
@@ -96,35 +106,42 @@ def _round(
             "a folder or a bucket"
         )
         raise Invalid(message, code="not-the-upstream")
-    return _MirrorRound(root, session, mirror, join=settings.join, progress=progress)
+    return _MirrorRound(root, session, mirror, settings, progress)
 
 
 class _Round:
     """What is the same for each project."""
 
-    def __init__(self, root: Root, session: Session, remote: Remote, *, join: bool, progress: Progress | None) -> None:
+    def __init__(
+        self, root: Root, session: Session, remote: Remote, settings: Settings, progress: Progress | None
+    ) -> None:
         self._root = root
         self._remote = remote
-        self._way = Way(root, session, remote, "", join, progress)
+        self._settings = settings
+        self._way = Way(root, session, remote, "", settings.join, progress)
 
     def projects(self, verb: Verb) -> list[str]:
         """Those that have something to be moved, as far as can be seen from here."""
         here = [project.name for project in self._root.catalog.projects()]
         if verb == "push":
-            return [name for name in here if next_offer(self._root, name) is not None]
+            return [name for name in here if next_offer(self._root, name, self._settings.chosen(name)) is not None]
         if verb == "pull":
             here = [name for name in here if followed(self._root, name) is not None]
         return sorted({*here, *self._remote.projects()})
 
-    def one(self, verb: Verb, project: str, *, blobs: bool, dry_run: bool) -> ProjectReport:
-        """Move one project, or say what would be moved."""
-        way = self._way._replace(project=project)
+    def one(self, verb: Verb, project: str, asked: Sequence[Reference], *, blobs: bool, dry_run: bool) -> ProjectReport:
+        """Move one project, or say what would be moved; what is asked for of it alone, if something is."""
+        here = [each for each in asked if each.project == project]
+        only = frozenset(each.collection for each in here) if here else self._settings.chosen(project)
+        way = self._way._replace(project=project, only=only)
         pulled = pushed = Moved()
         error: ArtstoreError | None = None
         try:
             pulled, pushed = self.move(way, verb, dry_run=dry_run)
-            if blobs and not dry_run:
-                pulled = pulled.plus(_bring(way))
+            if verb != "push" and not dry_run and (here or blobs):
+                manifests = [resolve(self._root, each).manifest for each in here] if here else _live(way)
+                for manifest in manifests:
+                    pulled = pulled.plus(bring_manifest(self._root, manifest, way.progress))
         except (Unreachable, Denied):
             raise
         except ArtstoreError as problem:
@@ -149,8 +166,10 @@ class _Round:
 class _MirrorRound(_Round):
     """What is the same for each project, with a mirror."""
 
-    def __init__(self, root: Root, session: Session, mirror: Mirror, *, join: bool, progress: Progress | None) -> None:
-        super().__init__(root, session, mirror, join=join, progress=progress)
+    def __init__(
+        self, root: Root, session: Session, mirror: Mirror, settings: Settings, progress: Progress | None
+    ) -> None:
+        super().__init__(root, session, mirror, settings, progress)
         self._mirror = mirror
         self._has_upstream = any(each.upstream for each in read_remotes(root.path).values())
 
@@ -173,19 +192,36 @@ def _foresee(way: Way, verb: Verb) -> tuple[Moved, Moved]:
     if verb != "pull":
         last = way.followed
         shelf = way.shelf("" if last is None else last.log)
-        for offer in offers(way.root, way.project):
+        for offer in offers(way.root, way.project, way.only):
             cargo = lacking(way.root, shelf, offer.manifests)
             pushed = pushed.plus(offer.counted()).plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
     return pulled, pushed
 
 
-def _bring(way: Way) -> Moved:
-    """Fetch the bytes of all versions of a project that are not here."""
-    moved = Moved()
+def _live(way: Way) -> list[Digest]:
+    """The manifests of all versions of a project, or of the collections that it is about."""
     found = way.root.catalog.project(way.project)
-    for manifest in sorted(Marking(way.root.catalog).live_manifests(found.id)) if found is not None else ():
-        moved = moved.plus(bring_manifest(way.root, manifest, way.progress))
-    return moved
+    if found is None:
+        return []
+    if way.only is None:
+        return sorted(map(Digest, Marking(way.root.catalog).live_manifests(found.id)))
+    view = ProjectView(way.root.catalog, found.id)
+    chosen = [each for each in view.collections() if each.name in way.only]
+    return sorted({Digest.parse(version.manifest) for each in chosen for version in view.versions_of(each.id)})
+
+
+def _check_asked(root: Root, verb: Verb, name: str, settings: Settings, asked: Sequence[Reference]) -> None:
+    """Raise where what is asked for cannot be moved, before anything is."""
+    for each in asked if verb != "pull" else ():
+        chosen = settings.chosen(each.project)
+        if chosen is not None and each.collection not in chosen:
+            message = f"{name!r} was noted with --only {', '.join(settings.only)}: note it again to push others too"
+            raise Invalid(message, code="not-chosen")
+        if not settings.upstream:
+            message = f"{name!r} is a mirror, which gets all that this store knows: push to it without naming versions"
+            raise Invalid(message, code="not-the-upstream")
+        if verb == "push":
+            find_collection(root, each.project, each.collection)
 
 
 def bring_manifest(root: Root, manifest: Digest, progress: Progress | None) -> Moved:

@@ -21,7 +21,7 @@ from artstore.storage.sessions import Exclusive
 from artstore.store import Store
 from artstore.sync.follow import LOCK
 from artstore.sync.push import offers
-from artstore.sync.remotes import read_remotes
+from artstore.sync.remotes import Settings, read_remotes
 from artstore.sync.reports import RemoteStanding
 
 _NEWS_S: Final = 60.0
@@ -84,7 +84,7 @@ def standings(store: Store) -> list[RemoteStanding]:
     found: list[RemoteStanding] = []
     for name, settings in read_remotes(store.path).items():
         noted = _read(store.path, name)
-        versions, size = _waiting(store.root) if settings.upstream else (0, 0)
+        versions, size = _waiting(store.root, settings) if settings.upstream else (0, 0)
         found.append(
             RemoteStanding(
                 name=name,
@@ -115,12 +115,12 @@ def is_followed(store: Path) -> bool:
         return False
 
 
-def _waiting(root: Root) -> tuple[int, int]:
+def _waiting(root: Root, settings: Settings) -> tuple[int, int]:
     """The versions that are still to be sent, and their size."""
     count = size = 0
     for project in root.catalog.projects():
         view = ProjectView(root.catalog, project.id)
-        for offer in offers(root, project.name):
+        for offer in offers(root, project.name, settings.chosen(project.name)):
             for op in (op for transaction in offer.transactions for op in transaction):
                 version = None if op.version is None else view.version(op.version)
                 if version is not None and not version.deleted:

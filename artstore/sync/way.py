@@ -21,6 +21,8 @@ class Way(NamedTuple):
     join: bool
     """Whether to follow a log also where the project has one of its own."""
     progress: Progress | None
+    only: frozenset[str] | None = None
+    """Names of the collections whose ops are offered; None: all."""
 
     @property
     def followed(self) -> Followed | None:
