@@ -12,12 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
+from starlette.types import Message, Receive, Scope, Send
 
 from artstore.errors import StorageFull
 from artstore.model.digest import Digest
@@ -123,6 +125,27 @@ def test_who_stops_in_the_middle_is_cut_off(server: Served, monkeypatch: pytest.
             pass
 
     assert 15 > time.monotonic() - began
+
+
+def test_nobody_is_cut_off_for_what_the_server_takes_its_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes can say that a terabyte is to be copied, and more bytes come behind them."""
+    monkeypatch.setattr(patience, "SILENCE_S", 0.1)
+    taken: list[Message] = []
+
+    async def working(_scope: Scope, receive: Receive, _send: Send) -> None:
+        taken.append(await receive())
+        await anyio.sleep(0.3)
+        taken.append(await receive())
+
+    async def coming() -> Message:
+        return {"type": "http.request", "body": b"16 bytes of frame", "more_body": True}
+
+    async def nowhere(_message: Message) -> None:
+        pass
+
+    anyio.run(patience.Paced(working), {"type": "http"}, coming, nowhere)
+
+    assert ["http.request"] * 2 == [message["type"] for message in taken]
 
 
 def test_a_small_answer_is_not_kept_back() -> None:
