@@ -161,6 +161,14 @@ def remotes_of(store: Store) -> list[Any]:
     return []
 
 
+def shared_work(store: Store) -> Any:
+    """What sends parts to the upstream of a store, `artstore.sync.parts`; None for a store without remotes."""
+    if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        connect_remotes(store)
+        return importlib.import_module("artstore.sync.parts")
+    return None
+
+
 def heed_s3_endpoint() -> None:
     """Let AWS_S3_ENDPOINT_URL, W&B's word for another service than Amazon's, mean to AWS's libraries what theirs do.
 

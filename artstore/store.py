@@ -291,7 +291,8 @@ class Store:
         """Make a part of a draft: what one of several writers adds to a version; answers the part's id.
 
         It is durable when this returns, and nobody sees it before `finish_parts` gathers it. Writers may be threads,
-        processes, or at different times. Raises Invalid (type-clash, bad-distributed-id, …) as put does.
+        processes, or at different times, or in other stores, from which parts come with what else is pushed and pulled.
+        What the same run adds again is there once. Raises Invalid (type-clash, bad-distributed-id, …) as put does.
         """
         label = Label.checked(
             project=project,
@@ -323,7 +324,8 @@ class Store:
         """Gather all parts with this name and distributed id, and what the draft has, into one version.
 
         The result does not depend on the order of the parts. What is said here counts before what parts say. Each
-        part's run has logged the version too. A part that comes later belongs to the next one.
+        part's run has logged the version too. A part that comes later belongs to the next one. The bytes of parts that
+        came from an upstream stay there until they are needed.
 
         Raises PathCollision (parts-clash) where two have different bytes for one path, Conflict (parts-missing) where
         there are fewer parts than `expect`, NotFound (no-parts), and Invalid as put does.
@@ -349,10 +351,22 @@ class Store:
         """The parts that nobody has gathered yet, of a project or of all, the first first."""
         return parts.all_parts(self._current(), project)
 
-    def drop_parts(self, name: str, *, distributed_id: str, project: str = UNCATEGORIZED) -> int:
-        """Give up the parts of a version that nobody will finish; answers how many. Raises NotFound (no-parts)."""
+    def drop_parts(
+        self, name: str, *, distributed_id: str, run: str | None = None, project: str = UNCATEGORIZED
+    ) -> int:
+        """Give up the parts of a version that nobody will finish, or those of one run; answers how many.
+
+        Where the project follows an upstream, they are given up for all who follow it. Raises NotFound (no-parts).
+        """
         parsed = _collection(name, project)
-        return parts.drop_parts(self._current(), parsed.project, parsed.collection, distributed_id)
+        return parts.drop_parts(self._current(), parsed.project, parsed.collection, distributed_id, run=run)
+
+    def drop_old_parts(self, older_than_s: float, *, project: str | None = None) -> int:
+        """Give up the parts of a project, or of all, that were added that long ago; answers how many.
+
+        Raises Invalid (bad-age).
+        """
+        return parts.drop_old_parts(self._current(), project, older_than_s)
 
     def watch(
         self,

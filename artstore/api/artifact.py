@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
-from artstore.api import active
+from artstore.api import active, sharing
 from artstore.api.background import Task
 from artstore.api.collections import ArtifactCollection
 from artstore.api.drafting import Drafting
@@ -149,7 +149,9 @@ class Artifact(Drafting):
 
         def make() -> str:
             with handed as draft:
-                return hall.store.add_part(draft, distributed_id=distributed_id, **label)
+                id_ = hall.store.add_part(draft, distributed_id=distributed_id, **label)
+            sharing.send(hall.store, project, f"a part of {label['name']!r}")
+            return id_
 
         self._part = hall.queue.add(self._name, make)
         return self._part
@@ -167,9 +169,13 @@ class Artifact(Drafting):
 
         def make() -> VersionInfo:
             with handed as draft:
-                info = hall.store.finish_parts(
-                    draft, distributed_id=distributed_id, ttl_s=ttl_s, expect=expect, **label
-                )
+
+                def finish() -> VersionInfo:
+                    return hall.store.finish_parts(
+                        draft, distributed_id=distributed_id, ttl_s=ttl_s, expect=expect, **label
+                    )
+
+                info = sharing.finish(hall.store, project, finish, expect=expect)
                 _tell(draft)
                 return info
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from artstore.api import active, exits
+from artstore.api import active, exits, sharing
 from artstore.api.artifact import Artifact
 from artstore.api.background import Task, at_end
 from artstore.api.config import Config, recorded
@@ -48,6 +48,7 @@ class Run:
         self._dir = folder
         self._tasks: list[tuple[weakref.ref[Artifact], Task[Any]]] = []
         self._is_over = False
+        self._is_shared = False
         self._pid = os.getpid()
         self._hold = hall.store.hold_run(info.id, project=info.project)
         self._config = Config(info.config, self._keep_config)
@@ -229,7 +230,12 @@ class Run:
         """Add a part to a version that several runs make together, in the background; `wait()` until it is safe.
 
         The parts of one name belong together that have the same distributed_id, or by default the runs' same group.
-        Nobody sees them before `finish_artifact`; what comes after that belongs to the next version.
+        Nobody sees them before `finish_artifact`; what comes after that belongs to the next version. What a run adds a
+        second time is there once.
+
+        Where the store has an upstream, the part is sent there before `wait` returns, so that runs with other stores
+        can gather it. If that cannot be, a line says so: it is safe here, and goes when the run ends or with the next
+        `artstore push`.
 
         Raises WrongType (no-distributed-id) where there is neither, ArtifactFinalizedError for what was logged already,
         and as log_artifact.
@@ -239,6 +245,7 @@ class Run:
         artifact = self._artifact(artifact_or_path, name, type or UNSPECIFIED)
         with users_errors():
             task = artifact.add_part_to(self._hall, self.project, self.id, shared, aliases=aliases)
+        self._is_shared = True
         return self._remember(artifact, task)
 
     def finish_artifact(
@@ -256,12 +263,18 @@ class Run:
         It does not depend on the order of the parts. `wait` and `finish` raise PathCollision where two parts have
         different bytes for one path, and Conflict (parts-missing) where there are fewer than `expect`; then the parts
         are there still. Raises as upsert_artifact.
+
+        Where the store has an upstream, what other stores have sent there is gathered too, without its bytes, and the
+        version is sent there. Then `wait` and `finish` also raise Unreachable (parts-unknown) where the upstream cannot
+        be asked, unless `expect` parts are here; and Conflict (parts-gathered) where somebody else was faster, and made
+        another version of the same parts.
         """
         self._check_going_on("finish_artifact")
         shared = self._distributed_id(distributed_id, "finish")
         artifact = self._artifact(artifact_or_path, name, type or UNSPECIFIED)
         with users_errors():
             task = artifact.finish_parts_in(self._hall, self.project, self.id, shared, aliases=aliases, expect=expect)
+        self._is_shared = True
         return self._remember(artifact, task)
 
     def logged_artifacts(self) -> list[Artifact]:
@@ -380,6 +393,8 @@ class Run:
             self._info = store.finish_run(self.id, state="crashed" if errors else state, project=self.project)
         finally:
             self._hold.release()
+        if self._is_shared:
+            sharing.send(store, self.project, f"the end of run {self.id!r}")
         self._hall.nudge()
         if state == "crashed":
             for error in errors:

@@ -64,7 +64,7 @@ def conflicts(call: Call) -> None:
 
 @verb("artstore resolve 3f2a91c07b44 --mine", "artstore resolve 3f2a91c07b44 --rename cats-of-mine")
 @click.argument("conflict")
-@click.option("--mine", is_flag=True, help="Move the alias again, from where others moved it.")
+@click.option("--mine", is_flag=True, help="Do it again, after what others did: move the alias, make the version.")
 @click.option("--theirs", is_flag=True, help="Give up the change, and with a refused collection its versions.")
 @click.option("--rename", metavar="NAME", help="Keep a refused collection, under this name.")
 def resolve(call: Call, *, conflict: str, mine: bool, theirs: bool, rename: str | None) -> None:

@@ -79,7 +79,7 @@ COMMANDS: Final = {
         Line("link", "arrange", "Put a version into a portfolio."),
         Line("unlink", "arrange", "Take a version out of a portfolio."),
         Line("delete", "arrange", "Delete a version, or a collection."),
-        Line("drop", "parts", "Give up the unfinished parts of a version."),
+        Line("drop", "parts", "Give up parts of versions that nobody will finish."),
         Line("prune", "prune", "Delete versions by rules."),
     ),
     "Share": (

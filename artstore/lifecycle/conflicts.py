@@ -17,9 +17,9 @@ from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.upstream import waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import MOVED
+from artstore.model.fold import GATHERED, MOVED
 from artstore.model.names import collection_name, project_name
-from artstore.model.notes import Dismissed
+from artstore.model.notes import Dismissed, Evicted
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
@@ -63,11 +63,17 @@ def drop_mine(root: Root, id_: str) -> ConflictInfo:
 def keep_mine(root: Root, id_: str) -> ConflictInfo:
     """Do it again, after what the upstream has: an alias moves from where it stands now.
 
+    A version whose parts are in another one by now is made all the same, of what it was made of.
+
     Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again).
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
     move = refused.read
+    if isinstance(move, records.Commit | records.Relog) and refused.op.void == GATHERED:
+        with root.session("resolve") as session:
+            commit(root, session, project.name, lambda view: [*_without_parts(view, refused), _dismiss(refused)])
+        return info
     if not isinstance(move, records.MoveAlias) or refused.op.void != MOVED:
         message = f"{info.what} cannot be done again as it was: {info.reason}. Do by hand what you want, then drop it"
         raise Invalid(message, code="cannot-be-done-again")
@@ -113,6 +119,19 @@ def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
     return info
 
 
+def _without_parts(view: ProjectView, refused: _Refused) -> list[Op]:
+    """A version again, and what was said of it, without its parts."""
+    names: dict[str, str] = {}
+    head = refused.read
+    assert isinstance(head, records.Commit | records.Relog)
+    ops = [_again(msgspec.structs.replace(head, parts=[]), names)]
+    ops += [_again(read, names) for _op, read in refused.followers]
+    before = str(head.record.id)
+    if view.is_received(before):
+        ops.append(Evicted(at_us=now_us(), nonce=nonce(), versions=[names[before]]))
+    return ops
+
+
 def _again(op: AnyOp, names: dict[str, str]) -> Op:
     """The same op of a collection and of versions that are called otherwise now; what is new is added to the names."""
     changed: dict[str, object] = {"at_us": now_us(), "nonce": nonce()}
@@ -149,6 +168,8 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
             found.append(_Refused(op, read, []))
             if isinstance(read, records.Create):
                 heads[op.id] = found[-1]
+            elif op.version is not None:
+                heads[op.version] = found[-1]
     return found
 
 

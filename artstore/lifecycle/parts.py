@@ -7,7 +7,7 @@ later belongs to the next version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,22 +15,29 @@ import msgspec
 from artstore.errors import Conflict, Invalid, NotFound, PathCollision
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.prune import safe_now
 from artstore.lifecycle.put import Label, Overtaken, attachments_of, check_type, commit_draft
 from artstore.lifecycle.reports import PartInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.model.digest import Digest
 from artstore.model.manifest import Entry, digest_of_lines
-from artstore.model.names import LONGEST, project_name
+from artstore.model.names import LONGEST, project_name, run_id
 from artstore.model.records import DropPart, Op, Part, encode_op
 from artstore.model.state import UnfinishedPart
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
 
 _NOBODY: Final = "a writer without a run"
+_SAID: Final = ("aliases", "description", "metadata")
+_SHOWN: Final = 8
+"""Digits of a store's id."""
 
 
 def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
-    """Make a part of a draft: durable, and kept until it is gathered or dropped; answers its id. See Store.add_part."""
+    """Make a part of a draft: durable, and kept until it is gathered or dropped; answers its id. See Store.add_part.
+
+    What a run has added already, and nobody gathered yet, is there once.
+    """
     root = draft.root
     _check_id(distributed_id)
     check_type(root, label)
@@ -47,6 +54,7 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
         type=label.type,
         distributed_id=distributed_id,
         run=label.run,
+        store=root.format.store_id,
         manifest=str(digest),
         entries=len(entries),
         bytes=draft.bytes,
@@ -55,18 +63,26 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
         metadata=label.metadata,
     )
 
+    id_ = str(Digest.of(encode_op(op)))
+
     def plan(view: ProjectView) -> list[Op]:
-        _check_types(view.parts_of(label.name, distributed_id), label)
+        nonlocal id_
+        there = view.parts_of(label.name, distributed_id)
+        _check_types(there, label)
+        same = next((part for part in there if part.run is not None and _says_the_same(part, op)), None)
+        if same is not None:
+            id_ = same.id
+            return []
         root.manifests.keep(digest)
         return [op]
 
     def after(_project: Project, _view: ProjectView) -> str:
-        return str(Digest.of(encode_op(op)))
+        return id_
 
-    id_ = commit_and_answer(root, draft.session, label.project, plan, answer=after, attachments=attachments)
+    added = commit_and_answer(root, draft.session, label.project, plan, answer=after, attachments=attachments)
     draft.save_stat_caches(digest)
     draft.warnings = warnings
-    return id_
+    return added
 
 
 def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int | None) -> VersionInfo:
@@ -79,9 +95,8 @@ def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int
     while True:
         parts = _unfinished(draft.root, label, distributed_id)
         _check_types(parts, label)
-        if expect is not None and len(parts) < expect:
-            message = f"{label.project}/{label.name} has {len(parts)} of {expect} parts of {distributed_id!r}: wait"
-            raise Conflict(message, code="parts-missing")
+        if expect is not None and (came := len(_different(parts))) < expect:
+            raise _too_few(draft.root, label, distributed_id, parts, f"{came} of {expect} parts")
         if not parts and not own:
             message = f"{label.project}/{label.name} has no parts of {distributed_id!r}: add some, then finish"
             raise NotFound(message, code="no-parts")
@@ -106,32 +121,65 @@ def all_parts(root: Root, project: str | None) -> list[PartInfo]:
             type=part.type,
             distributed_id=part.distributed_id,
             run=part.run,
+            store=part.store,
+            provisional=each.upstream is not None and not view.is_accepted(part.id),
             files=part.entries,
             bytes=part.bytes,
             created_at=part.created_us / 1e6,
         )
         for each in root.catalog.projects()
         if project in {None, each.name}
-        for part in ProjectView(root.catalog, each.id).parts()
+        for view in [ProjectView(root.catalog, each.id)]
+        for part in view.parts()
     ]
 
 
-def drop_parts(root: Root, project: str, name: str, distributed_id: str) -> int:
-    """Give up the parts of a version; answers how many there were. Raises NotFound (no-parts)."""
+def drop_parts(root: Root, project: str, name: str, distributed_id: str, *, run: str | None) -> int:
+    """Give up the parts of a version, or of one run; answers how many there were. Raises NotFound (no-parts)."""
     _check_id(distributed_id)
     find_project(root, project)
-    gone: list[str] = []
+    whose = "" if run is None else f" from run {run_id(run)!r}"
+
+    def chosen(view: ProjectView) -> list[UnfinishedPart]:
+        found = [part for part in view.parts_of(name, distributed_id) if run in {None, part.run}]
+        if not found:
+            message = (
+                f"{project}/{name} has no parts of {distributed_id!r}{whose}: `artstore parts` lists what there is"
+            )
+            raise NotFound(message, code="no-parts")
+        return found
+
+    return _drop(root, project, chosen)
+
+
+def drop_old_parts(root: Root, project: str | None, older_than_s: float) -> int:
+    """Give up what was added that long ago and never gathered, in a project or in all; answers how many there were."""
+    if not older_than_s >= 0:
+        message = f"a part cannot be older than {older_than_s:g} s: give 0 or more"
+        raise Invalid(message, code="bad-age")
+    if project is not None:
+        project_name(project)
+
+    def chosen(view: ProjectView) -> list[UnfinishedPart]:
+        parts = view.parts()
+        now = safe_now(root.path, (part.created_us for part in parts))
+        return [part for part in parts if now - part.created_us / 1e6 >= older_than_s]
+
+    return sum(_drop(root, each.name, chosen) for each in root.catalog.projects() if project in {None, each.name})
+
+
+def _drop(root: Root, project: str, choose: Callable[[ProjectView], Sequence[UnfinishedPart]]) -> int:
+    dropped = 0
 
     def plan(view: ProjectView) -> list[Op]:
-        gone[:] = [part.id for part in view.parts_of(name, distributed_id)]
-        if not gone:
-            message = f"{project}/{name} has no parts of {distributed_id!r}"
-            raise NotFound(message, code="no-parts")
-        return [DropPart(at_us=now_us(), nonce=nonce(), part=id_) for id_ in gone]
+        nonlocal dropped
+        chosen = choose(view)
+        dropped = len(chosen)
+        return [DropPart(at_us=now_us(), nonce=nonce(), part=part.id) for part in chosen]
 
     with root.session("drop") as session:
         commit(root, session, project, plan)
-    return len(gone)
+    return dropped
 
 
 def _unfinished(root: Root, label: Label, distributed_id: str) -> list[UnfinishedPart]:
@@ -157,6 +205,32 @@ def _union(root: Root, own: Mapping[str, Entry], run: str | None, parts: Sequenc
                 )
                 raise PathCollision(message, code="parts-clash")
     return found
+
+
+def _says_the_same(part: UnfinishedPart, op: Part) -> bool:
+    return all(getattr(part, field) == getattr(op, field) for field in ("run", "manifest", *_SAID))
+
+
+def _different(parts: Sequence[UnfinishedPart]) -> set[tuple[str, str]]:
+    """What came, where the same part of the same run counts once, from wherever it was sent again."""
+    return {(part.run or part.id, part.manifest) for part in parts}
+
+
+def _too_few(root: Root, label: Label, distributed_id: str, parts: Sequence[UnfinishedPart], count: str) -> Conflict:
+    by_store: dict[str, list[str]] = {}
+    for part in parts:
+        by_store.setdefault(part.store, []).append(_called(part.run))
+    here = root.format.store_id
+    came: list[str] = []
+    for store, runs in sorted(by_store.items(), key=lambda item: (item[0] != here, item[0])):
+        where = "this store" if store == here else f"store {store[:_SHOWN]}"
+        came.append(f"{', '.join(runs)} in {where}")
+    have = f" (those of {'; of '.join(came)})" if came else ""
+    message = (
+        f"{label.project}/{label.name} has {count} of {distributed_id!r}{have}: wait for the others, and see that they "
+        "were pushed where other stores made them"
+    )
+    return Conflict(message, code="parts-missing")
 
 
 def _called(run: str | None) -> str:

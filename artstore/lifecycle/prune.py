@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -139,7 +139,7 @@ def _judge(
     versions: Sequence[Version],
     rules: Policy,
 ) -> list[tuple[Version, str, bool]]:
-    now = _safe_now(root.path, versions)
+    now = safe_now(root.path, (version.created_us for version in versions))
     reasons = _kept_by_rules(versions, rules, now)
     verdicts: list[tuple[Version, str, bool]] = []
     for version in versions:
@@ -196,9 +196,12 @@ def _score(metadata: dict[str, Any], key: str) -> int | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _safe_now(path: Path, versions: Sequence[Version]) -> float:
-    """The time, but not one that a wrong clock made up: what nothing confirms is not believed."""
+def safe_now(path: Path, made_us: Iterable[int]) -> float:
+    """The time, but not one that a wrong clock made up: what nothing confirms is not believed.
+
+    What confirms it are the times when something was made, and the file system's below a store's folder.
+    """
     now = time.time()
-    newest = max((version.created_us / 1e6 for version in versions), default=0.0)
+    newest = max((made / 1e6 for made in made_us), default=0.0)
     confirmed = max(newest, path.stat().st_mtime, (path / "locks").stat().st_mtime)
     return min(now, confirmed + CLOCK_SLACK_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Collection as Group
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,7 @@ from artstore.model.manifest import (
     encode_full,
 )
 from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, run_id, tag_name, type_name
-from artstore.model.notes import Forget
+from artstore.model.notes import Evicted, Forget
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, UnfinishedPart, Version
 from artstore.storage.catalog import Project, ProjectView
@@ -274,22 +275,19 @@ def commit_draft(
     Content equal to that of a live version of the collection makes no new one: that version is `latest` again and gets
     the aliases; so does one that was forgotten here, and is there again. Raises Conflict (moved-on) where `onto` no
     longer holds; the draft can be committed again. The parts, all with one distributed id, are gathered; raises
-    Overtaken where they are no longer all of them.
+    Overtaken where they are no longer all of them. What the upstream has of their bytes need not come here.
     """
     draft.intake.seal()
     entries = draft.sorted_entries()
     warnings = draft.check_paths([entry.path for entry in entries])
-    if draft.root.blobs.elsewhere is not None:
-        # What it has of versions that came from an upstream may not be here; its own bytes are, when they are settled.
-        draft.intake.settle()
-        draft.root.blobs.bring(_blobs_of(entries))
+    away = _settle_bytes(draft, label, entries, parts)
     digest = digest_of_lines(entry.line() for entry in entries)
     outcome = None
     while outcome is None:
-        attachments = attachments_of(draft, label, digest, entries)
+        attachments = attachments_of(draft, label, digest, entries, away=away)
         draft.intake.settle()
         try:
-            outcome = _commit(draft, label, digest, entries, attachments, onto=onto, parts=parts)
+            outcome = _commit(draft, label, digest, entries, attachments, onto=onto, parts=parts, is_away=bool(away))
         except _ContentGone:
             # The version with this content was deleted a moment ago, so its rows have to be made after all.
             continue
@@ -298,12 +296,44 @@ def commit_draft(
     return outcome._replace(warnings=draft.warnings)
 
 
+def _settle_bytes(draft: Draft, label: Label, entries: Sequence[Entry], parts: Sequence[UnfinishedPart]) -> set[Digest]:
+    """Have the bytes here that a version needs; answers those that may stay where they are.
+
+    That is what parts name that came from the upstream: it has their bytes while they are live, and a commit that
+    gathers them counts only while they are.
+    """
+    root = draft.root
+    project = root.catalog.project(label.project)
+    view = None if project is None else ProjectView(root.catalog, project.id)
+    received = [part for part in parts if view is not None and view.is_received(part.id)]
+    if root.blobs.elsewhere is None and not received:
+        return set()
+    # Its own bytes are here when they are settled.
+    draft.intake.settle()
+    blobs = list(dict.fromkeys(_blobs_of(entries)))
+    here = root.blobs.locate(blobs)
+    absent = {digest for digest in blobs if digest not in here}
+    away: set[Digest] = set()
+    for part in received if absent else ():
+        away |= absent.intersection(_blobs_of(root.manifests.entries(Digest.parse(part.manifest))))
+    root.blobs.bring([digest for digest in blobs if digest in absent - away])
+    root.blobs.check_stored([digest for digest in blobs if digest not in away])
+    return away
+
+
 def attachments_of(
-    draft: Draft, label: Label, digest: Digest, entries: Sequence[Entry], *, always: bool = False
+    draft: Draft,
+    label: Label,
+    digest: Digest,
+    entries: Sequence[Entry],
+    *,
+    always: bool = False,
+    away: Group[Digest] = (),
 ) -> Attachments:
     """Insert the manifest's rows, and say what the log's file has to carry.
 
-    Without the manifest where a version of the collection has the content already, unless `always`.
+    Without the manifest where a version of the collection has the content already, unless `always`. The blobs that are
+    `away` need not be here.
     """
     root = draft.root
     sums = [Sums(stored.digest, stored.size, stored.sums) for stored in draft.intake.whole]
@@ -314,7 +344,7 @@ def attachments_of(
     if there is not None and not always:
         return Attachments(sums=sums, packs=draft.intake.packs)
     latest = None if view is None or collection is None else view.latest(collection.id)
-    encoding = _insert_manifest(root, digest, entries, latest, draft.intake)
+    encoding = _insert_manifest(root, digest, entries, latest, draft.intake, away=away)
     return Attachments(manifests=[encoding], sums=sums, packs=draft.intake.packs)
 
 
@@ -324,12 +354,15 @@ def _insert_manifest(
     entries: Sequence[Entry],
     latest: Version | None,
     intake: Intake,
+    *,
+    away: Group[Digest],
 ) -> Encoding:
+    stored_only = not away
     is_here = root.manifests.find(digest) is not None
     if is_here:
         # It may be that of a version of which only the names have come.
         intake.settle()
-        root.blobs.check_stored(_blobs_of(entries))
+        root.blobs.check_stored([digest for digest in _blobs_of(entries) if digest not in away])
     if latest is not None:
         base_digest = Digest.parse(latest.manifest)
         base = root.manifests.find(base_digest)
@@ -338,18 +371,24 @@ def _insert_manifest(
             if root.manifests.can_build_on(base, difference.weight, len(entries)):
                 if not is_here:
                     root.manifests.add_difference(
-                        digest, base, difference, len(entries), intake.ids(), settle=intake.settle
+                        digest,
+                        base,
+                        difference,
+                        len(entries),
+                        intake.ids(),
+                        settle=intake.settle,
+                        stored_only=stored_only,
                     )
                 return encode_difference(digest, base_digest, difference, len(entries))
     with ThreadPoolExecutor(1, thread_name_prefix="artstore-encode") as pool:
         # Neither compressing nor inserting needs the interpreter for most of its time.
         encoding = pool.submit(encode_full, digest, (entry.line() for entry in entries))
         if not is_here:
-            root.manifests.add_full(digest, entries, intake.ids(), settle=intake.settle)
+            root.manifests.add_full(digest, entries, intake.ids(), settle=intake.settle, stored_only=stored_only)
         return encoding.result()
 
 
-def _blobs_of(entries: Sequence[Entry]) -> list[Digest]:
+def _blobs_of(entries: Iterable[Entry]) -> list[Digest]:
     return [blob.digest for entry in entries if (blob := blob_of(entry)) is not None]
 
 
@@ -362,6 +401,7 @@ def _commit(
     *,
     onto: Onto | None,
     parts: Sequence[UnfinishedPart],
+    is_away: bool,
 ) -> Outcome:
     made = True
     target = ""
@@ -414,6 +454,7 @@ def _commit(
         if there is None:
             ops.append(Commit(at_us=at_us, nonce=nonce(), record=record, parts=gathered))
             target = str(record.id)
+            ops.extend(_may_be_missing(target, at_us) if is_away else ())
         else:
             made = False
             ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record, parts=gathered))
@@ -430,6 +471,10 @@ def _commit(
 
     version = commit_and_answer(draft.root, draft.session, label.project, plan, answer=after, attachments=attachments)
     return Outcome(version, made, warnings)
+
+
+def _may_be_missing(version: str, at_us: int) -> list[Op]:
+    return [Evicted(at_us=at_us, nonce=nonce(), versions=[version])]
 
 
 def _wanted_again(forgotten: Version | None, at_us: int) -> list[Op]:

@@ -170,6 +170,10 @@ class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     distributed_id: str
     run: str | None = None
+    store: str
+    """Id of the store that it was added to."""
+    provisional: bool = False
+    """Whether only this store has it yet, of a project that follows an upstream."""
     files: int
     bytes: int
     created_at: float

@@ -32,6 +32,8 @@ from artstore.model.state import (
 
 MOVED: Final = "the alias was moved by somebody else first"
 """Why an op is void that is to be shown as a conflict, and not only noted."""
+GATHERED: Final = "a part that it gathers was gathered or given up by somebody else first"
+"""Why a commit is void that came behind another one of the same parts."""
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -110,6 +112,8 @@ def _new_version(view: View, record: VersionRecord, parts: list[str], position: 
     id_ = str(record.id)
     if view.version(id_) is not None:
         return Void("it was committed before")
+    if _lacks_a_part(view, parts):
+        return Void(GATHERED)
     version = Version(
         id=id_,
         collection=collection.id,
@@ -145,6 +149,10 @@ def _gather(
     return [*(Drop(part) for part in parts), *(Put(row) for row in logged if view.logged(row.run, version) is None)]
 
 
+def _lacks_a_part(view: View, ids: list[str]) -> bool:
+    return any(view.part(id_) is None for id_ in ids)
+
+
 def _part(view: View, op_id: str, op: records.Part, _position: int) -> list[Change] | Void:
     if view.part(op_id) is not None:
         return Void("it was added before")
@@ -154,6 +162,7 @@ def _part(view: View, op_id: str, op: records.Part, _position: int) -> list[Chan
         type=op.type,
         distributed_id=op.distributed_id,
         run=op.run,
+        store=op.store,
         manifest=op.manifest,
         entries=op.entries,
         bytes=op.bytes,
@@ -174,6 +183,8 @@ def _relog(view: View, _op_id: str, op: records.Relog, position: int) -> list[Ch
     target = view.version(op.target)
     if target is None or target.deleted:
         return _new_version(view, op.record, op.parts, position)
+    if _lacks_a_part(view, op.parts):
+        return Void(GATHERED)
     changes: list[Change] = [Put(msgspec.structs.replace(target, logged=position))]
     if op.record.run is not None and view.logged(op.record.run, target.id) is None:
         changes.append(Put(Logged(run=op.record.run, version=target.id, relogged=True, position=position)))

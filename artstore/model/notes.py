@@ -56,7 +56,7 @@ class Forget(Op, frozen=True, kw_only=True, tag="note-forget"):
 
 
 class Evicted(Op, frozen=True, kw_only=True, tag="note-evicted"):
-    """A remote has the bytes of accepted versions: here they may be missing."""
+    """A remote has the bytes of versions: here they may be missing."""
 
     versions: list[str]
     """Ids."""

@@ -71,7 +71,7 @@ class Commit(Op, frozen=True, kw_only=True, tag="commit"):
 
     record: VersionRecord
     parts: list[str] = []
-    """Ids of the parts that it gathers."""
+    """Ids of the parts that it gathers. It is void where one of them is gone: nothing is in two versions."""
 
 
 class Relog(Op, frozen=True, kw_only=True, tag="relog"):
@@ -98,6 +98,8 @@ class Part(Op, frozen=True, kw_only=True, tag="part"):
     distributed_id: str
     """What those parts have in common that make one version."""
     run: str | None
+    store: str
+    """Id of the store that it was added to."""
     manifest: str
     """Digest of the manifest's full form."""
     entries: int

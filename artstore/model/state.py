@@ -80,6 +80,8 @@ class UnfinishedPart(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     distributed_id: str
     run: str | None
+    store: str
+    """Id of the store that it was added to."""
     manifest: str
     """Digest of its manifest's full form."""
     entries: int

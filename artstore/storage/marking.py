@@ -31,6 +31,8 @@ AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gon
 """
 """What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
 its own end waits with it."""
+_REFUSED_TOO: Final = {"": "", _RECEIVED: " AND version NOT IN (SELECT version FROM received)"}
+"""The same that is said of versions, of what was refused."""
 _LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
@@ -304,7 +306,7 @@ class Marking:
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
             f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
-            f"UNION ALL {_OF_REFUSED} "
+            f"UNION ALL {_OF_REFUSED}{_REFUSED_TOO[but]} "
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )

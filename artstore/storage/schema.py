@@ -130,6 +130,8 @@ CREATE INDEX op_slot ON op (project, slot, position);
 CREATE INDEX op_version ON op (project, version);
 CREATE INDEX op_refused ON op (manifest) WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0;
 
+ALTER TABLE part ADD COLUMN store TEXT;
+
 -- Versions and parts that came from the upstream: their bytes may never have been here.
 CREATE TABLE IF NOT EXISTS received (project INTEGER NOT NULL, version TEXT NOT NULL,
     PRIMARY KEY (project, version)) WITHOUT ROWID;

@@ -51,6 +51,7 @@ def exchange(
     dry_run: bool = False,
     limit_rate: int | None = None,
     progress: Progress | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> SyncReport:
     """Move what is new between a store and its upstream, or the mirror that is named, for some projects or all.
 
@@ -62,7 +63,7 @@ def exchange(
 
     Raises NotFound (no-upstream, remote-not-found, collection-not-found), Invalid (not-the-upstream) where the remote
     is a server that is not, Invalid (not-chosen) for a collection that the remote was not noted for, Conflict (locked)
-    where another process is at it for long, Unreachable, Denied.
+    where another process is at it for longer than the patience, Unreachable, Denied.
     """
     began = time.monotonic()
     name, settings = _chosen(store, remote)
@@ -79,7 +80,7 @@ def exchange(
     connect(store, pace)
     catch_up(root, thorough=True)
     told = contextlib.nullcontext(Attempt()) if dry_run else noting(root, name)
-    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), told as attempt, root.session(verb) as session:
+    with Exclusive(root.path, "sync", patience_s=patience_s), told as attempt, root.session(verb) as session:
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run) for project in wanted]

@@ -380,9 +380,16 @@ def test_parts_are_listed_and_dropped(artstore: Run, store: Path) -> None:
         draft.add_stream(io.BytesIO(b"x"), "x")
         opened.add_part(draft, name="cats", type="dataset", distributed_id="nightly", run="r1")
 
-    assert "uncategorized/cats  nightly  r1       1" in text(artstore, "parts")
+    store_id = data(artstore, "status")["store_id"][:8]
+    assert f"uncategorized/cats  nightly  r1   {store_id}      1" in text(artstore, "parts")
     assert 1 == data(artstore, "status")["unfinished_parts"]
-    assert "dropped 1 part; artstore gc frees their space\n" == text(artstore, "drop", "cats", "nightly")
+    assert [2, 2, 3] == [
+        artstore("drop", *said).returncode
+        for said in (("cats",), ("cats", "nightly", "--older-than", "0"), ("cats", "nightly", "--run", "r2"))
+    ]
+    assert "dropped 0 parts; artstore gc frees their space\n" == text(artstore, "drop", "--older-than", "1d")
+    assert 1 == len(data(artstore, "parts"))
+    assert "dropped 1 part; artstore gc frees their space\n" == text(artstore, "drop", "cats", "nightly", "--run", "r1")
     assert artstore("drop", "cats", "nightly").returncode == 3
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -84,3 +86,27 @@ def test_a_push_of_nothing_new_writes_nothing(far: Far) -> None:
     assert before == far.written()
     one.pull()
     agree(one, other)
+
+
+def test_parts_of_several_stores_are_gathered_by_one_that_has_none(far: Far) -> None:
+    """No bytes are moved for that, and what has them takes the version all the same."""
+    one, other, third = far.join(), far.join(), far.join()
+    said: dict[str, Any] = {"name": "cats", "type": "dataset", "distributed_id": "night"}
+    for member, paths in ((one, ["large"]), (other, [path for path in FILES if path != "large"])):
+        with member.machine.store.draft() as draft:
+            for path in paths:
+                draft.add_stream(io.BytesIO(FILES[path]), path)
+            member.machine.store.add_part(draft, **said)
+        member.push()
+    third.pull()
+    held = third.machine.store.status().stored_bytes
+
+    third.machine.store.finish_parts(**said, expect=2)
+    third.push()
+    for member in (one, other, third):
+        member.pull()
+
+    assert held == third.machine.store.status().stored_bytes
+    agree(one, other, third)
+    for member in (one, other, third):
+        assert FILES == member.machine.read("cats:v0")

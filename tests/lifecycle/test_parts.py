@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -243,6 +244,24 @@ def test_what_dropped_parts_had_alone_is_collected(store: Store, put: Put) -> No
 
     assert 4 == store.du().stored_bytes
     assert ([], {"kept": b"kept"}) == (store.parts(), contents(store, "dogs"))
+
+
+def test_only_what_is_old_or_of_one_run_is_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Next week's housekeeping must not take what a job has added tonight, nor must a clock that is wrong."""
+    for run in ("one", "two"):
+        add(store, {run: b"x"}, run=run)
+    assert 1 == store.drop_parts("cats", distributed_id="d", run="one")
+    assert "no-parts" == code_of(lambda: store.drop_parts("cats", distributed_id="d", run="one"))
+    later = time.time() + 3 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(time, "time_ns", lambda: int(later * 1e9))
+    add(store, {"three": b"x"}, id="e", run="three")
+    dropped = store.drop_old_parts(86_400.0)
+    assert (1, ["three"]) == (dropped, [part.run for part in store.parts()])
+    monkeypatch.setattr(time, "time", lambda: later * 2)
+
+    assert 0 == store.drop_old_parts(86_400.0 * 365)
+    assert "bad-age" == code_of(lambda: store.drop_old_parts(-1.0))
 
 
 def test_what_a_deleted_version_had_from_parts_is_collected(store: Store) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from artstore.model.digest import Digest
-from artstore.model.fold import MOVED, Void, fold_into
+from artstore.model.fold import GATHERED, MOVED, Void, fold_into
 from artstore.model.records import (
     AnyOp,
     Commit,
@@ -80,7 +80,7 @@ class Log:
     def part(self, run: str | None = None, name: str = "cats") -> str:
         op = Part(
             at_us=self.position, nonce=self.nonce(), name=name, type="dataset", distributed_id="d", run=run,
-            manifest="blake3:p", entries=1, bytes=2, aliases=["best"], description=None, metadata={"x": 1},
+            store="s", manifest="blake3:p", entries=1, bytes=2, aliases=["best"], description=None, metadata={"x": 1},
         )  # fmt: skip
         return self.add(op)
 
@@ -617,13 +617,30 @@ def test_a_part_waits_until_it_is_gathered(log: Log) -> None:
     """Until then nobody sees it, and it is not lost either."""
     cats = log.create()
     one, two, late = log.part("a"), log.part("b"), log.part("a")
-    version = log.gather(cats, [one, two, "blake3:unknown", one], run="f")
+    version = log.gather(cats, [one, two, one], run="f")
 
     assert [late] == [part.id for part in log.state.all(UnfinishedPart)]
     assert {("a", False), ("b", False), ("f", False)} == {
         (row.run, row.relogged) for row in log.state.all(Logged) if row.version == version
     }
     assert log.voids == []
+
+
+@pytest.mark.parametrize("kind", ["commit", "relog"])
+def test_parts_that_are_in_a_version_make_no_second_one(log: Log, kind: str) -> None:
+    """Of two who finish at once one is first; what both gathered would be there twice."""
+    cats = log.create()
+    first = log.commit(cats)
+    one, two = log.part("a"), log.part("b")
+    log.gather(cats, [one])
+    before = log.state.hash()
+    if kind == "commit":
+        log.gather(cats, [one, two])
+    else:
+        log.add(Relog(at_us=1, nonce="r", target=first, record=log.record(cats), parts=[two, one]))
+
+    assert [GATHERED] == log.voids
+    assert before == log.state.hash()
 
 
 def test_a_refused_commit_gathers_nothing(log: Log) -> None:
@@ -657,8 +674,8 @@ def test_a_dropped_part_is_gone(log: Log) -> None:
 
 def test_the_same_part_counts_once(log: Log) -> None:
     op = Part(
-        at_us=1, nonce="n", name="cats", type="t", distributed_id="d", run=None, manifest="blake3:p", entries=1,
-        bytes=2, aliases=[], description=None, metadata={},
+        at_us=1, nonce="n", name="cats", type="t", distributed_id="d", run=None, store="s", manifest="blake3:p",
+        entries=1, bytes=2, aliases=[], description=None, metadata={},
     )  # fmt: skip
     for _ in range(2):
         log.add(op)

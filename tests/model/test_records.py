@@ -80,6 +80,7 @@ GOLDEN: list[tuple[Op, str]] = [
             type="dataset",
             distributed_id="d",
             run="r",
+            store="s",
             manifest="blake3:m",
             entries=1,
             bytes=2,
@@ -90,7 +91,7 @@ GOLDEN: list[tuple[Op, str]] = [
         (
             '{"aliases":["best"],"at_us":1,"bytes":2,"description":null,"distributed_id":"d","entries":1,'
             '"manifest":"blake3:m","metadata":{"a":2,"b":1},"name":"cats","nonce":"n","op":"part","run":"r",'
-            '"type":"dataset"}'
+            '"store":"s","type":"dataset"}'
         ),
     ),
     (

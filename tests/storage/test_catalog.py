@@ -151,6 +151,7 @@ class Guess:
             type="t",
             distributed_id=self.pick("d", "e"),
             run=self.random.choice([None, "r", "s"]),
+            store="s",
             manifest=str(Digest.of(b"part")),
             entries=1,
             bytes=2,

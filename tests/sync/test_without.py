@@ -28,6 +28,8 @@ assert main(["verify"]) == 0
 assert Path("out/a").read_bytes() == b"a"
 with artstore.init(project="zoo") as run:
     run.use_artifact("uncategorized/cats:latest").download()
+    for verb in (run.upsert_artifact, run.finish_artifact):
+        verb("photos", name="dogs", type="dataset", distributed_id="night").wait()
 """
 
 

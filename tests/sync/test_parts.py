@@ -1,0 +1,318 @@
+"""Many nodes, one version: each has a store of its own, and only the upstream is common to them."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artstore.errors import Conflict, NotFound, PathCollision, Unreachable
+from artstore.lifecycle.reports import VersionInfo
+from artstore.store import Store
+from artstore.sync import parts
+from tests.sync.conftest import PROJECT, Machine
+
+Make = Callable[..., Machine]
+
+LARGE = bytes(range(256)) * 5_000
+
+
+def add(node: Machine, files: Mapping[str, bytes], *, run: str | None = None, **said: Any) -> str | None:
+    """Add a part in a node's own store, and send it; answers why it waits, if it does."""
+    if run is not None:
+        node.store.start_run(id=run, group="night")
+    add_here(node, files, run=run, **said)
+    return parts.send(node.store, PROJECT)
+
+
+def add_here(node: Machine, files: Mapping[str, bytes], **said: Any) -> str:
+    with node.store.draft() as draft:
+        for path, data in files.items():
+            draft.add_stream(io.BytesIO(data), path)
+        return node.store.add_part(draft, name="cats", type="dataset", distributed_id="night", **said)
+
+
+def finish_here(node: Machine, files: Mapping[str, bytes] | None = None, **said: Any) -> VersionInfo:
+    with node.store.draft() as draft:
+        for path, data in (files or {}).items():
+            draft.add_stream(io.BytesIO(data), path)
+        return node.store.finish_parts(draft, name="cats", type="dataset", distributed_id="night", **said)
+
+
+def finish(node: Machine, files: Mapping[str, bytes] | None = None, **said: Any) -> VersionInfo:
+    expect = said.get("expect")
+    return parts.finish(node.store, PROJECT, lambda: finish_here(node, files, **said), expect=expect).version
+
+
+def rebuilt(node: Machine) -> None:
+    """Lose the catalog, and make it anew from the journal."""
+    node.store.close()
+    (node.store.path / "catalog.db").unlink()
+    assert [] == Store.rebuild(node.store.path).lost
+    node.again()
+
+
+def test_any_node_gathers_what_all_have_sent_and_moves_no_bytes(machine: Make) -> None:
+    """One that made no part too; the parts may be larger than its disk."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    assert [None, None] == [
+        add(a, {"a": LARGE, "both": b"same"}, run="one"),
+        add(b, {"b": b"b", "both": b"same"}, run="two"),
+    ]
+    made = finish(c, {"index": b"i"}, expect=2)
+    held = c.store.status()
+    a.pull()
+
+    assert ("cats:v0", 4, False) == (made.name, made.files, made.provisional)
+    assert (1, len(LARGE) + 5) == (held.stored_bytes, held.absent_bytes)
+    assert c.store.verify().ok
+    for node in (a, c):
+        assert {"a": LARGE, "b": b"b", "both": b"same", "index": b"i"} == node.read("cats")
+        assert [] == node.store.parts()
+    assert a.names() == c.names()
+
+
+def test_a_rebuilt_finisher_knows_that_bytes_are_elsewhere(machine: Make) -> None:
+    """Otherwise every check would call them lost from then on."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": LARGE})
+    finish(b, {"index": b"i"})
+    rebuilt(b)
+
+    assert b.store.verify().ok
+    assert {"a": LARGE, "index": b"i"} == b.read("cats")
+
+
+def test_a_store_that_is_gone_after_it_sent_its_part_is_not_missed(machine: Make) -> None:
+    """Node-local disks are wiped when the job ends."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": LARGE, "small": b"s"}, run="one")
+    a.store.close()
+    shutil.rmtree(a.store.path)
+    finish(b, expect=1)
+
+    assert {"a": LARGE, "small": b"s"} == b.read("cats")
+    assert ["one"] == [run.id for run in b.store.runs() if b.store.outputs(run.id)]
+
+
+def test_a_part_that_comes_late_belongs_to_the_next_version(machine: Make) -> None:
+    a, b, late = machine("a"), machine("b"), machine("late")
+    add(a, {"a": b"a"})
+    add_here(late, {"late": b"late"})
+    first = finish(b)
+    parts.send(late.store, PROJECT)
+    b.pull()
+
+    assert [b.store.parts()[0].id] == [part.id for part in late.store.parts()]
+    assert 1 == b.store.status().unfinished_parts
+    assert {"a": b"a"} == b.read(first.ref)
+    assert ("cats:v1", {"late": b"late"}) == (finish(a).name, a.read("cats"))
+
+
+def test_a_part_that_is_sent_twice_is_once(machine: Make) -> None:
+    """A task that is tried again, here or on another node, must not stand for one that never came."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    for node in (a, a, b):
+        add(node, {"a": b"a"}, run="same")
+    with pytest.raises(Conflict) as caught:
+        finish(c, expect=2)
+
+    assert "parts-missing" == caught.value.code
+    assert "1 of 2 parts" in caught.value.message
+    assert 1 == len([part for part in c.store.parts() if part.store == a.store.root.format.store_id])
+    assert {"a": b"a"} == c.read(finish(c, expect=1).ref)
+
+
+def test_too_few_parts_are_said_to_be_and_whose_came(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    add(a, {"a": b"a"}, run="one")
+    add(b, {"b": b"b"}, run="two")
+    with pytest.raises(Conflict) as caught:
+        finish(b, expect=3)
+
+    ids = [node.store.root.format.store_id[:8] for node in (a, b)]
+    assert "parts-missing" == caught.value.code
+    for said in ("2 of 3 parts", "run 'two' in this store", f"run 'one' in store {ids[0]}"):
+        assert said in caught.value.message
+    assert [] == b.store.collections()
+
+
+def test_two_contents_of_one_path_are_refused_and_nothing_is_lost(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    add(a, {"x": b"one"}, run="one")
+    add(b, {"x": b"two"}, run="two")
+    with pytest.raises(PathCollision, match=r"'one'.*'two'"):
+        finish(a)
+
+    assert 2 == len(a.store.parts())
+
+
+def test_offline_a_part_waits_and_says_so(machine: Make, depot: Path) -> None:
+    """The work of a night must not be lost because the network was."""
+    a, b = machine("a"), machine("b")
+    add(a, {"0": b"0"}, run="zero")
+    moved = depot.rename(depot.with_name("away"))
+    why = add(a, {"a": LARGE}, run="one")
+    assert why is not None
+    assert [False, True] == [part.provisional for part in a.store.parts()]
+    moved.rename(depot)
+    a.push()
+    finish(b, expect=2)
+
+    assert {"0": b"0", "a": LARGE} == b.read("cats")
+    assert [] == [part for part in a.store.parts() if part.provisional]
+
+
+def test_offline_nothing_is_finished_that_may_not_be_all(machine: Make, depot: Path) -> None:
+    """Half of a data set would be trained on; with `expect` it is known to be whole."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": b"a"})
+    b.pull()
+    add_here(b, {"b": b"b"})
+    moved = depot.rename(depot.with_name("away"))
+    with pytest.raises(Unreachable) as caught:
+        finish(b)
+    assert ("parts-unknown", []) == (caught.value.code, b.store.collections())
+    with pytest.raises(Conflict, match="2 of 3"):
+        finish(b, expect=3)
+    made = finish(b, expect=2)
+    assert made.provisional
+    moved.rename(depot)
+    b.push()
+    a.pull()
+
+    assert {"a": b"a", "b": b"b"} == a.read("cats:v0")
+
+
+# Two at once.
+
+
+def both_finish(one: Machine, other: Machine, own: bytes, **said: Any) -> VersionInfo:
+    """Both have pulled, and both gather; `one` is faster."""
+
+    def make() -> VersionInfo:
+        made = finish_here(other, {"index": own}, **said)
+        finish(one, {"index": b"one"}, aliases=["best"])
+        return made
+
+    return parts.finish(other.store, PROJECT, make).version
+
+
+def test_of_two_who_finish_at_once_with_the_same_content_both_have_one_version(machine: Make) -> None:
+    a, b, c = machine("a"), machine("b"), machine("c")
+    add(c, {"c": LARGE})
+    theirs = both_finish(a, b, b"one", aliases=["best"])
+
+    assert (a.names(), 1) == (b.names(), len(a.names()))
+    assert theirs.id == a.names()[0][1]
+    assert ([], []) == (b.store.conflicts(), b.store.moved_numbers())
+    assert b.store.verify().ok
+
+
+@pytest.mark.parametrize(("own", "aliases"), [(b"two", ["best"]), (b"one", ["mine"])], ids=["content", "aliases"])
+def test_of_two_who_finish_at_once_with_another_version_the_later_is_told(
+    machine: Make, own: bytes, aliases: list[str]
+) -> None:
+    """A part in two versions would be counted twice by whoever adds them up."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    add(c, {"c": LARGE})
+    with pytest.raises(Conflict) as caught:
+        both_finish(a, b, own, aliases=aliases)
+
+    assert "parts-gathered" == caught.value.code
+    assert a.names() == b.names()
+    assert [("cats:v0", ["best", "latest"])] == [(name, said) for name, _id, said in b.names()]
+    assert [] == b.store.conflicts()
+    assert 0 == b.store.status().pending_ops
+    assert b.store.verify().ok
+    b.push()
+    a.pull()
+    assert a.state_hash() == b.state_hash()
+
+
+def late_offline(machine: Make, depot: Path) -> tuple[Machine, Machine]:
+    """`b` has finished offline, with all parts, and so has `a` with the upstream."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": LARGE})
+    b.pull()
+    moved = depot.rename(depot.with_name("away"))
+    finish(b, {"index": b"b"}, expect=1, aliases=["mine"])
+    moved.rename(depot)
+    finish(a, {"index": b"a"})
+    return a, b
+
+
+def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Make, depot: Path) -> None:
+    """I6. It was acknowledged, so it must not vanish; the parts are in the other one, so it must not count unasked."""
+    a, b = late_offline(machine, depot)
+    b.push()
+    (conflict,) = b.store.conflicts()
+    assert ["cats:v0"] == [name for name, *_ in b.names()]
+    assert b.store.verify().ok
+    rebuilt(b)
+    assert [conflict] == b.store.conflicts()
+    b.store.gc(grace_s=0)
+
+    b.store.keep_mine(conflict.id)
+    b.push()
+    a.pull()
+    assert {"a": LARGE, "index": b"b"} == a.read("cats:mine") == b.read("cats:v1")
+    assert a.names() == b.names()
+    assert [] == b.store.conflicts()
+    assert b.store.verify().ok
+
+
+def test_a_version_that_came_too_late_can_be_given_up(machine: Make, depot: Path) -> None:
+    a, b = late_offline(machine, depot)
+    b.push()
+    b.store.drop_mine(b.store.conflicts()[0].id)
+    b.push()
+    a.pull()
+
+    assert ([], a.names()) == (b.store.conflicts(), b.names())
+
+
+# What keeps, and what frees.
+
+
+def test_a_part_that_is_dropped_is_dropped_everywhere(machine: Make) -> None:
+    """And who gathered it meanwhile is told, since its bytes may be gone."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": LARGE})
+    b.pull()
+
+    def make() -> VersionInfo:
+        made = finish_here(b)
+        assert 1 == a.store.drop_parts("cats", distributed_id="night")
+        a.push()
+        return made
+
+    with pytest.raises(Conflict, match="gave one of them up"):
+        parts.finish(b.store, PROJECT, make)
+    with pytest.raises(NotFound):
+        finish(b)
+    assert ([], [0]) == (b.store.parts(), [each.versions for each in b.store.collections()])
+
+
+def test_gc_keeps_what_a_part_needs_before_and_after_it_was_sent(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    moved = depot.rename(depot.with_name("away"))
+    add(a, {"a": LARGE, "small": b"s"})
+    a.store.gc(grace_s=0)
+    moved.rename(depot)
+    a.push()
+    b.pull()
+    for node in (a, b):
+        node.store.gc(grace_s=0)
+        node.store.gc(grace_s=0)
+    finish(b)
+    for node in (a, b):
+        node.pull()
+        node.store.gc(grace_s=0)
+        assert node.store.verify().ok
+
+    assert {"a": LARGE, "small": b"s"} == a.read("cats") == b.read("cats")
