@@ -8,6 +8,7 @@ A bundle is a tar, so `tar xf` gets the data out without artstore. Its members, 
     manifests/<n>/<random>              encodings of manifests, a MessagePack list
     packs/<n>/<random>.tar  .idx        small blobs together, and where in the tar each lies
     blobs/<n>/<hex>.<random>            a large blob
+    patches/<n>/<hex>.<random>          one as what is new in it, where the other side has it as it was before
 
 `<hex>` is the BLAKE3 of the member's bytes. Where the file is split, `<file>.001`, `<file>.002` and so on hold the same
 bytes one behind the other.

@@ -27,6 +27,7 @@ from artstore.store import Store
 from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.contents import blobs_in
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
+from artstore.sync.bundle.patches import patches_in, take_patch
 from artstore.sync.download import Wanted, download
 from artstore.sync.history import History, history
 from artstore.sync.protocol import ReadSlot
@@ -264,9 +265,12 @@ class _Work:
 def _bring(root: Root, session: Session, reader: BundleReader, count: int, progress: Progress | None) -> Moved:
     """Take in the blobs that are not here."""
     lying: dict[Digest, Wanted] = {}
+    patched: dict[Digest, str] = {}
     for number in range(count):
         lying.update(blobs_in(reader, number))
-    here = root.blobs.known(list(lying))
+        patched.update(patches_in(reader, number))
+    here = root.blobs.known([*lying, *patched])
+    patched = {digest: name for digest, name in patched.items() if digest not in here}
     absent = [each for each in lying.values() if each.digest not in here]
     sizes = {each.digest: reader.size_of(each.name) if each.size is None else each.size for each in absent}
     done = size = 0
@@ -277,6 +281,12 @@ def _bring(root: Root, session: Session, reader: BundleReader, count: int, progr
             done, size = done + len(some), size + sum(sizes[each.digest] for each in some)
             if progress is not None:
                 progress(Tick("apply", done, size, len(absent), sum(sizes.values())))
+        for digest, name in patched.items():
+            # Where it cannot be made, what is missing is named later.
+            made = take_patch(root, session, reader, intake, name=name, digest=digest)
+            if made is not None:
+                intake.settle()
+                done, size = done + 1, size + made
     return Moved(blobs=done, bytes=size)
 
 

@@ -36,6 +36,7 @@ from artstore.sync.bundle.head import (
     write_offers,
     write_slots,
 )
+from artstore.sync.bundle.patches import write_patches
 from artstore.sync.connect import connect
 from artstore.sync.history import Brought, History, brought, history
 from artstore.sync.push import offers
@@ -82,7 +83,7 @@ def create_bundle(
             tell = telling(progress, "bundle")
             upload = Upload(writer, str(number), root, session, note=lambda _name: None, tell=tell)
             upload.send_manifests(load.manifests)
-            upload.send_blobs(load.blobs)
+            upload.send_blobs(write_patches(writer, number, root, load.blobs, load.held))
         return head.told(writer.publish(), writer.size)
 
 
@@ -94,6 +95,8 @@ class _Load(NamedTuple):
     offers: list[list[msgspec.Raw]]
     manifests: list[Encoding]
     blobs: list[Digest]
+    held: set[bytes]
+    """Blobs that the other side has of it."""
 
 
 class _Loads:
@@ -138,7 +141,7 @@ class _Loads:
             whole=[str(each) for each in whole],
             forgotten=list(coming.forgotten),
         )
-        self.loads.append(_Load(section, new, transactions, encodings, list(blobs)))
+        self.loads.append(_Load(section, new, transactions, encodings, list(blobs), held.blobs))
 
     def _stand(self, project: Project, known: History) -> Stand:
         stand = self._since.get(project.name)

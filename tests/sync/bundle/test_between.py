@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_only_what_the_other_side_lacks_is_carried(site: MakeSite, stick: Stick)
     assert (1, 4, 1, 1) == (second.blobs, second.bytes, second.versions, second.ops)
     assert stick.path().stat().st_size < 20_000
     assert SMALL | LARGE | {"one": b"more"} == b.read("cats")
+
+
+def test_of_a_large_file_that_was_changed_only_what_is_new_is_carried(site: MakeSite, stick: Stick) -> None:
+    a, b = site("a"), site("b")
+    old = os.urandom(9 << 20)
+    a.put({"large": old})
+    stick.carry(a, b)
+    a.put({"large": b"!" + old})
+    stick.carry(a, b)
+
+    assert stick.path().stat().st_size < 500_000
+    assert {"large": b"!" + old} == b.read("cats")
+    assert b.store.verify().ok
 
 
 def test_a_bundle_taken_twice_is_taken_once(site: MakeSite, stick: Stick) -> None:

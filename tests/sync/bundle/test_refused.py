@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -101,6 +102,27 @@ def test_bytes_that_went_since_the_receipt_are_named(site: MakeSite, stick: Stic
     assert [] == b.store.versions("cats")
     stick.carry(a, b)
     assert [b"0", b"1"] == [b.read(name)["y"] for name in ("cats:v1", "dogs")]
+
+
+@pytest.mark.parametrize(("loses", "code"), [(True, "bundle-incomplete"), (False, "bundle-damaged")])
+def test_what_is_new_of_a_file_is_not_taken_for_the_file(site: MakeSite, stick: Stick, loses: bool, code: str) -> None:
+    """The other half of it is gone here since, or what came is damaged."""
+    a, b = site("a"), site("b")
+    old = os.urandom(9 << 20)
+    a.put({"large": old})
+    stick.carry(a, b)
+    a.put({"large": b"!" + old})
+    stick.write(a, since=b.receipt())
+    if loses:
+        b.store.delete("cats:v0", force=True)
+        b.store.gc(grace_s=0)
+    else:
+        data = stick.path().read_bytes()
+        at = data.index(b"patches/0/") + 512 + 40 + 16
+        stick.path().write_bytes(data[:at] + b"?" + data[at + 1 :])
+
+    assert code == stick.refused(b)
+    assert [] == [version for version in b.store.versions("cats") if version.number]
 
 
 def test_damage_anywhere_is_found_and_harms_nothing(site: MakeSite, stick: Stick) -> None:
