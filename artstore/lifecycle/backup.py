@@ -6,8 +6,9 @@ before a row or an op names them, so what is copied last holds all that both nam
 meanwhile, but for packs that `gc` writes anew: where the copied catalog names a file that is gone, and that the first
 store no longer names, a newer catalog is taken, with the log and the bytes that go with it.
 
-Written in the other order, each part synced before the next: bytes, log, catalog. So a backup that is brought up to
-date and stopped half-way is the backup that it was, or better. A first one is no store before `format.json` is there.
+Written in the other order, each part synced before the next: bytes, what is kept for others, log, catalog. So a backup
+that is brought up to date and stopped half-way is the backup that it was, or better. A first one is no store before
+`format.json` is there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Final, Literal, NamedTuple
 from blake3 import blake3
 
 from artstore.errors import Conflict, Corrupt, Refused
+from artstore.lifecycle.backup_served import Served
 from artstore.lifecycle.backup_target import check_not_diverged, check_target, finish, lay_out
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import BackupReport
@@ -74,7 +76,8 @@ def backup(root: Root, target: Path) -> BackupReport:
     The folder is empty, not there yet, or an earlier backup of this store, of which only what is new is written. Bytes
     are shared where the file system can, which saves space and no disk. What is copied is checked; what an earlier
     backup brought is not, `verify` on the copy does that. Damage takes the place of nothing that an earlier backup has.
-    Trash and quarantine stay behind. A file that the store itself has lost, or has only damaged, is in the report.
+    What a server keeps for others goes along, its tokens too. Trash, quarantine and what is only half sent to a server
+    stay behind. A file that the store itself has lost, or has only damaged, is in the report.
 
     The copy has the store's id, and takes over where the store is lost, on whatever machine. As long as both live,
     commit to one of them only: a log that was continued twice cannot be joined again.
@@ -92,6 +95,7 @@ def backup(root: Root, target: Path) -> BackupReport:
         session = ending.enter_context(Session(target, "backup"))
         # A collection there would take new bytes for what a killed process left.
         ending.enter_context(Exclusive(target, "gc"))
+        ending.enter_context(Exclusive(target, "hosting"))
         if live_sessions(target, but=session):
             message = f"others are at work in {str(target)!r}: repeat when they are done"
             raise Conflict(message, code="in-use")
@@ -122,6 +126,7 @@ class _Copy:
         self._scratch = scratch
         self._catalog = Catalog(scratch, read_only=False)
         self._logs: list[tuple[Path, Path]] = []
+        self._served = Served(root.path, target, scratch)
         self._epoch = 0
         self._done: dict[str, _Done] = {}
         self._newer_packs: set[str] = set()
@@ -146,6 +151,7 @@ class _Copy:
             self.missing = []
             self._newer_packs = set()
             self._logs = [pair for project in self._root.log.projects() for pair in self._stage_log(project)]
+            self._served.list_slots()
             self._copy_bytes()
             named = _named(self._catalog)
             absent = [name for name in named if not os.path.exists(self._target / name)]
@@ -159,7 +165,9 @@ class _Copy:
         raise Conflict(message, code="never-still")
 
     def publish(self) -> None:
-        """Let the log and the catalog follow the bytes."""
+        """Let what the store keeps for others, the log and the catalog follow the bytes."""
+        for name in self._served.publish(self._copy_served):
+            self.missing.append(name)
         for staged, place in self._logs:
             make_directory(place.parent)
             os.replace(staged, place)
@@ -174,10 +182,16 @@ class _Copy:
         if self._epoch > current_epoch(self._target / "locks"):
             begin_epoch(self._target / "locks", self._epoch)
 
-    def _complete_catalog(self) -> None:
-        """Make the packs known that became known while the catalog was copied, or after it.
+    def _copy_served(self, source: Path, place: Path, name: str) -> bool:
+        done = self._copy_file(source, place, name)
+        self._note(done)
+        return done.how in {"copied", "reflinked"}
 
-        The log may not say all of it: a pack that was written anew since is in no transaction.
+    def _complete_catalog(self) -> None:
+        """Make the packs and large blobs known that became known while the catalog was copied, or after it.
+
+        The log may not say all of it: a pack that was written anew since is in no transaction, and a large blob that
+        was sent to a server in none of its own.
         """
         blobs = Blobs(self._target, self._catalog)
         named = Marking(self._catalog).pack_names()
@@ -188,6 +202,15 @@ class _Copy:
                 # What of it cannot be read is found by `verify`, as it would be in the store.
                 with contextlib.suppress(Corrupt):
                     blobs.add_pack(path.name, path.stat().st_size, list(packs.members(path)), acquit=False)
+        whole_digests = set(Marking(self._catalog).whole_digests())
+        came = [(whole.digest_of(Path(done.name)), done) for done in self._done.values() if done.how != "gone"]
+        blobs.add_whole(
+            [
+                whole.Stored(digest, (self._target / done.name).stat().st_size, b"")
+                for digest, done in came
+                if digest is not None and digest not in whole_digests and (self._target / done.name).exists()
+            ]
+        )
 
     def _stage_log(self, project: str) -> Iterator[tuple[Path, Path]]:
         """Copy the files of a log as they stand together at one time; answers each with the place it is to have."""

@@ -26,7 +26,9 @@ from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 
-OWN_LOGS: Final = "hosted/own"
+HOSTED: Final = "hosted"
+"""Folder in a store's that has what it keeps for others."""
+OWN_LOGS: Final = f"{HOSTED}/own"
 """Folder in a store's that has a file for each log which is kept there, called by its id."""
 
 

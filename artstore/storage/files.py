@@ -217,13 +217,13 @@ def give_name(temporary: str, target: str) -> bool:
     return True
 
 
-def write_file(directory: Path, target: Path, data: bytes) -> None:
+def write_file(directory: Path, target: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Put a small file in place of another, so that one of the two is there whatever happens.
 
     The temporary name lies in `directory`, on the same file system.
     """
     temporary = directory / f"{target.name}.{random_hex(8)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         write_all(fd, data)
         sync_file(fd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,15 @@ PROJECT = "uncategorized"
 class Machine:
     """A store with a depot, by its folder, or another remote, by its URL, as its upstream."""
 
-    def __init__(self, folder: Path, depot: Path | str, name: str, *, join: bool = True) -> None:
+    def __init__(
+        self, folder: Path, depot: Path | str, name: str, *, join: bool = True, token_file: Path | None = None
+    ) -> None:
         self.folder = folder / name
         self.folder.mkdir()
         url = depot if isinstance(depot, str) else f"file://{depot}"
         self.depot = Path(depot)
         self.store = Store.init(self.folder / "store")
-        add_remote(self.store.path, "hub", url, upstream=True, join=join)
+        add_remote(self.store.path, "hub", url, upstream=True, join=join, token_file=token_file)
 
     def put(self, files: Mapping[str, bytes], name: str = "cats", **options: object) -> VersionInfo:
         """Make a version of these files."""
@@ -88,7 +91,7 @@ def machine(tmp_path: Path, depot: Path) -> Iterator[Callable[..., Machine]]:
     """Set up a machine of this name."""
     made: list[Machine] = []
 
-    def make(name: str, **options: bool) -> Machine:
+    def make(name: str, **options: Any) -> Machine:
         made.append(Machine(tmp_path, depot, name, **options))
         return made[-1]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
 
 from artstore.errors import Conflict, Corrupt, Invalid, MissingObject, StorageFull
 from artstore.lifecycle.replay import catch_up
-from artstore.lifecycle.upstream import OWN_LOGS, followed
+from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.names import project_name
@@ -38,8 +37,6 @@ from artstore.sync.received import take_manifests
 from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
-FOLDER: Final = "hosted"
-
 
 class Hosted:
     """The logs of a store. Any number of threads may ask; one process at a time keeps them.
@@ -53,7 +50,7 @@ class Hosted:
         self._quotas = quotas or {}
         self._reserved: dict[str, int] = {}
         self._root.catalog.check_writable()
-        folder = store.path / FOLDER
+        folder = store.path / HOSTED
         make_directory(folder)
         self._ending = contextlib.ExitStack()
         self._ending.enter_context(Exclusive(store.path, "hosting"))

@@ -136,4 +136,4 @@ def _read(store: Path) -> list[_Kept]:
 def _write(store: Path, tokens: list[_Kept]) -> None:
     with storage_errors("noting the tokens"):
         data = msgspec.json.format(msgspec.json.encode(_File(tokens))) + b"\n"
-        write_file(store / "tmp", store / FILE_NAME, data)
+        write_file(store / "tmp", store / FILE_NAME, data, mode=0o600)
