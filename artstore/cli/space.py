@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +43,7 @@ def status(call: Call) -> None:
     emit(call, with_remotes, lambda _all: render_status(report, remotes))
 
 
-@verb("artstore gc --dry-run", "artstore gc --grace 0")
+@verb("artstore gc --dry-run", "artstore gc --grace 0", "artstore gc --remote hub --dry-run")
 @click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
 @click.option(
     "--grace",
@@ -52,14 +53,23 @@ def status(call: Call) -> None:
     metavar="DURATION",
     help="How long at least what nothing refers to stays before a later gc frees it; 0: now, if nobody is at work.",
 )
-def gc(call: Call, *, dry_run: bool, grace: float) -> None:
+@click.option("--remote", metavar="NAME", help="Free what no version needs in this depot, and nothing here.")
+def gc(call: Call, *, dry_run: bool, grace: float, remote: str | None) -> int:
     """Free the space of what nothing refers to.
 
-    The only command that removes bytes from the store. What a running command needs is never touched.
+    The only command that removes bytes from the store. What a running command needs is never touched. With --remote it
+    is a depot that is collected: what no version needs there is condemned, in the depot's own log, and swept by a gc
+    that comes when the grace is over. What is needed again meanwhile stays, and any number of stores may push beside
+    it. Of all projects, or the one of --project.
     """
+    if remote is not None:
+        # By name: the folder `sync` may be left out of an installation.
+        code: int = import_module("artstore.cli.collecting").collect(call, remote, dry_run=dry_run, grace_s=grace)
+        return code
     with open_store(call) as store, progress(call) as watcher:
         report = store.gc(dry_run=dry_run, grace_s=grace, progress=watcher)
     emit(call, report, render_gc)
+    return 0
 
 
 def render_du(report: DuReport) -> None:

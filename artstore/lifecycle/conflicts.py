@@ -17,7 +17,7 @@ from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.upstream import waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import GATHERED, MOVED
+from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT
 from artstore.model.names import collection_name, project_name
 from artstore.model.notes import Dismissed, Evicted
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
@@ -156,7 +156,7 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
     heads: dict[str, _Refused] = {}
     """The collections and versions that are not there, by id."""
     for op in waiting(root, project.name):
-        if op.void is None:
+        if op.void is None or op.void == OF_A_DEPOT:
             continue
         read = decode_op(op.body)
         head = next((heads[id_] for id_ in _named_by(read) if id_ in heads), None)

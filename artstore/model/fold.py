@@ -34,6 +34,8 @@ MOVED: Final = "the alias was moved by somebody else first"
 """Why an op is void that is to be shown as a conflict, and not only noted."""
 GATHERED: Final = "a part that it gathers was gathered or given up by somebody else first"
 """Why a commit is void that came behind another one of the same parts."""
+OF_A_DEPOT: Final = "it is about the objects of a depot"
+"""Why an op is void that never changes any state, and means something in its own log alone."""
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -399,6 +401,10 @@ def _use(view: View, _op_id: str, op: records.Use, position: int) -> list[Change
     return [Put(used)]
 
 
+def _none(_view: View, _op_id: str, _op: records.Condemn | records.Sweep, _position: int) -> Void:
+    return Void(OF_A_DEPOT)
+
+
 def _or(text: str | None, before: str | None) -> str | None:
     return before if text is None else text
 
@@ -455,4 +461,6 @@ _RULES: Final[dict[type[records.Op], _Rule]] = {
     records.EditRun: _edit_run,
     records.FinishRun: _finish_run,
     records.Use: _use,
+    records.Condemn: _none,
+    records.Sweep: _none,
 }

@@ -250,6 +250,29 @@ class Use(Op, frozen=True, kw_only=True, tag="use"):
     """Of its manifest."""
 
 
+class Condemn(Op, frozen=True, kw_only=True, tag="condemn"):
+    """Objects of a depot are to go, but for those that are named or needed again before their `sweep`.
+
+    It is about one log's objects, and changes no state.
+    """
+
+    objects: list[str]
+    """`packs/<name>`, `blobs/<name>` or `manifests/<name>`."""
+
+
+class Sweep(Op, frozen=True, kw_only=True, tag="sweep"):
+    """Condemned objects of a depot are gone from here on: whoever needs their bytes sends them again, by a new name.
+
+    It is about one log's objects, and changes no state.
+    """
+
+    objects: list[str]
+    kept: list[str]
+    """Condemned ones that stay, since they are needed again; to go, they have to be condemned anew."""
+    manifests: list[str]
+    """Digests of manifests that no version has any more, so that blobs which they name may be gone."""
+
+
 AnyOp = (
     Create
     | Commit
@@ -271,6 +294,8 @@ AnyOp = (
     | EditRun
     | FinishRun
     | Use
+    | Condemn
+    | Sweep
 )
 
 
@@ -313,6 +338,8 @@ _KINDS: Final = frozenset(
         EditRun,
         FinishRun,
         Use,
+        Condemn,
+        Sweep,
     )
 )
 

@@ -6,7 +6,8 @@ its projects for others (`hosting`), who ask it over HTTP (`http`). One remote i
 order in which ops count, so numbers, aliases and `latest` come out alike for all who follow it. A depot that is not
 the upstream can hold a copy of that log, and what waits for the upstream (`mirror`, `mirroring`). `pull` counts its
 slots here, `push` offers it what waits here, `connect` fetches the bytes of a file when somebody needs them. Of a large
-file that was changed a server and its client move what is new (`delta`).
+file that was changed a server and its client move what is new (`delta`). `collect` frees what no version needs in a
+depot.
 
 What a store needs to know to be made anew, which slots it has counted, is in its own journal; what lies in `sync/` of
 its folder is only a help, and can be lost.

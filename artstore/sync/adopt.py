@@ -17,6 +17,8 @@ from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
+from artstore.sync.absent import sweep_absent
+from artstore.sync.depot import Depot
 from artstore.sync.protocol import Remote, read_slot
 from artstore.sync.pull import new_slots, refuse_apart
 from artstore.sync.push import push
@@ -93,7 +95,8 @@ def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
         for way in lost:
             before = way.followed
             assert before is not None
-            way.shelf(before.log).begin_again()
+            if isinstance(remote, Depot):
+                sweep_absent(way, remote, before.log)
             attach(root, session, way.project, None)
             pulled, pushed = push(way)
             reports.append(ProjectReport(project=way.project, pulled=pulled, pushed=pushed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
-from artstore.errors import ArtstoreError
+from artstore.errors import ArtstoreError, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
@@ -43,8 +43,14 @@ class _Elsewhere:
             failed: ArtstoreError | None = None
             for name, settings in read_remotes(root.path).items():
                 try:
-                    for shelf in self._of(settings):
-                        rest = shelf.fetch(intake, rest, tell)
+                    for remote, shelf in self._of(settings):
+                        try:
+                            rest = shelf.fetch(intake, rest, tell)
+                        except MissingObject:
+                            # It was swept there; if something needs its bytes still, slots that are not counted here
+                            # say where they are.
+                            shelf.follow(remote, _FAR)
+                            rest = shelf.fetch(intake, rest, tell)
                         if not rest:
                             break
                 except ArtstoreError as error:
@@ -59,12 +65,12 @@ class _Elsewhere:
             if rest and failed is not None:
                 raise failed
 
-    def _of(self, settings: Settings) -> Iterator[Shelf]:
+    def _of(self, settings: Settings) -> Iterator[tuple[Remote, Shelf]]:
         remote = open_remote(settings, self._pace)
         mirror = open_mirror(settings, self._pace)
         for project in self._root.catalog.projects():
-            if (kept := mirrored(mirror, self._root, project.name)) is not None:
-                yield kept
+            if mirror is not None and (kept := mirrored(mirror, self._root, project.name)) is not None:
+                yield mirror, kept
             log, until = project.upstream, project.slot
             if not settings.upstream or log is None:
                 first = read_slot(remote, project.name, 1)
@@ -73,7 +79,7 @@ class _Elsewhere:
                 log, until = first.slot.log, _FAR
             shelf = self._shelf(remote, project.name, log)
             shelf.follow(remote, until)
-            yield shelf
+            yield remote, shelf
 
     def _shelf(self, remote: Remote, project: str, log: str) -> Shelf:
         key = remote.url, project, log

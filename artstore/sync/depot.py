@@ -5,7 +5,8 @@
     packs/<project>/<random>.tar  <random>.idx   small blobs together, and where in the tar each lies
     blobs/<project>/<hex of the digest>.<random> a large blob
 
-Nothing is ever changed. `<project>` is the project's name where that has neither capitals nor `_` at its front.
+Nothing is ever changed, and slots stay. Of the others, those that no version needs are removed (`collect`), once a slot
+says so; no name is used twice. `<project>` is the project's name where that has neither capitals nor `_` at its front.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Final
 from artstore.errors import MissingObject
 from artstore.storage.root import Root
 from artstore.sync.objects.interface import Objects
-from artstore.sync.protocol import Shelf
 from artstore.sync.shelf import DepotShelf
 
 _BEHIND: Final = "~"
@@ -62,9 +62,13 @@ class Depot:
         """See Remote."""
         return self._objects.claim(_slot_name(project, number), data)
 
-    def shelf(self, root: Root, project: str, log: str) -> Shelf:
+    def shelf(self, root: Root, project: str, log: str) -> DepotShelf:
         """See Remote."""
         return DepotShelf(self._objects, root.path, project, part_of(project), log)
+
+    def tidy(self) -> int:
+        """Free what killed writers left half written; answers how many pieces it was. See Objects."""
+        return self._objects.tidy()
 
 
 def part_of(project: str) -> str:

@@ -200,7 +200,9 @@ class MirrorShelf(DepotShelf):
         page = _Lying() if found is None or found.first != slot.number else found.page
         # Its ops may speak of objects upstream.
         super().note(
-            msgspec.structs.replace(slot, transactions=[], manifests=page.manifests, packs=page.packs, blobs=page.blobs)
+            msgspec.structs.replace(
+                slot, transactions=[], manifests=page.manifests, bases=[], packs=page.packs, blobs=page.blobs
+            )
         )
 
     def encodings(self, lying: Page | Pending) -> list[Encoding]:
@@ -214,7 +216,7 @@ class MirrorShelf(DepotShelf):
                 format=FORMAT,
                 project=self._project,
                 log=_ANY_LOG,
-                number=self._known.slot + 1,
+                number=self.known.slot + 1,
                 before=None,
                 store="",
                 transactions=[],

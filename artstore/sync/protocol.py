@@ -26,6 +26,7 @@ from artstore.storage.sessions import Session
 
 FORMAT: Final = 1
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
+_OBJECT: Final = re.compile(r"(?:packs|manifests)/[0-9a-f]{32}|blobs/[0-9a-f]{64}\.[0-9a-f]{16}")
 
 Tell = Callable[[int, int], None]
 """Is told how many blobs, and how many bytes, have been moved so far."""
@@ -45,6 +46,8 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the store that claimed it."""
     manifests: dict[str, list[str]] = {}
     """Objects that hold encodings of manifests, with the digests of these."""
+    bases: list[str] = []
+    """Digests of the manifests that these are differences to, and that came with slots before."""
     packs: list[str] = []
     blobs: list[str] = []
     """Large blobs: `<hex of the digest>.<nonce>`."""
@@ -88,10 +91,10 @@ class Shelf(Protocol):
     """The objects of one log. What it holds is known from the slots that it was told of."""
 
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
-        """Those that no slot has brought."""
+        """Those that no slot has brought, or of whose blobs some may be gone since."""
 
     def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:
-        """Those that no slot has brought."""
+        """Those that no slot has brought, or that are gone since."""
 
     def send(
         self,
@@ -104,13 +107,16 @@ class Shelf(Protocol):
         """Put objects there, durably; each is verified on its way. Raises Corrupt, Unreachable, Denied, StorageFull."""
 
     def manifests(self, name: str) -> list[Encoding]:
-        """What an object of manifests holds, not verified yet."""
+        """What an object of manifests holds, not verified yet. Raises MissingObject."""
 
     def manifest(self, digest: Digest) -> list[Encoding]:
         """The object that has this manifest, among others; empty if none has."""
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
-        """Take blobs in, each verified; answers those that it has not. Raises Corrupt (remote-corrupt)."""
+        """Take blobs in, each verified; answers those that it has not.
+
+        Raises Corrupt (remote-corrupt); MissingObject where one is gone, as slots that it was not told of may say.
+        """
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
         """Those blobs that are there as they are here, found out now and not remembered.
@@ -124,9 +130,6 @@ class Shelf(Protocol):
 
     def note(self, slot: Slot) -> None:
         """Be told of the next slot."""
-
-    def begin_again(self) -> None:
-        """Slots are gone: what they named may be there still, and can be named by others once that is looked at."""
 
     def save(self) -> None:
         """Remember all this for the next time. It can be lost: the slots say it again."""
@@ -228,6 +231,11 @@ def check_op(op: AnyOp) -> None:
     elif isinstance(op, records.Link | records.Use):
         names.project_name(op.project)
         Digest.parse(op.digest)
+    elif isinstance(op, records.Condemn | records.Sweep):
+        for name in (*op.objects, *(op.kept if isinstance(op, records.Sweep) else ())):
+            if not is_object(name):
+                message = f"it names the object {name!r}, which no depot has"
+                raise Corrupt(message, code="remote-corrupt")
 
 
 def encode_manifests(encodings: Sequence[Encoding]) -> bytes:
@@ -241,6 +249,11 @@ def decode_manifests(data: bytes, where: str) -> list[Encoding]:
         return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=_decode)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise corrupt(f"{where} cannot be read") from error
+
+
+def is_object(name: str) -> bool:
+    """Whether an object of a depot can be called so in an op."""
+    return _OBJECT.fullmatch(name) is not None
 
 
 def corrupt(what: str) -> Corrupt:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from artstore.errors import Conflict
+from artstore.errors import Conflict, MissingObject
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, TakenSlot, accept, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
-from artstore.model.records import decode_op, kind_of, manifest_of
+from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
+from artstore.sync.known import collecting
 from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
 from artstore.sync.reports import Moved
@@ -35,12 +36,13 @@ def pull(way: Way) -> Moved:
     """
     moved = Moved()
     shelf: Shelf | None = None
+    swept = _Swept(way)
     check_join(way)
     for batch in _batches(new_slots(way)):
         if shelf is None:
             shelf = way.shelf(batch[0].slot.log)
             shelf.follow(way.remote, batch[0].slot.number - 1)
-        _take(way, shelf, batch)
+        _take(way, shelf, batch, swept)
         moved = moved.plus(counted(each.slot for each in batch))
         way.tell(Tick("pull", moved.ops))
     return moved
@@ -79,7 +81,8 @@ def refuse_apart(remote: Remote, project: str, own: set[str]) -> None:
     theirs: set[str] = set()
     number = 1
     while own and (found := read_slot(remote, project, number)) is not None:
-        theirs.update(str(Digest.of(bytes(raw))) for raw in found.slot.ops)
+        if not any(collecting(found.slot)):
+            theirs.update(str(Digest.of(bytes(raw))) for raw in found.slot.ops)
         number += 1
     if own - theirs and theirs - own:
         message = (
@@ -101,20 +104,57 @@ def slots_to_take(slots: Sequence[ReadSlot]) -> list[TakenSlot]:
     return [TakenSlot(slot.number, digest, slot.ops, frame_of(slot)) for slot, digest in slots]
 
 
-def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot]) -> None:
+def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> None:
     came: list[Encoding] = []
+    passed: set[Digest] = set()
+    swept.take(each.slot for each in batch)
     for slot, _digest in batch:
         for name, digests in slot.manifests.items():
-            encodings = shelf.manifests(name)
+            encodings = _read_unless_swept(shelf, name, swept)
+            if encodings is None:
+                passed.update(map(Digest.parse, digests))
+                continue
             if [str(encoding.digest) for encoding in encodings] != digests:
                 raise corrupt(f"the manifests {name} of {way.place} are not those that its log names")
             came += encodings
         shelf.note(slot)
-    came += _needed_again(way.root, shelf, batch, {encoding.digest for encoding in came})
+    came += _needed_again(way.root, shelf, batch, {encoding.digest for encoding in came} | passed)
     taken = take_manifests(way.root, way.place, came, shelf.manifest)
     log = batch[0].slot.log
     accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
     shelf.save()
+
+
+class _Swept:
+    """The objects that slots say are gone, also slots that are not taken yet: no version needs them at the end."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._names: set[str] = set()
+        self._until = 0
+
+    def take(self, slots: Iterable[Slot]) -> None:
+        """Be told of the next slots."""
+        for slot in slots:
+            self._names.update(name for op in collecting(slot) if isinstance(op, Sweep) for name in op.objects)
+            self._until = max(self._until, slot.number)
+
+    def has(self, name: str, *, read_on: bool = False) -> bool:
+        """Whether it is known that an object is gone, or with `read_on` can be found out."""
+        while read_on and (found := read_slot(self._way.remote, self._way.project, self._until + 1)) is not None:
+            self.take([found.slot])
+        return name in self._names
+
+
+def _read_unless_swept(shelf: Shelf, name: str, swept: _Swept) -> list[Encoding] | None:
+    if swept.has(f"manifests/{name}"):
+        return None
+    try:
+        return shelf.manifests(name)
+    except MissingObject:
+        if not swept.has(f"manifests/{name}", read_on=True):
+            raise
+        return None
 
 
 def _needed_again(root: Root, shelf: Shelf, batch: Sequence[ReadSlot], came: set[Digest]) -> list[Encoding]:

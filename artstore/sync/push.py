@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from artstore.errors import Conflict
 from artstore.lifecycle.progress import Tick
-from artstore.lifecycle.upstream import accept, waiting
+from artstore.lifecycle.upstream import Followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
 from artstore.model.records import Relog, decode_op, manifest_of
@@ -22,8 +20,9 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
-from artstore.sync.protocol import FORMAT, ReadSlot, Shelf, Slot, Tell, encode_slot, read_slot
-from artstore.sync.pull import counted, pull, slots_to_take
+from artstore.sync.claim import claim_next
+from artstore.sync.protocol import Shelf, Tell
+from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
 from artstore.sync.selection import select
 from artstore.sync.way import Way
@@ -118,6 +117,12 @@ class Cargo(NamedTuple):
     """With their sizes."""
 
     @property
+    def bases(self) -> list[str]:
+        """What the manifests are differences to, and is there."""
+        coming = {encoding.digest for encoding in self.manifests}
+        return sorted({str(each.base) for each in self.manifests if each.base is not None and each.base not in coming})
+
+    @property
     def bytes(self) -> int:
         """Of the blobs."""
         return sum(self.blobs.values())
@@ -151,34 +156,18 @@ def lacking(root: Root, shelf: Shelf, manifests: Sequence[Digest]) -> Cargo:
 
 def _offer(way: Way, offer: Offer) -> Moved | None:
     """Put objects there and claim the next slot; None if somebody else did."""
-    last = way.followed
-    log = random_hex(16) if last is None else last.log
-    number = 1 if last is None else last.slot + 1
-    shelf = way.shelf(log)
-    shelf.follow(way.remote, number - 1)
+    last = way.followed or Followed(random_hex(16), 0, None)
+    shelf = way.shelf(last.log)
+    shelf.follow(way.remote, last.slot)
     cargo = lacking(way.root, shelf, offer.manifests)
     blobs = list(cargo.blobs)
     # What came from another upstream may not be here.
     way.root.blobs.bring(blobs)
     objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
-    slot = Slot(
-        format=FORMAT,
-        project=way.project,
-        log=log,
-        number=number,
-        before=None if last is None else last.head,
-        store=way.root.format.store_id,
-        transactions=[[msgspec.Raw(op.body) for op in transaction] for transaction in offer.transactions],
-        manifests=objects.manifests,
-        packs=objects.packs,
-        blobs=objects.blobs,
-    )
-    data = encode_slot(slot)
-    if not way.remote.claim(way.project, number, data):
-        there = read_slot(way.remote, way.project, number)
-        if there is None or there.digest != str(Digest.of(data)):
-            return None
-    accept(way.root, way.session, way.project, log, slots_to_take([ReadSlot(slot, str(Digest.of(data)))]))
+    bodies = [[op.body for op in transaction] for transaction in offer.transactions]
+    slot = claim_next(way, last, bodies, objects, bases=cargo.bases)
+    if slot is None:
+        return None
     shelf.note(slot)
     shelf.save()
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))

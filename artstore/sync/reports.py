@@ -68,6 +68,39 @@ class FollowReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of the error that this is, if it is one."""
 
 
+class CollectedProject(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the objects of one project in a depot, or would."""
+
+    project: str
+    condemned: int
+    """Objects that nothing needs, which go when the grace is over."""
+    condemned_bytes: int
+    waiting: int
+    """Objects that are condemned, and whose grace is not over."""
+    swept: int
+    """Objects that were removed."""
+    freed_bytes: int
+    kept: int
+    """Objects that were condemned, and are needed again."""
+    missing: int
+    """Objects and blobs that versions need, and that are not there: `artstore push` cannot send them again."""
+    error: str | None = None
+    """Why it stopped; what was freed before stays freed."""
+    code: str | None = None
+    exit_code: int = 0
+
+
+class RemoteGcReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was freed in a depot, project by project."""
+
+    remote: str
+    dry_run: bool
+    projects: list[CollectedProject]
+    leftovers: int
+    """Pieces of objects that killed writers left half written, which were removed."""
+    seconds: float
+
+
 class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How it is with a remote, as the last attempts found it."""
 

@@ -17,6 +17,7 @@ from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import find_collection, resolve
 from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
+from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED, Reference, project_name
 from artstore.storage.catalog import ProjectView
@@ -151,7 +152,7 @@ class _Round:
             project=project,
             pulled=pulled,
             pushed=pushed,
-            conflicts=sum(op.void is not None for op in waiting(self._root, project)),
+            conflicts=sum(op.void not in {None, OF_A_DEPOT} for op in waiting(self._root, project)),
             error=None if error is None else error.message,
             code=None if error is None else error.code,
             exit_code=0 if error is None else error.exit_code,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.download import Wanted, download
 from artstore.sync.index import decode_index
+from artstore.sync.known import Known
 from artstore.sync.objects.interface import Objects
 from artstore.sync.proof import prove
 from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
@@ -30,19 +31,7 @@ from artstore.sync.upload import Packed, Upload
 
 _OBJECT: Final = re.compile(r"[0-9a-f]{32}\Z")
 _BLOB: Final = re.compile(r"([0-9a-f]{64})\.[0-9a-f]{16}\Z")
-
-
-class _Known(msgspec.Struct):
-    """What the slots up to one of them have brought, and what was put there for one that is still to be claimed."""
-
-    slot: int = 0
-    packs: list[str] = []
-    blobs: dict[str, str] = {}
-    """Names of large blobs, by the hex of the digest."""
-    manifests: dict[str, str] = {}
-    """Names of objects, by the digest of a manifest."""
-    unnamed: list[str] = []
-    """Packs and large blobs that no slot names yet."""
+_KINDS: Final = ("packs", "blobs", "manifests")
 
 
 class DepotShelf:
@@ -54,57 +43,61 @@ class DepotShelf:
         self._part = part
         self._folder = root / "sync" / log
         self._temporary = root / "tmp"
-        self._known = self._load()
+        self.known = self._load()
         self._packed: dict[bytes, Packed] | None = None
+        self._holders: dict[str, str] | None = None
 
     # What is there.
 
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf."""
-        return [digest for digest in dict.fromkeys(digests) if str(digest) not in self._known.manifests]
+        holders, dead = self._holding(), self.known.dead
+        return [d for d in dict.fromkeys(digests) if str(d) not in holders or str(d) in dead]
 
     def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf."""
-        packed, blobs = self._index(), self._known.blobs
+        packed, blobs = self.members(), self.known.blobs
         return [digest for digest in dict.fromkeys(digests) if digest not in packed and digest.hex() not in blobs]
 
     def follow(self, remote: Remote, until: int) -> None:
         """See Shelf."""
-        while self._known.slot < until:
-            found = read_slot(remote, self._project, self._known.slot + 1)
+        while self.known.slot < until:
+            found = read_slot(remote, self._project, self.known.slot + 1)
             if found is None:
                 return
             self.note(found.slot)
 
     def note(self, slot: Slot) -> None:
         """See Shelf."""
-        known = self._known
-        if slot.number <= known.slot:
+        if slot.number <= self.known.slot:
             return
-        for name, digests in slot.manifests.items():
+        for name in (*slot.manifests, *slot.packs):
             self._check(name, _OBJECT)
-            known.manifests.update({str(Digest.parse(digest)): name for digest in digests})
-        for name in slot.packs:
-            self._check(name, _OBJECT)
-            known.packs.append(name)
         for name in slot.blobs:
-            known.blobs[self._check(name, _BLOB)[1]] = name
-        known.unnamed = [name for name in known.unnamed if name not in {*slot.packs, *slot.blobs}]
-        known.slot = slot.number
-        self._packed = None
+            self._check(name, _BLOB)
+        for name in self.known.note(slot):
+            if name.startswith("packs/"):
+                with contextlib.suppress(OSError):
+                    (self._folder / f"{name.removeprefix('packs/')}.idx").unlink()
+        self._packed = self._holders = None
 
     def begin_again(self) -> None:
-        """See Shelf."""
-        known = self._known
-        self._known = _Known(unnamed=[*known.unnamed, *known.packs, *known.blobs.values()])
-        self._packed = None
+        """Slots are gone: what they named may be there still, and can be named by others once that is looked at."""
+        known = self.known
+        self.known = Known(unnamed=[*known.unnamed, *known.packs, *known.blobs.values()])
+        self._packed = self._holders = None
         self.save()
+
+    def forget(self, gone: set[str]) -> None:
+        """Take it that objects are not there any more, whatever slots say."""
+        self.known.forget(gone)
+        self._packed = self._holders = None
 
     def save(self) -> None:
         """See Shelf."""
         with storage_errors("noting what a remote has"):
             make_directory(self._folder)
-            write_file(self._temporary, self._folder / "known", msgspec.msgpack.encode(self._known))
+            write_file(self._temporary, self._folder / "known", msgspec.msgpack.encode(self.known))
 
     # To and fro.
 
@@ -117,7 +110,7 @@ class DepotShelf:
         tell: Tell | None = None,
     ) -> Sent:
         """See Shelf."""
-        unnamed = [name for name in self._known.unnamed if self._is_whole(name)]
+        unnamed = [name for name in self.known.unnamed if self._is_whole(name)]
         upload = Upload(self._objects, self._part, root, session, note=self._note_unnamed, tell=tell)
         packs = [name for name in unnamed if _OBJECT.match(name)]
         large = [name for name in unnamed if _BLOB.match(name)]
@@ -143,7 +136,7 @@ class DepotShelf:
 
     def holder(self, digest: Digest) -> str | None:
         """The name of the object that has a manifest, among those of the slots that it was told of."""
-        return self._known.manifests.get(str(digest))
+        return self._holding().get(str(digest))
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
         """See Shelf."""
@@ -157,11 +150,11 @@ class DepotShelf:
 
     def _find(self, digests: Sequence[Digest]) -> tuple[list[Wanted], list[Digest]]:
         """Where blobs lie, and those of which that is not known."""
-        packed = self._index()
+        packed = self.members()
         wanted: list[Wanted] = []
         absent: list[Digest] = []
         for digest in dict.fromkeys(digests):
-            small, large = packed.get(digest), self._known.blobs.get(digest.hex())
+            small, large = packed.get(digest), self.known.blobs.get(digest.hex())
             if small is not None:
                 wanted.append(Wanted(f"packs/{self._part}/{small.pack}.tar", small.offset, small.size, digest))
             elif large is not None:
@@ -170,13 +163,49 @@ class DepotShelf:
                 absent.append(digest)
         return wanted, absent
 
-    def _index(self) -> dict[bytes, Packed]:
+    def members(self) -> dict[bytes, Packed]:
         """Where each small blob lies."""
         if self._packed is None:
             self._packed = {}
-            for name in self._known.packs:
+            for name in self.known.packs:
                 self._packed.update(self._members(name))
         return self._packed
+
+    def _holding(self) -> dict[str, str]:
+        """The object that has each manifest."""
+        if self._holders is None:
+            self._holders = {digest: name for name, digests in self.known.manifests.items() for digest in digests}
+        return self._holders
+
+    # What is there, whether slots say so or not. A file is called without the project's part: `packs/<name>.tar`.
+
+    def listed(self) -> Iterator[str]:
+        """Every file of an object that lies there."""
+        for kind in _KINDS:
+            prefix = f"{kind}/{self._part}/"
+            yield from (f"{kind}/{name.removeprefix(prefix)}" for name in self._objects.names(prefix))
+
+    @staticmethod
+    def files_of(name: str) -> list[str]:
+        """The files of an object, as it is called in ops."""
+        return [f"{name}.idx", f"{name}.tar"] if name.startswith("packs/") else [name]
+
+    def size(self, file: str) -> int | None:
+        """Bytes of a file; None if it is not there."""
+        return self._objects.size(self._called(file))
+
+    def remove(self, name: str) -> int:
+        """Remove an object; answers how many bytes it had."""
+        size = 0
+        # Of a pack the index first: without it, it is not there.
+        for file in self.files_of(name):
+            size += self.size(file) or 0
+            self._objects.remove(self._called(file))
+        return size
+
+    def _called(self, file: str) -> str:
+        kind, _, name = file.partition("/")
+        return f"{kind}/{self._part}/{name}"
 
     def _members(self, pack: str) -> dict[bytes, Packed]:
         path = self._folder / f"{pack}.idx"
@@ -204,7 +233,7 @@ class DepotShelf:
         return self._objects.size(f"blobs/{self._part}/{name}") is not None
 
     def _note_unnamed(self, name: str) -> None:
-        self._known.unnamed.append(name)
+        self.known.unnamed.append(name)
         self.save()
 
     def _check(self, name: str, pattern: re.Pattern[str]) -> re.Match[str]:
@@ -214,8 +243,8 @@ class DepotShelf:
             raise corrupt(f"the log of {self._project!r} at {self._objects.url} names the object {name!r}")
         return found
 
-    def _load(self) -> _Known:
+    def _load(self) -> Known:
         # What cannot be read is not known.
         with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            return msgspec.msgpack.decode((self._folder / "known").read_bytes(), type=_Known)
-        return _Known()
+            return msgspec.msgpack.decode((self._folder / "known").read_bytes(), type=Known)
+        return Known()

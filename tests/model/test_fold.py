@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from artstore.model.digest import Digest
-from artstore.model.fold import GATHERED, MOVED, Void, fold_into
+from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT, Void, fold_into
 from artstore.model.records import (
     AnyOp,
     Commit,
+    Condemn,
     Create,
     Delete,
     DeleteCollection,
@@ -31,6 +32,7 @@ from artstore.model.records import (
     SetTag,
     SetTtl,
     StartRun,
+    Sweep,
     Unlink,
     Use,
     VersionRecord,
@@ -911,3 +913,19 @@ def test_any_other_state_has_another_hash() -> None:
     other.put(Alias(collection="c", version="v", name="a"))
 
     assert len({one.hash(), other.hash(), MemoryState().hash()}) == 3
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Condemn(at_us=9, nonce="x", objects=["packs/a"]),
+        Sweep(at_us=9, nonce="x", objects=["packs/a"], kept=[], manifests=["blake3:m"]),
+    ],
+)
+def test_what_becomes_of_the_objects_of_a_depot_changes_no_state(log: Log, op: AnyOp) -> None:
+    log.commit(log.create())
+    before = log.state.hash()
+    log.add(op)
+
+    assert before == log.state.hash()
+    assert [OF_A_DEPOT] == log.voids

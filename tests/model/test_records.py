@@ -14,6 +14,7 @@ from artstore.model.digest import Digest
 from artstore.model.records import (
     AnyOp,
     Commit,
+    Condemn,
     Create,
     Delete,
     DeleteCollection,
@@ -32,6 +33,7 @@ from artstore.model.records import (
     SetTag,
     SetTtl,
     StartRun,
+    Sweep,
     Transaction,
     Unlink,
     Use,
@@ -176,6 +178,14 @@ GOLDEN: list[tuple[Op, str]] = [
     (
         Use(at_us=1, nonce="n", run="r", project="p", version="v", name="cats:v3", digest="blake3:m"),
         '{"at_us":1,"digest":"blake3:m","name":"cats:v3","nonce":"n","op":"use","project":"p","run":"r","version":"v"}',
+    ),
+    (
+        Condemn(at_us=1, nonce="n", objects=["packs/a", "manifests/b"]),
+        '{"at_us":1,"nonce":"n","objects":["packs/a","manifests/b"],"op":"condemn"}',
+    ),
+    (
+        Sweep(at_us=1, nonce="n", objects=["packs/a"], kept=["manifests/b"], manifests=["blake3:m"]),
+        '{"at_us":1,"kept":["manifests/b"],"manifests":["blake3:m"],"nonce":"n","objects":["packs/a"],"op":"sweep"}',
     ),
 ]
 IDS = [kind_of(op) for op, _ in GOLDEN]

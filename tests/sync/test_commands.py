@@ -156,3 +156,25 @@ def test_a_place_that_is_none_is_refused_and_not_noted(capsys: pytest.CaptureFix
     capsys.readouterr()
 
     assert ["hub"] == [each["name"] for each in said(capsys, "--store", "one", "remote", "ls")]
+
+
+def test_a_depot_is_collected(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    del place
+    main(["--store", "one", "put", "photos", "--name", "cats", "--type", "dataset"])
+    main(["--store", "one", "push"])
+    assert 0 == main(["--store", "one", "gc", "--remote", "hub"])
+    nothing = capsys.readouterr().out
+    assert 0 == main(["--store", "one", "delete", "cats:v0", "--everywhere", "--force"])
+    main(["--store", "one", "push"])
+    capsys.readouterr()
+    assert 0 == main(["--store", "one", "gc", "--remote", "hub", "--dry-run"])
+    foreseen = capsys.readouterr().out
+    assert 0 == main(["--store", "one", "gc", "--remote", "hub"])
+    condemned = capsys.readouterr().out
+    (swept,) = said(capsys, "--store", "one", "gc", "--remote", "hub", "--grace", "0")["projects"]
+
+    assert "nothing to free: versions need all that is in hub" in nothing
+    assert "uncategorized: 2 objects would be condemned" in foreseen
+    assert "uncategorized: 2 objects condemned" in condemned
+    assert "uncategorized: 2 objects wait for the grace to end" in condemned
+    assert 2 == swept["swept"]

@@ -29,8 +29,9 @@ from artstore.sync.hosting.spool import Spool
 from artstore.sync.http.packing import pack
 from artstore.sync.http.stretches import Measured, Stretch, measure
 from artstore.sync.http.wire import ABSENT, BODY, LARGE, Claimed, Head, Lacks, Stand, header
+from artstore.sync.known import collecting
 from artstore.sync.objects.folder import FolderObjects
-from artstore.sync.protocol import Sent, Shelf, Slot, Tell, decode_manifests, decode_slot, read_slot
+from artstore.sync.protocol import Sent, Slot, Tell, decode_manifests, decode_slot, read_slot
 from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
@@ -380,7 +381,7 @@ class _Own(Depot):
         super().__init__(objects)
         self._granted = granted
 
-    def shelf(self, root: Root, project: str, log: str) -> Shelf:
+    def shelf(self, root: Root, project: str, log: str) -> DepotShelf:
         """See Remote."""
         return _OwnShelf(self._objects, root.path, project, part_of(project), log, granted=self._granted)
 
@@ -419,5 +420,8 @@ def _read(project: str, number: int, data: bytes) -> Slot:
         raise Invalid(error.message, code="bad-slot") from error
     if slot.packs or slot.blobs:
         message = f"slot {number} names objects of a depot, which a server has not"
+        raise Invalid(message, code="bad-slot")
+    if any(collecting(slot)):
+        message = f"slot {number} is about the objects of a depot, which a server collects by itself"
         raise Invalid(message, code="bad-slot")
     return slot

@@ -112,9 +112,6 @@ class HttpShelf:
     def note(self, slot: Slot) -> None:
         """See Shelf."""
 
-    def begin_again(self) -> None:
-        """See Shelf."""
-
     def save(self) -> None:
         """See Shelf."""
 

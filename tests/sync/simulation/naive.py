@@ -159,6 +159,12 @@ class Naive:
         self.tags = {pair for pair in self.tags if pair[0] != version["id"]}
         return True
 
+    def do_condemn(self, _op: Json, _id: str) -> bool:
+        return True
+
+    def do_sweep(self, _op: Json, _id: str) -> bool:
+        return True
+
     def do_rename(self, op: Json, _id: str) -> bool:
         collection = self.collection(op["collection"])
         if collection is None:

@@ -33,7 +33,7 @@ def what_was_sent_before_is_not_named(patch: pytest.MonkeyPatch) -> None:
     right = shelf.DepotShelf.send
 
     def send(self: shelf.DepotShelf, *arguments: Any) -> Sent:
-        before = set(self._known.unnamed)
+        before = set(self.known.unnamed)
         sent = right(self, *arguments)
         return Sent(sent.manifests, [name for name in sent.packs if name not in before], sent.blobs)
 

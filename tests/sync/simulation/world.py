@@ -41,6 +41,8 @@ class Network:
         self.chance = chance
         self.trouble = 0.0
         self.calls = 0
+        self.dies_at: int | None = None
+        """The call in which the machine dies for certain."""
         self.meddle: Callable[[], None] = lambda: None
         """Is called when somebody is about to claim a slot: others may be faster."""
 
@@ -49,6 +51,8 @@ class Network:
 
     def call(self, work: Callable[[], Any]) -> Any:
         self.calls += 1
+        if self.calls == self.dies_at:
+            raise Death
         fate = self.chance.random()
         if fate < self.trouble / 4:
             raise Unreachable("the network is gone", code="unreachable")

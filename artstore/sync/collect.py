@@ -1,0 +1,325 @@
+"""Collect: what no version of a log needs any more is freed in its depot.
+
+Objects are condemned first, by an op in the log, and a grace later a second op says that they are swept; then they are
+removed. Whoever claims a slot has read the one before it. So a push either comes before the sweep, which then keeps
+what it needs, or finds out that objects on which it relied are gone, and sends their bytes again, by another name. That
+holds whatever clocks say, and for any number of collectors at once: a slot has one owner. The grace only spares those
+who are reading, or have just put objects there, the trouble.
+
+What was swept and not removed, since the collector was killed, the next one removes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, Unreachable
+from artstore.lifecycle.collect import GRACE_S, LONGEST_S
+from artstore.lifecycle.commit import nonce, now_us
+from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.replay import catch_up
+from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
+from artstore.model.manifest import blob_of
+from artstore.model.names import project_name
+from artstore.model.records import Condemn, Sweep, decode_op, encode_op
+from artstore.model.state import MemoryState, UnfinishedPart, Version
+from artstore.storage.journal import Journal
+from artstore.storage.root import Root
+from artstore.storage.sessions import Exclusive
+from artstore.store import Store
+from artstore.sync.claim import NOTHING, claim_next
+from artstore.sync.depot import Depot
+from artstore.sync.objects.parallel import in_parallel
+from artstore.sync.protocol import is_object
+from artstore.sync.pull import pull
+from artstore.sync.received import take_manifests
+from artstore.sync.remotes import find_remote, open_remote, read_remotes
+from artstore.sync.reports import CollectedProject, RemoteGcReport
+from artstore.sync.shelf import DepotShelf
+from artstore.sync.standing import noting
+from artstore.sync.way import Way
+
+_TRIES: Final = 100
+"""Slots that others may claim first before it is an error."""
+_MANY: Final = 20_000
+"""Names in one op, at most."""
+
+
+def collect_remote(
+    store: Store,
+    name: str,
+    *,
+    projects: Sequence[str] | None = None,
+    grace_s: float = GRACE_S,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> RemoteGcReport:
+    """Free what no version needs in a depot that is the upstream of this store, for some projects or all.
+
+    What others have pushed is counted first, as `pull` does it; beyond that nothing is changed on a dry run. Safe
+    beside any push, pull, and other collectors. With a grace of 0 all that is not needed goes at once, and a push that
+    is under way has to send again what it has put there.
+
+    Raises NotFound (remote-not-found), Invalid (not-a-depot, not-the-upstream, bad-grace), Conflict (locked) while
+    another process of this store moves something, Unreachable, Denied. What goes wrong with one project is in its
+    report.
+    """
+    began = time.monotonic()
+    settings = find_remote(read_remotes(store.path), name)
+    if not 0 <= grace_s < LONGEST_S:
+        message = f"a grace of {grace_s} s is none: give 0 s or more"
+        raise Invalid(message, code="bad-grace")
+    remote = open_remote(settings)
+    if not isinstance(remote, Depot):
+        message = (
+            f"{name!r} is a server, and what is freed there is its own matter: run `artstore gc` on its machine, in "
+            "the store that it serves"
+        )
+        raise Invalid(message, code="not-a-depot")
+    if not settings.upstream:
+        message = (
+            f"{name!r} is not the upstream of this store, which so does not know what the versions there need: collect "
+            "from a store that pushes to it"
+        )
+        raise Invalid(message, code="not-the-upstream")
+    root = store.root
+    root.catalog.check_writable()
+    catch_up(root, thorough=True)
+    with Exclusive(root.path, "sync"), noting(root, name), root.session("gc") as session:
+        way = Way(root, session, remote, "", settings.join, progress)
+        wanted = sorted(remote.projects()) if projects is None else [project_name(each) for each in projects]
+        reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in wanted]
+        leftovers = 0 if dry_run else remote.tidy()
+    return RemoteGcReport(
+        remote=name, dry_run=dry_run, projects=reports, leftovers=leftovers, seconds=time.monotonic() - began
+    )
+
+
+def _one(way: Way, remote: Depot, grace_s: float, *, dry_run: bool) -> CollectedProject:
+    collector = _Collector(way, remote, grace_s)
+    try:
+        return collector.foresee() if dry_run else collector.collect()
+    except (Unreachable, Denied):
+        raise
+    except ArtstoreError as error:
+        return collector.report(error)
+
+
+class _Plan(NamedTuple):
+    """What is to become of objects."""
+
+    new: list[str]
+    """To be condemned."""
+    due: list[str]
+    """Condemned, and the grace is over."""
+    waiting: list[str]
+    """Condemned, and it is not."""
+    kept: list[str]
+    """Condemned, and needed again."""
+    dead: list[str]
+    """Digests of manifests that no version has, which nobody has said yet."""
+
+
+class _Needs(NamedTuple):
+    """What the log says as far as it is counted here."""
+
+    manifests: set[str]
+    """Of versions, and of parts that nobody has gathered."""
+    objects: set[str]
+    swept: set[str]
+    missing: int
+    """Blobs that versions need, and that lie in no object."""
+
+
+class _Collector:
+    """Collects the objects of one project."""
+
+    def __init__(self, way: Way, remote: Depot, grace_s: float) -> None:
+        self._way = way
+        self._remote = remote
+        self._grace_us = int(grace_s * 1_000_000)
+        self._files: dict[str, list[str]] = {}
+        """What lies there, by the object that it is of."""
+        self._condemned = self._condemned_bytes = self._swept = self._freed_bytes = 0
+        self._waiting = self._kept = self._missing = 0
+
+    def collect(self) -> CollectedProject:
+        """Do it."""
+        shelf = self._begin()
+        if shelf is None:
+            return self.report()
+        needs = self._needs(shelf)
+        self._look(shelf, needs)
+        self._remove(shelf, needs.swept)
+        overtaken = 0
+        while (op := _next_op(plan := self._plan(shelf, needs))) is not None:
+            last = self._way.followed
+            assert last is not None
+            slot = claim_next(self._way, last, [[encode_op(op)]], NOTHING)
+            if slot is None:
+                overtaken += 1
+                if overtaken == _TRIES:
+                    message = f"{overtaken} times in a row others wrote to {self._way.place} first: repeat later"
+                    raise Conflict(message, code="busy")
+                pull(self._way)
+                shelf = self._shelf()
+                needs = self._needs(shelf)
+                continue
+            overtaken = 0
+            shelf.note(slot)
+            shelf.save()
+            if isinstance(op, Sweep):
+                self._kept += len(op.kept)
+                self._remove(shelf, op.objects)
+            else:
+                self._condemned += len(op.objects)
+                self._condemned_bytes += self._size(shelf, op.objects)
+        self._waiting = len(plan.waiting)
+        return self.report()
+
+    def foresee(self) -> CollectedProject:
+        """Say what it would come to."""
+        shelf = self._begin()
+        if shelf is not None:
+            needs = self._needs(shelf)
+            self._look(shelf, needs)
+            plan = self._plan(shelf, needs)
+            gone = [*plan.due, *(name for name in self._files if name in needs.swept)]
+            gone += plan.new if self._grace_us == 0 else []
+            self._condemned, self._condemned_bytes = len(plan.new), self._size(shelf, plan.new)
+            self._swept, self._freed_bytes = len(gone), self._size(shelf, gone)
+            self._waiting = len(plan.waiting) + (len(plan.new) if self._grace_us else 0)
+            self._kept = len(plan.kept)
+        return self.report()
+
+    def report(self, error: ArtstoreError | None = None) -> CollectedProject:
+        """What was done."""
+        return CollectedProject(
+            project=self._way.project,
+            condemned=self._condemned,
+            condemned_bytes=self._condemned_bytes,
+            waiting=self._waiting,
+            swept=self._swept,
+            freed_bytes=self._freed_bytes,
+            kept=self._kept,
+            missing=self._missing,
+            error=None if error is None else error.message,
+            code=None if error is None else error.code,
+            exit_code=0 if error is None else error.exit_code,
+        )
+
+    def _begin(self) -> DepotShelf | None:
+        pull(self._way)
+        return None if self._way.followed is None else self._shelf()
+
+    def _shelf(self) -> DepotShelf:
+        last = self._way.followed
+        assert last is not None
+        shelf = self._remote.shelf(self._way.root, self._way.project, last.log)
+        shelf.follow(self._remote, last.slot)
+        return shelf
+
+    def _look(self, shelf: DepotShelf, needs: _Needs) -> None:
+        """See what lies there. What comes later is no concern of this collector."""
+        for file in shelf.listed():
+            name = file.removesuffix(".idx").removesuffix(".tar")
+            if is_object(name):
+                self._files.setdefault(name, []).append(file)
+        absent = [name for name in needs.objects if len(self._files.get(name, ())) < len(shelf.files_of(name))]
+        self._missing = needs.missing + len(absent)
+
+    def _needs(self, shelf: DepotShelf) -> _Needs:
+        root = self._way.root
+        self._way.tell(Tick("mark"))
+        manifests, swept = _wanted(root, self._way.project)
+        blobs = _blobs(root, self._way.place, shelf, {Digest.parse(digest) for digest in manifests})
+        small, large = shelf.members(), shelf.known.blobs
+        objects = shelf.known.keeping(manifests)
+        missing = 0
+        for digest in blobs:
+            if digest in small:
+                objects.add(f"packs/{small[digest].pack}")
+            elif digest.hex() in large:
+                objects.add(f"blobs/{large[digest.hex()]}")
+            else:
+                missing += 1
+        return _Needs(manifests, objects, swept, missing)
+
+    def _plan(self, shelf: DepotShelf, needs: _Needs) -> _Plan:
+        known, now = shelf.known, now_us()
+        plan = _Plan([], [], [], [], [])
+        for name, at_us in sorted(known.condemned.items()):
+            if name in needs.objects:
+                plan.kept.append(name)
+            else:
+                is_over = self._grace_us == 0 or now - at_us >= self._grace_us
+                (plan.due if is_over else plan.waiting).append(name)
+        others = (known.named() | self._files.keys()) - needs.objects - needs.swept - known.condemned.keys()
+        plan.new.extend(sorted(others))
+        held = {digest for digests in known.manifests.values() for digest in digests}
+        plan.dead.extend(sorted(held - needs.manifests - known.dead))
+        return plan
+
+    def _remove(self, shelf: DepotShelf, names: Iterable[str]) -> None:
+        """Remove objects that are swept, as far as they are there."""
+        there = [name for name in names if name in self._files]
+        if not there:
+            return
+        sizes = 0
+        for done, (name, size) in enumerate(in_parallel(shelf.remove, there), 1):
+            del self._files[name]
+            sizes += size
+            self._way.tell(Tick("sweep", done, sizes, len(there)))
+        self._swept += len(there)
+        self._freed_bytes += sizes
+
+    def _size(self, shelf: DepotShelf, names: Sequence[str]) -> int:
+        there = [file for name in names for file in self._files.get(name, ())]
+        return sum(size or 0 for _file, size in in_parallel(shelf.size, there))
+
+
+def _next_op(plan: _Plan) -> Condemn | Sweep | None:
+    if plan.due or plan.kept:
+        dead = plan.dead if plan.due else []
+        # What may have lost its blobs is said before they are swept.
+        due = plan.due if len(dead) <= _MANY else []
+        return Sweep(at_us=now_us(), nonce=nonce(), objects=due[:_MANY], kept=plan.kept[:_MANY], manifests=dead[:_MANY])
+    return Condemn(at_us=now_us(), nonce=nonce(), objects=plan.new[:_MANY]) if plan.new else None
+
+
+def _wanted(root: Root, project: str) -> tuple[set[str], set[str]]:
+    """The manifests that the accepted ops keep, and the objects that they have swept.
+
+    What waits here, and what is forgotten here alone, does not count: others know nothing of it.
+    """
+    found = root.catalog.project(project)
+    assert found is not None
+    state = MemoryState()
+    swept: set[str] = set()
+    for position, op in enumerate((op for op in Journal(root.catalog, found).ops() if op.slot is not None), start=1):
+        read = decode_op(op.body)
+        if isinstance(read, Sweep):
+            swept.update(read.objects)
+        fold_into(state, op.id, read, position)
+    manifests = {version.manifest for version in state.all(Version) if not version.deleted}
+    return manifests | {part.manifest for part in state.all(UnfinishedPart)}, swept
+
+
+def _blobs(root: Root, place: str, shelf: DepotShelf, manifests: set[Digest]) -> set[bytes]:
+    """The blobs that some manifests name."""
+    found: set[bytes] = set()
+    for digest in manifests:
+        if root.manifests.find(digest) is None:
+            # Freed here, since only this store has forgotten its versions.
+            took = [each for each in shelf.manifest(digest) if each.digest == digest]
+            take_manifests(root, place, took, shelf.manifest)
+        base = root.manifests.base_of(digest)
+        if base is None or base in manifests:
+            found.update(root.manifests.blobs_in([digest]))
+        else:
+            entries = root.manifests.entries(digest)
+            found.update(bytes(blob.digest) for entry in entries if (blob := blob_of(entry)) is not None)
+    return found
