@@ -150,7 +150,7 @@ class Artifact(Drafting):
         def make() -> str:
             with handed as draft:
                 id_ = hall.store.add_part(draft, distributed_id=distributed_id, **label)
-            sharing.send(hall.store, project, f"a part of {label['name']!r}")
+            sharing.send(hall.store, project, f"a part of {label['name']!r}", part=id_)
             return id_
 
         self._part = hall.queue.add(self._name, make)

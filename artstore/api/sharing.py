@@ -16,10 +16,10 @@ else:
     discovery = Late("artstore.discovery")
 
 
-def send(store: Store, project: str, what: str) -> None:
+def send(store: Store, project: str, what: str, *, part: str | None = None) -> None:
     """Push what waits of a project, if the store has an upstream; if that cannot be, say that it waits, and why."""
     through = discovery.shared_work(store)
-    _tell(what, None if through is None else through.send(store, project))
+    _tell(what, None if through is None else through.send(store, project, part=part))
 
 
 def finish(store: Store, project: str, make: Callable[[], VersionInfo], *, expect: int | None) -> VersionInfo:

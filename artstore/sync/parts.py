@@ -26,6 +26,7 @@ from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.upstream import waiting
 from artstore.model.fold import GATHERED
 from artstore.model.records import Commit, Relog, decode_op
+from artstore.storage.catalog import ProjectView
 from artstore.store import Store
 from artstore.sync.remotes import read_remotes
 from artstore.sync.rounds import Verb, exchange
@@ -45,17 +46,21 @@ class Finished(NamedTuple):
     """Why the upstream has it not yet, if it has not."""
 
 
-def send(store: Store, project: str, *, patience_s: float = PATIENCE_S) -> str | None:
-    """Push what waits of a project, parts among it; answers why it waits still, if it does.
+def send(store: Store, project: str, *, part: str | None = None, patience_s: float = PATIENCE_S) -> str | None:
+    """Push what waits of a project, parts among it; answers why that, or this part, waits still, if it does.
 
     That is no error: it is safe here, and goes with the next push. Without an upstream nothing waits.
     """
     try:
-        if _has_upstream(store):
-            _move(store, "push", project, patience_s)
+        if not _has_upstream(store):
+            return None
+        _move(store, "push", project, patience_s)
     except ArtstoreError as error:
         return error.message
-    return None
+    found = store.root.catalog.project(project)
+    if part is None or found is None or ProjectView(store.root.catalog, found.id).is_accepted(part):
+        return None
+    return "the upstream was noted for other collections alone, with `artstore remote add --only`"
 
 
 def finish(

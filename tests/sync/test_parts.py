@@ -14,6 +14,7 @@ from artstore.errors import Conflict, NotFound, PathCollision, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from artstore.sync import parts
+from artstore.sync.remotes import add_remote
 from tests.sync.conftest import PROJECT, Machine
 
 Make = Callable[..., Machine]
@@ -165,6 +166,16 @@ def test_offline_a_part_waits_and_says_so(machine: Make, depot: Path) -> None:
 
     assert {"0": b"0", "a": LARGE} == b.read("cats")
     assert [] == [part for part in a.store.parts() if part.provisional]
+
+
+def test_a_part_of_what_stays_on_this_machine_is_said_to_wait(machine: Make) -> None:
+    """Whoever gathers would miss it, and nobody would know why."""
+    a = machine("a")
+    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True, only=["dogs"])
+    part = add_here(a, {"a": b"a"})
+
+    assert "--only" in str(parts.send(a.store, PROJECT, part=part))
+    assert None is parts.send(a.store, PROJECT)
 
 
 def test_offline_nothing_is_finished_that_may_not_be_all(machine: Make, depot: Path) -> None:
