@@ -23,7 +23,11 @@ def plain(value: Any) -> Any:
     if fields is None:
         return value
     names = [name for name in ("ref", "name") if name not in fields and hasattr(value, name)]
-    return {name: plain(getattr(value, name)) for name in (*names, *fields)}
+    written: tuple[str, ...] = value.__struct_encode_fields__
+    return {
+        **{name: plain(getattr(value, name)) for name in names},
+        **{called: plain(getattr(value, name)) for called, name in zip(written, fields, strict=True)},
+    }
 
 
 def escape(text: str) -> str:

@@ -58,6 +58,11 @@ def server_kills(effort: Effort) -> Sequence[str]:
     return ["tests.sync.network.kills", "--kills", str(max(50, effort.kills // 50)), "--seed", str(effort.seed)]
 
 
+def api(effort: Effort) -> Sequence[str]:
+    """Ask a server for whatever its description allows, and for what it does not."""
+    return ["tests.server.asking", "--requests", str(effort.kills), "--seed", str(effort.seed)]
+
+
 def wandb(effort: Effort) -> Sequence[str]:
     """Put the real wandb package beside artstore: tables of chance, and what its runs leave behind."""
     return ["tests.api.beside_wandb", "--tables", str(effort.kills), "--seed", str(effort.seed)]
@@ -76,6 +81,7 @@ SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
     "power-cuts": power_cuts,
     "bad-network": bad_network,
     "server-kills": server_kills,
+    "api": api,
     "wandb": wandb,
     "training": training,
 }

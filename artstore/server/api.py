@@ -170,7 +170,7 @@ class _Api:
             end = min(size, int(asked[2]) + 1) if asked[2] else size
             if start >= end:
                 reader.close()
-                failure = {"code": "nothing-more", "class": "Invalid", "message": f"it has {size} bytes"}
+                failure = {"status": 416, "code": "nothing-more", "class": "Invalid", "message": f"it has {size} bytes"}
                 return answer({"error": failure}, status=416, headers={"Content-Range": f"bytes */{size}"})
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         headers["Content-Length"] = str(end - start)

@@ -35,6 +35,7 @@ from artstore.plain import plain
 from artstore.server import looks, pages, remotes
 from artstore.server.asked import Asked
 from artstore.server.downloads import download
+from artstore.server.guard import FOR_ONE_PROJECT
 from artstore.store import Store
 
 API: Final = "/api"
@@ -115,7 +116,7 @@ def make_app(store: Store, beside: Sequence[BaseRoute] = ()) -> Starlette:
     def failed(request: Request, error: Exception) -> Response:
         failure = failure_of(error)
         headers = error.headers if isinstance(error, HTTPException) else None
-        if request.url.path.startswith(f"{API}/"):
+        if request.url.path.startswith((f"{API}/", *FOR_ONE_PROJECT)):
             return as_json({"error": plain(failure)}, status=failure.status, headers=headers)
         return HTMLResponse(pages.render("error.html", failure, request), status_code=failure.status, headers=headers)
 

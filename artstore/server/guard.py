@@ -136,7 +136,7 @@ class Guard:
 
 async def _refuse(refusal: tuple[int, str, str], send: Send) -> None:
     status, code, words = refusal
-    body = json.dumps({"error": {"code": code, "class": "Refused", "message": words}}).encode()
+    body = json.dumps({"error": {"status": status, "code": code, "class": "Refused", "message": words}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:  # noqa: PLR2004 - as every browser knows it: it asks for a password then
         headers.append((b"www-authenticate", b'Basic realm="artstore", charset="UTF-8"'))

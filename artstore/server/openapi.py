@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from artstore.model.digest import SIZE
 from artstore.server.app import Failure
-from artstore.sync.http.wire import BYTES, JSON, MESSAGES, PREFIX, About, Claimed, Head, Stand
+from artstore.sync.http.wire import BYTES, JSON, MANY, MESSAGES, PREFIX, About, Claimed, Head, Stand
 from artstore.sync.protocol import Slot
 
 _TYPES: Final = (About, Head, Slot, Claimed, Stand, Failure)
@@ -21,6 +22,23 @@ _P: Final = "/projects/{project}"
 _BYTES: Final = {"type": "string", "format": "binary"}
 _UPLOAD: Final = ("Upload-Offset", "Upload-Length", "Upload-Base")
 
+_ALWAYS: Final = {
+    400: "What was asked for cannot be",
+    401: "It wants a token",
+    403: "The token does not allow it",
+    421: "It has not this name",
+    500: "What is kept here is damaged",
+    503: "Too many ask at once",
+}
+_ABOUT_A_PROJECT: Final = {
+    404: "It is not there",
+    409: "It is otherwise by now",
+    426: "It is of a newer artstore",
+    507: "There is no space for it",
+}
+_WITH_A_BODY: Final = {408: "The rest of it did not come", 413: "It is too large"}
+_OF_A_PART: Final = {416: "There is no such part"}
+
 
 def describe(version: str) -> dict[str, Any]:
     """The API as an OpenAPI document."""
@@ -33,17 +51,31 @@ def describe(version: str) -> dict[str, Any]:
             "get": _asks("Slots from one on, with their manifests", MESSAGES),
             "put": _asks("Claim the next slot", JSON, _ref("Claimed"), body=(JSON, _ref("Slot"))),
         },
-        _P + "/lacks": {"post": _asks("Which manifests and blobs are not there", MESSAGES, body=(MESSAGES, {}))},
-        _P + "/proofs": {"post": _asks("What stretches of blobs hash to", MESSAGES, body=(MESSAGES, {}))},
+        _P + "/lacks": {
+            "post": _asks(
+                "Which manifests and blobs are not there", MESSAGES, body=(MESSAGES, _row(_DIGESTS, _DIGESTS))
+            )
+        },
+        _P + "/proofs": {
+            "post": _asks(
+                "What stretches of blobs hash to",
+                MESSAGES,
+                body=(MESSAGES, _many(_row(_DIGEST, _COUNT, _COUNT))),
+            )
+        },
         _P + "/manifests/{name}": {
             "get": _asks("An object of manifests", BYTES),
             "put": _asks("Keep an object of manifests", JSON, body=(BYTES, _BYTES)),
         },
         _P + "/holders/{hex}": {"get": _asks("The object that has a manifest", BYTES)},
         _P + "/packs": {"post": _asks("Store small blobs", JSON, body=(BYTES, _BYTES))},
-        _P + "/fetch": {"post": _asks("Small blobs together", BYTES, body=(MESSAGES, {}))},
-        _P + "/chunks": {"post": _asks("What stretches of a large blob consist of", MESSAGES, body=(MESSAGES, {}))},
-        _P + "/ranges": {"post": _asks("Stretches of a blob", BYTES, body=(MESSAGES, {}))},
+        _P + "/fetch": {"post": _asks("Small blobs together", BYTES, body=(MESSAGES, _DIGESTS))},
+        _P + "/chunks": {
+            "post": _asks(
+                "What stretches of a large blob consist of", MESSAGES, body=(MESSAGES, _row(_DIGEST, _COUNT, _RANGES))
+            )
+        },
+        _P + "/ranges": {"post": _asks("Stretches of a blob", BYTES, body=(MESSAGES, _row(_DIGEST, _RANGES)))},
         _P + "/blobs/{hex}": {"get": _asks("A blob, or the rest of it", BYTES, headers=("Range",))},
         _P + "/uploads/{hex}": {
             "get": _asks("How much of a large blob has come", JSON, _ref("Stand")),
@@ -56,10 +88,21 @@ def describe(version: str) -> dict[str, Any]:
             ),
         },
     }
+    paths[_P + "/blobs/{hex}"]["get"]["responses"] |= {
+        "206": {"description": "A part of it", "content": {BYTES: {"schema": _BYTES}}},
+        **_failures(_OF_A_PART),
+    }
     for path, operations in paths.items():
         named = [_parameter(name, "path", schema) for name, schema in _NAMED.items() if f"{{{name}}}" in path]
         for operation in operations.values():
             operation["parameters"] = [*named, *operation["parameters"]]
+            operation["responses"] |= _failures(
+                {
+                    **_ALWAYS,
+                    **(_ABOUT_A_PROJECT if named else {}),
+                    **(_WITH_A_BODY if "requestBody" in operation else {}),
+                }
+            )
     return {
         "openapi": "3.1.0",
         "info": {"title": "artstore", "version": version},
@@ -78,18 +121,33 @@ def _asks(
     body: tuple[str, dict[str, Any]] | None = None,
     headers: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    failed = {
-        "description": "Why not",
-        "content": {JSON: {"schema": {"type": "object", "properties": {"error": _ref("Failure")}}}},
-    }
     found: dict[str, Any] = {
         "summary": summary,
         "parameters": [_parameter(name, "header", {"type": "string"}) for name in headers],
-        "responses": {"200": {"description": "Done", "content": {kind: {"schema": schema or {}}}}, "default": failed},
+        "responses": {"200": {"description": "Done", "content": {kind: {"schema": schema or {}}}}},
     }
     if body is not None:
         found["requestBody"] = {"required": True, "content": {body[0]: {"schema": body[1]}}}
     return found
+
+
+def _failures(words: dict[int, str]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"error": _ref("Failure")}, "required": ["error"]}
+    return {str(status): {"description": why, "content": {JSON: {"schema": schema}}} for status, why in words.items()}
+
+
+def _row(*kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "prefixItems": list(kinds), "minItems": len(kinds), "maxItems": len(kinds)}
+
+
+def _many(kind: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": kind, "maxItems": MANY}
+
+
+_DIGEST: Final = {"type": "string", "format": "binary", "minLength": SIZE, "maxLength": SIZE}
+_COUNT: Final = {"type": "integer", "minimum": 0, "maximum": 1 << 62}
+_DIGESTS: Final = _many(_DIGEST)
+_RANGES: Final = _many(_row(_COUNT, _COUNT))
 
 
 def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:

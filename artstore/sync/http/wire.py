@@ -21,7 +21,8 @@ All addresses lie under `/sync/1/`; `P` is a project. Bodies are JSON where noth
 
 A *frame* is a digest (32 bytes), a size (4, big-endian) and so many bytes; two sizes stand for no bytes at all: of a
 blob that is ABSENT, and of one that is LARGE, to be got by itself. Every answer has the header `Artstore-Sync`, so that
-what a portal or another program answers is not taken for a server's. Errors are `{"error": {code, class, message}}`.
+what a portal or another program answers is not taken for a server's. Errors are `{"error": {status, code, class,
+message}}`.
 Chunks and patches are written as `artstore.sync.delta` says.
 """
 
