@@ -35,7 +35,7 @@ _RATE = click.option(
     "--limit-rate",
     type=file_size,
     metavar="SIZE",
-    help="With a depot: move no more than so many bytes a second, such as 5MB.",
+    help="Move no more than so many bytes a second, such as 5MB.",
 )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from artstore.errors import Conflict
 from artstore.lifecycle.progress import Progress
-from artstore.lifecycle.upstream import attach
+from artstore.lifecycle.upstream import attach, keeps_log
 from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
 from artstore.storage.sessions import Exclusive
@@ -40,8 +40,10 @@ def add_upstream(
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
     Nothing is moved yet. Raises Conflict (needs-join), before anything is changed, where a project has ops that the log
-    there lacks, and the other way round, unless `join`: then its own wait behind those there. Raises as add_remote.
+    there lacks, and the other way round, unless `join`: then its own wait behind those there. Raises Conflict
+    (not-the-owner) in a store that keeps logs for others, and as add_remote.
     """
+    _refuse_chain(store)
     file = None if token_file is None else str(token_file.absolute())
     root, remote = store.root, open_remote(Settings(url=url, token_file=file))
     with Exclusive(root.path, "sync"), root.session("adopt") as session:
@@ -62,6 +64,17 @@ def add_upstream(
         for project in others:
             attach(root, session, project.name, None)
     return info
+
+
+def _refuse_chain(store: Store) -> None:
+    """Raise Conflict (not-the-owner) where others follow this store: its log would have two orders."""
+    kept = next((each.name for each in store.root.catalog.projects() if keeps_log(store.root, each.name)), None)
+    if kept is not None:
+        message = (
+            f"this store serves the log of {kept!r}, which others follow, so it cannot follow another one itself: let "
+            "them follow that one as well, or serve from a store that has no upstream"
+        )
+        raise Conflict(message, code="not-the-owner")
 
 
 def _is_another(remote: Remote, project: Project) -> bool:

@@ -151,12 +151,12 @@ def upstream_of(store: Path) -> tuple[str, Settings]:
 
 
 def open_remote(settings: Settings, pace: Pace | None = None) -> Remote:
-    """A remote, which is not asked for anything yet; the bytes of a depot go at a pace, if one is given.
+    """A remote, which is not asked for anything yet; its bytes go at a pace, if one is given.
 
     Raises Invalid and NotFound as `open_objects`.
     """
     if is_server(settings.url):
-        return _server(settings)
+        return _server(settings, pace)
     objects = open_objects(settings.url)
     return Depot(objects if pace is None else PacedObjects(objects, pace))
 
@@ -195,8 +195,8 @@ def _collection(text: str) -> str:
     return f"{reference.project}/{reference.collection}"
 
 
-def _server(settings: Settings) -> HttpRemote:
-    return HttpRemote(Connection(settings.url, token_for(settings.url, settings.token_file)))
+def _server(settings: Settings, pace: Pace | None = None) -> HttpRemote:
+    return HttpRemote(Connection(settings.url, token_for(settings.url, settings.token_file), pace))
 
 
 def _write(store: Path, remotes: dict[str, Settings]) -> None:

@@ -26,7 +26,6 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.connect import connect
-from artstore.sync.http.connection import is_server
 from artstore.sync.mirror import Mirror
 from artstore.sync.mirroring import MirrorWay, pull_from_mirror, push_to_mirror
 from artstore.sync.objects.pacing import Pace
@@ -74,9 +73,6 @@ def exchange(
     _check_asked(root, verb, name, settings, asked)
     if asked:
         projects = sorted({each.project for each in asked})
-    if limit_rate is not None and is_server(settings.url):
-        message = f"{name!r} is a server, and only what goes to or comes from a depot keeps to a rate: leave it out"
-        raise Invalid(message, code="no-pace")
     pace = None if limit_rate is None else Pace(limit_rate)
     connect(store, pace)
     catch_up(root, thorough=True)

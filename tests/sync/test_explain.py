@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from artstore.sync.objects.pacing import Pace, PacedObjects
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
+from tests.sync.serving import served
 
 Make = Callable[..., Machine]
 
@@ -52,11 +54,22 @@ def test_bytes_that_nobody_has_are_not_promised(machine: Make, depot: Path) -> N
         explain(a.store, "cats", "elsewhere")
 
 
-def test_bytes_go_no_faster_than_they_may(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["depot", "server"])
+def test_bytes_go_no_faster_than_they_may(
+    tmp_path: Path, depot: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """Else a push by night is a meeting without a picture by day."""
     slept: list[float] = []
-    monkeypatch.setattr("artstore.sync.objects.pacing.time.sleep", slept.append)
-    a, b = machine("a"), machine("b")
+    with contextlib.ExitStack() as ending:
+        place = depot if kind == "depot" else ending.enter_context(served(tmp_path / "server")).url
+        a, b = Machine(tmp_path, place, "a"), Machine(tmp_path, place, "b")
+        ending.callback(a.store.close)
+        ending.callback(b.store.close)
+        monkeypatch.setattr("artstore.sync.objects.pacing.time.sleep", slept.append)
+        _go_no_faster(a, b, slept)
+
+
+def _go_no_faster(a: Machine, b: Machine, slept: list[float]) -> None:
     a.put({"large": b"l" * 1_500_000, "x": b"x" * 100_000})
     exchange(a.store, "push", limit_rate=1_000_000)
     sent = max(slept)

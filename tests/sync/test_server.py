@@ -20,13 +20,14 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
+from artstore.sync.adopt import add_upstream
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.wire import BODY, Claimed, header
 from artstore.sync.protocol import FORMAT, Slot, encode_manifests, encode_slot
 from artstore.sync.push import lacking, offers
-from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote
+from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote, read_remotes
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
 from tests.sync.serving import Served, served
@@ -217,6 +218,24 @@ def test_a_store_that_follows_another_log_keeps_none(tmp_path: Path, machine: Ma
         other.store.close()
 
     assert ["not-the-owner"] == [project.code for project in report.projects]
+
+
+def test_a_server_follows_nobody(server: Served, machine: Make, tmp_path: Path) -> None:
+    """A chain would have two orders: refused from both ends, before anything is noted or claimed."""
+    server.store.put([__file__], name="own", type="code")
+    server.hosted.heads()
+    with pytest.raises(Conflict, match="serves the log") as caught:
+        add_upstream(server.store, "hub", f"file://{tmp_path}", join=True)
+    follower = machine("follower")
+    follower.put({"a": b"2"})
+    follower.store.close()
+    with served(follower.store.path) as chained:
+        heads = chained.hosted.heads()
+
+    assert "not-the-owner" == caught.value.code
+    assert {} == read_remotes(server.store.path)
+    assert {} == heads
+    assert not list((follower.store.path / "hosted").rglob("0*"))
 
 
 def test_what_is_deleted_in_the_servers_own_store_goes_for_all(server: Served, machine: Make) -> None:

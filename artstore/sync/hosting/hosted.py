@@ -35,6 +35,7 @@ from artstore.sync.protocol import Sent, Slot, Tell, decode_manifests, decode_sl
 from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
+from artstore.sync.remotes import read_remotes
 from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
@@ -334,6 +335,12 @@ class Hosted:
                     "where that is"
                 )
                 raise Conflict(message, code="not-the-owner")
+        elif upstream := next((name for name, each in read_remotes(self._root.path).items() if each.upstream), None):
+            message = (
+                f"project {way.project!r} is on its way to {upstream!r}, the upstream of this store, and so has no log "
+                "here: ask for it where that is"
+            )
+            raise Conflict(message, code="not-the-owner")
         # A claim may have been the last thing that was done.
         pull(way)
         self._mark(way)

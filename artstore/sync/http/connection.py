@@ -30,6 +30,7 @@ from artstore.errors import (
     UpgradeNeeded,
 )
 from artstore.sync.http.wire import BYTES, MARK, PREFIX
+from artstore.sync.objects.pacing import Pace
 
 SCHEMES: Final = frozenset({"http", "https"})
 TRIES: Final = 4
@@ -77,12 +78,16 @@ class _Failed(msgspec.Struct):
 class Connection:
     """Requests to one server. Any number of threads may use it."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        """Nothing is asked yet. Raises Invalid (bad-url, password-in-url, insecure-url)."""
+    def __init__(self, url: str, token: str | None = None, pace: Pace | None = None) -> None:
+        """Nothing is asked yet; what goes and comes keeps to a pace, if one is given.
+
+        Raises Invalid (bad-url, password-in-url, insecure-url).
+        """
         parts = _checked(url)
         self.url = url.rstrip("/")
         self._path = parts.path.rstrip("/") + PREFIX
         self._token = token
+        self._pace = pace
         self._pool = urllib3.connection_from_url(
             f"{parts.scheme}://{parts.netloc}",
             maxsize=_AT_ONCE,
@@ -135,6 +140,10 @@ class Connection:
             sent["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             sent["Content-Type"] = kind
+            if self._pace is not None:
+                if isinstance(body, bytes | bytearray):
+                    sent["Content-Length"], body = str(len(body)), [bytes(body)]
+                body = self._pace.paced(body)
         with self._told(doing):
             answer = self._pool.urlopen(
                 method, f"{self._path}/{path}", body=body, headers=sent, preload_content=False, redirect=False
@@ -151,11 +160,22 @@ class Connection:
     def blocks(self, answer: urllib3.BaseHTTPResponse, size: int, doing: str) -> Iterator[bytes]:
         """What an answer holds, some bytes at a time. Raises Unreachable where it is cut."""
         with self._told(doing):
-            yield from answer.stream(size, decode_content=False)
+            yield from self._came(answer, size)
 
     def _read(self, answer: urllib3.BaseHTTPResponse, doing: str) -> bytes:
         with self._told(doing):
-            return answer.read(decode_content=False)
+            if self._pace is None:
+                return answer.read(decode_content=False)
+            return b"".join(self._came(answer, self._pace.block))
+
+    def _came(self, answer: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
+        if self._pace is None:
+            yield from answer.stream(size, decode_content=False)
+            return
+        for block in answer.stream(min(size, self._pace.block), decode_content=False):
+            # It has come already; the next one waits for it, and so does whoever sends that.
+            self._pace.wait(len(block))
+            yield block
 
     def _check(self, answer: urllib3.BaseHTTPResponse, doing: str) -> None:
         status = answer.status
