@@ -40,6 +40,7 @@ remote = Words(
 @verb(
     "artstore remote add hub file:///shared/depot --upstream --join",
     "artstore remote add hub https://hub.example --upstream --background --token-file ~/hub.token",
+    "artstore remote add hub file:///shared/depot --upstream --as zoo=my-zoo",
 )
 @click.argument("name")
 @click.argument("url")
@@ -48,6 +49,13 @@ remote = Words(
     "--join",
     is_flag=True,
     help="Follow its log also where a project has one of its own already: what was made here comes behind it.",
+)
+@click.option(
+    "--as",
+    "aside",
+    metavar="[PROJECT=]NAME",
+    multiple=True,
+    help="Where the upstream has another log of PROJECT, call what this store has in it NAME from now on; repeatable.",
 )
 @click.option(
     "--background",
@@ -69,6 +77,7 @@ def add(
     url: str,
     upstream: bool,
     join: bool,
+    aside: tuple[str, ...],
     background: bool,
     only: tuple[str, ...],
     token_file: Path | None,
@@ -80,17 +89,32 @@ def add(
     bytes of versions are fetched from any remote that has them; versions are pushed to the upstream and pulled from it,
     and a store has one at most. A folder or a bucket beside it is a mirror, for those who cannot reach the upstream:
     `artstore push NAME` copies there what this store knows, and `artstore pull NAME` takes what others have copied.
-    With --background, whoever commits begins a process that pushes and pulls, and goes on at once; that process ends by
-    itself, and `artstore status` shows how it went. With --only the other collections stay on this machine, with the
-    runs that made nothing of these; what others push is pulled whole. The token that a server wants is read from
-    --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for
-    configuration.
+    A project that has versions both here and there, made apart, is not put together unasked: with --join what was made
+    here comes behind theirs, under new numbers where need be; with --as it becomes a project of another name, here and
+    there, with its own numbers. With --background, whoever commits begins a process that pushes and pulls, and goes on
+    at once; that process ends by itself, and `artstore status` shows how it went. With --only the other collections
+    stay on this machine, with the runs that made nothing of these; what others push is pulled whole. The token that a
+    server wants is read from --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml
+    in the user's folder for configuration.
     """
     heed_tokens()
+    if aside and not upstream:
+        message = "--as is about the log of an upstream: add --upstream"
+        raise click.UsageError(message)
+    renamed = {old: new for old, _, new in (each.rpartition("=") for each in aside)}
     chosen = [each if "/" in each else f"{project_of(call)}/{each}" for each in only]
     with open_store(call) as store:
         if upstream:
-            info = add_upstream(store, name, url, join=join, background=background, only=chosen, token_file=token_file)
+            info = add_upstream(
+                store,
+                name,
+                url,
+                join=join,
+                background=background,
+                only=chosen,
+                aside=renamed,
+                token_file=token_file,
+            )
         else:
             info = add_remote(
                 store.path,

@@ -7,17 +7,20 @@ numbers; where others have written to it before, their ops come first.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from artstore.errors import Conflict
+from artstore.errors import Conflict, Invalid
 from artstore.lifecycle.progress import Progress
+from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
 from artstore.lifecycle.upstream import attach, keeps_log
 from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
+from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
 from artstore.sync.absent import sweep_absent
+from artstore.sync.apart import apart
 from artstore.sync.depot import Depot
 from artstore.sync.protocol import Remote, read_slot
 from artstore.sync.pull import new_slots, refuse_apart
@@ -35,13 +38,18 @@ def add_upstream(
     join: bool,
     background: bool = False,
     only: Sequence[str] = (),
+    aside: Mapping[str, str] | None = None,
     token_file: Path | None = None,
 ) -> RemoteInfo:
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
     Nothing is moved yet. Raises Conflict (needs-join), before anything is changed, where a project has ops that the log
-    there lacks, and the other way round, unless `join`: then its own wait behind those there. Raises Conflict
-    (not-the-owner) in a store that keeps logs for others, and as add_remote.
+    there lacks, and the other way round, unless `join`: then its own wait behind those there. `aside` has new names for
+    such projects: what was made here has that name from now on, here and there, and the old one is that of the log
+    there. "" stands for the only such project.
+
+    Raises Conflict (not-the-owner) in a store that keeps logs for others, Conflict (project-exists, not-its-own) and
+    Invalid (nothing-to-rename) for what `aside` names, and as add_remote.
     """
     _refuse_chain(store)
     file = None if token_file is None else str(token_file.absolute())
@@ -51,6 +59,7 @@ def add_upstream(
         for project in others:
             if not join:
                 refuse_apart(remote, project.name, {op.id for op in Journal(root.catalog, project).ops()})
+        renamed = _renamed(root, remote, aside or {}, join=join)
         info = add_remote(
             store.path,
             name,
@@ -63,7 +72,38 @@ def add_upstream(
         )
         for project in others:
             attach(root, session, project.name, None)
+        for before, after in renamed.items():
+            set_aside(root, session, before, after)
     return info
+
+
+def _renamed(root: Root, remote: Remote, aside: Mapping[str, str], *, join: bool) -> dict[str, str]:
+    """The new names of projects that began apart from the log there. Raises as add_upstream."""
+    alone = [project for project in root.catalog.projects() if project.upstream is None]
+    found = [each for project in alone if (each := apart(root, remote, project)) is not None]
+    names = {each.project for each in found}
+    chosen = {(found[0].project if len(found) == 1 and not old else old): new for old, new in aside.items()}
+    for old, new in chosen.items():
+        if old not in names:
+            which = "several projects differ" if not old and found else f"there is nothing that {new!r} could stand for"
+            message = (
+                f"{which}: those that have versions both here and at {remote.url}, made apart, are "
+                f"{', '.join(sorted(names)) or 'none'}; write --as PROJECT={new} for one"
+            )
+            raise Invalid(message, code="nothing-to-rename")
+        check_can_be_set_aside(root, old, new)
+        if read_slot(remote, new, 1) is not None:
+            message = f"there is a project {new!r} at {remote.url} already: choose another name for what {old!r} has"
+            raise Conflict(message, code="project-exists")
+    left = next((each for each in found if each.project not in chosen), None)
+    if left is not None and not join:
+        message = (
+            f"project {left.project!r} has a log at {remote.url}, and this store another one: {left.words}. With "
+            "--join this store follows that one, and what was made here comes behind it; with --as NAME what was made "
+            "here becomes the project NAME, here and there"
+        )
+        raise Conflict(message, code="needs-join")
+    return chosen
 
 
 def _refuse_chain(store: Store) -> None:

@@ -1,0 +1,151 @@
+"""A project of this machine and one of the same name elsewhere: both can be had, each whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from artstore.cli import main
+from artstore.errors import ArtstoreError, Conflict, Invalid
+from artstore.lifecycle import set_aside
+from artstore.store import Store
+from artstore.sync.adopt import add_upstream
+from artstore.sync.connect import connect
+from artstore.sync.remotes import read_remotes
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import PROJECT, Machine
+
+Make = Callable[..., Machine]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Store:
+    """A store that nobody knows, with two versions of `cats`, one deleted, and one that was made from them."""
+    store = Store.init(tmp_path / "mine")
+    for number in range(3):
+        (tmp_path / "file").write_bytes(b"mine %d" % number)
+        store.put([tmp_path / "file"], name="cats", type="dataset", aliases=["best"] if number == 0 else [])
+    store.delete("cats:v1")
+    store.start_run(id="train")
+    store.use("train", "cats:best")
+    (tmp_path / "file").write_bytes(b"made")
+    store.put([tmp_path / "file"], name="model", type="model", run="train")
+    store.link("cats:v2", "shelf")
+    return store
+
+
+def seen(store: Store, project: str) -> list[tuple[str, str, list[str], bytes]]:
+    return [
+        (version.name, version.id, version.aliases, b"".join(store.read(version.exact, "file", project=project)))
+        for collection in store.collections(project)
+        for version in store.versions(collection.name, project=project)
+    ]
+
+
+def add(store: Store, machine: Machine, **options: object) -> None:
+    add_upstream(store, "hub", f"file://{machine.depot}", **{"join": False, **options})  # type: ignore[arg-type]
+    connect(store)
+
+
+def test_what_was_made_here_gets_a_name_of_its_own_here_and_there(machine: Make, mine: Store) -> None:
+    """Neither log is renumbered, nothing that anybody made is lost, and both travel from now on."""
+    a = machine("a")
+    a.put({"file": b"theirs"})
+    a.push()
+    before = seen(mine, PROJECT)
+    add(mine, a, aside={"": "my-zoo"})
+    moved = exchange(mine, "sync")
+    a.pull()
+
+    assert [] == [each.error for each in moved.projects if each.error]
+    assert before == seen(mine, "my-zoo") == seen(a.store, "my-zoo")
+    assert a.names() == [(each.name, each.id, each.aliases) for each in mine.versions("cats")]
+    assert ["cats:v0"] == [each.name for each in mine.inputs("train", project="my-zoo")]
+    assert ["model:v0"] == [each.name for each in mine.outputs("train", project="my-zoo")]
+    assert [] == mine.conflicts()
+    assert [] == mine.verify().problems
+    mine.close()
+    Store.rebuild(mine.path)
+    with Store.open(mine.path) as again:
+        assert before == seen(again, "my-zoo")
+        assert not exchange(again, "push").projects
+
+
+def test_without_a_word_nothing_is_put_together_and_what_would_become_of_it_is_said(machine: Make, mine: Store) -> None:
+    a = machine("a")
+    a.put({"file": b"theirs"})
+    a.put({"file": b"theirs"}, name="other")
+    a.store.retype("other", "model")
+    a.push()
+    with pytest.raises(Conflict, match="versions of cats would get new numbers") as caught:
+        add(mine, a)
+
+    assert "needs-join" == caught.value.code
+    assert {} == read_remotes(mine.path)
+    mine.close()
+
+
+@pytest.mark.parametrize(
+    ("aside", "code"),
+    [
+        ({"": "taken"}, "project-exists"),
+        ({"": PROJECT}, "project-exists"),
+        ({"dogs": "my-dogs"}, "nothing-to-rename"),
+        ({"": "a/b"}, "bad-name"),
+    ],
+)
+def test_a_name_that_cannot_be_had_is_refused_before_anything_is_changed(
+    machine: Make, mine: Store, aside: dict[str, str], code: str
+) -> None:
+    a = machine("a")
+    a.put({"file": b"theirs"})
+    a.put({"file": b"theirs"}, project="taken")
+    a.push()
+    before = seen(mine, PROJECT)
+    with pytest.raises((Conflict, Invalid)) as caught:
+        add(mine, a, aside=aside)
+
+    assert code == caught.value.code
+    assert {} == read_remotes(mine.path)
+    assert before == seen(mine, PROJECT)
+    mine.close()
+
+
+def test_who_is_killed_in_between_does_it_again_and_has_nothing_twice(
+    machine: Make, mine: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = machine("a")
+    a.put({"file": b"theirs"})
+    a.push()
+    before = seen(mine, PROJECT)
+
+    def die(*_arguments: object) -> None:
+        raise ArtstoreError("killed", code="killed")
+
+    monkeypatch.setattr(set_aside, "commit", die)
+    with pytest.raises(ArtstoreError, match="killed"):
+        add(mine, a, aside={PROJECT: "my-zoo"})
+    monkeypatch.undo()
+    still = seen(mine, PROJECT)
+    add(mine, a, aside={PROJECT: "my-zoo"})
+    exchange(mine, "sync")
+
+    assert before == still == seen(mine, "my-zoo")
+    mine.close()
+
+
+def test_the_words_of_the_command_line(machine: Make, mine: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = machine("a")
+    a.put({"file": b"theirs"})
+    a.push()
+    mine.close()
+    monkeypatch.setenv("ARTSTORE_DIR", str(mine.path))
+    url = f"file://{a.depot}"
+
+    assert 2 == main(["remote", "add", "hub", url, "--as", "my-zoo"])
+    assert 4 == main(["remote", "add", "hub", url, "--upstream"])
+    assert 0 == main(["remote", "add", "hub", url, "--upstream", "--as", f"{PROJECT}=my-zoo"])
+    assert 0 == main(["sync"])
+    assert 0 == main(["show", "my-zoo/cats:best"])
