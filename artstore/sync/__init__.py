@@ -9,6 +9,9 @@ slots here, `push` offers it what waits here, `connect` fetches the bytes of a f
 file that was changed a server and its client move what is new (`delta`). `collect` frees what no version needs in a
 depot.
 
+Who is asked moves something, once (`rounds`); `follow` goes on doing it, asleep in between, and `nudge` lets a commit
+begin that in the background. `selection` says which ops a choice of collections takes along.
+
 What a store needs to know to be made anew, which slots it has counted, is in its own journal; what lies in `sync/` of
 its folder is only a help, and can be lost.
 

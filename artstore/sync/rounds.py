@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from artstore.errors import ArtstoreError, Denied, Invalid, Unreachable
+from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import find_collection, resolve
@@ -122,10 +122,17 @@ class _Round:
         """Those that have something to be moved, as far as can be seen from here."""
         here = [project.name for project in self._root.catalog.projects()]
         if verb == "push":
-            return [name for name in here if next_offer(self._root, name, self._settings.chosen(name)) is not None]
+            return [name for name in here if self._has_offer(name)]
         if verb == "pull":
             here = [name for name in here if followed(self._root, name) is not None]
         return sorted({*here, *self._remote.projects()})
+
+    def _has_offer(self, project: str) -> bool:
+        try:
+            return next_offer(self._root, project, self._settings.chosen(project)) is not None
+        except Conflict:
+            # Its push says so, and no other waits for it.
+            return True
 
     def one(self, verb: Verb, project: str, asked: Sequence[Reference], *, blobs: bool, dry_run: bool) -> ProjectReport:
         """Move one project, or say what would be moved; what is asked for of it alone, if something is."""

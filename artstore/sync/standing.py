@@ -120,12 +120,14 @@ def _waiting(root: Root, settings: Settings) -> tuple[int, int]:
     count = size = 0
     for project in root.catalog.projects():
         view = ProjectView(root.catalog, project.id)
-        for offer in offers(root, project.name, settings.chosen(project.name)):
-            for op in (op for transaction in offer.transactions for op in transaction):
-                version = None if op.version is None else view.version(op.version)
-                if version is not None and not version.deleted:
-                    count += 1
-                    size += version.bytes
+        # What cannot be chosen by itself waits for a person, and a push says why.
+        with contextlib.suppress(Conflict):
+            for offer in offers(root, project.name, settings.chosen(project.name)):
+                for op in (op for transaction in offer.transactions for op in transaction):
+                    version = None if op.version is None else view.version(op.version)
+                    if version is not None and not version.deleted:
+                        count += 1
+                        size += version.bytes
     return count, size
 
 

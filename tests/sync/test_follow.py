@@ -254,6 +254,8 @@ def test_where_the_system_tells_of_nothing_the_folder_is_looked_at(
         assert 2 == found.rounds
 
 
-@pytest.mark.parametrize("words", [["--every", "5m"], ["--follow", "--dry-run"], ["--follow", "--every", "0"]])
+@pytest.mark.parametrize(
+    "words", [["--every", "5m"], ["--follow", "--dry-run"], ["--follow", "--every", "0"], ["--follow", "--lock", "0"]]
+)
 def test_what_cannot_be_meant_is_refused(machine: Make, words: Sequence[str]) -> None:
     assert 2 == main(["--store", str(machine("a").store.path), "sync", *words])

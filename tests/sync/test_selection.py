@@ -121,10 +121,14 @@ def test_a_name_is_not_taken_from_a_collection_that_others_still_know_by_it(mach
     a.put({"a": b"b"})
     with pytest.raises(Conflict) as caught:
         next_offer(a.store.root, PROJECT, frozenset({"cats"}))
-    (stopped,) = exchange(a.store, "push", references=["cats"]).projects
+    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True, only=["cats"])
+    (stopped,) = exchange(a.store, "push").projects
+    (standing,) = standings(a.store)
+    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True)
     report = a.move("push", references=["cats", "old-cats"])
 
     assert "name-freed" == caught.value.code == stopped.code
+    assert "was the name of another collection" in str(standing.failure)
     assert 1 == report.projects[0].pushed.versions
 
 
