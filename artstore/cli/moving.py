@@ -200,7 +200,7 @@ def _follow(
     with open_store(call) as store, contextlib.suppress(_Stopped):
         name, refs = _split(store, words)
         projects = [project_of(call)] if refs else None if call.project is None else [call.project]
-        follow = Follow(store, move, projects=projects, every_s=every_s, idle_s=idle_s, tell=tell)
+        follow = Follow(store, move, remote=name, projects=projects, every_s=every_s, idle_s=idle_s, tell=tell)
         lock = None if handle is None else Exclusive.inherited(store.path, LOCK, handle)
         with _stopping(follow):
             follow.run(lock=lock, patience_s=None if idle_s is None else _PATIENCE_S)

@@ -52,12 +52,13 @@ class Follow:
         store: Store,
         move: Callable[[], SyncReport],
         *,
+        remote: str | None = None,
         projects: Sequence[str] | None = None,
         every_s: float = EVERY_S,
         idle_s: float | None = None,
         tell: Callable[[FollowReport], None] | None = None,
     ) -> None:
-        """`move` is a round of both ways, for these projects or all, as `exchange` makes one.
+        """`move` is a round of both ways, with this remote or the upstream, as `exchange` makes one.
 
         Others' changes are looked for every `every_s` or so. With `idle_s`, it ends when nothing was to be moved for so
         long and nothing waits for an upstream that is out of reach. `tell` is called with what moved, and with what
@@ -65,6 +66,7 @@ class Follow:
         """
         self._root = store.root
         self._move = move
+        self._remote = remote
         self._projects = projects
         self._every_s = every_s
         self._idle_s = idle_s
@@ -218,16 +220,19 @@ class Follow:
     def _has_news(self) -> bool:
         """Whether something is to be pushed; what this process itself has counted is no news."""
         with self._changed:
-            if self._first is not None:
-                self._busy_at = time.monotonic()
+            is_hinted = self._first is not None
             self._first = None
+        if is_hinted:
+            self._busy_at = time.monotonic()
         try:
+            upstream, settings = upstream_of(self._root.path)
+            if self._remote not in {None, upstream}:
+                return is_hinted
             names = self._projects or [project.name for project in self._root.catalog.projects()]
-            _, settings = upstream_of(self._root.path)
             return any(next_offer(self._root, name, settings.chosen(name)) is not None for name in names)
-        except ArtstoreError:
-            # The round that comes of it says so.
-            return True
+        except ArtstoreError as error:
+            # The round that comes of it says so; only a mirror needs no upstream.
+            return is_hinted if error.code == "no-upstream" else True
 
     def _is_idle(self) -> bool:
         end = self._ends_at()

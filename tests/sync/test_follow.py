@@ -20,7 +20,7 @@ from artstore.cli import main
 from artstore.errors import NotFound
 from artstore.sync.follow import Follow
 from artstore.sync.push import next_offer
-from artstore.sync.remotes import remove_remote
+from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.reports import FollowReport
 from artstore.sync.rounds import exchange
 from tests.conftest import Children
@@ -44,13 +44,14 @@ class Followed:
         self.told: list[FollowReport] = []
         self.rounds = 0
         self._machine = machine
+        self._remote = options.get("remote")
         self.follow = Follow(machine.store, self._move, **{"every_s": 3600.0, "tell": self.told.append, **options})
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run)
 
     def _move(self) -> Any:
         self.rounds += 1
-        return exchange(self._machine.store, "sync")
+        return exchange(self._machine.store, "sync", remote=self._remote)
 
     def _run(self) -> None:
         try:
@@ -211,6 +212,21 @@ def test_it_ends_when_it_was_idle_for_long_enough(machine: Make) -> None:
 
         assert not found.thread.is_alive()
     assert 1 == len(slots(a))
+
+
+def test_a_mirror_is_kept_up_too(machine: Make, tmp_path: Path) -> None:
+    a = machine("a")
+    remove_remote(a.store.path, "hub")
+    (tmp_path / "mirror").mkdir()
+    add_remote(a.store.path, "mirror", f"file://{tmp_path}/mirror", upstream=False, join=False)
+    with following(a, remote="mirror", idle_s=1.0) as found:
+        eventually(lambda: found.rounds)
+        a.put({"a": b"a"})
+        eventually(lambda: list((tmp_path / "mirror" / "mirror" / "log").rglob("0*")))
+        found.thread.join(PATIENCE_S)
+
+        assert not found.thread.is_alive()
+    assert 2 == found.rounds
 
 
 def test_what_waits_for_an_upstream_out_of_reach_keeps_it_up(machine: Make) -> None:
