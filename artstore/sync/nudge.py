@@ -26,7 +26,7 @@ LOG: Final = "sync/background.log"
 IDLE_S: Final = 60
 
 _LONGEST_LOG: Final = 1 << 20
-_PATIENCE_S: Final = 0.02
+_PATIENCE_S: Final = 0.006
 """Who only looks whether the lock is free holds it for less."""
 _BEGIN: Final = """
 import os, signal, sys
@@ -43,7 +43,7 @@ _RUN: Final = "import sys; sys.path.append(sys.argv.pop(1)); from artstore.cli i
 def nudge(store: Path) -> None:
     """Let the store in a folder be kept up in the background, if it has a remote that is noted so; raises nothing.
 
-    Takes about 20 ms where a process has to be begun, and no time where one is at it.
+    Takes about 20 ms where a process has to be begun, and less than 10 where one is at it.
     """
     # Whatever goes wrong: the commit is done, and the next one nudges again.
     with contextlib.suppress(ArtstoreError, OSError, subprocess.SubprocessError):
