@@ -17,7 +17,7 @@ from artstore.lifecycle.upstream import attach, keeps_log
 from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive
+from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.absent import sweep_absent
 from artstore.sync.apart import apart
@@ -54,7 +54,7 @@ def add_upstream(
     _refuse_chain(store)
     file = None if token_file is None else str(token_file.absolute())
     root, remote = store.root, open_remote(Settings(url=url, token_file=file))
-    with Exclusive(root.path, "sync"), root.session("adopt") as session:
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("adopt") as session:
         others = [project for project in root.catalog.projects() if _is_another(remote, project)]
         for project in others:
             if not join:
@@ -134,7 +134,7 @@ def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
     began = time.monotonic()
     name, settings = upstream_of(store.path)
     remote, root = open_remote(settings), store.root
-    with Exclusive(root.path, "sync"), root.session("recover") as session:
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("recover") as session:
         ways = [
             Way(root, session, remote, each.name, join=True, progress=progress)
             for each in root.catalog.projects()

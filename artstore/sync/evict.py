@@ -16,7 +16,7 @@ from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive
+from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.mirror import mirrored
 from artstore.sync.protocol import Remote, Shelf, read_slot
@@ -65,7 +65,7 @@ def evict(
         raise NotFound(message, code="no-remote")
     catch_up(root, thorough=True)
     marking = Marking(root.catalog)
-    with Exclusive(root.path, "sync"), root.session("evict") as session:
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("evict") as session:
         shelves = _Shelves(root)
         if to_fit is None:
             chosen = [_named(root, reference, project) for reference in references]
