@@ -6,6 +6,7 @@ disk is done in threads.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
@@ -219,13 +220,27 @@ class _Api:
         with self._hosted.reserved(project, size - start):
             writer = await self._work(lambda: self._hosted.begin(project, digest, start, size, base))
             try:
-                async for block in _gathered(request, _BLOCK):
-                    await self._work(partial(writer.write, block))
+                await self._each(_gathered(request, _BLOCK), writer.write)
             finally:
                 writer.close()
         if await self._work(lambda: self._hosted.finish(project, digest, size)):
             return answer(Stand(offset=size, checksum="", done=True))
         return answer(await self._work(lambda: self._hosted.stand(project, digest)))
+
+    async def _each(self, blocks: AsyncIterator[memoryview], work: Callable[[memoryview], None]) -> None:
+        """Work on one block after the other, on each while the next one comes."""
+        working: asyncio.Future[None] | None = None
+        try:
+            async for block in blocks:
+                if working is not None:
+                    await working
+                working = asyncio.ensure_future(self._work(partial(work, block)))
+            if working is not None:
+                await working
+        finally:
+            if working is not None:
+                # Whatever else went wrong: it is not left alone with what it works on.
+                await asyncio.gather(working, return_exceptions=True)
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await run_sync(work, limiter=self._at_once)
@@ -328,8 +343,8 @@ async def _body(request: Request, limit: int) -> bytearray:
 
 
 async def _gathered(request: Request, at_once: int, limit: int | None = None) -> AsyncIterator[memoryview]:
-    """A body in pieces that are worth the way to a thread; each holds until the next is asked for."""
-    block = memoryview(bytearray(at_once))
+    """A body in pieces that are worth the way to a thread; each holds until the one behind the next is asked for."""
+    block, other = memoryview(bytearray(at_once)), memoryview(bytearray(at_once))
     used = 0
     async for chunk in _chunks(request, limit):
         rest = memoryview(chunk)
@@ -339,6 +354,7 @@ async def _gathered(request: Request, at_once: int, limit: int | None = None) ->
             used += len(some)
             if used == at_once:
                 yield block
+                block, other = other, block
                 used = 0
     if used:
         yield block[:used]
