@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,9 +16,9 @@ from artstore.errors import Invalid, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage.blob_reader import BlobReader
 from artstore.store import Store
-from artstore.sync.delta.chunks import MEANS, RANGES, SPAN, LocalBlob
+from artstore.sync.delta.chunks import MEANS, RANGES, RECORD, SPAN, LocalBlob, Range, mean_for
 from artstore.sync.delta.patch import FRAME, NEW, Patcher, patch_size, write_patch
-from artstore.sync.delta.plan import Piece, between, new_bytes
+from artstore.sync.delta.plan import Piece, between, find_pieces, new_bytes
 from artstore.sync.explain import explain
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http.connection import Connection
@@ -373,3 +373,58 @@ def test_whatever_is_said_to_be_a_patch_makes_no_more_than_is_left(
         Patcher(base, BASE, write).feed(b"".join(FRAME.pack(*frame) for frame in frames) + rest)
 
     assert BASE >= came
+
+
+class _Imagined:
+    """A blob of chunks that are only numbers, so that a large one needs no room. See Chunked."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self._numbers = numbers
+        self.asked = 0
+        """Bytes that were asked about."""
+
+    @property
+    def size(self) -> int:
+        return len(self._numbers) * MEANS[0]
+
+    def chunks(self, mean: int, ranges: Sequence[Range]) -> list[bytes]:
+        assert mean == MEANS[0]
+        self.asked += sum(each.end - each.start for each in ranges)
+        return [
+            b"".join(RECORD.pack(mean, number.to_bytes(16, "big")) for number in self._numbers[first:end])
+            for first, end in ((-(-each.start // mean), each.end // mean) for each in ranges)
+        ]
+
+
+GIB_OF_CHUNKS = range(1 << 14)
+
+
+@pytest.mark.parametrize(
+    ("new", "share"),
+    [
+        ([number + (1 << 20) for number in GIB_OF_CHUNKS], None),
+        ([*GIB_OF_CHUNKS[::-1]], 0.0),
+        ([*range(1 << 20, (1 << 20) + 5000), *GIB_OF_CHUNKS], 0.25),
+        ([*GIB_OF_CHUNKS[:8000], *range(1 << 20, (1 << 20) + 3), *GIB_OF_CHUNKS[8000:]], 0.001),
+        ([*GIB_OF_CHUNKS[:3000], *GIB_OF_CHUNKS[9000:]], 0.001),
+        ([number if number % 8 else number + (1 << 20) for number in GIB_OF_CHUNKS], 0.13),
+    ],
+    ids=["nothing the same", "backwards", "300 MB before it", "inserted", "300 MB taken out", "each eighth chunk"],
+)
+def test_what_is_hopeless_is_given_up_soon_and_nothing_else(new: list[int], share: float | None) -> None:
+    """A first look costs a few MB of a file that may have a terabyte."""
+    old, changed = _Imagined([*GIB_OF_CHUNKS]), _Imagined(new)
+    pieces = find_pieces(old, changed)
+
+    if share is None:
+        assert pieces is None
+        assert 40 * MIB > max(old.asked, changed.asked)
+    else:
+        assert pieces is not None
+        assert share * changed.size >= new_bytes(pieces)
+        assert changed.size == sum(piece.size for piece in pieces)
+
+
+def test_however_large_a_blob_is_its_chunks_are_not_too_many() -> None:
+    """What is known of each is in memory."""
+    assert [64 << 10, 64 << 10, 128 << 10, 4 << 20] == [mean_for(size) for size in (1, 8 << 30, (8 << 30) + 1, 1 << 40)]
