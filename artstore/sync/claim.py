@@ -26,6 +26,7 @@ def claim_next(
     if claimed is None:
         return None
     accept(way.root, way.session, way.project, last.log, slots_to_take([claimed]))
+    way.remote.claimed(way.project, claimed.slot.number)
     return claimed.slot
 
 

@@ -154,6 +154,7 @@ class _Collector:
         needs = self._needs(shelf)
         self._look(shelf, needs)
         self._remove(shelf, needs.swept)
+        self._remote.tidy_checkpoints(self._way.project)
         overtaken = 0
         while (op := _next_op(plan := self._plan(shelf, needs))) is not None:
             last = self._way.followed

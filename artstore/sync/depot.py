@@ -4,6 +4,7 @@
     manifests/<project>/<random>                 encodings of manifests, a MessagePack list
     packs/<project>/<random>.tar  <random>.idx   small blobs together, and where in the tar each lies
     blobs/<project>/<hex of the digest>.<random> a large blob
+    checkpoints/<project>/<first>-<last>.<random> slots together, as a help (`checkpoints`)
 
 Nothing is ever changed, and slots stay. Of the others, those that no version needs are removed (`collect`), once a slot
 says so; no name is used twice. `<project>` is the project's name where that has neither capitals nor `_` at its front.
@@ -11,17 +12,24 @@ says so; no name is used twice. `<project>` is the project's name where that has
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
-from artstore.errors import MissingObject
+from artstore.errors import ArtstoreError, MissingObject
 from artstore.storage.root import Root
+from artstore.sync.checkpoints import Checkpoints
 from artstore.sync.objects.interface import Objects
 from artstore.sync.shelf import DepotShelf
 
 _BEHIND: Final = "~"
 """Sorts behind all that a name can have."""
 _MARK: Final = ".u"
+_FEW: Final = 3
+"""Slots that are read one by one before it is looked whether there is a checkpoint."""
+_MOST_AHEAD: Final = 64 << 20
+"""Bytes of manifests that came with slots and wait to be taken."""
 
 
 class Depot:
@@ -29,6 +37,13 @@ class Depot:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
+        self._ahead: dict[tuple[str, int], bytes] = {}
+        """Slots that came with others."""
+        self._manifests: dict[str, bytes] = {}
+        """What came with them, by the name of the object."""
+        self._in_a_row: tuple[str, int, int] = ("", 0, 0)
+        """The project and the number of the slot that was read last, and how many before it were read in order."""
+        self._checkpoints: dict[str, Checkpoints] = {}
 
     @property
     def url(self) -> str:
@@ -48,7 +63,18 @@ class Depot:
             after = f"{folder}{part}/{_BEHIND}"
 
     def slot(self, project: str, number: int) -> bytes | None:
-        """See Remote."""
+        """See Remote. Who reads many in order is given them from checkpoints."""
+        before, last, count = self._in_a_row
+        count = count + 1 if (before, last + 1) == (project, number) else 0
+        self._in_a_row = project, number, count
+        found = self._ahead.pop((project, number), None)
+        if found is None and count >= _FEW:
+            self._read_ahead(project, number)
+            found = self._ahead.pop((project, number), None)
+        return self.lone_slot(project, number) if found is None else found
+
+    def lone_slot(self, project: str, number: int) -> bytes | None:
+        """A slot, from its own object."""
         try:
             return self._objects.read(_slot_name(project, number))
         except MissingObject:
@@ -62,13 +88,40 @@ class Depot:
         """See Remote."""
         return self._objects.claim(_slot_name(project, number), data)
 
+    def claimed(self, project: str, number: int) -> None:
+        """See Remote."""
+        # What fails is only a help, and the slot is claimed.
+        with contextlib.suppress(ArtstoreError):
+            self._checkpoints_of(project).claimed(number)
+
     def shelf(self, root: Root, project: str, log: str) -> DepotShelf:
         """See Remote."""
-        return DepotShelf(self._objects, root.path, project, part_of(project), log)
+        return DepotShelf(self._objects, root.path, project, part_of(project), log, ahead=self._manifests)
 
     def tidy(self) -> int:
         """Free what killed writers left half written; answers how many pieces it was. See Objects."""
         return self._objects.tidy()
+
+    def tidy_checkpoints(self, project: str) -> None:
+        """Remove the checkpoints of a project whose slots larger ones have too."""
+        self._checkpoints_of(project).tidy()
+
+    def _checkpoints_of(self, project: str) -> Checkpoints:
+        if project not in self._checkpoints:
+            read_slot = partial(self.lone_slot, project)
+            self._checkpoints[project] = Checkpoints(self._objects, part_of(project), read_slot)
+        return self._checkpoints[project]
+
+    def _read_ahead(self, project: str, number: int) -> None:
+        entries = self._checkpoints_of(project).behind(number)
+        # Whoever reads in order has read those before.
+        self._ahead.clear()
+        if sum(map(len, self._manifests.values())) > _MOST_AHEAD:
+            # They are read again.
+            self._manifests.clear()
+        for place, entry in enumerate(entries, start=number):
+            self._ahead[project, place] = entry.slot
+            self._manifests.update(entry.manifests)
 
 
 def part_of(project: str) -> str:

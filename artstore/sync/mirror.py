@@ -161,7 +161,7 @@ class Mirror(Depot):
         return sorted(int(end) for end in ends if _NUMBER.match(end))
 
     def _page(self, project: str, first: int) -> Page | None:
-        data = super().slot(project, first)
+        data = self.lone_slot(project, first)
         if data is None:
             return None
         where = f"page {first} of the mirror of project {project!r} at {self.url}"

@@ -154,6 +154,9 @@ class Remote(Protocol):
     def claim(self, project: str, number: int, data: bytes) -> bool:
         """Claim the next slot. False: it is taken, perhaps by oneself, when an answer was lost."""
 
+    def claimed(self, project: str, number: int) -> None:
+        """Be told that a slot was claimed and is counted: what helps others to follow may be written now."""
+
     def shelf(self, root: Root, project: str, log: str) -> Shelf:
         """The objects of a log."""
 

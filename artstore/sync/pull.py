@@ -6,7 +6,7 @@ pull has lost nothing and goes on behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from artstore.errors import Conflict, MissingObject
@@ -105,24 +105,36 @@ def slots_to_take(slots: Sequence[ReadSlot]) -> list[TakenSlot]:
 
 
 def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> None:
-    came: list[Encoding] = []
-    passed: set[Digest] = set()
+    came: dict[str, list[Encoding]] = {}
     swept.take(each.slot for each in batch)
     for slot, _digest in batch:
         for name, digests in slot.manifests.items():
             encodings = _read_unless_swept(shelf, name, swept)
             if encodings is None:
-                passed.update(map(Digest.parse, digests))
                 continue
             if [str(encoding.digest) for encoding in encodings] != digests:
                 raise corrupt(f"the manifests {name} of {way.place} are not those that its log names")
-            came += encodings
+            came[name] = encodings
         shelf.note(slot)
-    came += _needed_again(way.root, shelf, batch, {encoding.digest for encoding in came} | passed)
-    taken = take_manifests(way.root, way.place, came, shelf.manifest)
+    try:
+        taken = _take_manifests(way, shelf, batch, came)
+    except MissingObject:
+        # What is being swept just now may go before what builds on it, or that has come with slots.
+        names = [name for name in came if not swept.has(f"manifests/{name}", read_on=True)]
+        taken = _take_manifests(way, shelf, batch, {name: came[name] for name in names})
     log = batch[0].slot.log
     accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
     shelf.save()
+
+
+def _take_manifests(
+    way: Way, shelf: Shelf, batch: Sequence[ReadSlot], came: Mapping[str, Sequence[Encoding]]
+) -> list[Encoding]:
+    """Take what came with some slots, and what these name and is not here any more."""
+    encodings = [encoding for each in came.values() for encoding in each]
+    named = {Digest.parse(d) for slot, _ in batch for digests in slot.manifests.values() for d in digests}
+    again = _needed_again(way.root, shelf, batch, named)
+    return take_manifests(way.root, way.place, [*encodings, *again], shelf.manifest)
 
 
 class _Swept:

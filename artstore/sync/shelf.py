@@ -37,8 +37,19 @@ _KINDS: Final = ("packs", "blobs", "manifests")
 class DepotShelf:
     """See Shelf."""
 
-    def __init__(self, objects: Objects, root: Path, project: str, part: str, log: str) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        root: Path,
+        project: str,
+        part: str,
+        log: str,
+        *,
+        ahead: dict[str, bytes] | None = None,
+    ) -> None:
+        """`ahead` has objects of manifests that came with slots, by name."""
         self._objects = objects
+        self._ahead = {} if ahead is None else ahead
         self._project = project
         self._part = part
         self._folder = root / "sync" / log
@@ -126,7 +137,9 @@ class DepotShelf:
     def manifests(self, name: str) -> list[Encoding]:
         """See Shelf."""
         self._check(name, _OBJECT)
-        data = self._objects.read(f"manifests/{self._part}/{name}")
+        data = self._ahead.pop(name, None)
+        if data is None:
+            data = self._objects.read(f"manifests/{self._part}/{name}")
         return decode_manifests(data, f"the object {name} of the manifests of {self._project!r} at {self._objects.url}")
 
     def manifest(self, digest: Digest) -> list[Encoding]:

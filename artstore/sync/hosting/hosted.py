@@ -388,6 +388,9 @@ class _Own(Depot):
         super().__init__(objects)
         self._granted = granted
 
+    def claimed(self, project: str, number: int) -> None:
+        """See Remote. A server gives many slots in one answer."""
+
     def shelf(self, root: Root, project: str, log: str) -> DepotShelf:
         """See Remote."""
         return _OwnShelf(self._objects, root.path, project, part_of(project), log, granted=self._granted)

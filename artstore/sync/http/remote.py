@@ -103,6 +103,9 @@ class HttpRemote:
             raise Conflict(message, code="hole")
         return False
 
+    def claimed(self, project: str, number: int) -> None:
+        """See Remote. A server gives many slots in one answer."""
+
     def shelf(self, root: Root, project: str, log: str) -> Shelf:  # noqa: ARG002 - a project has one log there
         """See Remote."""
         return HttpShelf(self._connection, root, project, _of(project), self._manifests)
