@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from artstore.lifecycle.reports import Check
-from artstore.storage.database import file_system, is_network, is_wal_safe, sqlite_version
+from artstore.storage.database import is_wal_safe, sqlite_version
 from artstore.storage.driver import sqlite3
 from artstore.storage.files import is_open_elsewhere, reflink, storage_errors, sync_file, write_all
+from artstore.storage.mounts import file_system, is_network
 from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.sessions import try_lock

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from artstore.lifecycle.inotify import Tree
-from artstore.storage.database import file_system, is_network
+from artstore.storage.mounts import file_system, is_network
 
 _HAS_INOTIFY: Final = sys.platform == "linux"
 _LIMITS: Final = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}

@@ -29,7 +29,8 @@ from artstore.model.state import (
     Version,
 )
 from artstore.storage import schema
-from artstore.storage.database import Connections, has_small_blocks, is_network, is_wal_safe, sqlite_version
+from artstore.storage.database import Connections, is_wal_safe, sqlite_version
+from artstore.storage.mounts import has_small_blocks, is_network
 
 FILE_NAME: Final = "catalog.db"
 

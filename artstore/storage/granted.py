@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from artstore.model.digest import Digest
-from artstore.storage.database import Connections, has_small_blocks, is_wal_safe, sqlite_version
+from artstore.storage.database import Connections, is_wal_safe, sqlite_version
+from artstore.storage.mounts import has_small_blocks
 
 _LOOKUP: Final = 5_000
 _TABLE: Final = """

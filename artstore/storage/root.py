@@ -37,10 +37,11 @@ from artstore.errors import (
 from artstore.storage import reserve, rights, schema
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import FILE_NAME, Catalog
-from artstore.storage.database import PATIENCE_S, file_system, is_network
+from artstore.storage.database import PATIENCE_S
 from artstore.storage.files import make_directory, random_hex, storage_errors, sync_directory, write_file
 from artstore.storage.journal import Journal
 from artstore.storage.manifests import Manifests
+from artstore.storage.mounts import file_system, is_network
 from artstore.storage.oplog import OpLog
 from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_epoch
 

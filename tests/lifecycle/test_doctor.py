@@ -13,7 +13,7 @@ import pytest
 from artstore.lifecycle import doctor as verb
 from artstore.lifecycle.doctor import clock, doctor, durable_write, inodes, space, sqlite
 from artstore.lifecycle.reports import Check, VersionInfo
-from artstore.storage.database import file_system
+from artstore.storage.mounts import file_system
 from artstore.storage.root import Root
 from artstore.storage.sessions import try_lock
 from artstore.store import Store

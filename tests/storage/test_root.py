@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, NotFound, ReadOnlyStore, Refused, UpgradeNeeded
-from artstore.storage import database
+from artstore.storage import mounts
 from artstore.storage import root as roots
 from artstore.storage.root import Root, is_store
 from artstore.store import Store
@@ -123,7 +123,7 @@ def test_a_network_file_system_is_refused_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """S1. With locks that other machines do not see, 2,076 of 3,720 acknowledged commits were lost in a trial."""
-    monkeypatch.setattr(database, "file_system", lambda _: kind)
+    monkeypatch.setattr(mounts, "file_system", lambda _: kind)
     monkeypatch.setattr(roots, "file_system", lambda _: kind)
 
     with pytest.raises(Refused) as caught:
@@ -134,7 +134,7 @@ def test_a_network_file_system_is_refused_with_the_reason(
 
 def test_a_single_host_may_use_one_with_the_safe_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """WAL needs memory that is shared between machines; the host is noted, and a second one refused."""
-    monkeypatch.setattr(database, "file_system", lambda _: "nfs4")
+    monkeypatch.setattr(mounts, "file_system", lambda _: "nfs4")
     root = Root.create(tmp_path / "store", single_host=True)
     mode = root.catalog.one("PRAGMA journal_mode")
     root.close()
