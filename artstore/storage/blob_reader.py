@@ -15,6 +15,7 @@ from artstore.errors import Corrupt
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.files import read_exactly, read_into_at
+from artstore.storage.holes import Holes
 from artstore.storage.places import OPEN_FLAGS, Place, damaged, reading
 
 _AT_ONCE: Final = 1 << 30
@@ -43,6 +44,7 @@ class BlobReader(io.RawIOBase):
         self._block_number = -1
         self._block = b""
         self._sums = place.sums
+        self._holes: Holes | None = None
         try:
             self._open(place)
         except Corrupt:
@@ -120,7 +122,7 @@ class BlobReader(io.RawIOBase):
     def _read_direct(self, number: int, buffer: bytearray | memoryview) -> bool:
         """Read a whole block of a large blob to where it is wanted, which spares a copy; False if it has to be got."""
         wanted = min(whole.BLOCK, self._place.size - number * whole.BLOCK)
-        if self._sums is None or len(buffer) < wanted:
+        if self._sums is None or self._holes is not None or len(buffer) < wanted:
             return False
         view = memoryview(buffer)[:wanted]
         try:
@@ -134,7 +136,7 @@ class BlobReader(io.RawIOBase):
 
     def _read_many(self, first: int) -> bytes:
         """Every block from one on, as far as one call goes; nothing if they have to be got one by one."""
-        if self._sums is None:
+        if self._sums is None or self._holes is not None:
             return b""
         start = first * whole.BLOCK
         wanted = min(_AT_ONCE, self._place.size - start)
@@ -162,7 +164,8 @@ class BlobReader(io.RawIOBase):
         start = number * whole.BLOCK
         wanted = min(whole.BLOCK, self._place.size - start)
         with reading(self._place):
-            block = read_exactly(self._fd, wanted, self._place.offset + start)
+            is_hole = self._holes is not None and self._holes.cover(start, start + whole.BLOCK)
+            block = whole.ZEROS if is_hole else read_exactly(self._fd, wanted, self._place.offset + start)
         if self._place.size <= whole.BLOCK:
             # The digest itself costs no more here.
             is_whole = len(block) == wanted and blake3(block).digest() == self._place.digest
@@ -179,6 +182,8 @@ class BlobReader(io.RawIOBase):
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._place = fd, place
+        holes = Holes(fd) if place.is_whole else None
+        self._holes = holes if holes is not None and holes.may_exist else None
         if self._sums is None:
             self._sums = self._verified_sums()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -18,10 +19,14 @@ from xxhash import xxh3_64, xxh3_64_digest
 
 from artstore.errors import Refused
 from artstore.model.digest import ALGORITHM, SIZE, Digest
-from artstore.storage.files import read_into, reflink, write_all
+from artstore.storage.files import read_into, read_into_at, reflink, write_all, write_at
+from artstore.storage.holes import Holes
 
 BLOCK: Final = 1 << 20
 """Bytes that one checksum covers; also what is read at a time."""
+
+ZEROS: Final = bytes(BLOCK)
+SUM_OF_ZEROS: Final = xxh3_64_digest(ZEROS)
 
 _O_BINARY: Final = getattr(os, "O_BINARY", 0)
 _WRITE_BEHIND: Final = 8 << 20
@@ -118,24 +123,19 @@ def store(source: int, target: int, *, limit: int) -> Stored:
 
 def copy_file(source: int, target: int, *, limit: int) -> Stored:
     """Copy an open file into another, hashing what is written; see store."""
-    status = os.fstat(source)
-    is_sparse = getattr(status, "st_blocks", status.st_size) * 512 < status.st_size
+    holes = Holes(source)
+    # From its beginning: what is taken out of the middle of a file lies in no hole.
+    if holes.may_exist and not os.lseek(source, 0, os.SEEK_CUR):
+        return _copy_sparse(partial(_read_source, source), target, holes, limit=limit)
 
-    def fill(buffer: memoryview) -> int:
-        try:
-            return read_into(source, buffer)
-        except OSError as error:
-            raise Refused(error.strerror or str(error), code="unreadable") from error
-
-    return copy(fill, target, limit=limit, keep_holes=is_sparse)
+    return copy(lambda buffer: _read_source(source, buffer, None), target, limit=limit)
 
 
-def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62, keep_holes: bool = False) -> Stored:
+def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62) -> Stored:
     """Write what `fill` gives, a block at a time, and say what it was. Without a target it is only measured."""
     hasher = blake3()
     sums: list[bytes] = []
     buffer = memoryview(bytearray(BLOCK))
-    zeros = bytes(BLOCK) if keep_holes else b""
     size = behind = 0
     while size <= limit and (got := fill(buffer)):
         block = buffer[:got]
@@ -144,13 +144,8 @@ def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62, keep_holes: bo
         size += got
         if target is None:
             continue
-        if keep_holes and block == zeros[:got]:
-            os.lseek(target, got, os.SEEK_CUR)
-        else:
-            write_all(target, block)
+        write_all(target, block)
         behind = write_behind(target, behind, size)
-    if keep_holes and target is not None:
-        os.ftruncate(target, size)
     return Stored(Digest(hasher.digest()), size, b"".join(sums))
 
 
@@ -184,17 +179,43 @@ def digest_of_bytes(path: str | Path) -> Digest:
 
 def measure(fd: int) -> Stored:
     """Say what an open file holds, from its beginning."""
+    holes = Holes(fd)
+    if holes.may_exist:
+        return _copy_sparse(partial(read_into_at, fd), None, holes, limit=1 << 62)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return copy(lambda buffer: read_into(fd, buffer), None)
+
+
+def _copy_sparse(fill_at: Callable[[memoryview, int], int], target: int | None, holes: Holes, *, limit: int) -> Stored:
+    """As `copy`, of a file with holes: they are not read, and they and other blocks of zeros are not written."""
     hasher = blake3()
     sums: list[bytes] = []
     buffer = memoryview(bytearray(BLOCK))
-    size = 0
-    os.lseek(fd, 0, os.SEEK_SET)
-    while got := read_into(fd, buffer):
-        block = buffer[:got]
+    size = behind = 0
+    while size <= limit:
+        is_hole = holes.cover(size, size + BLOCK)
+        block = ZEROS if is_hole else buffer[: fill_at(buffer, size)]
+        if not block:
+            break
         hasher.update(block)
-        sums.append(xxh3_64_digest(block))
-        size += got
+        sums.append(SUM_OF_ZEROS if is_hole else xxh3_64_digest(block))
+        # To compare a memoryview takes forty times as long as bytes: a byte at a time.
+        if target is not None and not is_hole and (sums[-1] != SUM_OF_ZEROS or bytes(block) != ZEROS):
+            write_at(target, [block], size)
+        size += len(block)
+        if target is not None:
+            behind = write_behind(target, behind, size)
+    if target is not None:
+        os.ftruncate(target, size)
     return Stored(Digest(hasher.digest()), size, b"".join(sums))
+
+
+def _read_source(fd: int, buffer: memoryview, at: int | None) -> int:
+    """Read from a place, or from where the file stands. Raises Refused (unreadable)."""
+    try:
+        return read_into(fd, buffer) if at is None else read_into_at(fd, buffer, at)
+    except OSError as error:
+        raise Refused(error.strerror or str(error), code="unreadable") from error
 
 
 def write_behind(fd: int, behind: int, size: int) -> int:
