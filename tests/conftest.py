@@ -39,11 +39,11 @@ _LOOKS = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR")
 _REPOSITORY = Path(__file__).parents[1]
 _DROP_RIGHTS = """
 import os
-def drop_rights():
+def drop_rights(group=65534):
     b"x".decode("unicode_escape")  # Codecs are loaded when they are first used, from where only root may read.
     if os.getuid() == 0:
         os.setgroups([])
-        os.setgid(65534)
+        os.setgid(group)
         os.setuid(65534)
 """
 

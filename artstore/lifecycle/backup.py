@@ -33,8 +33,8 @@ from artstore.storage import packs, whole
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import Catalog
 from artstore.storage.files import (
-    READ_ONLY_MODE,
     make_directory,
+    make_read_only,
     random_hex,
     read_exactly,
     reflink,
@@ -294,12 +294,12 @@ class _Copy:
             return _Done(name, "gone", 0)
         try:
             size = os.fstat(source_fd).st_size
-            fd = os.open(place, _WRITE_FLAGS, 0o600)
+            fd = os.open(place, _WRITE_FLAGS, 0o644)
             try:
                 how: _How = "reflinked" if reflink(source_fd, fd) else "copied"
                 if how == "copied":
                     whole.copy_file(source_fd, fd, limit=size)
-                os.fchmod(fd, READ_ONLY_MODE) if hasattr(os, "fchmod") else os.chmod(place, READ_ONLY_MODE)
+                make_read_only(fd, place)
                 sync_file(fd)
             finally:
                 os.close(fd)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ if sys.platform != "win32":
 AnyPath = str | os.PathLike[str]
 """What a caller may say a place in the file system by."""
 
-READ_ONLY_MODE: Final = 0o444
+_MAY_READ: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 _FICLONE: Final = 0x40049409
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM})
@@ -105,6 +106,12 @@ def sync_file(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
     else:
         os.fsync(fd)
+
+
+def make_read_only(fd: int, path: str | os.PathLike[str]) -> None:
+    """Let nobody write an open file any more; who may read it stays, which was the umask's to say when it was made."""
+    mode = os.fstat(fd).st_mode & _MAY_READ
+    os.fchmod(fd, mode) if hasattr(os, "fchmod") else os.chmod(path, mode)
 
 
 def sync_directory(directory: str | os.PathLike[str]) -> None:

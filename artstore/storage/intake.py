@@ -21,9 +21,9 @@ from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.blobs import SMALL, Ids
 from artstore.storage.files import (
-    READ_ONLY_MODE,
     give_name,
     make_directory,
+    make_read_only,
     random_hex,
     read_exactly,
     storage_errors,
@@ -205,7 +205,7 @@ class Intake:
     def _take_large(self, write: Callable[[int], whole.Stored]) -> whole.Stored:
         with storage_errors("storing a large file"):
             path = self._session.scratch() / f"blob-{random_hex(4)}"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
             return self._take_over(path, fd, write)
 
     def _take_over(self, path: Path, fd: int, write: Callable[[int], whole.Stored]) -> whole.Stored:
@@ -240,7 +240,7 @@ class Intake:
     def _sync_whole(self, path: Path, fd: int) -> None:
         with storage_errors("storing a large file"):
             try:
-                os.fchmod(fd, READ_ONLY_MODE) if hasattr(os, "fchmod") else os.chmod(path, READ_ONLY_MODE)
+                make_read_only(fd, path)
                 sync_file(fd)
             finally:
                 os.close(fd)

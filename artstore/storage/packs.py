@@ -20,7 +20,7 @@ import msgspec
 
 from artstore.errors import Corrupt, Invalid
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.storage.files import READ_ONLY_MODE, read_exactly, write_at
+from artstore.storage.files import make_read_only, read_exactly, write_at
 
 BLOCK: Final = 512
 SUFFIX: Final = ".tar"
@@ -127,8 +127,7 @@ class PackWriter:
         """Write the end of the tar. The bytes are not synced yet."""
         write_at(self.fd, [_END], self.size)
         self.size += len(_END)
-        if hasattr(os, "fchmod"):
-            os.fchmod(self.fd, READ_ONLY_MODE)
+        make_read_only(self.fd, self.path)
 
     def close(self) -> None:
         """Let the file go."""

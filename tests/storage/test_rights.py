@@ -80,6 +80,78 @@ def test_where_no_rights_are_known_a_store_can_be_made(tmp_path: Path, monkeypat
         assert copy.version("cats:v0").files == 1
 
 
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o444), (0o027, 0o440), (0o077, 0o400)])
+def test_who_may_not_read_by_the_umask_may_not_read_the_bytes(tmp_path: Path, umask: int, expected: int) -> None:
+    """A hardlink of a blob in a folder that all may enter would show everybody what its owner keeps to himself."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "small").write_bytes(b"1")
+    (tmp_path / "data" / "large").write_bytes(bytes(range(256)) * 6_000)
+    before = os.umask(umask)
+    try:
+        with Store.init(tmp_path / "store") as store:
+            store.put([tmp_path / "data"], name="cats", type="t")
+            store.backup(tmp_path / "backup")
+            store.get("cats", tmp_path / "out", mode="hardlink")
+    finally:
+        os.umask(before)
+    kept = [
+        path.stat().st_mode & 0o777
+        for store_folder in ("store", "backup")
+        for folder in ("blobs", "packs")
+        for path in (tmp_path / store_folder / folder).rglob("*")
+        if path.is_file()
+    ]
+
+    assert [expected] * 4 == kept
+    assert expected == (tmp_path / "out" / "large").stat().st_mode & 0o777
+
+
+AS_MEMBER = """
+import sys, os
+import sqlite_utils
+import artstore.lifecycle.collect, artstore.storage.gather, artstore.references.fetch
+from artstore.errors import ArtstoreError
+from artstore.store import Store
+folder, group = sys.argv[1], int(sys.argv[2])
+drop_rights(group)
+try:
+    with Store.open(folder + "/store") as store:
+        store.get("cats", folder + f"/out/{group}")
+        print(store.read_only, store.verify().ok, store.version("cats:latest").ref)
+        store.put(folder + "/data", name="dogs", type="t")
+except ArtstoreError as error:
+    print(error.code, error.exit_code)
+"""
+
+
+@pytest.mark.root
+def test_a_group_reads_a_store_and_only_its_owner_writes(open_folder: Path, children: Children) -> None:
+    """S12. Who may write could rewrite the log; who may not read has to hear so, and not that nothing is there."""
+    group, stranger = 54_321, 54_322
+    (open_folder / "data").mkdir()
+    (open_folder / "data" / "small").write_bytes(b"1")
+    (open_folder / "data" / "large").write_bytes(bytes(range(256)) * 6_000)
+    (open_folder / "out").mkdir()
+    (open_folder / "out").chmod(0o777)
+    (open_folder / "store").mkdir()
+    os.chown(open_folder / "store", 0, group)
+    (open_folder / "store").chmod(0o2750)
+    before = os.umask(0o027)
+    try:
+        with Store.init(open_folder / "store") as store:
+            store.put(open_folder / "data", name="cats", type="t")
+            # While the owner has it open, and after.
+            while_open = children.run(AS_MEMBER, open_folder, group, as_nobody=True).splitlines()
+        after = children.run(AS_MEMBER, open_folder, group, as_nobody=True).splitlines()
+        outside = children.run(AS_MEMBER, open_folder, stranger, as_nobody=True).splitlines()
+    finally:
+        os.umask(before)
+
+    assert ["True True uncategorized/cats:v0", "read-only-store 7"] == while_open == after
+    assert ["no-permission 7"] == outside
+    assert (open_folder / "out" / str(group) / "large").read_bytes() == bytes(range(256)) * 6_000
+
+
 UPWARD = """
 import sys, os
 from pathlib import Path

@@ -83,7 +83,7 @@ class Upload:
                 raise Conflict(message, code="other-offset")
             self._measure()
             make_directory(self._path.parent)
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             writer = Writer(self, fd, start, size)
             self._writer, self._wrote_at = writer, time.monotonic()
             return writer

@@ -234,7 +234,7 @@ class _Part:
     def _open(self) -> None:
         with storage_errors("receiving a blob"):
             self._fd = os.open(
-                self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC, 0o600
+                self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC, 0o644
             )
             self._size = self._behind = os.fstat(self._fd).st_size
             self._came = None if self._size else whole.Measure()
