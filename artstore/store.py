@@ -137,6 +137,7 @@ class Store:
             root.close()
 
     def __enter__(self) -> Self:
+        self._root.check_open()
         return self
 
     def __exit__(
@@ -148,7 +149,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files. Drafts must be ended before."""
+        """Let go of the files. Drafts must be ended before. Every verb raises Conflict (store-closed) from here on."""
         self._root.close()
 
     @property
@@ -927,6 +928,7 @@ class Store:
 
     def doctor(self) -> list[Check]:
         """Look at what the store stands on: SQLite, the file system, the disk, locks, clocks."""
+        self._root.reconsider()
         return doctor.doctor(self._root)
 
     def backup(self, target: AnyPath) -> BackupReport:
@@ -976,6 +978,7 @@ class Store:
 
     def _own(self, draft: Draft) -> Draft:
         """A draft of this store, still open. Raises Invalid (draft-of-another-store), Conflict (draft-ended)."""
+        self._root.check_open()
         draft.check_open()
         if not draft.root.path.samefile(self._root.path):
             message = f"the draft is of the store in {draft.root.path}, and this one is in {self._root.path}"

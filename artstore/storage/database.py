@@ -72,6 +72,7 @@ class Connections:
         self._memory: Any = None
         self._refusal: ArtstoreError | None = None
         self._refused_at = 0.0
+        self._has_ended = False
 
     @property
     def connection(self) -> Any:
@@ -284,8 +285,20 @@ class Connections:
             self.connection.backup(memory)
         self._memory = memory
 
+    def check_open(self) -> None:
+        """Raise Conflict (store-closed) after `end`."""
+        if self._has_ended:
+            message = f"the store at {str(self.path.parent)!r} was closed: open it again"
+            raise Conflict(message, code="store-closed")
+
+    def end(self) -> None:
+        """Close every connection of this process, for good: what comes after raises Conflict (store-closed)."""
+        self.close()
+        self._memory = None
+        self._has_ended = True
+
     def close(self) -> None:
-        """Close every connection of this process."""
+        """Close every connection of this process; whoever asks for one gets another."""
         self._close_if(lambda pid, _thread: pid == os.getpid())
         self._all.clear()
         self._local = threading.local()
@@ -317,6 +330,7 @@ class Connections:
         return True
 
     def _open(self) -> Any:
+        self.check_open()
         try:
             return self._connect()
         except StorageFull as full:

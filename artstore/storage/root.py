@@ -242,14 +242,19 @@ class Root:
         return work()
 
     def reconsider(self) -> None:
-        """Write again where only a full disk prevented it, and does no longer."""
+        """Write again where only a full disk prevented it, and does no longer. Raises Conflict (store-closed)."""
+        self.check_open()
         if self.catalog.reconsider():
             self.read_only = False
 
+    def check_open(self) -> None:
+        """Raise Conflict (store-closed) where it is not any more."""
+        self.catalog.check_open()
+
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, for good."""
         self.blobs.close()
-        self.catalog.close()
+        self.catalog.end()
 
 
 def is_store(path: Path) -> bool:

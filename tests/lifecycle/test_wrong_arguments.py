@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from artstore.errors import ArtstoreError, Invalid, NotFound
+from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.draft import Draft
 from artstore.store import Store
 
@@ -270,6 +270,27 @@ def test_what_it_can_be_is_taken(full: Store, tmp_path: Path, method: str) -> No
     found = call(full, method, GOOD[method](full, tmp_path))
 
     assert not isinstance(found, BaseException), found
+
+
+def test_a_store_that_was_closed_says_so(full: Store, tmp_path: Path) -> None:
+    """It opened its files again without a word, and nobody closed them: a moved or deleted store was written on."""
+    full.close()
+    full.close()
+    going_on = []
+    with Store.open(full.path) as other, other.draft() as draft:
+        draft.add_stream(io.BytesIO(b"new"), "new")
+        for method, member in METHODS.items():
+            if not isinstance(member, classmethod | staticmethod):
+                good = GOOD[method](full, tmp_path) if method in GOOD else {}
+                given = {key: draft if value is ... else value for key, value in good.items()}
+                found = outcome(lambda: getattr(full, method)(**given))  # noqa: B023 - called at once
+                if getattr(found, "code", None) != "store-closed" and method != "close":
+                    going_on.append((method, found))
+    with pytest.raises(Conflict) as caught, full:
+        pass
+
+    assert [] == going_on
+    assert str(full.path) in caught.value.message
 
 
 def test_a_draft_of_another_store_is_refused(full: Store, tmp_path: Path) -> None:
