@@ -253,12 +253,17 @@ def _make_target(target: Path) -> None:
 
 
 def _preflight(top: Path, entries: Iterable[_Listed]) -> None:
-    """Find everything that stands in the way."""
+    """Find everything that stands in the way, and clear away what a `get` that was killed has left."""
     in_the_way: list[str] = []
+    cleared: set[str] = set()
     with Target(top) as target:
         for folder, name, _entry in _by_folder(entries):
             try:
-                status = target.status(name) if target.go_to(folder, make=False) else None
+                is_there = target.go_to(folder, make=False)
+                if is_there and folder not in cleared:
+                    target.clear()
+                    cleared.add(folder)
+                status = target.status(name) if is_there else None
             except PathCollision as collision:
                 in_the_way.append(collision.message)
                 continue

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +21,14 @@ from artstore.errors import PathCollision
 from artstore.lifecycle.scan import UNFINISHED
 from artstore.storage.files import random_hex, write_all
 
+if sys.platform != "win32":
+    import fcntl
+
 _RELATIVE: Final = os.open in os.supports_dir_fd
 _EXTRA: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER_FLAGS: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _EXTRA
 _CREATE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _EXTRA
+_TEMPORARY: Final = re.compile(rf"{re.escape(UNFINISHED)}[0-9a-f]{{16}}\.tmp")
 _READ_FLAGS: Final = os.O_RDONLY | _EXTRA
 
 
@@ -104,8 +110,7 @@ class Target:
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[tuple[int, str]]:
         """An unfinished file, that gets its name at the end; nothing is left of it after an error."""
-        temporary = f"{UNFINISHED}{random_hex(8)}.tmp"
-        fd = os.open(self._at(temporary), _CREATE_FLAGS, 0o666, dir_fd=self._fd)
+        fd, temporary = self._begin()
         try:
             yield fd, temporary
         except BaseException:
@@ -117,16 +122,45 @@ class Target:
 
     def link(self, source: str, name: str) -> None:
         """Give a file of the store a second name here, in place of what has that name."""
-        temporary = f"{UNFINISHED}{random_hex(8)}.tmp"
-        os.link(source, self._at(temporary), dst_dir_fd=self._fd)
-        self._rename(temporary, name)
+        while True:
+            temporary = f"{UNFINISHED}{random_hex(8)}.tmp"
+            os.link(source, self._at(temporary), dst_dir_fd=self._fd)
+            with contextlib.suppress(FileNotFoundError):
+                self._rename(temporary, name)
+                break
+            # Another took it for a dead one's: it cannot be locked, since the store's own file would be.
         with contextlib.suppress(FileNotFoundError):
             # Renaming a link onto another of the same file does nothing, by POSIX, and leaves both.
             self.remove(temporary)
 
+    def clear(self) -> None:
+        """Remove the unfinished files in the folder whose writers are dead: killed, as their free locks prove."""
+        for name in os.listdir(self._fd if _RELATIVE else self._top.joinpath(*self._parts)):
+            status = self.status(name) if _TEMPORARY.fullmatch(name) else None
+            if status is not None and stat.S_ISREG(status.st_mode):
+                # Gone meanwhile, or another user's: it harms nobody.
+                with contextlib.suppress(OSError):
+                    fd = self.open(name)
+                    try:
+                        if _try_lock(fd):
+                            self.remove(name)
+                    finally:
+                        os.close(fd)
+
     def remove(self, name: str) -> None:
         """Remove a file or a link."""
         os.unlink(self._at(name), dir_fd=self._fd)
+
+    def _begin(self) -> tuple[int, str]:
+        """A new unfinished file, locked for as long as it is open."""
+        while True:
+            temporary = f"{UNFINISHED}{random_hex(8)}.tmp"
+            fd = os.open(self._at(temporary), _CREATE_FLAGS, 0o666, dir_fd=self._fd)
+            _try_lock(fd)
+            if os.fstat(fd).st_nlink:
+                return fd, temporary
+            # Before it was locked, somebody found it and took it for a dead one's.
+            os.close(fd)
 
     def _create(self, name: str) -> int | None:
         """An empty file with this name; None where something has it."""
@@ -161,3 +195,15 @@ class Target:
 
     def _at(self, name: str) -> str:
         return name if _RELATIVE else str(self._top.joinpath(*self._parts, name))
+
+
+def _try_lock(fd: int) -> bool:
+    """Take the lock of an open file; False where somebody else has it, or there is none on this file system."""
+    if sys.platform == "win32":
+        # An open file cannot be removed there.
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

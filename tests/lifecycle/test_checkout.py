@@ -472,6 +472,57 @@ def test_a_damaged_blob_does_not_replace_a_good_file(cats: Store, tmp_path: Path
     assert ((out / "large").read_bytes(), [p for p in os.listdir(out) if p.endswith(".tmp")]) == (b"old", [])
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from artstore.lifecycle.target import Target
+with Target(Path(sys.argv[1])) as target:
+    target.go_to("d", make=True)
+    with target.replacing("b") as (fd, temporary):
+        os.write(fd, b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_get_left_is_cleared_and_what_a_live_one_writes_is_not(
+    cats: Store, tmp_path: Path, children: Children
+) -> None:
+    """Each kill left the bytes of a file for ever, in a folder that others list and copy."""
+    out = write(tmp_path / "out", {"d/.artstore-notes.tmp": b"not ours", "large": b"old"})
+    killed = children.start(KILLED, out)
+    assert killed.wait(timeout=30) == -9
+    (left,) = [name for name in os.listdir(out / "d") if name != ".artstore-notes.tmp"]
+    with Target(out) as live:
+        live.go_to("d", make=False)
+        with live.replacing("live") as (_fd, temporary):
+            cats.get("cats", out)
+            there = set(os.listdir(out / "d"))
+
+    assert left not in there
+    assert {temporary, ".artstore-notes.tmp"} < there
+    assert (out / "d" / "live").exists()
+
+
+def test_a_hardlink_that_another_get_cleared_is_made_again(
+    cats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be locked while it is unfinished, since the lock would be on the store's own file."""
+    out = write(tmp_path / "out", {"large": b"old"})
+    real = os.link
+
+    def link(source: Any, name: Any, **options: Any) -> None:
+        real(source, name, **options)
+        monkeypatch.undo()
+        with Target(out) as other:
+            other.clear()
+
+    monkeypatch.setattr(os, "link", link)
+    cats.get("cats", out, mode="hardlink")
+
+    assert FILES.items() <= read(out).items()
+    assert (out / "large").stat().st_nlink == 2
+
+
 @pytest.mark.parametrize("how", ["truncated", "missing", "link", "folder"])
 @pytest.mark.parametrize("path", ["d/b", "large"])
 def test_what_is_left_of_a_blob_is_not_written_out(cats: Store, tmp_path: Path, path: str, how: str) -> None:
