@@ -53,6 +53,7 @@ from artstore.lifecycle.prune import Order, policy, prune
 from artstore.lifecycle.put import Label, commit_draft, put
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import (
+    AliasedInfo,
     BackupReport,
     Check,
     CollectionInfo,
@@ -582,7 +583,7 @@ class Store:
 
     # Labels.
 
-    def alias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
+    def alias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> AliasedInfo:
         """Move aliases to a version. Raises Invalid (bad-alias)."""
         return labels.add_aliases(self._current(), Reference.parse(reference, project=project), listed(names, "alias"))
 
@@ -712,15 +713,28 @@ class Store:
     def delete(
         self, reference: str, *, force: bool = False, everywhere: bool = False, project: str = UNCATEGORIZED
     ) -> VersionInfo:
-        """Delete a version, which the reference must name by number, alias or digest.
+        """Delete a version, which the reference must name by number, alias or digest. See delete_versions."""
+        return self.delete_versions([reference], force=force, everywhere=everywhere, project=project)[0]
 
-        Where the project follows an upstream that has accepted the version, only this machine forgets it, unless
+    def delete_versions(
+        self, references: Sequence[str], *, force: bool = False, everywhere: bool = False, project: str = UNCATEGORIZED
+    ) -> list[VersionInfo]:
+        """Delete versions, which the references must name by number, alias or digest; what is refused of one, of all.
+
+        Where the project follows an upstream that has accepted a version, only this machine forgets it, unless
         `everywhere`; the same content put again brings it back.
 
-        Raises Conflict while an alias other than latest stands on it (aliased), a portfolio has it (linked) or, with
-        `everywhere`, a run of this store used it (used), unless forced; Invalid (is-a-link) where the reference names a
+        Raises Conflict while an alias other than latest stands on one (aliased), a portfolio has it (linked) or, with
+        `everywhere`, a run of this store used it (used), unless forced; Invalid (is-a-link) where a reference names a
         link.
         """
+        parsed = [self._of_one_version(reference, project) for reference in listed(references, "reference")]
+        return self._root.with_reserve(
+            lambda: labels.delete(self._current(), parsed, force=force, everywhere=everywhere)
+        )
+
+    def _of_one_version(self, reference: str, project: str) -> Reference:
+        """What is deleted is named more closely than by its collection. Raises Invalid (bad-reference)."""
         parsed = Reference.parse(reference, project=project)
         if _is_name_alone(reference):
             message = (
@@ -728,9 +742,7 @@ class Store:
                 f"`artstore delete {reference} --collection` deletes all of them"
             )
             raise Invalid(message, code="bad-reference")
-        return self._root.with_reserve(
-            lambda: labels.delete(self._current(), parsed, force=force, everywhere=everywhere)
-        )
+        return parsed
 
     # What an upstream changed.
 

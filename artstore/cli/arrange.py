@@ -13,6 +13,8 @@ from artstore.cli.output import emit, say
 from artstore.units import count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artstore.lifecycle.reports import CollectionInfo, VersionInfo
 
 
@@ -77,26 +79,37 @@ def unlink(call: Call, *, ref: str) -> None:
         emit(call, store.unlink(ref, project=project_of(call)), render_unlinked)
 
 
-@verb("artstore delete cats:v2", "artstore delete cats:v2 --everywhere", "artstore delete cats --collection")
-@click.argument("ref", metavar="REF|NAME", shell_complete=references)
-@click.option("--collection", "is_collection", is_flag=True, help="The collection NAME, with all its versions.")
+@verb(
+    "artstore delete cats:v2",
+    "artstore delete cats:v2 cats:v3 dogs:v0",
+    "artstore delete cats:v2 --everywhere",
+    "artstore delete cats --collection",
+)
+@click.argument("refs", metavar="REF|NAME...", nargs=-1, required=True, shell_complete=references)
+@click.option("--collection", "are_collections", is_flag=True, help="The collections NAME..., with all their versions.")
 @click.option("--force", is_flag=True, help="Even if an alias other than latest stands on it, or it is linked.")
 @click.option(
     "--everywhere", is_flag=True, help="Also for all who follow the same upstream; else only this machine forgets it."
 )
-def delete(call: Call, *, ref: str, is_collection: bool, force: bool, everywhere: bool) -> None:
-    """Delete a version, or a collection.
+def delete(call: Call, *, refs: tuple[str, ...], are_collections: bool, force: bool, everywhere: bool) -> None:
+    """Delete versions, or collections.
 
-    A version's number is never used again; a collection's name is free. Their space is freed by artstore gc.
+    Where one of several versions may not be deleted, none is. A version's number is never used again; a collection's
+    name is free. Their space is freed by artstore gc.
     """
-    if is_collection and everywhere:
+    project = project_of(call)
+    if are_collections and everywhere:
         message = "--everywhere deletes versions: say which, without --collection"
         raise click.UsageError(message)
     with changing_store(call) as store:
-        if is_collection:
-            emit(call, store.delete_collection(ref, force=force, project=project_of(call)), render_deleted_collection)
+        if are_collections:
+            # A name with a slip of the pen stops all, before the first one is gone.
+            found = [store.collection(ref, project=project) for ref in refs]
+            names = dict.fromkeys(f"{each.project}/{each.name}" for each in found)
+            collections = [store.delete_collection(name, force=force) for name in names]
+            emit(call, collections, render_deleted_collections)
             return
-        gone = store.delete(ref, force=force, everywhere=everywhere, project=project_of(call))
+        gone = store.delete_versions(refs, force=force, everywhere=everywhere, project=project)
     emit(call, gone, render_deleted)
 
 
@@ -127,13 +140,15 @@ def render_unlinked(version: VersionInfo) -> None:
     say(f"unlinked {version.link.ref}; {version.ref} stays")
 
 
-def render_deleted_collection(collection: CollectionInfo) -> None:
+def render_deleted_collections(collections: Sequence[CollectionInfo]) -> None:
     """Say what is gone, and what frees its space."""
-    versions = count(collection.versions, "version")
-    say(f"deleted {collection.project}/{collection.name}, {versions}; artstore gc frees their space")
+    for collection in collections:
+        versions = count(collection.versions, "version")
+        say(f"deleted {collection.project}/{collection.name}, {versions}; artstore gc frees their space")
 
 
-def render_deleted(version: VersionInfo) -> None:
+def render_deleted(versions: Sequence[VersionInfo]) -> None:
     """Say what is gone, and what frees its space."""
-    here = " on this machine" if version.state == "forgotten" else ""
-    say(f"deleted {version.ref}{here}; artstore gc frees its space")
+    for version in versions:
+        here = " on this machine" if version.state == "forgotten" else ""
+        say(f"deleted {version.ref}{here}; artstore gc frees its space")

@@ -78,7 +78,7 @@ COMMANDS: Final = {
         Line("copy", "arrange", "Make a version known under another name."),
         Line("link", "arrange", "Put a version into a portfolio."),
         Line("unlink", "arrange", "Take a version out of a portfolio."),
-        Line("delete", "arrange", "Delete a version, or a collection."),
+        Line("delete", "arrange", "Delete versions, or collections."),
         Line("drop", "parts", "Give up parts of versions that nobody will finish."),
         Line("prune", "prune", "Delete versions by rules."),
     ),

@@ -16,7 +16,7 @@ from artstore.plain import plain
 from artstore.units import duration as written_duration
 
 if TYPE_CHECKING:
-    from artstore.lifecycle.reports import CollectionInfo, VersionInfo
+    from artstore.lifecycle.reports import AliasedInfo, CollectionInfo, VersionInfo
 
 
 @verb("artstore alias cats:v3 best production", "artstore alias cats:v3 best --remove")
@@ -29,8 +29,10 @@ def alias(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None
     An alias stands on one version of its collection at a time: where it stood before, it stands no more.
     """
     with changing_store(call) as store:
-        change = store.unalias if remove else store.alias
-        emit(call, change(ref, names, project=project_of(call)), render_aliases)
+        if remove:
+            emit(call, store.unalias(ref, names, project=project_of(call)), render_aliases)
+        else:
+            emit(call, store.alias(ref, names, project=project_of(call)), render_moved)
 
 
 @verb(
@@ -108,6 +110,13 @@ def render_aliases(version: VersionInfo) -> None:
     """Say which aliases stand on the version now."""
     named = version.link or version
     say(f"{named.ref}  aliases: {', '.join(named.aliases) or '-'}")
+
+
+def render_moved(version: AliasedInfo) -> None:
+    """Say that, and from where those came that stood elsewhere."""
+    render_aliases(version)
+    for name, before in version.moved_from.items():
+        say(f"  {name} stood on {before}")
 
 
 def render_tags(tagged: VersionInfo | CollectionInfo) -> None:

@@ -136,11 +136,13 @@ def render_gc(report: GcReport) -> None:
     done = [f"{count(number, noun)} {what}" for number, noun, what in work if number]
     if done:
         say(f"  {', '.join(done)}")
+    if report.quarantine_bytes:
+        say(f"  damaged: {_damaged(report)}")
     if report.kept_by_sessions:
         say(f"  {count(report.kept_by_sessions, 'blob')} kept for commands still at work: {_sessions(report.sessions)}")
 
 
-def _damaged(report: StatusReport) -> str:
+def _damaged(report: StatusReport | GcReport) -> str:
     return f"{size(report.quarantine_bytes)} in quarantine, yours to delete once artstore verify misses nothing"
 
 

@@ -28,7 +28,7 @@ from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
-from artstore.storage import packs, reserve, rights, whole
+from artstore.storage import packs, quarantine, reserve, rights, whole
 from artstore.storage.files import (
     is_open_elsewhere,
     make_directory,
@@ -446,6 +446,7 @@ def _report(
         sessions=session_infos(sessions),
         compacted_ops=compacted,
         removed_leftovers=tally.leftovers,
+        quarantine_bytes=quarantine.on_disk_bytes(root.path),
         seconds=time.monotonic() - began,
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from artstore.lifecycle.reports import Check
+from artstore.storage import quarantine
 from artstore.storage.database import is_wal_safe, sqlite_version
 from artstore.storage.driver import sqlite3
 from artstore.storage.files import is_open_elsewhere, reflink, storage_errors, sync_file, write_all
@@ -25,6 +26,7 @@ from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.sessions import try_lock
 from artstore.storage.stat_cache import MARGIN_NS
+from artstore.units import count, size
 
 SYNCS: Final = 9
 """How often a durable write is timed; the one in the middle counts."""
@@ -48,6 +50,7 @@ def doctor(root: Root) -> list[Check]:
         _file_system(root),
         *_room(root.path),
         _sessions(root.path),
+        _quarantine(root.path),
     ]
     if root.read_only:
         advice = "nothing can be put or freed here: look at the rights on the folder, or install a newer artstore"
@@ -155,6 +158,17 @@ def _sessions(root: Path) -> Check:
     left = dead + sum(name not in ids and not is_open_elsewhere(name) for name in os.listdir(root / "tmp"))
     advice = "processes were killed here; nothing is lost. `artstore gc` clears away what they left"
     return _found("leftover sessions", str(left), ok=left == 0, advice=advice)
+
+
+def _quarantine(root: Path) -> Check:
+    """What is kept of damaged files."""
+    kept = [path for path in (root / quarantine.FOLDER).iterdir() if not is_open_elsewhere(path.name)]
+    value = f"{count(len(kept), 'file')}, {size(quarantine.on_disk_bytes(root))}" if kept else "empty"
+    advice = (
+        "this was found damaged. `artstore verify` says what is missing, `artstore repair` mends it; once nothing is, "
+        f"delete what lies in {str(root / quarantine.FOLDER)!r}"
+    )
+    return _found("quarantine", value, ok=not kept, advice=advice)
 
 
 def _is_free(path: Path) -> bool:

@@ -10,37 +10,50 @@ from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.put import Label, Outcome, check_ttl, checked_metadata, checked_text, commit_draft
-from artstore.lifecycle.reports import VersionInfo
-from artstore.lifecycle.resolve import resolve
+from artstore.lifecycle.reports import AliasedInfo, VersionInfo
+from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.lifecycle.upstream import end_of, keeps_log
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
 from artstore.model.records import Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
+from artstore.storage.sessions import Session
 
 _Plan = Callable[[ProjectView, Version], list[Op]]
 
 
-def add_aliases(root: Root, reference: Reference, names: Sequence[str]) -> VersionInfo:
+def add_aliases(root: Root, reference: Reference, names: Sequence[str]) -> AliasedInfo:
     """Move aliases to a version, in the collection or the portfolio that the reference names.
 
-    Raises Invalid (bad-alias).
+    Answers also from where. Raises Invalid (bad-alias).
     """
     wanted = [alias_name(name) for name in names]
     if LATEST in wanted:
         message = f"{LATEST!r} follows the last version by itself: it cannot be moved"
         raise Invalid(message, code="bad-alias")
 
+    moved: dict[str, int] = {}
+
     def make(view: ProjectView, collection: str, version: str) -> list[Op]:
         ops: list[Op] = []
+        moved.clear()
         for name in dict.fromkeys(wanted):
             before = view.alias(collection, name)
             if before is None or before.version != version:
                 ops.append(_alias(collection, name, None if before is None else before.version, version))
+            if before is not None and before.version != version:
+                stood = view.membership(collection, before.version) or view.version(before.version)
+                assert stood is not None
+                moved[name] = stood.number
         return ops
 
-    return _edit_aliases(root, reference, make)
+    aliased = _edit_aliases(root, reference, make)
+    collection = (aliased.link or aliased).ref.rpartition(":")[0]
+    return AliasedInfo(
+        **{field: getattr(aliased, field) for field in aliased.__struct_fields__},
+        moved_from={name: f"{collection}:v{number}" for name, number in moved.items()},
+    )
 
 
 def remove_aliases(root: Root, reference: Reference, names: Sequence[str]) -> VersionInfo:
@@ -131,47 +144,79 @@ def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
         return commit_draft(draft, label)
 
 
-def delete(root: Root, reference: Reference, *, force: bool, everywhere: bool = False) -> VersionInfo:
-    """Delete a version; its number is never used again, and `gc` frees what only it held.
+def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhere: bool = False) -> list[VersionInfo]:
+    """Delete versions; their numbers are never used again, and `gc` frees what only they held.
 
-    One that the upstream has accepted is forgotten on this machine only, unless `everywhere`: then it goes for all who
-    follow the upstream, and it must not have been used by a run here either (used), unless forced.
+    All of them are looked at before the first goes, so that what is refused of one is refused of all. Those of one
+    project go in one transaction. One that the upstream has accepted is forgotten on this machine only, unless
+    `everywhere`: then it goes for all who follow the upstream, and it must not have been used by a run here either
+    (used), unless forced.
 
-    Raises Conflict while an alias other than latest stands on it (aliased) or a portfolio has it (linked), unless
-    forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where the reference names a link.
+    Raises Conflict while an alias other than latest stands on one (aliased) or a portfolio has it (linked), unless
+    forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where a reference names a link.
     """
-    before = resolve(root, reference)
-    if before.member is not None:
-        message = f"{before.member.name} is a link: unlink it, or delete {before.name}, which it stands for"
-        raise Invalid(message, code="is-a-link")
+    with root.session("delete") as session:
+        # Inside: a row number of before could mean something else after a `rebuild`. Each once, however it was named.
+        found = {each.version.id: each for each in (resolve(root, reference) for reference in references)}
+        by_project: dict[str, list[Resolved]] = {}
+        for each in found.values():
+            if each.member is not None:
+                message = f"{each.member.name} is a link: unlink it, or delete {each.name}, which it stands for"
+                raise Invalid(message, code="is-a-link")
+            if not force:
+                _check_deletable(root, each.view, each, everywhere=everywhere)
+            by_project.setdefault(each.project.name, []).append(each)
+        if force:
+            unlink_everywhere(root, session, list(found))
+        gone: list[VersionInfo] = []
+        for name, some in by_project.items():
+            gone += _delete_in(root, session, name, some, force=force, everywhere=everywhere)
+    return gone
 
-    def plan(view: ProjectView, version: Version) -> list[Op]:
-        names = [alias.name for alias in view.aliases_of(version.collection, version.id)]
-        if names and not force:
-            message = f"{before.name} carries {', '.join(map(repr, names))}: remove the alias first, or force it"
-            raise Conflict(message, code="aliased")
-        links = names_of_links(root, version.id)
-        if links and not force:
-            message = f"{before.name} is linked as {', '.join(links)}: unlink it first, or force it"
-            raise Conflict(message, code="linked")
-        if everywhere and not force and view.is_used(version.id):
-            message = f"a run used {before.name}: what it came from would be gone for everybody. Force it if it may be"
-            raise Conflict(message, code="used")
-        return [end_of(view, version.id, everywhere=everywhere or keeps_log(root, before.project.name))]
 
-    if force:
-        with root.session("unlink") as session:
-            unlink_everywhere(root, session, [before.version.id])
-    return _edit(root, reference, "delete", plan)
+def _delete_in(
+    root: Root, session: Session, project: str, some: Sequence[Resolved], *, force: bool, everywhere: bool
+) -> list[VersionInfo]:
+    """Delete versions of one project, all or none."""
+
+    def plan(view: ProjectView) -> list[Op]:
+        for each in some:
+            _standing(view, each)
+            if not force:
+                _check_deletable(root, view, each, everywhere=everywhere)
+        goes_everywhere = everywhere or keeps_log(root, project)
+        return [end_of(view, each.version.id, everywhere=goes_everywhere) for each in some]
+
+    return commit_and_answer(root, session, project, plan, answer=lambda *_: [each.info_now() for each in some])
+
+
+def _check_deletable(root: Root, view: ProjectView, found: Resolved, *, everywhere: bool) -> None:
+    version = found.version
+    names = [alias.name for alias in view.aliases_of(version.collection, version.id)]
+    if names:
+        message = f"{found.name} carries {', '.join(map(repr, names))}: remove the alias first, or force it"
+        raise Conflict(message, code="aliased")
+    links = names_of_links(root, version.id)
+    if links:
+        message = f"{found.name} is linked as {', '.join(links)}: unlink it first, or force it"
+        raise Conflict(message, code="linked")
+    if everywhere and view.is_used(version.id):
+        message = f"a run used {found.name}: what it came from would be gone for everybody. Force it if it may be"
+        raise Conflict(message, code="used")
+
+
+def _standing(view: ProjectView, found: Resolved) -> Version:
+    """The version as it is now. Raises NotFound (version-deleted)."""
+    version = view.version(found.version.id)
+    if version is None or version.deleted:
+        message = f"{found.name} was deleted just now"
+        raise NotFound(message, code="version-deleted")
+    return version
 
 
 def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionInfo:
     def plan(view: ProjectView) -> list[Op]:
-        version = view.version(resolved.version.id)
-        if version is None or version.deleted:
-            message = f"{resolved.name} was deleted just now"
-            raise NotFound(message, code="version-deleted")
-        return make(view, version)
+        return make(view, _standing(view, resolved))
 
     with root.session(verb) as session:
         # Inside: a row number of before could mean something else after a `rebuild`.

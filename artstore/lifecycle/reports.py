@@ -88,6 +88,13 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.project}/{self.collection}@{self.id}"
 
 
+class AliasedInfo(VersionInfo, frozen=True, kw_only=True):
+    """A version to which aliases were moved, and where they stood before."""
+
+    moved_from: dict[str, str]
+    """For each that moved the version that it left, as `project/cats:v3`; what is new, or stood here, is not in it."""
+
+
 class MovedNumber(msgspec.Struct, frozen=True, kw_only=True):
     """A version that was shown here under a number which somebody else had first."""
 
@@ -417,6 +424,8 @@ class GcReport(msgspec.Struct, frozen=True, kw_only=True):
     compacted_ops: int
     removed_leftovers: int
     """Files that killed processes had left behind."""
+    quarantine_bytes: int
+    """What is kept of damaged files, which `gc` never touches."""
     seconds: float
 
 

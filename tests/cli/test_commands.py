@@ -199,7 +199,12 @@ def test_find_by_path_metadata_and_digest(artstore: Run) -> None:
 
 def test_alias_moves(artstore: Run) -> None:
     assert {"best", "blue"} == set(data(artstore, "alias", "cats:v0", "best", "blue")["aliases"])
-    assert {"best", "latest"} == set(data(artstore, "alias", "cats:v1", "best")["aliases"])
+    moved = data(artstore, "alias", "cats:v1", "best")
+    assert {"best", "latest"} == set(moved["aliases"])
+    assert {"best": "uncategorized/cats:v0"} == moved["moved_from"]
+    assert "  blue stood on uncategorized/cats:v0\n" in text(artstore, "alias", "cats:v1", "blue")
+    assert "stood" not in text(artstore, "alias", "cats:v1", "blue")
+    text(artstore, "alias", "cats:v0", "blue")
     assert ["blue"] == data(artstore, "show", "cats:v0")["aliases"]
     assert "aliases: latest\n" in text(artstore, "alias", "cats:v1", "best", "--remove")
 
@@ -399,6 +404,25 @@ def test_delete_respects_aliases(artstore: Run) -> None:
 
     assert "deleted uncategorized/cats:v0" in text(artstore, "delete", "cats:v0", "--force")
     assert artstore("show", "cats:v0").returncode == 3
+
+
+def test_of_several_versions_all_are_deleted_or_none(artstore: Run) -> None:
+    """What is left after a refusal half way would have to be found out, version by version."""
+    text(artstore, "alias", "cats:v0", "best")
+    for words in (("cats:v1", "cats:v0"), ("cats:v1", "cats:v9"), ("cats:v1", "cats")):
+        assert artstore("delete", *words).returncode in {2, 3, 4}
+        assert artstore("show", "cats:v1").returncode == 0
+    gone = data(artstore, "delete", "cats:v1", "cats:latest", "cats:v0", "--force")
+
+    assert ["uncategorized/cats:v1", "uncategorized/cats:v0"] == [
+        f"{each['project']}/{each['collection']}:v{each['number']}" for each in gone
+    ]
+    assert [artstore("show", f"cats:v{number}").returncode for number in (0, 1)] == [3, 3]
+
+
+def test_of_several_collections_none_goes_where_one_is_unknown(artstore: Run) -> None:
+    assert artstore("delete", "cats", "cast", "--collection").returncode == 3
+    assert artstore("show", "cats").returncode == 0
 
 
 def test_prune_shows_then_deletes(artstore: Run) -> None:

@@ -33,6 +33,7 @@ def test_a_store_on_a_disk_is_well(store: Store, put: Put) -> None:
     assert found["hard links"].value == "yes"
     assert found["journal"].value == "wal"
     assert found["leftover sessions"].value == "0"
+    assert (found["quarantine"].ok, found["quarantine"].value) == (True, "empty")
     assert found["file system"].value == file_system(store.path)
     for name in ("SQLite", "journal", "locks", "clock", "writable", "leftover sessions"):
         assert found[name].ok, found[name]
@@ -171,3 +172,15 @@ def test_a_store_in_memory_is_named(volume: Path) -> None:
         assert (found["file system"].value, found["file system"].ok) == ("tmpfs", False)
         assert not found["durable write"].ok
         assert not found["free space"].ok
+
+
+def test_what_stands_in_quarantine_is_named_with_what_to_do(store: Store) -> None:
+    """Who found damage last month must hear of it until it is dealt with."""
+    (store.path / "quarantine" / "1-abc").write_bytes(bytes(5000))
+    (found,) = [check for check in store.doctor() if check.name == "quarantine"]
+
+    assert not found.ok
+    assert found.value.startswith("1 file, ")
+    assert "artstore repair" in found.advice
+    assert str(store.path / "quarantine") in found.advice
+    assert store.gc().quarantine_bytes >= 5000
