@@ -140,3 +140,5 @@ def render_backup(report: BackupReport) -> None:
     kept = f"; there already: {count(report.kept_files, 'file')}" if report.kept_files else ""
     copied = f"{count(report.copied_files, 'file')}, {size(report.copied_bytes)}"
     say(f"  copied: {copied}{shared}{kept}; {duration(report.seconds)}")
+    if report.kept_files:
+        say(f"  what was there already is read by artstore --store {report.target} verify")

@@ -29,7 +29,7 @@ from artstore.lifecycle.backup_target import check_not_diverged, check_target, f
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import BackupReport
 from artstore.model.digest import Digest
-from artstore.storage import packs, whole
+from artstore.storage import packs, quarantine, whole
 from artstore.storage.blobs import Blobs
 from artstore.storage.catalog import Catalog
 from artstore.storage.files import (
@@ -74,8 +74,9 @@ def backup(root: Root, target: Path) -> BackupReport:
     """Make a folder hold all that this store holds at a moment of the run: a store, complete in itself, and synced.
 
     The folder is empty, not there yet, or an earlier backup of this store, of which only what is new is written. Bytes
-    are shared where the file system can, which saves space and no disk. What is copied is checked; what an earlier
-    backup brought is not, `verify` on the copy does that. Damage takes the place of nothing that an earlier backup has.
+    are shared where the file system can, which saves space and no disk. What is copied is checked; of what an
+    earlier backup brought the log is, and bytes by their size: `verify` on the copy reads them, and what it puts aside
+    is copied again by the next backup. Damage takes the place of nothing that an earlier backup has.
     What a server keeps for others goes along, its tokens too. Trash, quarantine and what is only half sent to a server
     stay behind. A file that the store itself has lost, or has only damaged, is in the report.
 
@@ -244,7 +245,7 @@ class _Copy:
         name = f"ops/{place.parent.name}/{place.name}"
         staged = self._scratch / f"log-{random_hex(8)}"
         with contextlib.suppress(FileNotFoundError):
-            if _tail(file.path) == _tail(place):
+            if _tail(file.path) == _tail(place) and _is_whole(place):
                 return _Done(name, "kept", 0), staged
         try:
             # Under whatever name: a segment counts instead of the files of which the target has whole ones.
@@ -283,6 +284,9 @@ class _Copy:
             # What is damaged here is better than nothing, and half of a pack may be whole; but it is said.
             done = done._replace(is_damaged=not _is_intact(temporary, name))
             make_directory(place.parent)
+            if place.is_dir() and not place.is_symlink():
+                # No file can take its place, and what somebody has put there is not ours to delete.
+                os.replace(place, self._target / quarantine.FOLDER / f"{time.time_ns()}-{place.name}")
             os.replace(temporary, place)
         return done
 
@@ -339,6 +343,14 @@ def _is_intact(path: Path, name: str) -> bool:
             os.close(fd)
     except (Corrupt, OSError):
         return False
+
+
+def _is_whole(log: Path) -> bool:
+    try:
+        read(log)
+    except Corrupt:
+        return False
+    return True
 
 
 def _word(name: str) -> str:

@@ -89,7 +89,10 @@ def check_not_diverged(root: Root, target: Path) -> None:
                 )
                 raise Conflict(message, code="diverged")
     except Corrupt as error:
-        message = f"the backup in {str(target)!r} is damaged: {error.message}. Name another folder"
+        message = (
+            f"the backup in {str(target)!r} is damaged itself ({error.code}). Run `artstore --store {target} rebuild`, "
+            "then repeat; or name another folder"
+        )
         raise Corrupt(message, code=error.code) from error
     finally:
         copy.close()

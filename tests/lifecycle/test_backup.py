@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from artstore.errors import Conflict, Invalid, NotFound, UpgradeNeeded
+from artstore.errors import Conflict, Corrupt, Invalid, NotFound, UpgradeNeeded
 from artstore.lifecycle import backup as verb
 from artstore.lifecycle.backup import backup
 from artstore.lifecycle.reports import VersionInfo
@@ -25,6 +26,7 @@ from artstore.storage.oplog import LogFile
 from artstore.storage.root import Root, is_store
 from artstore.storage.sessions import current_epoch, live_sessions
 from artstore.store import Store
+from tests.lifecycle.conftest import flip
 
 Put = Callable[..., VersionInfo]
 
@@ -137,6 +139,48 @@ def test_a_damaged_file_of_the_copy_is_mended_by_the_next(full: Store, tmp_path:
     backup(full._root, tmp_path / "copy")
 
     assert_is_copy(tmp_path / "copy", contents(full))
+
+
+@pytest.mark.parametrize("way", ["log flipped", "log gone", "a folder in place of a blob", "blob flipped, found"])
+def test_whatever_the_copy_lost_the_next_backup_brings(full: Store, tmp_path: Path, way: str) -> None:
+    """A flipped byte in a log was kept by each backup after it, and found when the copy was all that was left."""
+    copy = tmp_path / "copy"
+    backup(full._root, copy)
+    blob = whole_file(copy)
+    log = min((copy / "ops" / "uncategorized").iterdir())
+    if way == "log flipped":
+        flip(log)
+    elif way == "log gone":
+        log.unlink()
+    elif way == "blob flipped, found":
+        flip(blob)
+        with Store.open(copy) as opened:
+            assert not opened.verify().ok
+    else:
+        blob.unlink()
+        (blob / "theirs").mkdir(parents=True)
+    report = backup(full._root, copy)
+
+    assert report.copied_files + report.reflinked_files == 1
+    assert_is_copy(copy, contents(full))
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database" * 1000, None], ids=["empty", "garbage", "missing"])
+def test_a_copy_without_a_catalog_says_how_it_becomes_one_again(
+    full: Store, tmp_path: Path, damage: bytes | None
+) -> None:
+    """`run artstore rebuild` was said, and where; done as it said, the wrong store was made anew."""
+    copy = tmp_path / "copy"
+    backup(full._root, copy)
+    (copy / "catalog.db").unlink()
+    if damage is not None:
+        (copy / "catalog.db").write_bytes(damage)
+    with pytest.raises(Corrupt, match=re.escape(f"`artstore --store {copy} rebuild`")):
+        backup(full._root, copy)
+    Store.rebuild(copy)
+    backup(full._root, copy)
+
+    assert_is_copy(copy, contents(full))
 
 
 def test_damage_replaces_nothing_whole(full: Store, tmp_path: Path) -> None:
@@ -423,6 +467,7 @@ def test_backups_of_a_busy_store_have_what_was_acknowledged(
 import itertools, pathlib, sys, tempfile
 from artstore.errors import Conflict
 from artstore.store import Store
+from tests.lifecycle.conftest import flip
 store = Store.open(pathlib.Path(sys.argv[1]))
 folder = pathlib.Path(tempfile.mkdtemp())
 for n in itertools.count():
