@@ -13,6 +13,7 @@ from artstore.cli.discovery import changing_store, open_store, project_of
 from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.cli.progress import progress
+from artstore.cli.put import note_left_out
 from artstore.cli.put import outcome as outcome_of_put
 from artstore.discovery import heed_s3_endpoint
 from artstore.errors import Invalid, NotFound
@@ -161,8 +162,7 @@ def render_put(report: PutReport) -> None:
     assert report.version is not None  # Only a dry run has none.
     say(f"{report.version.ref} ({report.version.type}){'' if report.made else ', already kept'}")
     say(f'artifact = run.use_artifact("{report.version.ref}")')
-    for warning in report.warnings:
-        note(warning)
+    note_left_out(report)
 
 
 def render_reclaimed(report: GcReport) -> None:

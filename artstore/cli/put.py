@@ -158,6 +158,11 @@ def render(report: PutReport) -> None:
     totals = f"{count(report.files, 'file')}, {size(report.bytes)}"
     new = f"{count(report.new_files, 'file')}, {size(report.new_bytes)}"
     say(f"  {totals}; new: {new}; {written_duration(report.seconds)}{'; dry run' if report.dry_run else ''}")
+    note_left_out(report)
+
+
+def note_left_out(report: PutReport) -> None:
+    """Say on standard error what is not in the version, and what is odd about what is."""
     for skipped in report.skipped:
         note(f"left out {skipped.path}: {skipped.reason}")
     if report.empty_directories:

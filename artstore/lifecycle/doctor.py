@@ -26,7 +26,6 @@ from artstore.storage.queries import Queries
 from artstore.storage.root import Root
 from artstore.storage.sessions import try_lock
 from artstore.storage.stat_cache import MARGIN_NS
-from artstore.units import count, size
 
 SYNCS: Final = 9
 """How often a durable write is timed; the one in the middle counts."""
@@ -163,7 +162,7 @@ def _sessions(root: Path) -> Check:
 def _quarantine(root: Path) -> Check:
     """What is kept of damaged files."""
     kept = [path for path in (root / quarantine.FOLDER).iterdir() if not is_open_elsewhere(path.name)]
-    value = f"{count(len(kept), 'file')}, {size(quarantine.on_disk_bytes(root))}" if kept else "empty"
+    value = f"{quarantine.on_disk_bytes(root) / (1 << 20):,.1f} MiB in {len(kept):,}" if kept else "empty"
     advice = (
         "this was found damaged. `artstore verify` says what is missing, `artstore repair` mends it; once nothing is, "
         f"delete what lies in {str(root / quarantine.FOLDER)!r}"

@@ -27,7 +27,7 @@ from artstore.lifecycle.scan import Found
 from artstore.lifecycle.share import can_fork
 from artstore.model.digest import Digest
 from artstore.storage.blobs import SMALL
-from artstore.storage.files import read_some
+from artstore.storage.files import read_some, storage_errors
 from artstore.storage.gather import Small
 from artstore.storage.intake import Intake
 from artstore.storage.packs import BLOCK, header
@@ -229,7 +229,8 @@ def stood_still(fd: int, before: os.stat_result) -> bool:
 
 
 def _slots() -> list[_Slot]:
-    room = memoryview(mmap.mmap(-1, 2 * SLOTS * _SPAN))
+    with storage_errors("making room to read files"):
+        room = memoryview(mmap.mmap(-1, 2 * SLOTS * _SPAN))
     return [_Slot(room[number * _SPAN : (number + 1) * _SPAN]) for number in range(2 * SLOTS)]
 
 

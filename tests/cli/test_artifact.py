@@ -27,6 +27,15 @@ def test_put_says_how_a_script_gets_it(put: CompletedProcess[str], artstore: Art
     assert ("dataset", "all", ["best", "latest", "new"]) == (said["type"], said["description"], sorted(said["aliases"]))
 
 
+def test_put_says_what_is_not_in_it(put: CompletedProcess[str], artstore: Artstore, folder: Path) -> None:
+    """Who gets it back would miss the folder, and look for the mistake elsewhere."""
+    assert "" == put.stderr
+    (folder / "photos" / "later").mkdir()
+    told = artstore("artifact", "put", "photos", "-n", "cats")
+
+    assert "1 empty directory not kept" in told.stderr
+
+
 def test_put_takes_the_name_of_the_path_and_what_scripts_say_besides(
     put: CompletedProcess[str], artstore: Artstore, folder: Path
 ) -> None:

@@ -415,6 +415,57 @@ def test_a_put_that_may_not_write_long_files_leaves_no_trace(store: Store, tmp_p
     check(store, known)
 
 
+_LITTLE_MEMORY = """
+import io, os, resource, sys
+from pathlib import Path
+from artstore import Store
+from artstore.errors import ArtstoreError
+verb, folder, spare = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+store = Store.open(folder / "store")
+with open("/proc/self/statm") as pages:
+    used = int(pages.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + spare,) * 2)
+try:
+    if verb == "put":
+        store.put(folder / "tree", name="limited", type="dataset")
+    elif verb == "get":
+        store.get(sys.argv[4], folder / "out", mode="copy")
+    elif verb == "verify":
+        assert {problem.kind for problem in store.verify().problems} <= {"unreadable"}
+    else:
+        store.gc(grace_s=0)
+    print("done")
+except MemoryError:
+    print("MemoryError")
+except ArtstoreError as error:
+    print(error.code)
+except RuntimeError as error:
+    # What Python says of a thread that finds no memory.
+    print("MemoryError" if "thread" in str(error) else error)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("verb", ["put", "get", "verify", "gc"])
+def test_a_verb_that_runs_out_of_memory_harms_nothing(
+    store: Store, tmp_path: Path, children: Children, verb: str
+) -> None:
+    """P8. Where a job's memory is limited, what was kept must not be taken for damaged, and nothing kept by half."""
+    known = {put(store, data): data for data in (noise(SMALL), noise(LARGE))}
+    (tmp_path / "tree").mkdir()
+    for number in range(20):
+        (tmp_path / "tree" / str(number)).write_bytes(noise(SMALL))
+    (tmp_path / "tree" / "large").write_bytes(noise(LARGE))
+    said = [children.run(_LITTLE_MEMORY, verb, tmp_path, spare << 20, list(known)[-1]) for spare in (0, 8, 1024)]
+
+    assert "done" == said[-1]
+    # What little `gc` has to do here needs nothing.
+    assert "done" != said[0] or verb == "gc"
+    assert {"done", "MemoryError", "out-of-resources", "unreadable", "storage-full"} >= set(said)
+    assert [] == list((store.path / "quarantine").iterdir())
+    check(store, known)
+
+
 def test_a_moved_or_copied_store_is_the_same_store(store: Store, tmp_path: Path) -> None:
     """Nothing in it may depend on where it lies: a disk is mounted elsewhere, a project is handed on with cp -a."""
     known = {put(store, data): data for data in (noise(SMALL), noise(LARGE))}

@@ -176,11 +176,11 @@ def test_a_store_in_memory_is_named(volume: Path) -> None:
 
 def test_what_stands_in_quarantine_is_named_with_what_to_do(store: Store) -> None:
     """Who found damage last month must hear of it until it is dealt with."""
-    (store.path / "quarantine" / "1-abc").write_bytes(bytes(5000))
+    (store.path / "quarantine" / "1-abc").write_bytes(bytes(5 << 20))
     (found,) = [check for check in store.doctor() if check.name == "quarantine"]
 
     assert not found.ok
-    assert found.value.startswith("1 file, ")
+    assert found.value == "5.0 MiB in 1"
     assert "artstore repair" in found.advice
     assert str(store.path / "quarantine") in found.advice
-    assert store.gc().quarantine_bytes >= 5000
+    assert store.gc().quarantine_bytes >= 5 << 20

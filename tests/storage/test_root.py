@@ -34,11 +34,11 @@ def test_a_store_is_made_in_a_folder_of_its_own(tmp_path: Path, where: str) -> N
     path = tmp_path / where
     root = Root.create(path)
     root.check_catalog()
+    projects = root.catalog.projects()
     root.close()
 
     assert is_store(path)
-    assert [] == root.catalog.projects()
-    root.close()
+    assert [] == projects
 
 
 def test_two_stores_are_told_apart(tmp_path: Path) -> None:
