@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -57,9 +57,12 @@ def written(store: Path) -> list[str]:
 
 @contextlib.contextmanager
 def served(
-    folder: Path, certificate: Certificate | None = None, quotas: Mapping[str, int] | None = None
+    folder: Path,
+    certificate: Certificate | None = None,
+    quotas: Mapping[str, int] | None = None,
+    names: Collection[str] = LOOPBACK_NAMES,
 ) -> Iterator[Served]:
-    """Serve a store, which is made if it is not there."""
+    """Serve a store, which is made if it is not there, to those who call it by these names."""
     with (
         Store.open(folder) if folder.exists() else Store.init(folder) as store,
         contextlib.closing(Hosted(store, quotas)) as hosted,
@@ -75,7 +78,7 @@ def served(
             if isinstance(route, Route)
             for method in (route.methods or set()) - {"HEAD"}
         ]
-        guard = Guard(make_app(store, more), names=LOOPBACK_NAMES, admit=admitting(store, without_tokens=True))
+        guard = Guard(make_app(store, more), names=names, admit=admitting(store, without_tokens=True))
         app = Observed(Paced(guard), numbers, found.log.append)
 
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:

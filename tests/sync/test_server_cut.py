@@ -157,6 +157,27 @@ def test_a_download_goes_on_after_a_restart(server: Served, machine: Make, there
     assert other.store.verify().ok
 
 
+def test_what_nobody_goes_on_with_is_removed_after_a_week(server: Served, machine: Make) -> None:
+    """A18: the halves of uploads that were given up would fill the disk of either side in the end."""
+    _send_half(server)
+    (part,) = (server.store.path / "hosted" / "uploads").rglob(HEX)
+    one = machine(server.url)
+    one.put({"large": BYTES[:-1]})
+    one.push()
+    other = machine(server.url)
+    other.pull()
+    _keep_part(other.store, b"left")
+    (left,) = (other.store.path / "sync" / "partial").iterdir()
+
+    for days, is_there in ((6, True), (8, False)):
+        for path in (part, left):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+        server.hosted.rest()
+        if not is_there:
+            other.read("cats")
+        assert (is_there, is_there) == (part.exists(), left.exists())
+
+
 def _keep_part(store: Store, data: bytes) -> None:
     (store.path / "sync" / "partial").mkdir(parents=True, exist_ok=True)
     (store.path / "sync" / "partial" / HEX).write_bytes(data)

@@ -10,13 +10,15 @@ import contextlib
 import ipaddress
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.util import parse_url
 
 from artstore.errors import (
     ArtstoreError,
@@ -81,18 +83,20 @@ class Connection:
     def __init__(self, url: str, token: str | None = None, pace: Pace | None = None) -> None:
         """Nothing is asked yet; what goes and comes keeps to a pace, if one is given.
 
-        Raises Invalid (bad-url, password-in-url, insecure-url).
+        Raises Invalid (bad-url, password-in-url, insecure-url, bad-proxy).
         """
         parts = _checked(url)
         self.url = url.rstrip("/")
         self._path = parts.path.rstrip("/") + PREFIX
         self._token = token
         self._pace = pace
-        self._pool = urllib3.connection_from_url(
+        self._pool = _pools(parts).connection_from_url(
             f"{parts.scheme}://{parts.netloc}",
-            maxsize=_AT_ONCE,
-            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_SILENCE_S),
-            retries=False,
+            {
+                "maxsize": _AT_ONCE,
+                "timeout": urllib3.Timeout(connect=_CONNECT_S, read=_SILENCE_S),
+                "retries": False,
+            },
         )
 
     def ask(
@@ -249,7 +253,7 @@ def is_server(url: str) -> bool:
     return url.partition("://")[0].lower() in SCHEMES
 
 
-def _checked(url: str) -> Any:
+def _checked(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -269,6 +273,29 @@ def _checked(url: str) -> Any:
         )
         raise Invalid(message, code="insecure-url")
     return parts
+
+
+def _pools(parts: SplitResult) -> urllib3.PoolManager:
+    """Connections to a host, by way of the proxy that the system or HTTPS_PROXY names for it, NO_PROXY heeded.
+
+    A proxy carries what it cannot read: there is none for what stays on this machine.
+    """
+    host = parts.hostname or ""
+    proxy = None if _is_here(host) or proxy_bypass(parts.netloc) else _first(getproxies(), parts.scheme, "all")
+    if proxy is None:
+        return urllib3.PoolManager()
+    try:
+        found = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        login = None if found.auth is None else urllib3.make_headers(proxy_basic_auth=unquote(found.auth))
+        return urllib3.ProxyManager(found._replace(auth=None).url, proxy_headers=login)
+    except (HTTPError, ValueError) as error:
+        # What it is stays unsaid: it may have a password.
+        message = f"the proxy that is named for {host!r} (HTTPS_PROXY, ALL_PROXY) is none that speaks HTTP: write http://HOST:PORT"
+        raise Invalid(message, code="bad-proxy") from error
+
+
+def _first(known: Mapping[str, str], *names: str) -> str | None:
+    return next((known[name] for name in names if known.get(name)), None)
 
 
 def _is_here(host: str) -> bool:
