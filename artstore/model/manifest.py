@@ -38,6 +38,8 @@ LEVEL: Final = 3
 LINES_AT_ONCE: Final = 20_000
 _GONE: Final = "-"
 _UNKNOWN_SIZE: Final = "-"
+_LONGEST_LINE: Final = 16 << 20
+"""Bytes: longer than any path, address and note together."""
 
 
 class BlobEntry(msgspec.Struct, frozen=True, gc=False):
@@ -293,6 +295,10 @@ def _lines(encoding: Encoding, hasher: blake3 | None = None) -> Iterator[str]:
                 rest = piece[cut:]
             else:
                 rest += piece
+                if len(rest) > _LONGEST_LINE:
+                    # A few KB of zstd can say that many GB follow.
+                    message = f"manifest {encoding.digest} has a line without an end. Run `artstore verify`"
+                    raise Corrupt(message, code="manifest-damaged")
     except (zstandard.ZstdError, UnicodeDecodeError) as error:
         message = f"manifest {encoding.digest} cannot be decoded: {error}. Run `artstore verify`"
         raise Corrupt(message, code="manifest-damaged") from error

@@ -250,7 +250,7 @@ def decode_manifests(data: bytes, where: str) -> list[Encoding]:
     """What an object of manifests holds, not verified yet. Raises Corrupt (remote-corrupt), which says where it is."""
     try:
         return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=_decode)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise corrupt(f"{where} cannot be read") from error
 
 

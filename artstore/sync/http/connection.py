@@ -216,7 +216,7 @@ class Connection:
 
     def _said(self, answer: urllib3.BaseHTTPResponse) -> _Failure | None:
         """What an error says of itself, if it is a server's."""
-        with contextlib.suppress(HTTPError, OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(HTTPError, OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             data = answer.read(_LONGEST_ERROR, decode_content=False)
             return msgspec.json.decode(data, type=_Failed).error
         return None
@@ -243,7 +243,7 @@ def decode(data: bytes, kind: type[Any], url: str) -> Any:
     """Read a JSON answer. Raises Corrupt (remote-corrupt)."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"{url} answers what cannot be read: {error}. Is it of another artstore?"
         raise Corrupt(message, code="remote-corrupt") from error
 
