@@ -294,7 +294,8 @@ class Queries:
         own: set[int] = set()
         for id_ in some:
             base = self._kept[id_].base
-            if base is None or base in walked:
+            # Where it comes again, its base may have come in between; what counts is the first time.
+            if id_ not in walked and (base is None or base in walked):
                 own.add(id_)
             walked.add(id_)
         held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)

@@ -45,6 +45,17 @@ def test_what_a_deleted_version_had_first_is_brought_by_the_next(store: Store, p
     assert [(1, 2, 30)] == brought(store.history("cats"))
 
 
+def test_content_that_has_two_numbers_counts_at_the_first(store: Store, put: Put) -> None:
+    """After a sync, equal content may have two numbers, and what it is kept as a difference to may stand between."""
+    files = {f"{number}": b"%d" % number for number in range(20)}
+    put(files)
+    put({**files, "0": b"more"})
+    asked = queries.Queries(store.root.catalog)
+    first, second = asked.manifests_of(1, store.root.catalog.rows("SELECT id FROM collection")[0][0]).values()
+
+    assert [(20, 33), (1, 1), (0, 0)] == [tuple(each) for each in asked.brought([second, first, second])]
+
+
 def test_pages_follow_each_other_without_gap_or_overlap(store: Store, put: Put) -> None:
     for number in range(7):
         put({"a": b"%d" % number})
