@@ -81,10 +81,10 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
     def plan(view: ProjectView) -> list[Op]:
         collection = view.collection(move.collection)
         there = None if collection is None else view.alias(collection.id, move.alias)
-        if there is None:
-            message = f"alias {move.alias!r} was taken away just now: repeat"
-            raise Conflict(message, code="moved-on")
-        again = msgspec.structs.replace(move, at_us=now_us(), nonce=nonce(), before=there.version)
+        if there is None and move.version is None:
+            return [_dismiss(refused)]
+        before = None if there is None else there.version
+        again = msgspec.structs.replace(move, at_us=now_us(), nonce=nonce(), before=before)
         return [again, _dismiss(refused)]
 
     with root.session("resolve") as session:

@@ -113,6 +113,17 @@ def test_keeping_mine_moves_it_for_everybody(pair: tuple[Machine, Machine]) -> N
     assert ([], b"b", b"b") == (b.store.conflicts(), best(a), best(b))
 
 
+def test_an_alias_that_is_gone_by_now_is_kept_too(pair: tuple[Machine, Machine]) -> None:
+    """Or a conflict could be neither kept nor understood: "repeat", for ever."""
+    _a, b = pair
+    move_best(pair)
+    b.store.unalias("cats:best", ["best"])
+    b.store.keep_mine(b.store.conflicts()[0].id)
+    b.push()
+
+    assert ([], b"b") == (b.store.conflicts(), best(b))
+
+
 def test_dropping_mine_leaves_theirs_and_sends_nothing(pair: tuple[Machine, Machine]) -> None:
     _a, b = pair
     move_best(pair)
