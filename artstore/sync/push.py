@@ -2,7 +2,8 @@
 
 First the upstream's slots are counted here, so that what is offered is known to apply where it comes to stand; own ops
 that would change nothing there stay here, as conflicts. Then objects, then the slot. Where somebody else claims it
-first, all begins again with theirs. A lost answer is read back: an op counts once, however often it is offered.
+first, all begins again with theirs. A lost answer is read back: an op counts once, however often it is offered. Where
+bytes are missing, all goes that comes before what needs them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import Conflict
+from artstore.errors import ArtstoreError, Conflict
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
 from artstore.model.digest import Digest
@@ -97,15 +98,9 @@ def offers(root: Root, project: str, only: frozenset[str] | None = None) -> list
                 made[-1].transactions.append([])
             made[-1].transactions[-1].append(op)
             size += len(op.body)
-            if op.version is not None:
-                decoded = decode_op(op.body)
-                named = manifest_of(decoded)
-                assert named is not None
-                if not _is_gone(view, op.version):
-                    made[-1].manifests.append(Digest.parse(named))
-                elif not isinstance(decoded, Relog) or view.version(op.version) is not None:
-                    # Its bytes are not needed any more, and it must not be seen without them: its end goes with it.
-                    ends_later = True
+            needed, has_an_end = _needed(view, op)
+            made[-1].manifests.extend(needed)
+            ends_later |= has_an_end
         return made if made[0].transactions else []
 
 
@@ -161,9 +156,15 @@ def _offer(way: Way, offer: Offer) -> Moved | None:
     shelf.follow(way.remote, last.slot)
     cargo = lacking(way.root, shelf, offer.manifests)
     blobs = list(cargo.blobs)
-    # What came from another upstream may not be here.
-    way.root.blobs.bring(blobs)
-    objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
+    try:
+        # What came from another upstream may not be here.
+        way.root.blobs.bring(blobs)
+        objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
+    except ArtstoreError:
+        part = _before_what_is_missing(way, offer, blobs)
+        if part is None:
+            raise
+        return _offer(way, part)
     bodies = [[op.body for op in transaction] for transaction in offer.transactions]
     slot = claim_next(way, last, bodies, objects, bases=cargo.bases)
     if slot is None:
@@ -171,6 +172,44 @@ def _offer(way: Way, offer: Offer) -> Moved | None:
     shelf.note(slot)
     shelf.save()
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
+
+
+def _needed(view: ProjectView, op: Waiting) -> tuple[list[Digest], bool]:
+    """The manifests that have to be there with an op, and whether its end has to come along instead."""
+    if op.version is None:
+        return [], False
+    decoded = decode_op(op.body)
+    named = manifest_of(decoded)
+    assert named is not None
+    if not _is_gone(view, op.version):
+        return [Digest.parse(named)], False
+    # Its bytes are not needed any more, and it must not be seen without them.
+    return [], not isinstance(decoded, Relog) or view.version(op.version) is not None
+
+
+def _before_what_is_missing(way: Way, offer: Offer, blobs: Sequence[Digest]) -> Offer | None:
+    """The part of an offer that comes before what needs bytes which are nowhere to be had; None if there is none.
+
+    Where an upstream was lost, each of the stores that followed it may have some of the bytes, and has to wait for the
+    others with the rest.
+    """
+    absent = {*blobs} - {*way.root.blobs.locate(blobs)}
+    found = way.root.catalog.project(way.project)
+    if not absent or found is None:
+        return None
+    view = ProjectView(way.root.catalog, found.id)
+    part = Offer([], [])
+    for transaction in offer.transactions:
+        needs = [_needed(view, op) for op in transaction]
+        manifests = [digest for needed, _has_an_end in needs for digest in needed]
+        entries = (entry for digest in manifests for entry in way.root.manifests.entries(digest))
+        if any(has_an_end for _needed, has_an_end in needs) or any(
+            (blob := blob_of(entry)) is not None and blob.digest in absent for entry in entries
+        ):
+            break
+        part.transactions.append(transaction)
+        part.manifests.extend(manifests)
+    return part if part.transactions else None
 
 
 def _is_gone(view: ProjectView, id_: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from artstore.errors import Conflict
 from artstore.sync.adopt import add_upstream, recover
-from artstore.sync.remotes import add_remote
+from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 
@@ -103,6 +103,29 @@ def test_a_new_empty_upstream_keeps_all_numbers(machine: Make, tmp_path: Path) -
     assert before == c.names()
     assert [{"x": b"0"}, {"x": b"1"}, {"x": b"2"}] == [c.read(f"cats:v{number}") for number in range(3)]
     c.store.close()
+
+
+def test_what_each_has_of_a_lost_upstream_comes_together_in_a_new_one(machine: Make, tmp_path: Path) -> None:
+    """Each of two waited for the other's bytes, and nothing was ever sent again."""
+    a, b = machine("a"), machine("b")
+    for number, each in enumerate((a, b, a, b)):
+        each.put({"x": b"%d" % number})
+        each.move("sync")
+    a.pull()
+    before = a.names()
+    shutil.rmtree(a.depot)
+    new = tmp_path / "new"
+    new.mkdir()
+    for each in (a, b):
+        remove_remote(each.store.path, "hub")
+        add_upstream(each.store, "new", f"file://{new}", join=True)
+    codes = [exchange(each.store, "sync").projects[0].code for each in (a, b, a, b, a)]
+
+    assert ["blob-missing", "blob-missing", "blob-missing", None, None] == codes
+    assert before == a.names() == b.names()
+    assert [{"x": b"%d" % number} for number in (3, 2, 1, 0)] == [
+        a.read(each.exact) for each in a.store.versions("cats")
+    ]
 
 
 def test_an_upstream_with_a_log_of_its_own_is_not_followed_unasked(machine: Make, tmp_path: Path) -> None:
