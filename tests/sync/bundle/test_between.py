@@ -161,6 +161,22 @@ def test_a_site_behind_a_site_is_in_the_upstreams_order(machine: Make, site: Mak
     assert not cluster.store.version("cats:best").provisional
 
 
+def test_who_is_ahead_in_the_log_takes_offers_all_the_same(machine: Make, stick: Stick) -> None:
+    """A bundle that carries no slot, for one who has more of them, was called damaged."""
+    a, b = machine("a"), machine("b")
+    for _ in range(2):
+        b.put({"x": b"%d" % len(b.store.projects())})
+        b.push()
+    version = a.put({"x": b"a"})
+    a.pull()
+    b.put({"x": b"b"})
+    b.push()
+    report = stick.carry(a, b)
+
+    assert (0, 1) == (report.projects[0].taken.slots, report.projects[0].offered.versions)
+    assert version.id in [id_ for _name, id_, _aliases in b.names()]
+
+
 def test_an_offer_that_comes_too_late_stays_a_conflict_of_its_store(site: MakeSite, stick: Stick) -> None:
     a, b = site("a"), site("b")
     versions = [a.put({"x": b"%d" % number}) for number in range(3)]
