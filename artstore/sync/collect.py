@@ -28,7 +28,7 @@ from artstore.model.records import Condemn, Sweep, decode_op, encode_op
 from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive
+from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.claim import NOTHING, claim_next
 from artstore.sync.depot import Depot
@@ -88,7 +88,7 @@ def collect_remote(
     root = store.root
     root.catalog.check_writable()
     catch_up(root, thorough=True)
-    with Exclusive(root.path, "sync"), noting(root, name), root.session("gc") as session:
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), noting(root, name), root.session("gc") as session:
         way = Way(root, session, remote, "", settings.join, progress)
         wanted = sorted(remote.projects()) if projects is None else [project_name(each) for each in projects]
         reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in wanted]

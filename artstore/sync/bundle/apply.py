@@ -22,7 +22,7 @@ from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
-from artstore.storage.sessions import Exclusive, Session
+from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.contents import blobs_in
@@ -55,7 +55,11 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
     root = store.root
     root.catalog.check_writable()
     catch_up(root, thorough=True)
-    with BundleReader(path) as reader, Exclusive(root.path, "sync"), root.session("apply") as session:
+    with (
+        BundleReader(path) as reader,
+        Exclusive(root.path, "sync", patience_s=PATIENCE_S),
+        root.session("apply") as session,
+    ):
         head = read_head(reader)
         works = [_Work(root, session, reader, number, each, join=join) for number, each in enumerate(head.projects)]
         for work in works:
