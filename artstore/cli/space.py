@@ -105,7 +105,7 @@ def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = ()) 
             ("versions", f"{report.versions:,}"),
             ("files", f"{report.files:,}"),
             ("logical", size(report.logical_bytes)),
-            ("stored", f"{size(report.stored_bytes)} (each byte serves {report.dedup_ratio:.2f} times)"),
+            ("stored", _stored(report)),
             *([("not here", size(report.absent_bytes))] if report.absent_bytes else []),
             ("on disk", size(report.on_disk_bytes)),
             ("in trash", size(report.trash_bytes)),
@@ -140,6 +140,13 @@ def render_gc(report: GcReport) -> None:
         say(f"  damaged: {_damaged(report)}")
     if report.kept_by_sessions:
         say(f"  {count(report.kept_by_sessions, 'blob')} kept for commands still at work: {_sessions(report.sessions)}")
+
+
+def _stored(report: StatusReport) -> str:
+    if not report.logical_bytes:
+        # What is there waits for `gc`, and serves nobody.
+        return size(report.stored_bytes)
+    return f"{size(report.stored_bytes)} (each byte serves {report.dedup_ratio:.2f} times)"
 
 
 def _damaged(report: StatusReport | GcReport) -> str:

@@ -28,7 +28,7 @@ import msgspec
 import zstandard
 from blake3 import blake3
 
-from artstore.errors import Corrupt, Invalid
+from artstore.errors import Corrupt, Invalid, UpgradeNeeded
 from artstore.model.digest import ALGORITHM, Digest
 
 HEADER: Final = b"artstore-manifest 1\n"
@@ -201,10 +201,21 @@ def decode_difference(encoding: Encoding) -> Difference:
 
 
 def decode_full(encoding: Encoding) -> Iterator[Entry]:
-    """The entries of an encoding without a base, in order; raises Corrupt at the end where the digest differs."""
+    """The entries of an encoding without a base, in order; raises Corrupt at the end where the digest differs.
+
+    Raises UpgradeNeeded (newer-manifest) where a newer artstore wrote it: to read it as far as it goes would be to lose
+    what it says besides.
+    """
     hasher = blake3()
     lines = _lines(encoding, hasher)
     header = next(lines, "") + "\n"
+    if _is_newer(header):
+        # A flipped bit can look like it, and is none where the digest is right.
+        for _line in lines:
+            pass
+        if hasher.digest() == encoding.digest:
+            message = f"manifest {encoding.digest} has the form {header.strip()!r}: install a newer artstore"
+            raise UpgradeNeeded(message, code="newer-manifest")
     if header.encode() != HEADER:
         message = f"manifest {encoding.digest} has the header {header!r}, which this version does not read"
         raise Corrupt(message, code="manifest-damaged")
@@ -278,6 +289,12 @@ def parse_line(line: str) -> Entry:
     except ValueError as error:
         message = f"a manifest holds the line {line!r}, which is not an entry. Run `artstore verify`"
         raise Corrupt(message, code="manifest-damaged") from error
+
+
+def _is_newer(header: str) -> bool:
+    name, _, form = header.strip().partition(" ")
+    own_name, _, own_form = HEADER.decode().strip().partition(" ")
+    return name == own_name and form.isdecimal() and int(form) > int(own_form)
 
 
 def _lines(encoding: Encoding, hasher: blake3 | None = None) -> Iterator[str]:

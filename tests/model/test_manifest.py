@@ -7,7 +7,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from artstore.errors import Corrupt, Invalid
+from artstore.errors import Corrupt, Invalid, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.manifest import (
     LINES_AT_ONCE,
@@ -25,6 +25,7 @@ from artstore.model.manifest import (
     encode_full,
     parse_line,
     reference,
+    satisfies,
 )
 
 EXAMPLE: list[Entry] = [
@@ -176,15 +177,6 @@ def test_an_encoding_of_something_else_is_refused() -> None:
     assert caught.value.code == "digest-mismatch"
 
 
-def test_a_later_form_is_not_read_as_this_one() -> None:
-    data = zstandard.ZstdCompressor().compress(b"artstore-manifest 2\n")
-
-    with pytest.raises(Corrupt) as caught:
-        list(decode_full(Encoding(Digest.of(b"artstore-manifest 2\n"), None, 0, data)))
-
-    assert caught.value.code == "manifest-damaged"
-
-
 @pytest.mark.parametrize(
     "line",
     [
@@ -223,3 +215,31 @@ def test_the_order_of_what_comes_with_a_reference_does_not_matter() -> None:
     second = reference("a", "s3://b/k", checksum="c", size=1, extra={"a": "é", "b": 1})
 
     assert first == second == ReferenceEntry("a", "s3://b/k", "c", 1, '{"a":"\\u00e9","b":1}')
+
+
+def encoded(text: bytes) -> Encoding:
+    """The encoding of what is no manifest of ours."""
+    return Encoding(Digest.of(text), None, text.count(b"\n"), zstandard.compress(text))
+
+
+def test_a_manifest_of_a_newer_artstore_is_refused_and_not_called_damaged() -> None:
+    """D3, I17. Who pulls from a newer artstore would be told to repair what is whole."""
+    newer = encoded(b"artstore-manifest 2\nblake3:x\t1\ta\tmode=755\n")
+    with pytest.raises(UpgradeNeeded) as caught:
+        list(decode_full(newer))
+
+    assert "newer-manifest" == caught.value.code
+    assert satisfies(newer)
+
+
+@pytest.mark.parametrize("header", [b"artstore-manifest 0", b"artstore-manifest x", b"other 2", b"artstore-manifest"])
+def test_a_manifest_with_another_header_is_damaged(header: bytes) -> None:
+    with pytest.raises(Corrupt):
+        list(decode_full(encoded(header + b"\n")))
+
+
+@pytest.mark.parametrize("entry", [BlobEntry("a", Digest.of(b"1"), 1), ReferenceEntry("a", "s3://b/k", "e", 1)])
+def test_a_field_that_an_entry_has_too_many_is_never_dropped(entry: BlobEntry | ReferenceEntry) -> None:
+    """D3. The manifest would be written on without it, under another digest."""
+    with pytest.raises(Corrupt):
+        parse_line(entry.line().rstrip("\n") + "\tmode=755")
