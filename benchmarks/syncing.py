@@ -25,6 +25,7 @@ VOLUME_BYTES: Final = 16 * GIB
 _WAYS: Final = ("push", "pull")
 _CHANGES: Final = ("in place", "at its start")
 _ENDS_S: Final = 0.2
+_CHANGED_LAPS: Final = 2
 _VERSIONS: Final = 1_000
 _VERSION_FILES: Final = 100
 _PUSHES: Final = 10
@@ -60,15 +61,19 @@ class _Found:
         self.notes.append(f"{who} is left out: {reason}")
 
 
-def measure(volume: Volume, laps: int, *, is_quick: bool) -> tuple[list[Row], list[str]]:
-    """The rows of the workload `sync`, and who did not take part; the first lap is thrown away, as everywhere."""
+def measure(volume: Volume, laps: int, peers: Sequence[str] | None, *, is_quick: bool) -> tuple[list[Row], list[str]]:
+    """The rows of the workload `sync`, and who did not take part; the first lap is thrown away, as everywhere.
+
+    `peers` are tools that do the same work and that no target names, if they are asked for.
+    """
+    beside = [kind for kind in (Restic, Dvc) if kind.name in (peers or ())]
     small, large = ((WORKLOADS[name].quick() if is_quick else WORKLOADS[name]) for name in "SL")
     scale = 10 if is_quick else 1
     rows: list[Row] = []
     notes: list[str] = []
     for where, workload, kinds in (
         ("server", small, [ToServer, Rsync]),
-        ("depot", small, [ToDepot, Copied, Restic, Dvc]),
+        ("depot", small, [ToDepot, Copied, *beside]),
         ("server", large, [ToServer, Rsync]),
     ):
         found = _moved(where, workload, kinds, volume.root / "laps", laps)
@@ -77,7 +82,7 @@ def measure(volume: Volume, laps: int, *, is_quick: bool) -> tuple[list[Row], li
     rows += _nothing_new(volume.root / "nothing", laps, _VERSIONS // scale)
     rows.append(_few_objects(volume.root / "objects"))
     rows.append(_crowd(volume.root / "crowd", min(laps, 2), _CLIENTS // (4 if is_quick else 1)))
-    everybody = (Artstore, Copied, Rsync, Restic, Dvc)
+    everybody = (Artstore, Copied, Rsync, *beside)
     versions = ", ".join(each.version() for each in everybody if each.is_installed())
     return rows, [versions, *dict.fromkeys(notes)]
 
@@ -130,7 +135,8 @@ class _Lap:
                         senders.remove(sender)
                         found.forget(sender.name, str(failure))
             for sender in senders:
-                if isinstance(sender, ToServer) and self._workload.files == 1:
+                # They send the same bytes in every lap.
+                if isinstance(sender, ToServer) and self._workload.files == 1 and self._number <= _CHANGED_LAPS:
                     self._push_changed(sender, found)
         finally:
             for sender in senders:
