@@ -73,6 +73,8 @@ class Connections:
         self._refusal: ArtstoreError | None = None
         self._refused_at = 0.0
         self._has_ended = False
+        self.cache_kib = CACHE_KIB
+        """Memory that a connection opened from now on may take for pages: many threads have it many times."""
 
     @property
     def connection(self) -> Any:
@@ -374,7 +376,7 @@ class Connections:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
         connection.execute("PRAGMA mmap_size=0")
-        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size=-{self.cache_kib}")
         connection.execute("PRAGMA temp_store=MEMORY")
         if self.read_only or self._refusal is not None:
             return

@@ -191,6 +191,16 @@ def test_bodies_that_come_slowly_take_no_memory_of_the_server(server: Served) ->
     assert peak < BODY
 
 
+def test_threads_of_a_server_keep_little_of_the_catalog_in_memory(server: Served) -> None:
+    """Eight of them have a connection each, and where a million blobs are kept each would fill its own cache."""
+    sizes: list[object] = []
+    thread = threading.Thread(target=lambda: sizes.append(server.store.root.catalog.one("PRAGMA cache_size")))
+    thread.start()
+    thread.join()
+
+    assert [(-8_000,)] == sizes
+
+
 def test_a_manifest_that_lies_about_a_size_is_refused(server: Served, machine: Make) -> None:
     """What the store knows of a blob is everybody's."""
     one = machine("one")

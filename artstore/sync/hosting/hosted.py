@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from artstore.errors import Conflict, Corrupt, Invalid, MissingObject, StorageFull
 from artstore.lifecycle.replay import catch_up
@@ -39,6 +40,8 @@ from artstore.sync.remotes import read_remotes
 from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
+_CACHE_KIB: Final = 8_000
+
 
 class Hosted:
     """The logs of a store. Any number of threads may ask; one process at a time keeps them.
@@ -59,6 +62,8 @@ class Hosted:
         self._objects = FolderObjects(folder)
         self._granted = Granted(folder)
         self._ending.callback(self._granted.close)
+        # Each thread that answers has a connection to both: with the usual cache they took 1 GB where much is kept.
+        self._root.catalog.cache_kib = self._granted.cache_kib = _CACHE_KIB
         self._uploads = Uploads(folder / "uploads")
         self._pins = Pins(self._root)
         self._ending.callback(self._pins.close)
