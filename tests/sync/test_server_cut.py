@@ -184,8 +184,9 @@ def _keep_part(store: Store, data: bytes) -> None:
 
 
 @contextmanager
-def _deaf(status: int) -> Iterator[str]:
-    """A server that does not hear which part of a blob is asked for."""
+def _deaf(status: int) -> Iterator[tuple[str, list[str | None]]]:
+    """A server that does not hear which part of a blob is asked for, and which parts were."""
+    asked: list[str | None] = []
 
     class Deaf(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -195,6 +196,7 @@ def _deaf(status: int) -> Iterator[str]:
             self._answer(200, header(Digest.of(BYTES), LARGE))
 
         def do_GET(self) -> None:
+            asked.append(self.headers["range"])
             self._answer(status if "range" in self.headers else 200, BYTES)
 
         def _answer(self, code: int, body: bytes) -> None:
@@ -211,20 +213,22 @@ def _deaf(status: int) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Deaf) as listening:
         threading.Thread(target=listening.serve_forever).start()
         try:
-            yield f"http://127.0.0.1:{listening.server_port}"
+            yield f"http://127.0.0.1:{listening.server_port}", asked
         finally:
             listening.shutdown()
 
 
 def test_a_whole_answer_is_never_put_behind_what_is_there(tmp_path: Path) -> None:
     """200 instead of 206: proxies and simple servers do that, and a file that is twice too long comes of it."""
-    with Store.init(tmp_path / "store") as store, _deaf(200) as url:
+    with Store.init(tmp_path / "store") as store, _deaf(200) as (url, asked):
         _keep_part(store, BYTES[:HALF])
         with store.root.session("test") as session, Intake(store.root, session) as intake:
             receiver = Receiver(Connection(url), f"projects/{PROJECT}", store.root, intake, None)
             receiver.receive([Digest.of(BYTES)])
 
         assert BYTES == store.root.blobs.read(Digest.of(BYTES))
+        # Put behind it, it would have been found out by its digest, and come a second time.
+        assert [f"bytes={HALF}-"] == asked
 
 
 def test_many_who_send_the_same_at_once_make_it_once(server: Served, machine: Make) -> None:
