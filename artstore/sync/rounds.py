@@ -81,6 +81,8 @@ def exchange(
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         reports = [round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run) for project in wanted]
+        if round_.denied and len(round_.denied) == len(reports):
+            raise round_.denied[0]
         attempt.failure = "\n".join(f"{each.project}: {each.error}" for each in reports if each.error) or None
     return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
 
@@ -116,6 +118,8 @@ class _Round:
         self._root = root
         self._remote = remote
         self._settings = settings
+        self.denied: list[Denied] = []
+        """What the remote did not allow, project by project."""
         self._way = Way(root, session, remote, "", settings.join, progress)
 
     def projects(self, verb: Verb) -> list[str]:
@@ -147,10 +151,13 @@ class _Round:
                 manifests = [resolve(self._root, each).manifest for each in here] if here else _live(way)
                 for manifest in manifests:
                     pulled = pulled.plus(bring_manifest(self._root, manifest, way.progress))
-        except (Unreachable, Denied):
+        except Unreachable:
             raise
         except ArtstoreError as problem:
+            # A token may be for one project: the others are not held up by it.
             error = problem
+            if isinstance(problem, Denied):
+                self.denied.append(problem)
         return ProjectReport(
             project=project,
             pulled=pulled,

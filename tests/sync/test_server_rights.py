@@ -125,6 +125,20 @@ def test_a_token_for_one_project_sees_no_other(server: Served, word: Word, secre
         mine.ask("GET", f"projects/mine/blobs/{secret.hex()}", doing="asking")
 
 
+def test_what_a_token_is_not_for_holds_up_nothing_else(server: Served, word: Word, tmp_path: Path) -> None:
+    """Whoever once put something into another project could not push any more."""
+    with Store.init(tmp_path / "mine") as store:
+        for project in ("early", "mine", "other"):
+            (tmp_path / "file").write_text(project)
+            store.put([tmp_path / "file"], name="cats", type="dataset", project=project)
+        (tmp_path / "token").write_text(word("write", "mine"))
+        add_remote(store.path, "hub", server.url, upstream=True, join=True, token_file=tmp_path / "token")
+        report = exchange(store, "push")
+
+    assert [("early", 7), ("mine", 0), ("other", 7)] == [(each.project, each.exit_code) for each in report.projects]
+    assert 1 == len(server.store.collections(project="mine"))
+
+
 def test_bytes_that_another_project_has_have_to_be_sent(
     server: Served, word: Word, secret: Digest, tmp_path: Path
 ) -> None:

@@ -53,6 +53,8 @@ _FAILURES: Final[dict[int, type[ArtstoreError]]] = {
     426: UpgradeNeeded,
     507: StorageFull,
 }
+_WORDS: Final = {413: "what stands before it takes no bodies of that size: let it (nginx: client_max_body_size 0)"}
+"""What it means when something between here and there says so, and no server."""
 _LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 Body = Any
@@ -200,7 +202,7 @@ class Connection:
                 raise Unreachable(message, code="not-a-server")
             return
         said = self._said(answer)
-        words = said.message if said is not None else f"it says {status}"
+        words = said.message if said is not None else _WORDS.get(status, f"it says {status}")
         if status in _FAILURES and MARK in answer.headers:
             raise _FAILURES[status](f"{self.url}: {words}", code="remote-refused" if said is None else said.code)
         message = f"{self.url} cannot answer while {doing}: {words}. Nothing is lost; try again later"
