@@ -14,6 +14,7 @@ from artstore.errors import Conflict, NotFound, PathCollision, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from artstore.sync import parts
+from artstore.sync.collect import collect_remote
 from artstore.sync.remotes import add_remote
 from tests.sync.conftest import PROJECT, Machine
 
@@ -270,6 +271,7 @@ def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Ma
 
     b.store.keep_mine(conflict.id)
     b.push()
+    assert b.store.verify().ok
     a.pull()
     assert {"a": LARGE, "index": b"b"} == a.read("cats:mine") == b.read("cats:v1")
     assert a.names() == b.names()
@@ -307,6 +309,32 @@ def test_a_part_that_is_dropped_is_dropped_everywhere(machine: Make) -> None:
     with pytest.raises(NotFound):
         finish(b)
     assert ([], [0]) == (b.store.parts(), [each.versions for each in b.store.collections()])
+
+
+@pytest.mark.parametrize("gathered", [False, True], ids=["before it is gathered", "after"])
+def test_a_gc_of_the_depot_between_part_and_finish_loses_nothing(machine: Make, gathered: bool) -> None:
+    """The depot is all that has the part by then."""
+    a, b, c, cold = machine("a"), machine("b"), machine("c"), machine("cold")
+    add(a, {"a": LARGE, "small": b"s"})
+    add_here(a, {"given up": LARGE[1:]}, run="one")
+    parts.send(a.store, PROJECT)
+    a.store.drop_parts("cats", distributed_id="night", run="one")
+    a.push()
+    shutil.rmtree(a.store.path / "blobs")
+
+    def gc() -> int:
+        return sum(each.freed_bytes for each in collect_remote(c.store, "hub", grace_s=0).projects)
+
+    def make() -> VersionInfo:
+        made = finish_here(b, {"index": b"i"}) if gathered else None
+        assert gc() >= len(LARGE[1:])
+        return made or finish_here(b, {"index": b"i"})
+
+    parts.finish(b.store, PROJECT, make)
+    gc()
+    cold.pull()
+
+    assert {"a": LARGE, "small": b"s", "index": b"i"} == cold.read("cats")
 
 
 def test_gc_keeps_what_a_part_needs_before_and_after_it_was_sent(machine: Make, depot: Path) -> None:
