@@ -162,7 +162,8 @@ def _standing(remote: RemoteStanding) -> str:
         state = f"last reached {moment(remote.succeeded_at)}" if remote.succeeded_at else "not tried yet"
     if remote.background or remote.followed:
         state += "; in the background, at work now" if remote.followed else "; in the background"
-    waits = f"; waiting: {count(remote.waiting_versions, 'version')} ({size(remote.waiting_bytes)})"
+    parts = f", {count(remote.waiting_parts, 'part')}" if remote.waiting_parts else ""
+    waits = f"; waiting: {count(remote.waiting_versions, 'version')}{parts} ({size(remote.waiting_bytes)})"
     why = "" if remote.failure is None else f"\n{remote.failure}"
     return f"{remote.url}; {state}{waits if remote.upstream else ''}{why}"
 

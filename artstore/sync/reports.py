@@ -113,6 +113,8 @@ class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a process keeps up with it just now."""
     waiting_versions: int
     """Versions that are still to be sent; 0 for any other than the upstream."""
+    waiting_parts: int
+    """Parts of versions that nobody has finished, in the same way."""
     waiting_bytes: int
     """Their logical size."""
     succeeded_at: float | None = None

@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -84,7 +84,7 @@ def standings(store: Store) -> list[RemoteStanding]:
     found: list[RemoteStanding] = []
     for name, settings in read_remotes(store.path).items():
         noted = _read(store.path, name)
-        versions, size = _waiting(store.root, settings) if settings.upstream else (0, 0)
+        waits = _waiting(store.root, settings) if settings.upstream else _Waiting()
         found.append(
             RemoteStanding(
                 name=name,
@@ -92,8 +92,9 @@ def standings(store: Store) -> list[RemoteStanding]:
                 upstream=settings.upstream,
                 background=settings.background,
                 followed=settings.upstream and is_followed(store.path),
-                waiting_versions=versions,
-                waiting_bytes=size,
+                waiting_versions=waits.versions,
+                waiting_parts=waits.parts,
+                waiting_bytes=waits.bytes,
                 succeeded_at=noted.succeeded_at,
                 failed_at=noted.failed_at if noted.failure else None,
                 failure=noted.failure,
@@ -115,9 +116,16 @@ def is_followed(store: Path) -> bool:
         return False
 
 
-def _waiting(root: Root, settings: Settings) -> tuple[int, int]:
-    """The versions that are still to be sent, and their size."""
-    count = size = 0
+class _Waiting(NamedTuple):
+    """What is still to be sent, and its size."""
+
+    versions: int = 0
+    parts: int = 0
+    bytes: int = 0
+
+
+def _waiting(root: Root, settings: Settings) -> _Waiting:
+    versions = parts = size = 0
     for project in root.catalog.projects():
         view = ProjectView(root.catalog, project.id)
         # What cannot be chosen by itself waits for a person, and a push says why.
@@ -125,10 +133,12 @@ def _waiting(root: Root, settings: Settings) -> tuple[int, int]:
             for offer in offers(root, project.name, settings.chosen(project.name)):
                 for op in (op for transaction in offer.transactions for op in transaction):
                     version = None if op.version is None else view.version(op.version)
+                    part = None if op.version is None else view.part(op.version)
                     if version is not None and not version.deleted:
-                        count += 1
-                        size += version.bytes
-    return count, size
+                        versions, size = versions + 1, size + version.bytes
+                    elif part is not None:
+                        parts, size = parts + 1, size + part.bytes
+    return _Waiting(versions, parts, size)
 
 
 def _read(store: Path, name: str) -> _Noted:

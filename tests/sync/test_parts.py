@@ -16,6 +16,7 @@ from artstore.store import Store
 from artstore.sync import parts
 from artstore.sync.collect import collect_remote
 from artstore.sync.remotes import add_remote
+from artstore.sync.standing import standings
 from tests.sync.conftest import PROJECT, Machine
 
 Make = Callable[..., Machine]
@@ -161,6 +162,8 @@ def test_offline_a_part_waits_and_says_so(machine: Make, depot: Path) -> None:
     why = add(a, {"a": LARGE}, run="one")
     assert why is not None
     assert [False, True] == [part.provisional for part in a.store.parts()]
+    (standing,) = standings(a.store)
+    assert (0, 1, len(LARGE)) == (standing.waiting_versions, standing.waiting_parts, standing.waiting_bytes)
     moved.rename(depot)
     a.push()
     finish(b, expect=2)
