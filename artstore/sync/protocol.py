@@ -229,8 +229,7 @@ def check_op(op: AnyOp) -> None:
     elif isinstance(op, records.Commit | records.Relog):
         Digest.parse(op.record.manifest)
     elif isinstance(op, records.Part):
-        names.collection_name(op.name)
-        Digest.parse(op.manifest)
+        _check_part(op)
     elif isinstance(op, records.Link | records.Use):
         names.project_name(op.project)
         Digest.parse(op.digest)
@@ -239,6 +238,15 @@ def check_op(op: AnyOp) -> None:
             if not is_object(name):
                 message = f"it names the object {name!r}, which no depot has"
                 raise Corrupt(message, code="remote-corrupt")
+
+
+def _check_part(op: records.Part) -> None:
+    """Whoever gathers it will say the same."""
+    names.collection_name(op.name)
+    names.type_name(op.type)
+    for alias in op.aliases:
+        names.alias_name(alias)
+    Digest.parse(op.manifest)
 
 
 def encode_manifests(encodings: Sequence[Encoding]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from artstore.store import Store
 from artstore.sync import parts
 from artstore.sync.collect import collect_remote
 from artstore.sync.remotes import add_remote
+from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import PROJECT, Machine
 
@@ -201,6 +203,21 @@ def test_offline_nothing_is_finished_that_may_not_be_all(machine: Make, depot: P
     a.pull()
 
     assert {"a": b"a", "b": b"b"} == a.read("cats:v0")
+
+
+@pytest.mark.parametrize("said", [{"aliases": ["v3"]}, {"type": "\x1b[2J"}, {"name": "a/b"}])
+def test_a_part_that_says_what_cannot_be_is_not_taken(machine: Make, said: dict[str, Any]) -> None:
+    """Whoever gathers it would say the same in its own name, and nobody could follow the log any more."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": b"a"})
+    (path,) = (a.depot / "log" / PROJECT).iterdir()
+    slot = json.loads(path.read_bytes())
+    slot["transactions"][0][0].update(said)
+    path.write_bytes(json.dumps(slot).encode())
+    (report,) = exchange(b.store, "pull", projects=[PROJECT]).projects
+
+    assert ("remote-corrupt", []) == (report.code, b.store.parts())
+    assert "cannot be taken" in (report.error or "")
 
 
 # Two at once.
