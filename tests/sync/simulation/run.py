@@ -20,7 +20,8 @@ from typing import Any, Self
 
 import pytest
 
-from artstore.sync import download, remotes, upload
+from artstore.sync import checkpoints, download, remotes, upload
+from artstore.sync.objects import parallel
 from artstore.sync.objects.families import open_objects
 from tests.sync.simulation.world import World
 
@@ -59,8 +60,11 @@ def in_one_order(seed: int) -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(os, "urandom", chance.randbytes)
         patch.setattr(os, "fsync", lambda _fd: None)
         patch.setattr(os, "fdatasync", lambda _fd: None)
-        for module in (upload, download):
+        for module in (upload, download, parallel):
             patch.setattr(module, "ThreadPoolExecutor", Inline)
+        # So small that a world has some.
+        patch.setattr(checkpoints, "BLOCK", 8)
+        patch.setattr(checkpoints, "FACTOR", 4)
         yield patch
 
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from artstore.errors import ArtstoreError, NotFound, Unreachable
+from artstore.errors import ArtstoreError, Conflict, NotFound, Unreachable
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.records import decode_op, manifest_of
 from artstore.storage.journal import Journal
 from artstore.store import Store
 from artstore.sync import remotes
+from artstore.sync.collect import collect_remote
 from artstore.sync.connect import connect
 from artstore.sync.objects.interface import Objects
 from artstore.sync.rounds import Verb, exchange
@@ -146,6 +147,21 @@ class Node:
         lost = {(id_, number) for id_, number in before.items() if self.numbers().get(id_, number) != number}
         assert lost <= moved, f"{self.name}: numbers mean something else, and nobody is told"
 
+    def collect(self, grace_s: float) -> None:
+        """Free what no version needs in the depot, which may fail and may kill the machine."""
+        self.world.moving.append(self)
+        try:
+            (report,) = collect_remote(self.store, "hub", projects=[PROJECT], grace_s=grace_s).projects
+        except Unreachable:
+            return
+        except Death:
+            self.restart()
+            return
+        finally:
+            self.world.moving.remove(self)
+        assert report.error is None, f"{self.name}: {report.error}"
+        assert report.missing == 0, f"{self.name}: {report.missing} objects that versions need are gone"
+
     def numbers(self) -> dict[str, int]:
         """What each version is called here."""
         return {each.id: each.number for name in NAMES for each in self.versions(name)}
@@ -214,6 +230,7 @@ class World:
             self.describe,
             self.delete,
             *[self.gc] * 2,
+            *[self.collect] * 2,
             self.rebuild,
             self.read,
             *[self.decide] * 3,
@@ -229,7 +246,11 @@ class World:
         """Somebody else pushes, just before the one who moves claims a slot."""
         idle = [node for node in self.nodes if node not in self.moving]
         if len(self.moving) == 1 and idle and self.network.trouble and self.chance.random() < 0.3:
-            self.chance.choice(idle).move("push")
+            other = self.chance.choice(idle)
+            if self.chance.random() < 0.7:
+                other.move("push")
+            else:
+                other.collect(0.0)
 
     # What may happen.
 
@@ -307,6 +328,9 @@ class World:
     def gc(self, node: Node) -> None:
         node.store.gc(grace_s=0)
 
+    def collect(self, node: Node) -> None:
+        node.collect(self.chance.choice([0.0, 0.0, 3600.0]))
+
     def rebuild(self, node: Node) -> None:
         before = node.shown(), node.hash(), [each.id for each in node.store.conflicts()], node.store.moved_numbers()
         node.store.close()
@@ -335,7 +359,13 @@ class World:
                     continue
                 node.store.rename_mine(conflict.id, name)
             elif conflict.kind == "alias" and self.chance.random() < 0.5:
-                node.store.keep_mine(conflict.id)
+                try:
+                    node.store.keep_mine(conflict.id)
+                except Conflict as error:
+                    if error.code != "moved-on":
+                        raise
+                    # The alias is gone here, by another change that waits.
+                    node.store.drop_mine(conflict.id)
             else:
                 node.store.drop_mine(conflict.id)
             assert conflict.id not in [each.id for each in node.store.conflicts()], "what was decided is asked again"
