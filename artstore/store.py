@@ -43,7 +43,7 @@ from artstore.lifecycle import (
     verify,
 )
 from artstore.lifecycle.change import Change
-from artstore.lifecycle.checkout import Mode, checkout
+from artstore.lifecycle.checkout import checkout
 from artstore.lifecycle.collect import GRACE_S, collect
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.fetch import Fetch, FetchedFile, naming, not_here
@@ -89,6 +89,7 @@ from artstore.lifecycle.resolve import Resolved, find_collection, resolve
 from artstore.lifecycle.tree import Trees, VersionTree
 from artstore.lifecycle.upstream import following
 from artstore.lifecycle.watch import LONGEST_S, QUIET_S, Rules, Watch
+from artstore.lifecycle.write import Mode
 from artstore.model.arguments import checked
 from artstore.model.manifest import ReferenceEntry, blob_of
 from artstore.model.names import UNCATEGORIZED, Reference, listed

@@ -14,6 +14,7 @@ import pytest
 
 from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
 from artstore.lifecycle import checkout as checking_out
+from artstore.lifecycle import write as writing
 from artstore.lifecycle.target import Target
 from artstore.model.digest import Digest
 from artstore.model.manifest import reference
@@ -762,16 +763,16 @@ def test_many_bring_one_version_into_one_new_folder(
     cats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each rank of a distributed training downloads to the same place: both found it empty, and one is faster."""
-    real = checking_out._write_all
+    real = writing.write_files
 
     def another_is_faster(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(checking_out, "_write_all", real)
+        monkeypatch.setattr(checking_out, "write_files", real)
         cats.get("cats", tmp_path / "other")
         shutil.copytree(tmp_path / "other", tmp_path / "out", dirs_exist_ok=True)
         (tmp_path / "out" / "d" / "b").write_bytes(b"be")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(checking_out, "_write_all", another_is_faster)
+    monkeypatch.setattr(checking_out, "write_files", another_is_faster)
     cats.get("cats", tmp_path / "out")
 
     assert FILES == read(tmp_path / "out")
@@ -807,9 +808,9 @@ def test_a_store_on_a_read_only_mount_is_checked_out(volume: Path, tmp_path: Pat
 def test_few_packs_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors are few; each put brings a pack."""
     held: list[int] = []
-    real = checking_out._Writer._pack
+    real = writing._Writer._pack
 
-    def pack(self: checking_out._Writer, path: str) -> int:
+    def pack(self: writing._Writer, path: str) -> int:
         fd = real(self, path)
         held.append(len(self._packs))
         return fd
@@ -819,11 +820,11 @@ def test_few_packs_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for path, data in files.items():
             commit(store, {path: data}, name="one")
         commit(store, files)
-        monkeypatch.setattr(checking_out._Writer, "_pack", pack)
+        monkeypatch.setattr(writing._Writer, "_pack", pack)
         store.get("cats", tmp_path / "out")
 
     assert read(tmp_path / "out") == files
-    assert max(held) == checking_out.OPEN_PACKS
+    assert max(held) == writing.OPEN_PACKS
 
 
 @pytest.mark.parametrize("where", ["in the target", "the target", "above the target"])
