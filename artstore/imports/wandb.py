@@ -33,7 +33,7 @@ from artstore.imports.reports import ImportedRun, ImportedVersion, ImportReport,
 from artstore.imports.wandb_files import Whereabouts
 from artstore.imports.wandb_runs import LoggedArtifact, LoggedEntry, LoggedRun, read_runs
 from artstore.lifecycle.draft import Draft
-from artstore.lifecycle.put import checked_metadata
+from artstore.lifecycle.label import checked_metadata
 from artstore.lifecycle.reports import RunInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import Entry, digest_of_lines, reference

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from artstore.errors import Conflict, NotFound
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
+from artstore.lifecycle.label import checked_text
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.listing import describe_collection
-from artstore.lifecycle.put import checked_text
 from artstore.lifecycle.reports import CollectionInfo
 from artstore.lifecycle.resolve import find_collection
 from artstore.lifecycle.upstream import end_of, keeps_log

@@ -14,7 +14,8 @@ from typing import Final, Self
 
 from artstore.errors import Conflict, Invalid, NotFound
 from artstore.lifecycle.draft import Draft
-from artstore.lifecycle.put import Label, Onto, commit_draft
+from artstore.lifecycle.label import Label
+from artstore.lifecycle.put import Onto, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.tree import Folder, Trees, VersionTree, digest_if_small, digest_of

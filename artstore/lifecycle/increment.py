@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from artstore.errors import Conflict
 from artstore.lifecycle.draft import Draft
-from artstore.lifecycle.put import Label, Onto, check_type, commit_draft
+from artstore.lifecycle.label import Label
+from artstore.lifecycle.put import Onto, check_type, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.names import LATEST

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Collection as Group
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-import msgspec
-
 from artstore.errors import Conflict, Invalid, WrongType
-from artstore.lifecycle.commit import commit_and_answer, nonce, now_us, time_us
+from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.draft import Draft
+from artstore.lifecycle.label import Label
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import PutReport, VersionInfo
 from artstore.lifecycle.resolve import describe, describe_by_id
@@ -30,7 +28,7 @@ from artstore.model.manifest import (
     encode_difference,
     encode_full,
 )
-from artstore.model.names import LATEST, alias_name, collection_name, listed, project_name, run_id, tag_name, type_name
+from artstore.model.names import LATEST
 from artstore.model.notes import Evicted, Forget
 from artstore.model.records import Commit, Create, MoveAlias, Op, Relog, SetTag, SetTtl, VersionRecord, encode_op
 from artstore.model.state import Collection, UnfinishedPart, Version
@@ -39,60 +37,8 @@ from artstore.storage.intake import Intake
 from artstore.storage.oplog import Attachments, Sums
 from artstore.storage.root import Root
 
-DEEPEST: Final = 64
-"""Levels of metadata."""
-LONGEST_TTL_S: Final = 1e11
 STREAM_NAME: Final = "stdin"
 """What a stream is called if no name is given."""
-
-
-class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version is called, and what is said about it."""
-
-    project: str
-    name: str
-    type: str
-    aliases: list[str]
-    description: str | None
-    metadata: dict[str, Any]
-    ttl_s: float | None
-    run: str | None
-    tags: list[str]
-    created_us: int | None
-    """When it was made, if not now."""
-
-    @classmethod
-    def checked(
-        cls,
-        *,
-        project: str,
-        name: str,
-        type: str,
-        aliases: Sequence[str] = (),
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        ttl_s: float | None = None,
-        run: str | None = None,
-        tags: Sequence[str] = (),
-        created_at: float | None = None,
-    ) -> Label:
-        """Parse at the border.
-
-        Raises Invalid (bad-name, -type, -alias, -description, -metadata, -ttl, -run-id, -tag, -time).
-        """
-        check_ttl(ttl_s)
-        return cls(
-            project=project_name(project),
-            name=collection_name(name),
-            type=type_name(type),
-            aliases=[alias for alias in dict.fromkeys(map(alias_name, listed(aliases, "alias"))) if alias != LATEST],
-            description=checked_text(description),
-            metadata=checked_metadata(metadata or {}),
-            ttl_s=ttl_s,
-            run=None if run is None else run_id(run),
-            tags=list(dict.fromkeys(map(tag_name, listed(tags, "tag")))),
-            created_us=None if created_at is None else time_us(created_at),
-        )
 
 
 class Onto(NamedTuple):
@@ -117,48 +63,6 @@ class Overtaken(Exception):
 
 class _ContentGone(Exception):
     """The version with this content was deleted under the lock."""
-
-
-def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A deep copy through JSON.
-
-    Raises Invalid (bad-metadata) for what JSON cannot say, and for more than DEEPEST levels: what this process can
-    write another one, with less stack left, could not read, and the log with it.
-    """
-    try:
-        # Through bytes, since a log has no place for text that is not Unicode.
-        copied = json.loads(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        message = f"the metadata is not JSON: {error}"
-        raise Invalid(message, code="bad-metadata") from error
-    level: list[Any] = [copied]
-    for _ in range(DEEPEST):
-        level = [value for each in level for value in (each.values() if isinstance(each, dict) else each)]
-        level = [value for value in level if isinstance(value, dict | list)]
-    if level:
-        message = f"the metadata are nested deeper than {DEEPEST} levels: flatten them"
-        raise Invalid(message, code="bad-metadata")
-    assert isinstance(copied, dict)
-    return copied
-
-
-def checked_text(text: str | None) -> str | None:
-    """The text of a description, if it can be written. Raises Invalid (bad-description)."""
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError as error:
-        message = f"the description is not valid UTF-8: {error.object[error.start : error.end]!a}"
-        raise Invalid(message, code="bad-description") from error
-    return text
-
-
-def check_ttl(ttl_s: float | None) -> None:
-    """Raise Invalid (bad-ttl) for a time to live that is none."""
-    if ttl_s is not None and not 0 < ttl_s < LONGEST_TTL_S:
-        message = (
-            f"a time to live of {ttl_s:g} s is not one: give more than 0 s, less than {LONGEST_TTL_S:g} s, or none"
-        )
-        raise Invalid(message, code="bad-ttl")
 
 
 def checked_references(references: Any) -> list[ReferenceEntry]:

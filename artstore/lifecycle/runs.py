@@ -9,7 +9,7 @@ from typing import Any, get_args
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.find import check_text
-from artstore.lifecycle.put import checked_metadata
+from artstore.lifecycle.label import checked_metadata
 from artstore.lifecycle.reports import End, RunInfo, RunPage, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
 from artstore.model.names import LONGEST, Reference, listed, project_name, run_id

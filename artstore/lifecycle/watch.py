@@ -26,9 +26,10 @@ from xxhash import xxh3_128
 from artstore.errors import Conflict, Invalid, NotFound, Refused, StorageFull
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.events import Listener
+from artstore.lifecycle.label import Label
 from artstore.lifecycle.mounts import Mounts
 from artstore.lifecycle.prune import policy, prune
-from artstore.lifecycle.put import Label, check_type, commit_draft
+from artstore.lifecycle.put import check_type, commit_draft
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped, WatchReport
 from artstore.lifecycle.resolve import Resolved, resolve
