@@ -45,13 +45,14 @@ from artstore.lifecycle import (
 from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import checkout
 from artstore.lifecycle.collect import GRACE_S, collect
+from artstore.lifecycle.commit_draft import commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.fetch import Fetch, FetchedFile, naming, not_here
 from artstore.lifecycle.history import Histories
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.prune import Order, policy, prune
-from artstore.lifecycle.put import commit_draft, put
+from artstore.lifecycle.put import put
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import (
     AliasedInfo,

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from artstore.errors import Conflict, Invalid, NotFound
+from artstore.lifecycle.commit_draft import Onto, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label
-from artstore.lifecycle.put import Onto, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.tree import Folder, Trees, VersionTree, digest_if_small, digest_of

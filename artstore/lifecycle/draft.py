@@ -50,7 +50,7 @@ class _Scanned(NamedTuple):
 
 
 class Draft:
-    """Entries for a version of one collection. End it with `commit` (see lifecycle.put) or by leaving the `with`."""
+    """Entries for a version of one collection. End it with `commit_draft` or by leaving the `with`."""
 
     def __init__(self, root: Root, *, keep: bool = True, progress: Progress | None = None) -> None:
         """Begin. Where keep is False nothing is stored: digests and counts are found, and that is all."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from artstore.errors import Conflict
+from artstore.lifecycle.commit_draft import Onto, check_type, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label
-from artstore.lifecycle.put import Onto, check_type, commit_draft
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.names import LATEST

@@ -7,10 +7,10 @@ from typing import Any
 
 from artstore.errors import Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
+from artstore.lifecycle.commit_draft import Outcome, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label, check_ttl, checked_metadata, checked_text
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
-from artstore.lifecycle.put import Outcome, commit_draft
 from artstore.lifecycle.reports import AliasedInfo, VersionInfo
 from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.lifecycle.upstream import end_of, keeps_log

@@ -14,10 +14,10 @@ import msgspec
 
 from artstore.errors import Conflict, Invalid, NotFound, PathCollision
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us
+from artstore.lifecycle.commit_draft import Overtaken, attachments_of, check_type, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.prune import safe_now
-from artstore.lifecycle.put import Overtaken, attachments_of, check_type, commit_draft
 from artstore.lifecycle.reports import PartInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.model.digest import Digest

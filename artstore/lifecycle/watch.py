@@ -24,12 +24,12 @@ import msgspec
 from xxhash import xxh3_128
 
 from artstore.errors import Conflict, Invalid, NotFound, Refused, StorageFull
+from artstore.lifecycle.commit_draft import check_type, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.events import Listener
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.mounts import Mounts
 from artstore.lifecycle.prune import policy, prune
-from artstore.lifecycle.put import check_type, commit_draft
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped, WatchReport
 from artstore.lifecycle.resolve import Resolved, resolve

@@ -15,8 +15,8 @@ import pytest
 
 from artstore.errors import Conflict, Corrupt
 from artstore.lifecycle import commit as commit_module
+from artstore.lifecycle import commit_draft as committing
 from artstore.lifecycle import examine
-from artstore.lifecycle import put as put_module
 from artstore.storage import quarantine, sessions
 from artstore.storage import root as root_module
 from artstore.storage.database import Connections
@@ -153,10 +153,10 @@ def test_gc_takes_nothing_from_a_commit_whose_process_is_killed_meanwhile(
 def test_the_log_keeps_what_a_commit_under_way_builds_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its manifest was a difference to one whose version was deleted and compacted away meanwhile: no rebuild then."""
     files = {f"file{number}": b"%d" % number for number in range(20)}
-    commit = put_module._commit
+    commit = committing._commit
 
     def late(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(put_module, "_commit", commit)
+        monkeypatch.setattr(committing, "_commit", commit)
         with Store.open(path) as other:
             other.delete("n:v0")
             other.gc(grace_s=0)
@@ -164,7 +164,7 @@ def test_the_log_keeps_what_a_commit_under_way_builds_on(path: Path, monkeypatch
 
     with Store.open(path) as store:
         put(store, files)
-        monkeypatch.setattr(put_module, "_commit", late)
+        monkeypatch.setattr(committing, "_commit", late)
         put(store, {**files, "file0": b"new"})
 
     assert is_whole(path)

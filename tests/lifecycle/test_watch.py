@@ -19,7 +19,7 @@ import pytest
 
 from artstore.errors import Invalid, Refused, StorageFull
 from artstore.lifecycle import events, inotify, watch
-from artstore.lifecycle.put import commit_draft
+from artstore.lifecycle.commit_draft import commit_draft
 from artstore.lifecycle.reports import WatchReport
 from artstore.lifecycle.watch import Watch
 from artstore.store import Store
