@@ -28,13 +28,13 @@ from artstore.lifecycle import (
     find,
     growth,
     increment,
-    labels,
     lineage,
     links,
     listing,
     numbers,
     parts,
     rebuild,
+    relabel,
     repair,
     runs,
     search,
@@ -46,13 +46,14 @@ from artstore.lifecycle.change import Change
 from artstore.lifecycle.checkout import checkout
 from artstore.lifecycle.collect import GRACE_S, collect
 from artstore.lifecycle.commit_draft import commit_draft
+from artstore.lifecycle.delete import delete
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.fetch import Fetch, FetchedFile, naming, not_here
 from artstore.lifecycle.history import Histories
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.prune import Order, policy, prune
-from artstore.lifecycle.put import put
+from artstore.lifecycle.put import copy, put
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import (
     AliasedInfo,
@@ -588,23 +589,23 @@ class Store:
 
     def alias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> AliasedInfo:
         """Move aliases to a version. Raises Invalid (bad-alias)."""
-        return labels.add_aliases(self._current(), Reference.parse(reference, project=project), listed(names, "alias"))
+        return relabel.add_aliases(self._current(), Reference.parse(reference, project=project), listed(names, "alias"))
 
     def unalias(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Take aliases off a version. Raises NotFound (alias-not-found)."""
-        return labels.remove_aliases(
+        return relabel.remove_aliases(
             self._current(), Reference.parse(reference, project=project), listed(names, "alias")
         )
 
     def tag(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Put tags on a version. Raises Invalid (bad-tag)."""
-        return labels.set_tags(
+        return relabel.set_tags(
             self._current(), Reference.parse(reference, project=project), listed(names, "tag"), present=True
         )
 
     def untag(self, reference: str, names: Sequence[str], *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Take tags off a version. Raises NotFound (tag-not-found)."""
-        return labels.set_tags(
+        return relabel.set_tags(
             self._current(), Reference.parse(reference, project=project), listed(names, "tag"), present=False
         )
 
@@ -620,7 +621,7 @@ class Store:
         root = self._current()
         if _is_name_alone(reference):
             return arrange.describe(root, parsed.project, parsed.collection, text)
-        return labels.describe_version(root, parsed, text)
+        return relabel.describe_version(root, parsed, text)
 
     def set_metadata(
         self,
@@ -634,13 +635,13 @@ class Store:
 
         Raises Invalid (bad-metadata), NotFound (no-such-key).
         """
-        return labels.edit_metadata(
+        return relabel.edit_metadata(
             self._current(), Reference.parse(reference, project=project), values, listed(remove, "key")
         )
 
     def set_ttl(self, reference: str, ttl_s: float | None, *, project: str = UNCATEGORIZED) -> VersionInfo:
         """Say how long a version is to live, from its creation; None: for ever. Raises Invalid (bad-ttl)."""
-        return labels.set_ttl(self._current(), Reference.parse(reference, project=project), ttl_s)
+        return relabel.set_ttl(self._current(), Reference.parse(reference, project=project), ttl_s)
 
     def rename(self, name: str, new_name: str, *, project: str = UNCATEGORIZED) -> CollectionInfo:
         """Give a collection another name. Raises Conflict (name-taken)."""
@@ -677,7 +678,7 @@ class Store:
         """Make a version with the same content in the collection `[PROJECT/]NAME`. No bytes move."""
         goal = _collection(target, project)
         source = Reference.parse(reference, project=project)
-        return labels.copy(self._current(), source, goal.project, goal.collection).version
+        return copy(self._current(), source, goal.project, goal.collection).version
 
     def link(
         self,
@@ -732,9 +733,7 @@ class Store:
         link.
         """
         parsed = [self._of_one_version(reference, project) for reference in listed(references, "reference")]
-        return self._root.with_reserve(
-            lambda: labels.delete(self._current(), parsed, force=force, everywhere=everywhere)
-        )
+        return self._root.with_reserve(lambda: delete(self._current(), parsed, force=force, everywhere=everywhere))
 
     def _of_one_version(self, reference: str, project: str) -> Reference:
         """What is deleted is named more closely than by its collection. Raises Invalid (bad-reference)."""

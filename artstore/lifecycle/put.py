@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from artstore.errors import Invalid, WrongType
-from artstore.lifecycle.commit_draft import check_type, commit_draft
+from artstore.lifecycle.commit_draft import Outcome, check_type, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import PutReport, VersionInfo
-from artstore.lifecycle.resolve import describe
+from artstore.lifecycle.resolve import describe, resolve
 from artstore.model.digest import Digest
 from artstore.model.manifest import ReferenceEntry, digest_of_lines
+from artstore.model.names import Reference
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
 
@@ -117,3 +118,20 @@ def _same_content(root: Root, label: Label, digest: Digest) -> VersionInfo | Non
     if project is None or view is None or collection is None or there is None:
         return None
     return describe(project, view, collection, there)
+
+
+def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
+    """Make a version of another collection, in this project or another, with the same content. No bytes move."""
+    with Draft(root) as draft:
+        source = resolve(root, reference)
+        label = Label.checked(
+            project=project,
+            name=name,
+            type=source.collection.type,
+            description=source.version.description,
+            metadata=source.version.metadata,
+            ttl_s=source.version.ttl_s,
+        )
+        for entry in root.manifests.entries(source.manifest):
+            draft.add_entry(entry)
+        return commit_draft(draft, label)

@@ -183,6 +183,15 @@ def describe_member(root: Root, member: Member) -> VersionInfo:
     return msgspec.structs.replace(info, link=member.link())
 
 
+def still_there(view: ProjectView, found: Resolved) -> Version:
+    """The version as it is now. Raises NotFound (version-deleted)."""
+    version = view.version(found.version.id)
+    if version is None or version.deleted:
+        message = f"{found.name} was deleted just now"
+        raise NotFound(message, code="version-deleted")
+    return version
+
+
 def describe(project: Project, view: ProjectView, collection: Collection, version: Version) -> VersionInfo:
     """How a version is shown; `latest` stands among the aliases of the one that was logged last."""
     aliases = [alias.name for alias in view.aliases_of(collection.id, version.id)]

@@ -170,7 +170,7 @@ def test_updated_at_follows_the_last_edit(
 ) -> None:
     """It is how people find out that somebody has been at what they use."""
     assert artifact.updated_at == artifact.created_at
-    monkeypatch.setattr("artstore.lifecycle.labels.now_us", lambda: commit.now_us() + 3_600_000_000)
+    monkeypatch.setattr("artstore.lifecycle.relabel.now_us", lambda: commit.now_us() + 3_600_000_000)
     edit(artifact)
     artifact.save()
     hour = dt.datetime.fromisoformat(artifact.updated_at) - dt.datetime.fromisoformat(artifact.created_at)

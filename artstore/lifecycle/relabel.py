@@ -1,25 +1,20 @@
-"""Labels: what is said about versions, and can change."""
+"""Relabel: what is said about a version changes, and the version stays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from artstore.errors import Conflict, Invalid, NotFound
+from artstore.errors import Invalid, NotFound
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
-from artstore.lifecycle.commit_draft import Outcome, commit_draft
-from artstore.lifecycle.draft import Draft
-from artstore.lifecycle.label import Label, check_ttl, checked_metadata, checked_text
-from artstore.lifecycle.links import names_of_links, unlink_everywhere
+from artstore.lifecycle.label import check_ttl, checked_metadata, checked_text
 from artstore.lifecycle.reports import AliasedInfo, VersionInfo
-from artstore.lifecycle.resolve import Resolved, resolve
-from artstore.lifecycle.upstream import end_of, keeps_log
+from artstore.lifecycle.resolve import resolve, still_there
 from artstore.model.names import LATEST, Reference, alias_name, tag_name
 from artstore.model.records import Describe, EditMetadata, MoveAlias, Op, SetTag, SetTtl
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
-from artstore.storage.sessions import Session
 
 _Plan = Callable[[ProjectView, Version], list[Op]]
 
@@ -128,96 +123,9 @@ def set_ttl(root: Root, reference: Reference, ttl_s: float | None) -> VersionInf
     return _edit(root, reference, "ttl", plan)
 
 
-def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
-    """Make a version of another collection, in this project or another, with the same content. No bytes move."""
-    with Draft(root) as draft:
-        source = resolve(root, reference)
-        label = Label.checked(
-            project=project,
-            name=name,
-            type=source.collection.type,
-            description=source.version.description,
-            metadata=source.version.metadata,
-            ttl_s=source.version.ttl_s,
-        )
-        for entry in root.manifests.entries(source.manifest):
-            draft.add_entry(entry)
-        return commit_draft(draft, label)
-
-
-def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhere: bool = False) -> list[VersionInfo]:
-    """Delete versions; their numbers are never used again, and `gc` frees what only they held.
-
-    All of them are looked at before the first goes, so that what is refused of one is refused of all. Those of one
-    project go in one transaction. One that the upstream has accepted is forgotten on this machine only, unless
-    `everywhere`: then it goes for all who follow the upstream, and it must not have been used by a run here either
-    (used), unless forced.
-
-    Raises Conflict while an alias other than latest stands on one (aliased) or a portfolio has it (linked), unless
-    forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where a reference names a link.
-    """
-    with root.session("delete") as session:
-        # Inside: a row number of before could mean something else after a `rebuild`. Each once, however it was named.
-        found = {each.version.id: each for each in (resolve(root, reference) for reference in references)}
-        by_project: dict[str, list[Resolved]] = {}
-        for each in found.values():
-            if each.member is not None:
-                message = f"{each.member.name} is a link: unlink it, or delete {each.name}, which it stands for"
-                raise Invalid(message, code="is-a-link")
-            if not force:
-                _check_deletable(root, each.view, each, everywhere=everywhere)
-            by_project.setdefault(each.project.name, []).append(each)
-        if force:
-            unlink_everywhere(root, session, list(found))
-        gone: list[VersionInfo] = []
-        for name, some in by_project.items():
-            gone += _delete_in(root, session, name, some, force=force, everywhere=everywhere)
-    return gone
-
-
-def _delete_in(
-    root: Root, session: Session, project: str, some: Sequence[Resolved], *, force: bool, everywhere: bool
-) -> list[VersionInfo]:
-    """Delete versions of one project, all or none."""
-
-    def plan(view: ProjectView) -> list[Op]:
-        for each in some:
-            _standing(view, each)
-            if not force:
-                _check_deletable(root, view, each, everywhere=everywhere)
-        goes_everywhere = everywhere or keeps_log(root, project)
-        return [end_of(view, each.version.id, everywhere=goes_everywhere) for each in some]
-
-    return commit_and_answer(root, session, project, plan, answer=lambda *_: [each.info_now() for each in some])
-
-
-def _check_deletable(root: Root, view: ProjectView, found: Resolved, *, everywhere: bool) -> None:
-    version = found.version
-    names = [alias.name for alias in view.aliases_of(version.collection, version.id)]
-    if names:
-        message = f"{found.name} carries {', '.join(map(repr, names))}: remove the alias first, or force it"
-        raise Conflict(message, code="aliased")
-    links = names_of_links(root, version.id)
-    if links:
-        message = f"{found.name} is linked as {', '.join(links)}: unlink it first, or force it"
-        raise Conflict(message, code="linked")
-    if everywhere and view.is_used(version.id):
-        message = f"a run used {found.name}: what it came from would be gone for everybody. Force it if it may be"
-        raise Conflict(message, code="used")
-
-
-def _standing(view: ProjectView, found: Resolved) -> Version:
-    """The version as it is now. Raises NotFound (version-deleted)."""
-    version = view.version(found.version.id)
-    if version is None or version.deleted:
-        message = f"{found.name} was deleted just now"
-        raise NotFound(message, code="version-deleted")
-    return version
-
-
 def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionInfo:
     def plan(view: ProjectView) -> list[Op]:
-        return make(view, _standing(view, resolved))
+        return make(view, still_there(view, resolved))
 
     with root.session(verb) as session:
         # Inside: a row number of before could mean something else after a `rebuild`.
