@@ -100,7 +100,7 @@ class Reading(AbstractFileSystem, metaclass=HereAndNow):  # type: ignore[misc]  
             raise no_such_file(path)
         return {**folder_info(path), **times(tree)} if not inner else folder_info(path)
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002  # As above.
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002  # fsspec's own.
         """What is in a folder; a file is alone in its list."""
         path = self._strip_protocol(path)
         found = IN_VERSION.match(path)
@@ -121,7 +121,7 @@ class Reading(AbstractFileSystem, metaclass=HereAndNow):  # type: ignore[misc]  
         self,
         path: str,
         maxdepth: int | None = None,
-        withdirs: bool = False,  # noqa: FBT001, FBT002  # As above.
+        withdirs: bool = False,  # noqa: FBT001, FBT002  # fsspec's own.
         detail: bool = False,  # noqa: FBT001, FBT002
         **_: Any,
     ) -> Any:
