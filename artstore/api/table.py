@@ -10,21 +10,18 @@ pandas, numpy and pyarrow are asked for only by what needs them.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from artstore.api import parquet
-from artstore.api.arrays import array_of, as_list, is_embedding, pack, place_of, replaced, unpack
-from artstore.api.cells import column_to_json, has_inner_times, time_from_json, times_from_json, written_type
+from artstore.api.arrays import array_of, as_list, is_embedding, pack, place_of, replaced
+from artstore.api.cells import column_to_json, written_type
 from artstore.api.column_types import (
     ANY,
     ARTIFACT_PREFIX,
     INVALID,
     NONE,
-    TIMESTAMP,
     UNKNOWN,
     ColumnType,
     ForeignIndex,
@@ -34,15 +31,14 @@ from artstore.api.column_types import (
     TypedDict,
     Union,
     assign_all,
-    member,
     optional,
     quick_classes,
-    type_from,
-    type_from_json,
     type_of,
 )
+from artstore.api.dtypes import type_from, type_from_json
 from artstore.api.keys import TableIndex, TableKey
 from artstore.api.libraries import library
+from artstore.api.restore import increments, pointed_at, restore
 from artstore.api.rows import (
     check_new_column,
     checked_columns,
@@ -286,7 +282,7 @@ class Table(Value):
 
     @classmethod
     def _from_json(cls, data: dict[str, Any], holder: Holder) -> Self:
-        rows = data["data"] if data.get("log_mode") != "INCREMENTAL" else _increments(data, holder)
+        rows = data["data"] if data.get("log_mode") != "INCREMENTAL" else increments(data, holder)
         table = cls(columns=data["columns"], log_mode=data.get("log_mode") or "IMMUTABLE")
         width = len(table.columns)
         if not isinstance(rows, list) or any(not isinstance(row, list) or len(row) != width for row in rows):
@@ -296,11 +292,11 @@ class Table(Value):
         if data.get("column_types") is None:
             table._types = {name: optional(ANY) for name in table.columns}
             return table
-        types = type_from_json(data["column_types"], lambda path: _pointed_at(holder, path))
+        types = type_from_json(data["column_types"], lambda path: pointed_at(holder, path))
         assert isinstance(types, TypedDict)
         for number, name in enumerate(table.columns):
             kind = types.type_map[str(name)]
-            table._types[name] = _restore(rows, number, kind, holder)
+            table._types[name] = restore(rows, number, kind, holder)
         table._wrap_keys(rows)
         return table
 
@@ -456,48 +452,3 @@ def _refuse_cell(name: ColumnName, kind: ColumnType, cell: Any, row: int) -> Non
         f"Data row contained incompatible types: column {name!r} holds {kind}; {shown} in row {row} is {given}: {way}"
     )
     raise WrongType(message, code="wrong-type")
-
-
-def _restore(rows: list[list[Any]], number: int, kind: ColumnType, holder: Holder) -> ColumnType:
-    """Make the cells of a column what they were; answers the column's type."""
-    array = array_of(kind)
-    if array is not None and array.path is not None:
-        whole = unpack(array, holder)
-        if len(whole) != len(rows):
-            message = f"{array.path!r} has {len(whole)} arrays for {len(rows)} rows"
-            raise Corrupt(message, code="bad-value")
-        for place, row in enumerate(rows):
-            row[number] = whole[place, ...]  # An array even where it has no dimension.
-        return replaced(kind, array, NDArray(array.shape))
-    if member(kind, TIMESTAMP):
-        for row in rows:
-            row[number] = time_from_json(row[number])
-    elif has_inner_times(kind):
-        for row in rows:
-            row[number] = times_from_json(row[number], kind)
-    return kind
-
-
-def _pointed_at(holder: Holder, path: str) -> Any:
-    table = holder.get(path)
-    if table is None:
-        message = f"it points into {path!r}, which is not there"
-        raise Corrupt(message, code="bad-value")
-    return table
-
-
-def _increments(data: dict[str, Any], holder: Holder) -> list[Any]:
-    """The rows of a table that was logged bit by bit: those of all tables beside it, in the order of the logs."""
-    if data.get("increment_num") is None:
-        return []
-    rows: list[Any] = []
-    for path in sorted((path for path in holder.paths() if path.endswith(".table.json")), key=_increment_of):
-        with holder.open(path) as file:
-            rows += json.load(file)["data"]
-    return rows
-
-
-def _increment_of(path: str) -> tuple[int, int]:
-    # W&B's names: INCREMENT-MILLISECONDS.KEY.table.json
-    match = re.match(r"(\d+)(?:-(\d+))?\.", path)
-    return (0, 0) if match is None else (int(match[1]), int(match[2] or 0))
