@@ -21,7 +21,7 @@ from blake3 import blake3
 from xxhash import xxh3_64_digest
 
 from artstore.storage import packs, whole
-from artstore.storage.blobs import Lying
+from artstore.storage.blob_index import Lying
 from artstore.storage.files import read_into_at
 from artstore.storage.holes import Holes
 from artstore.storage.places import Place

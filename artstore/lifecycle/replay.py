@@ -11,7 +11,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, decode_difference, decode_full
 from artstore.model.records import decode_transaction
 from artstore.storage import packs, stat_cache, whole
-from artstore.storage.blobs import WHOLE
+from artstore.storage.blob_index import WHOLE
 from artstore.storage.catalog import Project
 from artstore.storage.database import PATIENCE_S
 from artstore.storage.files import storage_errors

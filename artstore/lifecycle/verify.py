@@ -34,7 +34,7 @@ from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.manifest import blob_of, digest_of_lines
 from artstore.model.paths import quoted
 from artstore.storage import packs, stat_cache
-from artstore.storage.blobs import Portion
+from artstore.storage.blob_index import Portion
 from artstore.storage.files import storage_errors
 from artstore.storage.marking import Marking
 from artstore.storage.places import NO_FILE, Place

@@ -23,7 +23,7 @@ from artstore.lifecycle.share import share
 from artstore.lifecycle.target import Target
 from artstore.model.digest import Digest
 from artstore.storage import whole
-from artstore.storage.blobs import WHOLE
+from artstore.storage.blob_index import WHOLE
 from artstore.storage.files import read_exactly, reflink
 from artstore.storage.manifests import Placed
 from artstore.storage.places import Place, damaged, gone, reading

@@ -17,7 +17,8 @@ from xxhash import xxh3_64_intdigest
 
 from artstore.model.digest import Digest
 from artstore.storage import packs
-from artstore.storage.blobs import Blobs, Ids
+from artstore.storage.blob_index import Ids
+from artstore.storage.blobs import Blobs
 from artstore.storage.files import publish, random_hex, storage_errors, sync_directory, sync_file, write_at
 from artstore.storage.packs import BLOCK, PackWriter
 from artstore.storage.root import Root

@@ -19,7 +19,8 @@ from typing import BinaryIO, Final, Self
 from artstore.errors import Conflict, Refused, WrongType
 from artstore.model.digest import Digest
 from artstore.storage import whole
-from artstore.storage.blobs import SMALL, Ids
+from artstore.storage.blob_index import Ids
+from artstore.storage.blobs import SMALL
 from artstore.storage.files import (
     give_name,
     make_directory,

@@ -18,7 +18,8 @@ from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Difference, Entry, ReferenceEntry, blob_of
 from artstore.model.paths import quoted
-from artstore.storage.blobs import Ids, Packed
+from artstore.storage.blob_index import Ids
+from artstore.storage.blobs import Packed
 from artstore.storage.database import Connections, Row
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from artstore.model.digest import Digest
-from artstore.storage.blobs import WHOLE
+from artstore.storage.blob_index import WHOLE
 from artstore.storage.database import Connections
 from artstore.storage.manifests import BLOBS_OF
 

@@ -17,7 +17,7 @@ from artstore.lifecycle import verify as verb
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.verify import verify
 from artstore.storage import whole
-from artstore.storage.blobs import WHOLE
+from artstore.storage.blob_index import WHOLE
 from artstore.storage.files import read_into_at
 from artstore.store import Store
 from tests.lifecycle.conftest import flip
