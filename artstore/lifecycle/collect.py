@@ -1,4 +1,4 @@
-"""Collect: what nothing needs any more is freed. The one place where bytes are deleted.
+"""Collect: what nothing needs any more is freed. Nothing else deletes bytes.
 
 What is freed was condemned first, so that no session which began later relies on it, and every session that began
 before has ended, which their kernel locks prove; clocks only ever delay. What is condemned and needed again is
@@ -9,9 +9,7 @@ grace is over; with a grace of 0 they go at once.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -26,16 +24,15 @@ from artstore.lifecycle.compact import compact
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
+from artstore.lifecycle.trash import Bin, Tally, files_below, trash_bytes
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
-from artstore.storage import packs, quarantine, reserve, rights, whole
+from artstore.storage import packs, quarantine, reserve, whole
 from artstore.storage.files import (
     is_open_elsewhere,
-    make_directory,
     publish,
     random_hex,
     read_exactly,
-    size_on_disk,
     storage_errors,
     sync_directory,
     sync_file,
@@ -54,19 +51,9 @@ MIN_LIVE_SHARE: Final = 0.5
 SMALL_PACK: Final = 4 << 20
 MANY_SMALL_PACKS: Final = 32
 """So many packs under SMALL_PACK bytes are put together: inodes are metered too."""
-_LOOKS: Final = "looks"
-"""In a folder of the trash: what the clock said at each collection that left it there, in seconds, one a line."""
-
 
 _Alive = tuple[int, dict[str, object]]
 """A live session: its epoch, and what it says of itself."""
-
-
-class _Tally(msgspec.Struct):
-    freed_bytes: int = 0
-    trashed_bytes: int = 0
-    repacked: int = 0
-    leftovers: int = 0
 
 
 def collect(
@@ -96,7 +83,7 @@ def collect(
         if dry_run:
             return _foresee(root, session, grace_s, sessions=sessions, began=began)
         marking = Marking(root.catalog)
-        tally = _Tally(leftovers=leftovers)
+        tally = Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
         # Who was killed meanwhile may have committed, and not noted it in the catalog.
@@ -108,7 +95,7 @@ def collect(
         _flatten(root, marking, current_epoch(root.path / "locks"))
         marking.free_manifests(limit)
         _tick(progress, "free")
-        bin_ = _Bin(root, session, grace_s, tally)
+        bin_ = Bin(root, session, grace_s, tally)
         freed = marking.free_blobs(limit)
         for blob in freed:
             if blob.was_whole:
@@ -150,9 +137,9 @@ def _foresee(root: Root, session: Session, grace_s: float, *, sessions: list[_Al
         # What was condemned before all of them began is no concern of theirs.
         freeable, size = marking.dead(before=min(epoch for epoch, _about in sessions))
         kept, blobs = blobs - freeable, freeable
-    old = _Bin(root, session, grace_s, _Tally()).old_bytes()
+    old = Bin(root, session, grace_s, Tally()).old_bytes()
     freed, trashed = (size, 0) if grace_s == 0 else (0, size)
-    tally = _Tally(freed_bytes=freed + old, trashed_bytes=trashed)
+    tally = Tally(freed_bytes=freed + old, trashed_bytes=trashed)
     report = _report(root, began, tally, sessions, dry_run=True, blobs=blobs, kept=kept, compacted=0)
     return msgspec.structs.replace(report, trash_bytes=report.trash_bytes - old + trashed)
 
@@ -191,115 +178,14 @@ def _write_manifest(root: Root, digest: Digest, below: Digest | None) -> int:
     return root.manifests.add_full(digest, entries, stored_only=False)
 
 
-class _Bin:
-    """Where what is freed goes: to the trash, or nowhere."""
-
-    def __init__(self, root: Root, session: Session, grace_s: float, tally: _Tally) -> None:
-        self._trash = root.path / "trash"
-        self._run = self._trash / f"{_seconds_now():012d}-{session.id}"
-        self._grace_s = grace_s
-        self._tally = tally
-        self.has_taken = False
-
-    def take(self, path: Path, name: str) -> None:
-        """Free a file, which is found in the trash under this name while it is there."""
-        with storage_errors("freeing space"):
-            try:
-                status = os.lstat(path)
-            except FileNotFoundError:
-                return
-            self.has_taken = True
-            size = size_on_disk(status)
-            # A folder in a file's place goes by way of the trash, which is emptied of whatever is in it.
-            if self._grace_s == 0 and not stat.S_ISDIR(status.st_mode):
-                os.unlink(path)
-                self._tally.freed_bytes += size
-                return
-            target = self._run / name
-            make_directory(target.parent)
-            os.replace(path, target)
-            self._tally.trashed_bytes += size
-
-    def take_leftover(self, path: Path, name: str) -> None:
-        """Free a file that a killed process left."""
-        self._tally.leftovers += 1
-        self.take(path, name)
-
-    def count_repacked(self) -> None:
-        """One more pack was written anew."""
-        self._tally.repacked += 1
-
-    def old_bytes(self) -> int:
-        """What `empty_old` would delete."""
-        return sum(
-            size_on_disk(os.lstat(path))
-            for run, looks in self._runs()
-            if self._is_over(run, looks)
-            for path in _files_below(run)
-        )
-
-    def _runs(self) -> Iterator[tuple[Path, list[int]]]:
-        """What earlier collections left in the trash, each with what the clock said at each look at it, now too."""
-        now = _seconds_now()
-        for run in sorted(self._trash.iterdir()):
-            if run.name.partition("-")[0].isdigit():
-                yield run, [*_looks(run), now]
-
-    def _is_over(self, run: Path, looks: Sequence[int]) -> bool:
-        began = int(run.name.partition("-")[0])
-        return self._grace_s == 0 or _age_s([began, *looks]) >= self._grace_s
-
-    def empty_old(self) -> None:
-        """Delete what has been in the trash for longer than the grace, as far as clocks can be believed; see _age_s."""
-        for run, looks in self._runs():
-            if not self._is_over(run, looks):
-                _note(run, looks)
-                continue
-            for path in _files_below(run):
-                size = size_on_disk(os.lstat(path))
-                os.unlink(path)
-                self._tally.freed_bytes += size
-            for folder, _below, names in os.walk(run, topdown=False):
-                if not any(map(is_open_elsewhere, names)):
-                    os.rmdir(folder)
-
-
-def _age_s(looks: Sequence[int]) -> int:
-    """How long something has been there at least, of which it is known what the clock said each time it was looked at.
-
-    The longest step from one look to the next is not believed, as it may be a jump of the clock, and one more for each
-    time that the clock went back. So neither a clock that jumped ahead and stayed there makes anything older, nor one
-    that goes to and fro; nobody can tell one that jumps ahead several times, and is never set right, from time.
-    """
-    steps = [max(later - earlier, 0) for earlier, later in itertools.pairwise(looks)]
-    doubted = 1 + sum(later < earlier for earlier, later in itertools.pairwise(looks))
-    return sum(sorted(steps, reverse=True)[doubted:])
-
-
-def _looks(run: Path) -> list[int]:
-    # What is lost of them makes fewer and longer steps, and so only delays.
-    with contextlib.suppress(OSError):
-        return [int(look) for look in (run / _LOOKS).read_bytes().split() if look.isdigit()]
-    return []
-
-
-def _note(run: Path, looks: Sequence[int]) -> None:
-    with contextlib.suppress(OSError), rights.create(run / _LOOKS) as file:
-        file.write(b"".join(b"%d\n" % look for look in looks))
-
-
-def _seconds_now() -> int:
-    return max(int(time.time()), 0)
-
-
-def _free_whole(root: Root, marking: Marking, bin_: _Bin, digest: Digest) -> None:
+def _free_whole(root: Root, marking: Marking, bin_: Bin, digest: Digest) -> None:
     # Under the write lock: a session that stores the same bytes now either has its row already, or finds no file.
     with root.catalog.write():
         if not marking.is_known(digest):
             bin_.take(whole.path_of(root.path, digest), digest.path)
 
 
-def _repack(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
+def _repack(root: Root, marking: Marking, session: Session, bin_: Bin) -> None:
     """Free packs that nothing needs, and write those anew that are mostly dead, or small and many."""
     uses = settled(root, marking, session)
     empty = [use for use in uses if use.live_blobs == 0]
@@ -341,7 +227,7 @@ def settled(root: Root, marking: Marking, session: Session) -> list[PackUse]:
     return [use for use in marking.packs() if use.name in noted and use.name.partition("-")[0] not in alive]
 
 
-def _replace(root: Root, marking: Marking, session: Session, bin_: _Bin, group: list[PackUse]) -> None:
+def _replace(root: Root, marking: Marking, session: Session, bin_: Bin, group: list[PackUse]) -> None:
     for use in write_anew(root, session, group):
         marking.forget_pack(use.id)
         bin_.take(root.path / "packs" / use.name, f"packs/{use.name}")
@@ -392,13 +278,13 @@ def _verified_members(path: Path, members: list[tuple[Digest, int, int]]) -> Ite
         os.close(fd)
 
 
-def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) -> None:
+def _free_orphans(root: Root, marking: Marking, session: Session, bin_: Bin) -> None:
     """Free files that have a name and no row: their session was killed in between."""
     directory = root.path / "packs"
     adopt_packs(root)
     named = sorted(os.listdir(directory))
     blobs = [
-        (path, digest) for path in _files_below(root.path / "blobs") if (digest := whole.digest_of(path)) is not None
+        (path, digest) for path in files_below(root.path / "blobs") if (digest := whole.digest_of(path)) is not None
     ]
     alive = {about.get("id") for _epoch, about in live_sessions(root.path, but=session)}
     known = marking.pack_names()
@@ -417,17 +303,10 @@ def _free_orphans(root: Root, marking: Marking, session: Session, bin_: _Bin) ->
                     bin_.take_leftover(path, digest.path)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for where, _below, names in os.walk(folder):
-        for name in sorted(names):
-            if not is_open_elsewhere(name):
-                yield Path(where, name)
-
-
 def _report(
     root: Root,
     began: float,
-    tally: _Tally,
+    tally: Tally,
     sessions: list[_Alive],
     *,
     dry_run: bool,
@@ -449,15 +328,6 @@ def _report(
         quarantine_bytes=quarantine.on_disk_bytes(root.path),
         seconds=time.monotonic() - began,
     )
-
-
-def trash_bytes(root: Root) -> int:
-    """What the trash takes on the disk."""
-    total = 0
-    for path in _files_below(root.path / "trash"):
-        with contextlib.suppress(FileNotFoundError):
-            total += size_on_disk(os.lstat(path))
-    return total
 
 
 def session_infos(sessions: list[_Alive]) -> list[SessionInfo]:

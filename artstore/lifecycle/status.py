@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from artstore.lifecycle.collect import session_infos, trash_bytes
+from artstore.lifecycle.collect import session_infos
 from artstore.lifecycle.reports import StatusReport
+from artstore.lifecycle.trash import trash_bytes
 from artstore.lifecycle.upstream import following
 from artstore.lifecycle.usage import on_disk_bytes
 from artstore.storage import quarantine
