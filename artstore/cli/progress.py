@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from artstore.units import count
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -67,6 +69,6 @@ class _Line:
                 self._bars.remove_task(self._task)
             self._phase = tick.phase
             self._task = self._bars.add_task(tick.phase, total=None, files="")
-        of = "" if tick.total_files is None else f"/{tick.total_files:,}"
-        files = f"{tick.files:,}{of} files"
+        done = "" if tick.total_files is None else f"{tick.files:,}/"
+        files = f"{done}{count(tick.files if tick.total_files is None else tick.total_files, 'file')}"
         self._bars.update(self._task, completed=tick.bytes, total=tick.total_bytes, files=files, refresh=True)

@@ -28,7 +28,6 @@ from artstore.units import duration as written_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from artstore.lifecycle.progress import Progress
     from artstore.lifecycle.reports import PutReport, VersionInfo
     from artstore.store import Store
 
@@ -103,32 +102,34 @@ def put(
     )
     for warning in warned:
         note(warning)
-    with changing_store(call) as store, progress(call) as watcher:
-        report = store.put(
-            _sources(paths),
-            name=collection,
-            type=kind,
-            project=project or project_of(call),
-            aliases=aliases,
-            description=description,
-            metadata=metadata,
-            prefix=prefix,
-            references=references,
-            ttl_s=ttl,
-            skip_unreadable=skip_unreadable,
-            dry_run=dry_run,
-            progress=watcher,
-        )
+    with changing_store(call) as store:
+        with progress(call) as watcher:
+            report = store.put(
+                _sources(paths),
+                name=collection,
+                type=kind,
+                project=project or project_of(call),
+                aliases=aliases,
+                description=description,
+                metadata=metadata,
+                prefix=prefix,
+                references=references,
+                ttl_s=ttl,
+                skip_unreadable=skip_unreadable,
+                dry_run=dry_run,
+                progress=watcher,
+            )
         emit(call, report, render, outcome=outcome(report))
         if not is_pushed or report.version is None or dry_run:
             return 0
-        return _push(store, report.version, watcher)
+        return _push(call, store, report.version)
 
 
-def _push(store: Store, version: VersionInfo, watcher: Progress | None) -> int:
+def _push(call: Call, store: Store, version: VersionInfo) -> int:
     """Send what waits of the project of a version; an exit code."""
     try:
-        moved = push(store, version.project, watcher)
+        with progress(call) as watcher:
+            moved = push(store, version.project, watcher)
     except ArtstoreError as error:
         note(f"{version.ref} is committed, and not pushed yet: {error.message}")
         return error.exit_code

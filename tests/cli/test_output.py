@@ -581,6 +581,10 @@ def test_progress_moves_on_a_terminal_only(store: Path, artstore: Run) -> None:
     assert "uncategorized/two:v0" in text
     assert "\x1b[?25l" in text  # the cursor is hidden while the line moves,
     assert "\x1b[?25h" in text  # and comes back
+    # Nothing of the line that moved is left before what was done.
+    (result,) = (line for line in text.splitlines() if "uncategorized/two:v0" in line)
+    assert result.rpartition("\x1b[2K")[2].startswith("uncategorized/two:v0")
+    assert "1 files" not in text
 
 
 @pytest.mark.usefixtures("store")
