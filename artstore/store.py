@@ -120,7 +120,7 @@ class Store:
         """Make a store in a folder that is empty or not there yet, and open it.
 
         Raises Conflict (already-a-store, not-empty); Refused (network-file-system) where other machines could open it
-        too, unless single_host promises that none does.
+        too, unless single_host promises that none does, and (not-utf8) as `open` does.
         """
         return cls(Root.create(as_path(path).absolute(), single_host=single_host))
 
@@ -128,7 +128,8 @@ class Store:
     def open(cls, path: AnyPath) -> Store:
         """Open the store in a folder; read-only where it cannot be written.
 
-        Raises NotFound (store-not-found), Corrupt (catalog-missing, catalog-damaged), UpgradeNeeded.
+        Raises NotFound (store-not-found), Corrupt (catalog-missing, catalog-damaged), UpgradeNeeded; Refused (not-utf8)
+        where Python takes the names of files for another encoding than UTF-8: start it with PYTHONUTF8=1.
         """
         return cls(Root(as_path(path).absolute()))
 

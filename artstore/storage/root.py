@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,6 +77,8 @@ class Root:
     """An open store on this machine's disk."""
 
     def __init__(self, path: Path) -> None:
+        """Open it. Raises Refused (not-utf8, open-to-others, other-host), NotFound (store-not-found), UpgradeNeeded."""
+        _check_encoding()
         self.path = path
         with storage_errors("opening the store"):
             self.format = _read_format(path)
@@ -101,8 +104,9 @@ class Root:
         """Make a store in a folder that is empty or not there yet.
 
         Another that makes it is waited for. Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused
-        (network-file-system) unless single_host.
+        (not-utf8), and (network-file-system) unless single_host.
         """
+        _check_encoding()
         with storage_errors(f"making a store in {str(path)!r}"):
             there = next((folder for folder in (path, *path.parents) if os.path.lexists(folder)), None)
             if there is not None and not there.is_dir():
@@ -266,6 +270,17 @@ def holds_store(path: Path) -> bool:
     """Whether a folder is a store's own, even one that is damaged; a file of the format's name can be anybody's."""
     # os.path answers False for what may not be looked at, and a copy may lack the folders that were empty.
     return os.path.isfile(path / _FORMAT_FILE) and os.path.isdir(path / "ops")
+
+
+def _check_encoding() -> None:
+    # Names in a store are UTF-8. What Python makes of a file's name in another encoding is another name, and a name
+    # that the encoding lacks cannot be written.
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        message = (
+            f"the names of files are read and written as {encoding!r} here, and a store keeps them as UTF-8: set "
+            "PYTHONUTF8=1 before Python starts, or choose a UTF-8 locale (LC_ALL=C.UTF-8)"
+        )
+        raise Refused(message, code="not-utf8")
 
 
 def _make_missing(path: Path, found: Format) -> None:

@@ -720,6 +720,21 @@ def test_a_process_ends_with_its_code_and_all_that_was_to_be_said(folder: Path) 
         assert (code == 0) == (ended.stderr == "")
 
 
+def test_names_are_kept_where_the_locale_is_not_utf8(artstore: Run, folder: Path) -> None:
+    """N5. Read in the machine's own encoding they would be other names, and could not be written elsewhere."""
+    (folder / "menu").mkdir()
+    (folder / "menu" / "café.txt").write_bytes(b"noir")
+    environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words in (["put", "menu", "--name", "cafe", "--type", "t"], ["get", "cafe", "out-é"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "artstore", *words], capture_output=True, check=False, env=environment, cwd=folder
+        )
+        assert (0, b"") == (ended.returncode, ended.stderr)
+
+    assert ["café.txt"] == [entry["path"] for entry in data(artstore, "ls", "cafe")]
+    assert b"noir" == (folder / "out-é" / "café.txt").read_bytes()
+
+
 def test_the_shell_completes_commands_and_names(folder: Path) -> None:
     def offered(*words: str) -> list[str]:
         environment = {

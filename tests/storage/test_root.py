@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,25 @@ def test_a_folder_with_files_is_refused_and_left_alone(tmp_path: Path) -> None:
         Root.create(tmp_path)
     assert (caught.value.code, "thesis.tex" in caught.value.message) == ("not-empty", True)
     assert tree(tmp_path) == {"thesis.tex": b"text"}
+
+
+def test_names_that_are_not_read_as_utf8_are_refused(root: Root) -> None:
+    """N5. A program would keep other names than it was given, and fail half-way where it writes those of others."""
+    program = """if True:
+        import sys
+        from artstore import Refused, Store
+        for begin in Store.open, Store.init, Store.rebuild:
+            try:
+                begin(sys.argv[1])
+            except Refused as error:
+                print(error.code, "PYTHONUTF8=1" in error.message)
+    """
+    environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, root.path], capture_output=True, text=True, check=True, env=environment
+    )
+
+    assert ["not-utf8 True"] * 3 == ended.stdout.splitlines()
 
 
 def test_a_store_is_not_made_twice(root: Root) -> None:
