@@ -99,6 +99,7 @@ from artstore.model.names import UNCATEGORIZED, Reference, listed
 from artstore.model.paths import entry_path, quoted
 from artstore.storage.blob_reader import BlobReader
 from artstore.storage.files import AnyPath, as_path
+from artstore.storage.reserve import FOR_GC
 from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock
 
@@ -672,7 +673,7 @@ class Store:
         """
         parsed = _collection(name, project)
         return self._root.with_reserve(
-            lambda: arrange.delete(self._current(), parsed.project, parsed.collection, force=force),
+            lambda: arrange.delete(self._current(), parsed.project, parsed.collection, force=force), keep=FOR_GC
         )
 
     def copy(self, reference: str, target: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
@@ -734,7 +735,9 @@ class Store:
         link.
         """
         parsed = [self._of_one_version(reference, project) for reference in listed(references, "reference")]
-        return self._root.with_reserve(lambda: delete(self._current(), parsed, force=force, everywhere=everywhere))
+        return self._root.with_reserve(
+            lambda: delete(self._current(), parsed, force=force, everywhere=everywhere), keep=FOR_GC
+        )
 
     def _of_one_version(self, reference: str, project: str) -> Reference:
         """What is deleted is named more closely than by its collection. Raises Invalid (bad-reference)."""
@@ -989,7 +992,7 @@ class Store:
         rules = policy(keep_last=keep_last, keep_best=keep_best, keep_within_s=keep_within_s)
         references = [_collection(name, project) for name in listed(names, "name")]
         collections = [(each.project, each.collection) for each in references]
-        return self._root.with_reserve(lambda: prune(self._current(), collections, rules, dry_run=dry_run))
+        return self._root.with_reserve(lambda: prune(self._current(), collections, rules, dry_run=dry_run), keep=FOR_GC)
 
     def _own(self, draft: Draft) -> Draft:
         """A draft of this store, still open. Raises Invalid (draft-of-another-store), Conflict (draft-ended)."""

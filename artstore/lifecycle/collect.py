@@ -106,15 +106,15 @@ def collect(
             _repack(root, marking, session, bin_)
         _free_orphans(root, marking, session, bin_)
         bin_.empty_old()
+        if bin_.has_taken:
+            # A copy of the catalog that was made meanwhile knows of less than is gone now. Before what needs much room.
+            root.begin_epoch()
         _tick(progress, "compact")
         compacted = 0
         for project in root.catalog.projects():
-            with contextlib.suppress(Conflict):
-                # A commit that is one of every so many is at it.
+            with contextlib.suppress(Conflict, StorageFull):
+                # A commit that is one of every so many is at it; or there is no room for what only tidies up.
                 compacted += compact(root, session, project, least=2)
-        if bin_.has_taken:
-            # A copy of the catalog that was made meanwhile knows of less than is gone now.
-            root.begin_epoch()
         reserve.fill(root.path)
         return _report(
             root,

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import Final
 
-from artstore.errors import Conflict, Corrupt
+from artstore.errors import Conflict, Corrupt, StorageFull
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
@@ -60,6 +60,11 @@ def compact(root: Root, session: Session, project: Project, *, least: int) -> in
         try:
             prepared.seal(transactions)
             root.log.publish(project.name, files[0].first, files[-1].last, prepared)
+        except StorageFull:
+            # What is half written takes the room that the caller needs for more than this.
+            with contextlib.suppress(OSError):
+                os.unlink(prepared.path)
+            raise
         finally:
             prepared.close()
         _remove_covered(root, project.name)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Invalid
+from artstore.errors import ArtstoreError, Invalid, StorageFull
 from artstore.lifecycle.commit import commit
 from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
@@ -27,8 +28,11 @@ from artstore.model.records import Op
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
+from artstore.storage.reserve import FOR_GC
 from artstore.storage.root import Root
 
+AT_ONCE: Final = 32
+"""Versions that one transaction deletes."""
 CLOCK_SLACK_S: Final = 86_400.0
 """A clock that is further than this ahead of the newest op and of the file system's time expires nothing."""
 
@@ -100,13 +104,30 @@ def prune(root: Root, names: Sequence[tuple[str, str]], rules: Policy, *, dry_ru
                 judged.append(version.id)
     freeable = Marking(root.catalog).freeable_by(judged)
     if not dry_run:
-        gone = {id_ for project, versions in condemned.items() for id_ in _delete(root, project, versions)}
+        gone = _delete_all(root, condemned)
         if len(gone) < len(judged):
             deleted = [each for each, id_ in zip(deleted, judged, strict=True) if id_ in gone]
             with contextlib.suppress(ArtstoreError):
                 # What is committed is not reported as failed for a figure.
                 freeable = Marking(root.catalog).freeable_by(sorted(gone))
     return PruneReport(dry_run=dry_run, deleted=deleted, kept=kept, freeable_bytes=freeable)
+
+
+def _delete_all(root: Root, condemned: dict[str, list[Version]]) -> set[str]:
+    """Delete versions, by project, some at a time: what one transaction takes is bounded, as is the reserve."""
+    gone: set[str] = set()
+    for project, versions in condemned.items():
+        for start in range(0, len(versions), AT_ONCE):
+            some = versions[start : start + AT_ONCE]
+            try:
+                gone.update(root.with_reserve(partial(_delete, root, project, some), keep=FOR_GC))
+            except StorageFull as full:
+                if not gone:
+                    raise
+                every = sum(map(len, condemned.values()))
+                message = f"{len(gone):,} of {every:,} versions are deleted; then there was {full.message}"
+                raise StorageFull(message, code=full.code) from full
+    return gone
 
 
 def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
 from artstore.storage.driver import connect, sqlite3
 from artstore.storage.files import storage_error
-from artstore.storage.reserve import is_tight, release
+from artstore.storage.reserve import FOR_GC, is_tight, release
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -227,6 +228,18 @@ class Connections:
             # Commits that count must not go by this connection: the next call of this thread opens another.
             del self._local.pid
 
+    def settle(self) -> None:
+        """Give back what the write-ahead log takes, where the file itself has room for it. Never fails."""
+        if not self.wal or not self.is_writable or self._memory is not None:
+            return
+        with contextlib.suppress(ArtstoreError, OSError, sqlite3.Error):
+            connection = self.connection
+            length = connection.value("PRAGMA page_count") * connection.value("PRAGMA page_size")
+            grows = length - self.path.stat().st_size
+            # Half done it would have taken space and given none.
+            if grows < shutil.disk_usage(self.path.parent).free:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
         """A part of a write transaction that is undone by itself where it fails, so that the rest may be kept."""
@@ -336,7 +349,7 @@ class Connections:
         try:
             return self._connect()
         except StorageFull as full:
-            if release(self.path.parent):
+            while release(self.path.parent, keep=FOR_GC):
                 with contextlib.suppress(StorageFull):
                     return self._connect()
             # What is stored can be read all the same.

@@ -2,7 +2,7 @@
 
 On a full disk nothing could be deleted any more: a deletion is an op in the log, SQLite cannot even open its file
 without 32 KiB of shared memory, and a session needs an inode. So a store keeps some files that say nothing, gives them
-up where freeing space (or opening) fails for want of it, and makes them again when `gc` has found room.
+up by halves where freeing space (or opening) fails for want of it, and makes them again when `gc` has found room.
 
 Chose several files over one, since inodes run out too; look again when a file system cannot set space aside.
 """
@@ -24,6 +24,8 @@ from artstore.storage.files import storage_error
 FOLDER: Final = "reserve"
 SIZE: Final = 8 << 20
 FILES: Final = 16
+FOR_GC: Final = 2
+"""Files that only `gc` may use up: a deletion frees nothing by itself."""
 _SHARE: Final = 8
 """The reserve is at most one part in so many of the space, and of the inodes, that are free."""
 _TIGHT_BYTES: Final = 1 << 18
@@ -48,11 +50,12 @@ def fill(root: Path) -> None:
                     file.write(bytes(size))
 
 
-def release(root: Path) -> bool:
-    """Give the space up; False if there was none."""
+def release(root: Path, *, keep: int = 0) -> bool:
+    """Give up half of what is there, but for so many files; False if there was no more."""
     released = False
     with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(root / FOLDER):
+        names = sorted(os.listdir(root / FOLDER))
+        for name in names[: min((len(names) + 1) // 2, max(len(names) - keep, 0))]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(root / FOLDER / name)
                 released = True

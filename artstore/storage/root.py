@@ -235,15 +235,16 @@ class Root:
                     ending.enter_context(self.session(verb))
             yield
 
-    def with_reserve(self, work: Callable[[], T]) -> T:
-        """Do what frees space, with the reserve where there is none left to do it in."""
-        try:
-            return work()
-        except StorageFull:
-            if not reserve.release(self.path):
-                raise
-        self.reconsider()
-        return work()
+    def with_reserve(self, work: Callable[[], T], *, keep: int = 0) -> T:
+        """Do what frees space, with the reserve where there is none left to do it in, but for so many files of it."""
+        while True:
+            try:
+                return work()
+            except StorageFull:
+                if not reserve.release(self.path, keep=keep):
+                    raise
+            self.reconsider()
+            self.catalog.settle()
 
     def reconsider(self) -> None:
         """Write again where only a full disk prevented it, and does no longer. Raises Conflict (store-closed)."""

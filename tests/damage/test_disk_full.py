@@ -157,7 +157,8 @@ def test_space_can_be_freed_on_a_full_disk(disk: Disk, known: dict[str, bytes]) 
 def test_a_store_that_stays_open_goes_on_when_there_is_room(disk: Disk, known: dict[str, bytes]) -> None:
     """A server must not have to be started again after somebody has tidied up."""
     disk.leave(0)
-    reserve.release(disk.store)
+    while reserve.release(disk.store):
+        pass
     disk.leave(0)
     with Store.open(disk.store) as store:
         assert known == {reference: read(store, reference) for reference in known}
@@ -180,7 +181,8 @@ def test_a_gc_that_runs_out_of_space_loses_nothing(disk: Disk, known: dict[str, 
             data = noise(20_000)
             known[put(store, data)] = data
             store.delete(gone)
-            reserve.release(disk.store)
+            while reserve.release(disk.store):
+                pass
             step()
             with contextlib.suppress(StorageFull):
                 store.gc(grace_s=0)

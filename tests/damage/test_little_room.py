@@ -1,0 +1,44 @@
+"""Little room: what is kept for making space is enough to make it, however much there is to delete."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from artstore import Store
+from artstore.errors import StorageFull
+from artstore.lifecycle.prune import AT_ONCE
+from artstore.storage import reserve
+from tests.damage.disks import Disk, check, noise, put, read
+
+pytestmark = pytest.mark.root
+
+
+def test_what_filled_a_disk_can_be_deleted_and_freed(volume: Path) -> None:
+    """One deletion of all that used up the reserve, and then neither `gc` nor anything else could ever write again."""
+    disk = Disk(volume)
+    with Store.init(disk.store) as store:
+
+        def fill() -> None:
+            while True:
+                metadata = {"curve": noise(20_000).hex()}
+                store.put([io.BytesIO(noise(3_000))], name="cats", type="t", project="p", prefix="f", metadata=metadata)
+
+        with pytest.raises(StorageFull):
+            fill()
+    disk.leave(0)
+
+    with Store.open(disk.store) as store:
+        report = store.prune(["cats"], keep_last=2, project="p")
+        assert len(report.deleted) > 2 * AT_ONCE
+        # Beside somebody who takes every byte that comes free; what only tidies up has no room then.
+        disk.leave(0)
+        assert store.gc(grace_s=0).freed_bytes >= 3_000 * len(report.deleted)
+        assert list((disk.store / reserve.FOLDER).iterdir())
+        kept = [f"p/cats:v{version.number}" for version in store.versions("p/cats")]
+        known = {reference: read(store, reference) for reference in kept}
+        assert len(known) == 2
+        known[put(store, b"now it fits")] = b"now it fits"
+        check(store, known)
