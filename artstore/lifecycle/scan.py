@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from artstore.errors import Invalid
+from artstore.lifecycle.patterns import together
 from artstore.lifecycle.reports import Skipped
 from artstore.model.paths import entry_path
 from artstore.storage.files import storage_errors
@@ -57,7 +58,7 @@ class Scan:
     """One walk over a folder."""
 
     def __init__(self, folder: Path, *, store: Path, ignore: Sequence[str] = ()) -> None:
-        """Begin; `ignore` has patterns as the first `.artstoreignore` would."""
+        """Begin; `ignore` has patterns as the first `.artstoreignore` would. Raises Invalid (bad-pattern)."""
         self.folder = folder
         self.problems: list[Skipped] = []
         """What cannot be kept, by its place in the system, and why."""
@@ -68,7 +69,7 @@ class Scan:
         """Symbolic links that were followed."""
         self.disks: dict[str, int] = {}
         """Folders on another disk than the one above them, without links in their paths, and the number of the disk."""
-        self._ignores: _Ignores = (("", _spec(ignore)),) if ignore else ()
+        self._ignores: _Ignores = (("", together(ignore)),) if ignore else ()
         with storage_errors("looking for the store in the sources"):
             self._store = os.stat(store)
 
@@ -117,7 +118,8 @@ class Scan:
                 ignores = (*ignores, (folder.prefix, _read_patterns(ignoring)))
             except (OSError, ValueError) as error:
                 # What it would have left out is not known, so nothing of this folder is taken.
-                self.problem(ignoring.path, getattr(error, "strerror", None) or str(error))
+                reason = getattr(error, "strerror", None) or str(error)
+                self.problem(ignoring.path, reason, unkeepable=isinstance(error, Invalid))
                 return
         for entry in entries:
             try:
@@ -195,14 +197,7 @@ def _read_patterns(entry: os.DirEntry[str]) -> GitIgnoreSpec:
         # Opening a pipe would wait for somebody who writes to it.
         raise ValueError(_kind(entry))
     lines: Any = Path(entry.path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return _spec(lines)
-
-
-def _spec(lines: Sequence[str]) -> GitIgnoreSpec:
-    # Loaded only where there are patterns: it takes 30 ms.
-    import pathspec  # noqa: PLC0415
-
-    return pathspec.GitIgnoreSpec.from_lines(lines)
+    return together(lines, line="line {}: ")
 
 
 def _is_ignored(path: str, ignores: _Ignores, *, is_directory: bool) -> bool:

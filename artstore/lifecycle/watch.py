@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 from xxhash import xxh3_128
@@ -29,6 +29,7 @@ from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.events import Listener
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.mounts import Mounts
+from artstore.lifecycle.patterns import matcher
 from artstore.lifecycle.prune import policy, prune
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped, WatchReport
@@ -38,9 +39,6 @@ from artstore.model.manifest import Entry, digest_of_lines
 from artstore.model.names import Reference, listed
 from artstore.storage.root import Root
 from artstore.storage.stat_cache import stamp_of
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
 
 if sys.platform == "linux":
     import fcntl
@@ -79,18 +77,21 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         only: Sequence[str],
         keep_last: int | None,
     ) -> Rules:
-        """Parse at the border. Raises Invalid (bad-wait, bad-policy)."""
+        """Parse at the border. Raises Invalid (bad-wait, bad-policy, bad-pattern)."""
         if not 0 <= quiet_s <= longest_s:
             message = f"a quiet time of {quiet_s} s and a longest of {longest_s} s cannot be: 0 <= quiet <= longest"
             raise Invalid(message, code="bad-wait")
         if keep_last is not None and keep_last < 1:
             message = f"of a watched folder at least the last version is kept, not {keep_last}"
             raise Invalid(message, code="bad-policy")
+        left_out, taken = tuple(listed(ignore, "pattern")), tuple(listed(only, "pattern"))
+        for patterns in (left_out, taken):
+            matcher(patterns)
         return cls(
             quiet_s=quiet_s,
             longest_s=longest_s,
-            ignore=tuple(listed(ignore, "pattern")),
-            only=tuple(listed(only, "pattern")),
+            ignore=left_out,
+            only=taken,
             keep_last=keep_last,
         )
 
@@ -120,7 +121,7 @@ class Watch:
         self._label = label
         self._rules = rules
         self._tell = tell or (lambda _report: None)
-        self._only = _patterns(rules.only)
+        self._only = matcher(rules.only)
         if not self.folder.is_dir():
             message = f"{str(folder)!r} is not a folder"
             raise Invalid(message, code="not-a-folder")
@@ -397,16 +398,7 @@ class Watch:
             return b""
 
     def _is_wanted(self, found: Found) -> bool:
-        return self._only is None or bool(self._only.match_file(found.path))
-
-
-def _patterns(only: Sequence[str]) -> GitIgnoreSpec | None:
-    if not only:
-        return None
-    # As in Scan.
-    import pathspec  # noqa: PLC0415
-
-    return pathspec.GitIgnoreSpec.from_lines(only)
+        return self._only(found.path)
 
 
 def _is_transient(skipped: Skipped) -> bool:

@@ -133,11 +133,21 @@ def test_patterns_choose_files(cats: Store, tmp_path: Path) -> None:
         assert expected == set(read(tmp_path / str(number)))
 
 
-def test_a_pattern_that_is_none_is_refused(cats: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["!", "[z-a]", "a\\"])
+def test_a_pattern_that_is_none_is_refused(cats: Store, tmp_path: Path, pattern: str) -> None:
     with pytest.raises(Invalid) as caught:
-        cats.get("cats", tmp_path / "out", patterns=["!"])
+        cats.get("cats", tmp_path / "out", patterns=["*.png", pattern])
 
     assert (caught.value.code, (tmp_path / "out").exists()) == ("bad-pattern", False)
+    assert caught.value.message.startswith(f"{pattern!r} is not a pattern: ")
+
+
+def test_brackets_in_brackets_are_no_warning(cats: Store, tmp_path: Path) -> None:
+    """Python's regular expressions may give them a meaning one day; gitignore's syntax does not."""
+    for number, pattern in enumerate(("[[]x]*", "[a||z]")):
+        cats.get("cats", tmp_path / str(number), patterns=[pattern])
+
+    assert ({}, {"a"}) == (read(tmp_path / "0"), set(read(tmp_path / "1")))
 
 
 # What lies in the target already.

@@ -255,6 +255,16 @@ def test_what_no_version_can_hold_can_be_ignored(store: Store, tree: Tree) -> No
     assert ([], []) == (walk.problems, walk.stores)
 
 
+def test_a_line_that_is_no_pattern_is_named(store: Store, tree: Tree) -> None:
+    """What it would have left out is not known; no right and no other time would help."""
+    folder = tree({".artstoreignore": b"*.log\n\n[z-a]\n", "secret": b""})
+    walk = Scan(folder, store=store.path)
+
+    assert [] == list(walk.files())
+    assert [(str(folder / ".artstoreignore"), True)] == [(each.path, each.unkeepable) for each in walk.problems]
+    assert walk.problems[0].reason.startswith("line 3: '[z-a]' is not a pattern: ")
+
+
 @pytest.mark.parametrize("kind", ["folder", "bad pattern", "dangling"])
 def test_an_ignore_file_that_cannot_be_read_is_named(store: Store, tree: Tree, kind: str) -> None:
     """Passed over, the secrets that it names would be stored; raised raw, no other problem would be named."""

@@ -588,7 +588,10 @@ def test_once_waits_until_the_folder_stands_still(store: Store, folder: Path) ->
 
 @pytest.mark.parametrize(
     "options",
-    [{"quiet_s": -1}, {"quiet_s": 5, "longest_s": 1}, {"keep_last": 0}, {"name": "no/good"}, {"folder": "none"}],
+    [
+        *({"quiet_s": -1}, {"quiet_s": 5, "longest_s": 1}, {"keep_last": 0}, {"name": "no/good"}, {"folder": "none"}),
+        *({"ignore": ["[z-a]"]}, {"only": ["!"]}),
+    ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(store: Store, folder: Path, options: dict[str, Any]) -> None:
     place = folder / options.pop("folder") if "folder" in options else folder
