@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from artstore.errors import Conflict, Corrupt, Refused
+from artstore.errors import Conflict, Corrupt, Refused, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, decode_difference, decode_full
 from artstore.model.records import decode_transaction
@@ -37,7 +37,10 @@ def catch_up(root: Root, *, thorough: bool = False, wait: bool = False) -> None:
     try:
         _replay_each(root, behind, wait=wait)
         _follow_frees(root)
-    except Refused as refusal:
+    except (Refused, UpgradeNeeded) as refusal:
+        if isinstance(refusal, UpgradeNeeded) and not root.read_only:
+            # The log has what this artstore does not know.
+            raise
         # Nowhere to write: the answer is the same, and only this process has it, so it must not write from here on.
         root.read_only = True
         root.catalog.load_into_memory(refusal)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from artstore.errors import Corrupt
+from artstore.errors import ArtstoreError, Corrupt
 from artstore.model.digest import Digest
 from artstore.model.fold import Change, Put
 from artstore.model.state import (
@@ -93,9 +93,9 @@ class Project(msgspec.Struct, frozen=True):
 class Catalog(Connections):
     """The catalog file of a store."""
 
-    def __init__(self, root: Path, *, read_only: bool) -> None:
+    def __init__(self, root: Path, *, read_only: bool, refusal: ArtstoreError | None = None) -> None:
         wal = is_wal_safe(sqlite_version()) and not is_network(root) and not has_small_blocks(root)
-        super().__init__(root / FILE_NAME, read_only=read_only, wal=wal)
+        super().__init__(root / FILE_NAME, read_only=read_only, wal=wal, refusal=refusal)
 
     def create(self) -> bool:
         """Make the tables, or bring them up to date; answers whether the log has to be folded into them again."""

@@ -64,14 +64,15 @@ def is_wal_safe(version: tuple[int, int, int]) -> bool:
 class Connections:
     """One connection for each thread and process to one database file."""
 
-    def __init__(self, path: Path, *, read_only: bool, wal: bool) -> None:
+    def __init__(self, path: Path, *, read_only: bool, wal: bool, refusal: ArtstoreError | None = None) -> None:
+        """Open nothing yet; `refusal` is what a writer is told of a file that is read only, where no right helps."""
         self.path = path
         self.read_only = read_only
         self.wal = wal
         self._local = threading.local()
         self._all: list[tuple[int, threading.Thread, Any]] = []
         self._memory: Any = None
-        self._refusal: ArtstoreError | None = None
+        self._refusal = refusal
         self._refused_at = 0.0
         self._has_ended = False
         self.cache_kib = CACHE_KIB

@@ -84,11 +84,10 @@ class Root:
             self.format = _read_format(path)
             _make_missing(path, self.format)
             _check_rights(path, self.format)
-            self.read_only = not os.access(path / "locks", os.W_OK)
-            if self.format.format > FORMAT:
-                # Newer formats may be read where they say so, and never written.
-                self.read_only = True
-            self.catalog = Catalog(path, read_only=self.read_only)
+            # Newer formats may be read where they say so, and never written.
+            newer = _newer(path, self.format) if self.format.format > FORMAT else None
+            self.read_only = newer is not None or not os.access(path / "locks", os.W_OK)
+            self.catalog = Catalog(path, read_only=self.read_only, refusal=newer)
         self.manifests = Manifests(self.catalog)
         self.blobs = Blobs(path, self.catalog)
         self.log = OpLog(path)
@@ -184,7 +183,7 @@ class Root:
     def _bring_up_to_date(self) -> None:
         try:
             self._migrate()
-        except Refused as refusal:
+        except (Refused, UpgradeNeeded) as refusal:
             # Nowhere to write: only this process has the newer one, so it must not write from here on.
             self.read_only = True
             self.catalog.load_into_memory(refusal)
@@ -327,8 +326,13 @@ def _check_rights(path: Path, found: Format) -> None:
 
 def _check_format(path: Path, found: Format) -> None:
     if found.min_reader > FORMAT:
-        message = f"the store in {str(path)!r} has the format {found.format}: install a newer artstore"
-        raise UpgradeNeeded(message, code="newer-store")
+        raise _newer(path, found)
     if found.host is not None and found.host != platform.node():
         message = f"the store in {str(path)!r} belongs to the machine {found.host!r} alone: open it there"
         raise Refused(message, code="other-host")
+
+
+def _newer(path: Path, found: Format) -> UpgradeNeeded:
+    can = "cannot read" if found.min_reader > FORMAT else "reads and never writes"
+    message = f"the store in {str(path)!r} has the format {found.format}, which this artstore {can}: "
+    return UpgradeNeeded(f"{message}install a newer artstore", code="newer-store")

@@ -204,15 +204,24 @@ def test_a_newer_format_is_refused(root: Root) -> None:
     assert caught.value.code == "newer-store"
 
 
-def test_a_newer_format_that_can_be_read_is_only_read(root: Root) -> None:
+def test_a_newer_format_that_can_be_read_is_only_read(root: Root, tmp_path: Path) -> None:
+    """No other place and no right would help whoever wants to write, so the error says what does."""
+    root.close()
+    (tmp_path / "a").write_bytes(b"a")
+    older = (root.path / "catalog.db").read_bytes()
+    with Store.open(root.path) as store:
+        store.put([tmp_path / "a"], name="cats", type="t")
+    # What is to be folded is folded in memory.
+    (root.path / "catalog.db").write_bytes(older)
     change_format(root, format=2, min_reader=1, colour="red")
-    opened = Root(root.path)
 
-    assert opened.read_only
-    with pytest.raises(ReadOnlyStore):
-        opened.catalog.check_writable()
-    opened.check_catalog()
-    opened.close()
+    with Store.open(root.path) as opened:
+        assert (True, 1) == (opened.read_only, opened.version("cats").files)
+        for write in lambda: opened.put([tmp_path / "a"], name="dogs", type="t"), opened.gc:
+            with pytest.raises(UpgradeNeeded, match="install a newer artstore") as caught:
+                write()
+            assert caught.value.code == "newer-store"
+    assert older == (root.path / "catalog.db").read_bytes()
 
 
 def test_fields_of_the_future_do_not_matter(root: Root) -> None:
