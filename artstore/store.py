@@ -16,9 +16,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, overload
+from typing import Any, BinaryIO, Self, TypeVar, overload
 
-from artstore.errors import Invalid
+from artstore.errors import Corrupt, Invalid
 from artstore.lifecycle import (
     arrange,
     backup,
@@ -102,6 +102,8 @@ from artstore.storage.files import AnyPath, as_path
 from artstore.storage.reserve import FOR_GC
 from artstore.storage.root import Root
 from artstore.storage.run_locks import RunLock
+
+T = TypeVar("T")
 
 
 @checked
@@ -454,15 +456,18 @@ class Store:
         What a reference stands for is brought by `fetch` into a temporary file, whole, before this returns. Raises
         NotFound (path-not-found), Invalid (is-a-reference) without `fetch`, and what that raises.
         """
-        resolved = self._resolve(reference, project)
-        entry = self._root.manifests.entry(resolved.manifest, entry_path(path), called=resolved.name)
-        blob = blob_of(entry)
-        if blob is not None:
-            return self._root.blobs.open(blob.digest, called=f"{quoted(entry.path)} of {resolved.name}")
-        assert isinstance(entry, ReferenceEntry)
-        if fetch is None:
-            raise not_here(entry)
-        return FetchedFile(entry, naming(fetch, resolved.name))
+
+        def open_in(resolved: Resolved) -> BlobReader | FetchedFile:
+            entry = self._root.manifests.entry(resolved.manifest, entry_path(path), called=resolved.name)
+            blob = blob_of(entry)
+            if blob is not None:
+                return self._root.blobs.open(blob.digest, called=f"{quoted(entry.path)} of {resolved.name}")
+            assert isinstance(entry, ReferenceEntry)
+            if fetch is None:
+                raise not_here(entry)
+            return FetchedFile(entry, naming(fetch, resolved.name))
+
+        return self._look_in(reference, project, open_in)
 
     def read(
         self, reference: str, path: str, *, project: str = UNCATEGORIZED, fetch: Fetch | None = None
@@ -541,7 +546,7 @@ class Store:
 
     def entry(self, reference: str, path: str, *, project: str = UNCATEGORIZED) -> EntryInfo:
         """A file of a version. Raises NotFound (…-not-found, path-not-found), Invalid (bad-path)."""
-        return listing.entry(self._root, self._resolve(reference, project), path)
+        return self._look_in(reference, project, lambda resolved: listing.entry(self._root, resolved, path))
 
     def folder(
         self, reference: str, path: str = "", *, after: str = "", limit: int = 1000, project: str = UNCATEGORIZED
@@ -551,7 +556,11 @@ class Store:
         `after` is the `next` of the report before. Costs what it answers, however large the version is. Raises NotFound
         (…-not-found, path-not-found), Invalid (bad-path, bad-limit).
         """
-        return listing.folder(self._root, self._resolve(reference, project), path, after=after, limit=limit)
+
+        def look(resolved: Resolved) -> FolderReport:
+            return listing.folder(self._root, resolved, path, after=after, limit=limit)
+
+        return self._look_in(reference, project, look)
 
     def diff(self, reference: str, other: AnyPath, *, project: str = UNCATEGORIZED) -> DiffReport:
         """What turns a version into another one, or into a folder as `put` would take it.
@@ -1012,6 +1021,17 @@ class Store:
 
     def _resolve(self, reference: str, project: str) -> Resolved:
         return resolve(self._current(), Reference.parse(reference, project=project))
+
+    def _look_in(self, reference: str, project: str, look: Callable[[Resolved], T]) -> T:
+        """What is found in a version. One that is deleted and collected while it is looked at is no damage."""
+        resolved = self._resolve(reference, project)
+        while True:
+            try:
+                return look(resolved)
+            except Corrupt:
+                before, resolved = resolved, self._resolve(reference, project)
+                if resolved.version.id == before.version.id:
+                    raise
 
 
 def _several(sources: Any) -> list[Any]:
