@@ -63,6 +63,12 @@ def api(effort: Effort) -> Sequence[str]:
     return ["tests.server.asking", "--requests", str(effort.kills), "--seed", str(effort.seed)]
 
 
+def simulation(effort: Effort) -> Sequence[str]:
+    """Let worlds of stores, depots and servers live by seeds: a hundred steps for every kill."""
+    first = effort.seed * 1_000_000
+    return ["tests.sync.simulation.run", "--steps", str(effort.kills * 100), "--first", str(first)]
+
+
 def wandb(effort: Effort) -> Sequence[str]:
     """Put the real wandb package beside artstore: tables of chance, and what its runs leave behind."""
     return ["tests.api.beside_wandb", "--tables", str(effort.kills), "--seed", str(effort.seed)]
@@ -82,6 +88,7 @@ SOAKS: Final[dict[str, Callable[[Effort], Sequence[str]]]] = {
     "bad-network": bad_network,
     "server-kills": server_kills,
     "api": api,
+    "simulation": simulation,
     "wandb": wandb,
     "training": training,
 }

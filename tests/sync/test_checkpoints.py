@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from artstore.sync import checkpoints, remotes
 from artstore.sync.collect import collect_remote
 from artstore.sync.objects.families import open_objects
 from tests.sync.conftest import Machine
-from tests.sync.simulation.world import Network
+from tests.sync.simulation.network import Network
 
 Make = Callable[..., Machine]
 
@@ -25,7 +24,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """The way of all machines to the depot; checkpoints are small, so that few slots have several."""
     monkeypatch.setattr(checkpoints, "BLOCK", 4)
     monkeypatch.setattr(checkpoints, "FACTOR", 4)
-    found = Network(random.Random(1))
+    found = Network()
     with monkeypatch.context() as patch:
         patch.setattr(remotes, "open_objects", lambda url: found.between(open_objects(url)))
         yield found

@@ -22,7 +22,8 @@ from artstore.sync.reports import CollectedProject
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 from tests.sync.serving import served
-from tests.sync.simulation.world import Death, Network
+from tests.sync.simulation.fate import Death
+from tests.sync.simulation.network import Network
 
 Make = Callable[..., Machine]
 
@@ -36,7 +37,7 @@ MANY = {f"d/{number:03}": b"%d" % number for number in range(60)}
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     """The way of all machines to the depot, where others may be quicker, and machines may die."""
-    found = Network(random.Random(1))
+    found = Network()
     monkeypatch.setattr(remotes, "open_objects", lambda url: found.between(open_objects(url)))
     return found
 

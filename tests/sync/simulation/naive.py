@@ -48,8 +48,9 @@ class Naive:
         self.versions: dict[str, Json] = {}
         self.aliases: dict[tuple[str, str], str] = {}
         self.tags: set[tuple[str, str]] = set()
-        self.runs: dict[str, Json] = {}
+        self.runs: dict[str, str] = {}
         self.uses: set[tuple[str, str]] = set()
+        self.parts: set[str] = set()
         self.seen: set[str] = set()
         self.void: list[Json] = []
         self.clock = 0
@@ -95,10 +96,12 @@ class Naive:
             "manifest": op["record"]["manifest"],
             "metadata": dict(op["record"]["metadata"]),
             "description": op["record"]["description"],
+            "run": op["record"]["run"],
             "logged": self.clock,
             "deleted": False,
         }
         collection["next"] += 1
+        self.parts -= set(op.get("parts", []))
         return True
 
     def do_relog(self, op: Json, id_: str) -> bool:
@@ -106,7 +109,17 @@ class Naive:
         if target is None:
             return self.do_commit(op, id_)
         target["logged"] = self.clock
+        self.parts -= set(op.get("parts", []))
         return True
+
+    def do_part(self, _op: Json, id_: str) -> bool:
+        self.parts.add(id_)
+        return True
+
+    def do_drop_part(self, op: Json, _id: str) -> bool:
+        there = op["part"] in self.parts
+        self.parts.discard(op["part"])
+        return there
 
     def do_alias(self, op: Json, _id: str) -> bool:
         collection = self.collection(op["collection"])
@@ -176,7 +189,13 @@ class Naive:
         return True
 
     def do_run(self, op: Json, _id: str) -> bool:
-        self.runs[op["run"]] = op
+        self.runs[op["run"]] = "running"
+        return True
+
+    def do_finish_run(self, op: Json, _id: str) -> bool:
+        if op["run"] not in self.runs:
+            return False
+        self.runs[op["run"]] = op["state"]
         return True
 
     def do_use(self, op: Json, _id: str) -> bool:
@@ -185,20 +204,22 @@ class Naive:
         self.uses.add((op["run"], op["version"]))
         return True
 
-    def shown(self) -> Json:
-        """What anybody can see, by collection: versions with their labels, the newest first."""
+    def shown(self, forgotten: set[str]) -> Json:
+        """What is seen, by collection, where these are forgotten: versions with their labels, the newest first."""
         found: Json = {}
         for collection in self.collections.values():
             if collection["deleted"]:
                 continue
             live = [each for each in self.versions.values() if each["collection"] == collection["id"]]
-            live = sorted((each for each in live if not each["deleted"]), key=lambda each: -each["number"])
+            live = [each for each in live if not each["deleted"] and each["id"] not in forgotten]
+            live = sorted(live, key=lambda each: -each["number"])
             latest = max(live, key=lambda each: each["logged"], default=None)
             found[collection["name"]] = [
                 {
                     "number": each["number"],
                     "id": each["id"],
                     "digest": each["manifest"],
+                    "type": collection["type"],
                     "metadata": each["metadata"],
                     "description": each["description"],
                     "tags": sorted(tag for target, tag in self.tags if target == each["id"]),
@@ -206,6 +227,7 @@ class Naive:
                         [name for (_of, name), id_ in self.aliases.items() if id_ == each["id"]]
                         + (["latest"] if each is latest else []),
                     ),
+                    "run": each["run"],
                 }
                 for each in live
             ]

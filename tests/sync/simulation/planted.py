@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
 
-from artstore.lifecycle import upstream
+from artstore.lifecycle import commit, labels, upstream
+from artstore.lifecycle.commit import nonce, now_us
 from artstore.model import fold
-from artstore.model.records import MoveAlias, Relog, decode_op
-from artstore.storage import journal, marking
+from artstore.model.records import Delete, MoveAlias, Relog, Rename, decode_op
+from artstore.server import serving
+from artstore.storage import journal
 from artstore.storage.journal import Journal, Waiting
-from artstore.sync import depot, pull, push, shelf
+from artstore.sync import depot, evict, pull, push, shelf
+from artstore.sync.hosting import tokens
 from artstore.sync.protocol import Sent
 from artstore.sync.upload import Upload
 
@@ -121,17 +125,51 @@ def a_slot_is_passed_over(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pull, "slots_to_take", lambda slots: right(slots)[: max(1, len(slots) - 1)])
 
 
-def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
-    right, wrong = marking._LIVE, f"{marking._OF_VERSIONS} UNION ALL {marking._OF_PARTS}"
-    for name in ("_LIVE_MANIFESTS", "_NEEDED_BLOBS", "_LIVE"):
-        patch.setattr(marking, name, getattr(marking, name).replace(right, wrong))
-
-
 def what_was_received_is_called_lost(patch: pytest.MonkeyPatch) -> None:
     def note(_self: Journal, _ops: Iterable[Any]) -> None:
         pass
 
     patch.setattr(journal.Journal, "_note_received", note)
+
+
+def a_commit_is_acknowledged_before_it_is_in_the_log(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(commit, "_link", lambda *_arguments: None)
+
+
+def a_token_that_has_ended_lets_in(patch: pytest.MonkeyPatch) -> None:
+    def find(store: Path, word: str) -> tokens.TokenInfo | None:
+        return next((each.info for each in tokens._read(store) if each.hash == tokens._hash(word)), None)
+
+    patch.setattr(serving, "find_token", find)
+
+
+def what_is_freed_is_not_looked_for_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    def proven(_self: object, _versions: object, digests: list[Any], *, read_all: bool) -> set[Any]:
+        assert not read_all
+        return set(digests)
+
+    patch.setattr(evict._Shelves, "proven", proven)
+    patch.setattr(evict._Shelves, "of", lambda _self, _version: [None])
+
+
+def what_is_forgotten_here_is_deleted_for_all(patch: pytest.MonkeyPatch) -> None:
+    def end_of(_view: object, version: str, *, everywhere: bool = False) -> Delete:
+        assert everywhere in {True, False}
+        return Delete(at_us=now_us(), nonce=nonce(), version=version)
+
+    patch.setattr(labels, "end_of", end_of)
+
+
+def parts_that_were_gathered_stay(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fold, "_gather", lambda *_arguments, **_options: [])
+
+
+def a_rename_takes_a_name_that_is_taken(patch: pytest.MonkeyPatch) -> None:
+    def rename(view: Any, _id: str, op: Any, _position: int) -> Any:
+        collection = view.collection(op.collection)
+        return [fold.Put(msgspec.structs.replace(collection, name=op.name))]
+
+    patch.setitem(RULES, Rename, rename)
 
 
 PLANTED: Final[tuple[Plant, ...]] = (
@@ -150,6 +188,11 @@ PLANTED: Final[tuple[Plant, ...]] = (
     numbers_move_without_a_record,
     manifests_are_left_out,
     a_slot_is_passed_over,
-    what_was_refused_is_freed,
     what_was_received_is_called_lost,
+    a_commit_is_acknowledged_before_it_is_in_the_log,
+    a_token_that_has_ended_lets_in,
+    what_is_freed_is_not_looked_for_elsewhere,
+    what_is_forgotten_here_is_deleted_for_all,
+    parts_that_were_gathered_stay,
+    a_rename_takes_a_name_that_is_taken,
 )

@@ -1,6 +1,10 @@
-"""Run worlds: `python -m tests.sync.simulation.run --seed 7 --steps 500` replays one, without a seed it looks for more.
+"""The simulation: worlds that live by a seed each, until one breaks or enough steps are done.
 
-Prints the command that replays a world that broke.
+    python -m tests.sync.simulation.run --steps 5000000 --first 1000     # the worlds from 1000 on
+    python -m tests.sync.simulation.run --seed 7                         # one of them again
+
+What a step is, `fate` says. A world that breaks is printed with the command that replays it, in as few deeds as it
+breaks in; the others go on. What was done so far stands in the last line, so that a later run begins behind it.
 """
 
 from __future__ import annotations
@@ -8,114 +12,105 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import random
 import shutil
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Self
+from typing import Final, NamedTuple
 
-import pytest
-
-from artstore.sync import checkpoints, download, remotes, upload
-from artstore.sync.objects import parallel
-from artstore.sync.objects.families import open_objects
-from tests.sync.simulation.world import World
+from tests.sync.simulation.world import made
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - worlds live in memory, and end with their run
+DEEDS: Final = 90
+"""Deeds of one world, after which it has to be of one mind."""
+_SETTLED: Final = 45
+_SHOWN: Final = 25
+_SHORTER: Final = (5, 10, 20, 30, 45, 60)
 
 
-class Inline:
-    """A pool of threads that has none: what is submitted is done at once, so that calls come in one order."""
+class Lived(NamedTuple):
+    """What became of a world."""
 
-    def __init__(self, *_arguments: object, **_options: object) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        pass
-
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(work(*arguments))
-        except BaseException as error:  # noqa: BLE001 - it is raised again by who asks for the result
-            done.set_exception(error)
-        return done
-
-    def shutdown(self, **_options: object) -> None:
-        pass
+    steps: int
+    calls: int
+    """Of these, over the network."""
+    acknowledged: int
+    """Ops that a store has said to have."""
+    nodes: int
+    history: list[str]
 
 
-@contextlib.contextmanager
-def in_one_order(seed: int) -> Iterator[pytest.MonkeyPatch]:
-    """Chance is the seed's, the network's threads are one, and nothing waits for a disk."""
-    chance = random.Random(seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "urandom", chance.randbytes)
-        patch.setattr(os, "fsync", lambda _fd: None)
-        patch.setattr(os, "fdatasync", lambda _fd: None)
-        for module in (upload, download, parallel):
-            patch.setattr(module, "ThreadPoolExecutor", Inline)
-        # So small that a world has some.
-        patch.setattr(checkpoints, "BLOCK", 8)
-        patch.setattr(checkpoints, "FACTOR", 4)
-        yield patch
-
-
-def live(seed: int, steps: int) -> World:
+def live(seed: int, deeds: int = DEEDS) -> Lived:
     """One world from its beginning to its end. Raises AssertionError where something is not as it must be."""
-    with in_one_order(seed) as patch:
-        return _live(seed, steps, patch)
-
-
-def _live(seed: int, steps: int, patch: pytest.MonkeyPatch) -> World:
     folder = Path(tempfile.mkdtemp(prefix="artstore-world-", dir=MEMORY if MEMORY.exists() else None))
-    world = None
+    history: list[str] = []
     try:
-        world = World(folder, seed, nodes=3 + seed % 4)
-        network = world.network
-        patch.setattr(remotes, "open_objects", lambda url: network.between(open_objects(url)))
-        for number in range(steps):
-            network.trouble = 0.06 if number % 50 < 40 else 0.0
-            world.step()
-            if number % 100 == 99:
-                world.settle()
-        world.settle()
-    except BaseException:
-        if world is not None:
-            sys.stderr.write("\n".join(world.history[-25:]) + "\n")
+        with made(folder, seed) as world:
+            history = world.history
+            for number in range(deeds):
+                world.step(number)
+                if number % _SETTLED == _SETTLED - 1 and number + 1 < deeds:
+                    world.settle()
+            world.settle()
+            acknowledged = sum(len(node.acknowledged) for node in world.nodes)
+            return Lived(world.fate.steps, world.fate.calls, acknowledged, len(world.nodes), history)
+    except Exception as error:
+        error.add_note("\n".join(history[-_SHOWN:]))
         raise
-    else:
-        return world
     finally:
-        for node in () if world is None else world.nodes:
-            node.store.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--worlds", type=int, default=10)
-    chosen = parser.parse_args()
-    seeds = range(chosen.worlds) if chosen.seed is None else [chosen.seed]
-    for seed in seeds:
+def shortest(seed: int, deeds: int) -> int:
+    """In how few deeds a world breaks that breaks in so many."""
+    for fewer in _SHORTER:
+        if fewer >= deeds:
+            break
         try:
-            world = live(seed, chosen.steps)
+            live(seed, fewer)
+        except Exception:  # noqa: BLE001 - it breaks, however
+            return fewer
+    return deeds
+
+
+def main() -> int:
+    """Do what the command line says; 1 if a world broke."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, help="live this world alone")
+    parser.add_argument("--first", type=int, default=0, help="the first seed of many")
+    parser.add_argument("--steps", type=int, default=100_000, help="steps after which no new world begins")
+    parser.add_argument("--deeds", type=int, default=DEEDS, help="deeds of each world")
+    chosen = parser.parse_args()
+    steps = violations = 0
+    began = time.process_time()
+    seed = chosen.first if chosen.seed is None else chosen.seed
+    while steps < chosen.steps:
+        try:
+            lived = live(seed, chosen.deeds)
         except Exception:  # noqa: BLE001 - whatever it is, it is what was looked for
-            traceback.print_exc()
-            print(f"python -m tests.sync.simulation.run --seed {seed} --steps {chosen.steps}")  # noqa: T201
-            return 1
-        print(f"seed {seed}: {chosen.steps} steps, {world.network.calls} calls, {len(world.nodes)} machines")  # noqa: T201
-    return 0
+            traceback.print_exc(file=sys.stdout)
+            deeds = shortest(seed, chosen.deeds)
+            print(f"VIOLATION: python -m tests.sync.simulation.run --seed {seed} --deeds {deeds}", flush=True)  # noqa: T201
+            violations += 1
+        else:
+            steps += lived.steps
+            pace = steps / (time.process_time() - began)
+            what = f"{lived.steps} steps, {lived.calls} calls, {lived.nodes} machines"
+            print(f"seed {seed}: {what}; {steps} in all, {pace:.0f} a second", flush=True)  # noqa: T201
+        seed += 1
+        if chosen.seed is not None or violations > _SHOWN:
+            break
+    first = chosen.first if chosen.seed is None else chosen.seed
+    print(f"{steps} steps in the worlds {first} to {seed - 1}, {violations} violations")  # noqa: T201
+    return 1 if violations else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets are walked in an order that hashes decide, and calls come in it.
+        again = [sys.executable, "-m", "tests.sync.simulation.run", *sys.argv[1:]]
+        os.execve(again[0], again, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - it is this very program
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())

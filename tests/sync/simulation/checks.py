@@ -1,0 +1,130 @@
+"""Checks: what must be so once all is whole again and everybody has had time."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, Final
+
+from artstore.store import Store
+from artstore.sync.rounds import exchange
+from tests.sync.simulation import travels
+from tests.sync.simulation.deeds import check_content
+from tests.sync.simulation.naive import Naive, fold
+from tests.sync.simulation.node import PROJECT, Node
+from tests.sync.simulation.places import Server
+
+if TYPE_CHECKING:
+    from tests.sync.simulation.world import World
+
+_ROUNDS: Final = 12
+_REBUILT: Final = 0.4
+"""How many catalogs are made anew whenever all are of one mind: it takes as long as all else together."""
+
+
+def settle(world: World) -> None:
+    """Bring all to one mind, and look whether they are."""
+    with world.fate.outside():
+        world.fate.deliver()
+    for node in world.nodes:
+        assert node.does(lambda node=node: _go_home(world, node))  # type: ignore[misc]
+    assert any(_round(world) for _ in range(_ROUNDS)), f"they go on sending: {world.last}"
+    naive = fold(world.home.logs / PROJECT)
+    for place in world.places:
+        if not place.is_lost:
+            void = fold(place.logs / PROJECT).void
+            assert void == [], f"sent, and change nothing: {void}"
+    assert len({node.hash() for node in world.nodes}) == 1, "they are not of one mind"
+    seen: dict[str, Any] = {}
+    for node in world.nodes:
+        assert node.does(lambda node=node: check_node(world, node, naive))  # type: ignore[misc]
+        if not node.may_forget and not node.waiting():
+            seen[node.name] = node.everything()
+            # What is theirs alone: which numbers they have shown.
+            del seen[node.name][-2]
+    first = next(iter(seen.items()), None)
+    for name, each in seen.items():
+        assert first is not None
+        different = [(one, other) for one, other in zip(first[1], each, strict=True) if one != other]
+        assert not different, f"{first[0]} and {name} differ: {different[0]}"
+
+
+def _go_home(world: World, node: Node) -> None:
+    node.renew(world.places)
+    if node.place is not world.home:
+        before = node.numbers()
+        node.attach(world.home)
+        travels.check_numbers(node, before)
+        node.renew(world.places)
+
+
+def _round(world: World) -> bool:
+    """Let all send and take what there is; whether none had anything to send."""
+    have_nothing = [_turn(world, node) for node in world.nodes]
+    return all(have_nothing)
+
+
+def _turn(world: World, node: Node) -> bool:
+    """Let a machine send and take what there is; whether it had nothing to send."""
+    before = node.waiting()
+    has_ended: list[bool] = []
+    assert node.does(lambda: has_ended.append(travels.move(world, node, "sync")))
+    after = node.waiting()
+    # A move that came too late may be in time again, once somebody moved the alias back.
+    is_the_same = [op.id for op in before] == [op.id for op in after]
+    return all(has_ended) and is_the_same and all(op.void is not None for op in after)
+
+
+def check_node(world: World, node: Node, naive: Naive) -> None:
+    """One machine has all that the log has, and says so as others do."""
+    shown = node.shown()
+    view = node.view()
+    forgotten: set[str] = set()
+    if view is not None:
+        forgotten = {id_ for id_ in view.numbers() if view.is_forgotten(id_)}
+    assert forgotten <= node.may_forget, f"{node.name} has forgotten what nobody deleted there"
+    # Refused ones have no collection here; what the log has, is.
+    assert naive.shown(forgotten) == shown, f"{node.name} shows something else than the log says"
+    assert naive.runs == {run.id: run.state for run in node.store.runs(project=PROJECT)}, "other runs"
+    assert sorted(naive.parts) == sorted(each.id for each in node.store.parts(PROJECT)), "other parts"
+    waiting = {op.id for op in node.waiting()}
+    lost = node.acknowledged - naive.seen - waiting - node.given_up
+    assert not lost, f"{node.name} has lost what it had acknowledged: {sorted(lost)}"
+    check_quiet(world, node)
+    for name in shown:
+        for version in node.versions(name):
+            assert not version.provisional, f"{version.ref} is provisional on {node.name}"
+            check_content(node, version)
+    report = node.store.verify()
+    assert report.ok, report.problems
+    if world.chance.random() < _REBUILT:
+        check_rebuild(world, node)
+
+
+def check_quiet(world: World, node: Node) -> None:
+    """Where nothing is new, one request finds that out, and nothing is written."""
+    before = node.written(), world.home.written()
+    calls = world.fate.calls
+    report = exchange(node.store, "sync", projects=[PROJECT])
+    calls = world.fate.calls - calls
+    assert [(0, 0, None)] == [(each.pushed.ops, each.pulled.slots, each.error) for each in report.projects]
+    # A depot says of a slot that it is not there, and is asked whether the one before it still is.
+    assert calls <= (1 if isinstance(world.home, Server) else 2), f"{calls} calls for nothing"
+    assert before == (node.written(), world.home.written()), f"{node.name} writes, and nothing is new"
+
+
+def check_rebuild(world: World, node: Node) -> None:
+    """The catalog made anew from the journal is the same, and has nothing to send."""
+    before = node.everything(), node.hash(), [op.id for op in node.waiting()]
+    node.store.close()
+    for path in node.folder.glob("catalog.db*"):
+        path.unlink()
+    shutil.rmtree(node.folder / "sync", ignore_errors=True)
+    report = Store.rebuild(node.folder)
+    assert report.lost == [], report.lost
+    node.restart()
+    after = node.everything(), node.hash(), [op.id for op in node.waiting()]
+    assert before == after, f"{node.name} is another one after a rebuild"
+    there = world.home.written()
+    ops = exchange(node.store, "push", projects=[PROJECT]).projects
+    assert [(0, None)] == [(each.pushed.ops, each.error) for each in ops], f"{node.name} sends again"
+    assert there == world.home.written()

@@ -1,0 +1,228 @@
+"""Deeds: what somebody does on one machine, whether or not a network is there."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Denied, Invalid, Unreachable
+from artstore.lifecycle.reports import VersionInfo
+from artstore.store import Store
+from tests.sync.simulation.node import PROJECT, Node
+
+if TYPE_CHECKING:
+    from tests.sync.simulation.world import World
+
+Deed = Callable[["World", Node], None]
+
+NAMES: Final = ("cats", "dogs")
+ALIASES: Final = ("best", "prod")
+_LARGE: Final = 1_100_000
+
+
+def put(world: World, node: Node) -> None:
+    """A version is made, often of what somebody else has too."""
+    chance = world.chance
+    draft = _draft(world, node)
+    # One time in many somebody takes the name for something else.
+    kind = "model" if chance.random() < 0.12 else "dataset"
+    aliases = [alias for alias in ALIASES if chance.random() < 0.15]
+    runs = [run for run in node.store.runs(project=PROJECT) if run.state == "running"] if chance.random() < 0.2 else []
+    run = chance.choice(runs).id if runs else None
+    name = chance.choice(NAMES)
+    try:
+        report = node.store.put([draft], name=name, type=kind, project=PROJECT, aliases=aliases, run=run)
+    except Invalid as error:
+        if error.code != "type-clash":
+            raise
+        return
+    assert report.version is not None
+    node.may_forget.discard(report.version.id)
+
+
+def part(world: World, node: Node) -> None:
+    """One of several writers adds its part; the parts that are there are gathered, now and then."""
+    chance = world.chance
+    label: dict[str, Any] = {"name": chance.choice(NAMES), "type": "dataset", "project": PROJECT}
+    try:
+        if chance.random() < 0.6:
+            with node.store.draft() as draft:
+                draft.add_file(_draft(world, node) / "x", f"{node.name}-{chance.randrange(3)}")
+                node.store.add_part(draft, distributed_id="epoch", **label)
+        else:
+            node.store.finish_parts(distributed_id="epoch", **label)
+    except (Unreachable, Denied):
+        # Of what others have added, the bytes may have to come first.
+        return
+    except ArtstoreError as error:
+        if error.code not in {"no-parts", "type-clash", "parts-clash", "blob-missing"}:
+            raise
+
+
+def alias(world: World, node: Node) -> None:
+    """An alias moves, comes or goes."""
+    version = node.any_version()
+    if version is not None:
+        name = world.chance.choice(ALIASES)
+        if name in version.aliases:
+            node.store.unalias(version.exact, [name])
+        else:
+            node.store.alias(version.exact, [name])
+
+
+def tag(_world: World, node: Node) -> None:
+    """A tag comes or goes."""
+    version = node.any_version()
+    if version is not None:
+        (node.store.untag if "seen" in version.tags else node.store.tag)(version.exact, ["seen"])
+
+
+def edit(world: World, node: Node) -> None:
+    """A key of the metadata is set, or goes."""
+    version = node.any_version()
+    if version is not None:
+        key = world.chance.choice("ab")
+        gone = [key] if key in version.metadata and world.chance.random() < 0.3 else []
+        node.store.set_metadata(version.exact, {} if gone else {key: world.chance.randrange(9)}, remove=gone)
+
+
+def describe(world: World, node: Node) -> None:
+    """A version is described."""
+    version = node.any_version()
+    if version is not None:
+        node.store.describe(version.exact, f"{world.chance.randrange(9)}")
+
+
+def rename(world: World, node: Node) -> None:
+    """A collection gets another name, or its old one back."""
+    there = node.names()
+    if there:
+        name = world.chance.choice(there)
+        target = world.chance.choice([*NAMES, "birds"])
+        if target not in there:
+            node.store.rename(f"{PROJECT}/{name}", target)
+
+
+def delete(world: World, node: Node) -> None:
+    """A version is deleted, here or everywhere."""
+    version = node.any_version()
+    if version is not None:
+        node.may_forget.add(version.id)
+        # Who forgets what the others may be about to need has lost it, and nobody else is to blame.
+        everywhere = world.is_shaken or world.chance.random() < 0.5
+        is_theirs = bool(node.store.following()) and not version.provisional
+        gone = node.store.delete(version.exact, force=True, everywhere=everywhere)
+        assert gone.state == ("forgotten" if is_theirs and not everywhere else "deleted")
+        if gone.state == "forgotten":
+            world.something_was_freed()
+
+
+def use(world: World, node: Node) -> None:
+    """A run begins, reads a version, and ends perhaps."""
+    run = node.store.start_run(project=PROJECT, config={"seed": world.chance.randrange(9)})
+    version = node.any_version()
+    if version is not None:
+        node.store.use(run.id, version.exact, project=PROJECT)
+    if world.chance.random() < 0.5:
+        node.store.finish_run(run.id, project=PROJECT)
+
+
+def look(world: World, node: Node) -> None:
+    """A number that somebody has written down is looked up: it means what it meant, or is refused."""
+    versions = [each for name in node.names() for each in node.versions(name)]
+    if versions:
+        version = world.chance.choice(versions)
+        moved = {each.before for each in node.store.moved_numbers() if each.collection == version.collection}
+        try:
+            found = node.store.version(version.ref).id
+        except AmbiguousVersion:
+            found = None
+        expected = None if version.number in moved else version.id
+        assert found == expected, f"{version.ref} is {found}, and should be {expected}"
+
+
+def gc(world: World, node: Node) -> None:
+    """What nothing needs is freed."""
+    if node.store.gc(grace_s=0).freed_blobs:
+        world.something_was_freed()
+
+
+def read(world: World, node: Node) -> None:
+    """A version is read, wherever its bytes are."""
+    version = node.any_version()
+    if version is not None and world.has_bytes(node, version):
+        with contextlib.suppress(Unreachable, Denied):
+            check_content(node, version)
+
+
+def rebuild(_world: World, node: Node) -> None:
+    """The catalog is lost, and made anew from the journal."""
+    before = node.everything(), node.hash()
+    node.store.close()
+    for path in node.folder.glob("catalog.db*"):
+        path.unlink()
+    report = Store.rebuild(node.folder)
+    assert report.lost == [], report.lost
+    node.restart()
+    after = node.everything(), node.hash()
+    assert before == after, f"{node.name} is another one after a rebuild"
+
+
+def decide(world: World, node: Node) -> None:
+    """Somebody looks at a conflict, and says what becomes of it."""
+    chance = world.chance
+    before = {op.id for op in node.waiting()}
+    node.at_stake = {op.id for op in node.waiting() if op.void is not None}
+    for conflict in node.store.conflicts()[:1]:
+        try:
+            if conflict.kind == "type":
+                node.store.rename_mine(conflict.id, f"{chance.choice(NAMES)}-{node.name}")
+            elif conflict.kind == "alias" and chance.random() < 0.5:
+                node.store.keep_mine(conflict.id)
+            else:
+                node.store.drop_mine(conflict.id)
+        except Conflict as error:
+            if error.code != "name-taken":
+                raise
+            node.store.drop_mine(conflict.id)
+        assert conflict.id not in [each.id for each in node.store.conflicts()], "what was decided is asked again"
+    node.given_up |= before - {op.id for op in node.waiting()}
+    node.at_stake = set()
+
+
+def accept(_world: World, node: Node) -> None:
+    """Numbers that moved are taken note of."""
+    names = sorted({each.collection for each in node.store.moved_numbers()})
+    if names:
+        node.store.accept_numbers(names, project=PROJECT)
+
+
+def lose_help(_world: World, node: Node) -> None:
+    """What sync keeps beside the journal is lost."""
+    node.store.close()
+    node.lose_help()
+    node.restart()
+
+
+def check_content(node: Node, version: VersionInfo) -> None:
+    """Every byte of a version can be read, and is verified on the way."""
+    for entry in node.store.entries(version.exact):
+        data = b"".join(node.store.read(version.exact, entry.path))
+        assert len(data) == entry.size
+
+
+def _draft(world: World, node: Node) -> Path:
+    chance = world.chance
+    draft = node.folder.with_suffix(".draft")
+    with world.fate.outside():
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        content = f"{chance.randrange(5)}".encode() if chance.random() < 0.5 else chance.randbytes(9)
+        (draft / "x").write_bytes(content)
+        (draft / "same").write_bytes(b"same")
+        if chance.random() < 0.06:
+            (draft / "large").write_bytes(chance.randbytes(_LARGE))
+    return draft

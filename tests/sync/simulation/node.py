@@ -1,0 +1,241 @@
+"""Node: a machine with a store of its own, which works whether or not a place can be reached."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from artstore.errors import Conflict, Corrupt, NotFound
+from artstore.lifecycle import upstream
+from artstore.lifecycle.reports import VersionInfo
+from artstore.model.records import decode_op, manifest_of
+from artstore.storage.catalog import ProjectView
+from artstore.storage.journal import Journal, Waiting
+from artstore.store import Store
+from artstore.sync.adopt import add_upstream
+from artstore.sync.bundle.head import Receipt
+from artstore.sync.connect import connect
+from artstore.sync.remotes import add_remote, read_remotes, remove_remote, upstream_of
+from tests.sync.simulation.fate import Death, Fate, Machine
+from tests.sync.simulation.naive import Json
+from tests.sync.simulation.places import Place, Server
+
+PROJECT = "zoo"
+_ATTEMPTS = 3
+
+
+class Node(Machine):
+    """A machine."""
+
+    def __init__(self, fate: Fate, folder: Path, name: str) -> None:
+        super().__init__(name, folder / name)
+        self.fate = fate
+        self.place: Place | None = None
+        """Its upstream; None: it has none, or one that is reached by bundles only."""
+        self.acknowledged: set[str] = set()
+        """Ops that it has said to have."""
+        self.given_up: set[str] = set()
+        """Of those, what somebody decided to give up."""
+        self.took_slots = False
+        """Whether a bundle may have brought slots, which may be of another log than that of its place."""
+        self.at_stake: set[str] = set()
+        """What may have been given up, if it dies now."""
+        self.may_forget: set[str] = set()
+        """Versions that somebody deleted on this machine, alone perhaps."""
+        self.receipts: list[Receipt] = []
+        """What it has said to have, at some time."""
+        with fate.acts(self):
+            self.store = Store.init(self.folder)
+            connect(self.store)
+
+    def does(self, work: Callable[[], object]) -> bool:
+        """Do something; False where the machine died of it, and was started again."""
+        with self.fate.acts(self):
+            try:
+                work()
+            except Death:
+                assert self.is_dead
+                is_done = False
+            else:
+                is_done = True
+        if not is_done:
+            self.restart()
+            self.given_up |= self.at_stake
+            self.at_stake = set()
+        return is_done
+
+    def restart(self) -> None:
+        """Begin again with what is on the disk, and perhaps die of that too."""
+        mortality = self.fate.mortality
+        for attempt in range(_ATTEMPTS):
+            with self.fate.acts(self), contextlib.suppress(Death):
+                with contextlib.suppress(Death):
+                    self.store.close()
+                self.let_go()
+                self.is_dead = False
+                if attempt == _ATTEMPTS - 1:
+                    self.fate.mortality = 0.0
+                self._open()
+                break
+        self.fate.mortality = mortality
+        assert not self.is_dead
+
+    def _open(self) -> None:
+        try:
+            self.store = Store.open(self.folder)
+        except Corrupt as error:
+            if error.code != "catalog-missing":
+                raise
+            # It died of making one.
+            report = Store.rebuild(self.folder)
+            assert report.lost == [], report.lost
+            self.store = Store.open(self.folder)
+        connect(self.store)
+
+    def note_acknowledged(self) -> None:
+        """Remember what it says to have."""
+        self.acknowledged.update(op.id for op in self.waiting())
+
+    def waiting(self) -> list[Waiting]:
+        """The ops that no upstream has accepted."""
+        return upstream.waiting(self.store.root, PROJECT)
+
+    def refused(self) -> set[str]:
+        """The manifests of what was committed here and has no place in the log."""
+        void = [op for op in self.waiting() if op.void is not None and op.version is not None]
+        return {str(manifest_of(decode_op(op.body))) for op in void}
+
+    # Its upstream.
+
+    def attach(self, place: Place) -> None:
+        """Follow what is at a place from now on. What was followed before can still give bytes."""
+        known = read_remotes(self.store.path)
+        token_file = None
+        if isinstance(place, Server):
+            token_file = self.folder.with_suffix(f".{place.name}")
+            place.admit(token_file)
+        old, self.place = self.place, None
+        for name, settings in known.items():
+            if settings.upstream and name != place.name:
+                file = None if settings.token_file is None else Path(settings.token_file)
+                if old is None or old.is_lost:
+                    remove_remote(self.store.path, name)
+                else:
+                    add_remote(self.store.path, name, settings.url, upstream=False, join=False, token_file=file)
+        try:
+            add_upstream(self.store, place.name, place.url, join=False, token_file=token_file)
+        except Conflict as error:
+            if error.code != "needs-join":
+                raise
+            add_upstream(self.store, place.name, place.url, join=True, token_file=token_file)
+        self.place = place
+
+    def join(self) -> None:
+        """Say that what was made here may come behind what is there."""
+        name, settings = upstream_of(self.store.path)
+        file = None if settings.token_file is None else Path(settings.token_file)
+        add_upstream(self.store, name, settings.url, join=True, token_file=file)
+
+    def renew(self, places: Sequence[Place]) -> None:
+        """Ask whoever keeps the servers for other tokens."""
+        noted = read_remotes(self.store.path)
+        for place in places:
+            file = noted[place.name].token_file if place.name in noted else None
+            if file is not None and not place.is_lost:
+                place.admit(Path(file))
+
+    # What can be seen.
+
+    def view(self) -> ProjectView | None:
+        """The state of the project, if there is one."""
+        found = self.store.root.catalog.project(PROJECT)
+        return None if found is None else ProjectView(self.store.root.catalog, found.id)
+
+    def numbers(self) -> dict[str, int]:
+        """What each version that can be seen is called here."""
+        view = self.view()
+        if view is None:
+            return {}
+        live = [each for each in view.collections() if not each.deleted and each.kind == "sequence"]
+        return {version.id: version.number for each in live for version in view.versions_of(each.id)}
+
+    def names(self) -> list[str]:
+        """Its collections."""
+        return [each.name for each in self.store.collections(PROJECT)]
+
+    def versions(self, name: str) -> list[VersionInfo]:
+        """The versions of a collection."""
+        try:
+            return self.store.versions(f"{PROJECT}/{name}")
+        except NotFound:
+            return []
+
+    def any_version(self) -> VersionInfo | None:
+        """Some version, if there is one."""
+        view = self.view()
+        if view is None:
+            return None
+        ids = sorted(self.numbers().items(), key=lambda item: (item[1], item[0]))
+        if not ids:
+            return None
+        id_, _number = self.fate.chance.choice(ids)
+        version = view.version(id_)
+        assert version is not None
+        collection = view.collection(version.collection)
+        assert collection is not None
+        return self.store.version(f"{PROJECT}/{collection.name}@{id_}")
+
+    def shown(self) -> Json:
+        """What is seen here, as the naive fold shows it."""
+        found: Json = {}
+        for collection in self.store.collections(PROJECT):
+            found[collection.name] = [
+                {
+                    "number": each.number,
+                    "id": each.id,
+                    "digest": each.digest,
+                    "type": each.type,
+                    "metadata": each.metadata,
+                    "description": each.description,
+                    "tags": each.tags,
+                    "aliases": each.aliases,
+                    "run": each.run,
+                }
+                for each in self.versions(collection.name)
+            ]
+        return found
+
+    def everything(self) -> Any:
+        """All that `ls`, `log`, `show --json`, `runs`, `conflicts` and `numbers` say here."""
+        store = self.store
+        collections = store.collections(PROJECT)
+        return msgspec.to_builtins(
+            [
+                collections,
+                [self.versions(each.name) for each in collections],
+                [self.store.history(f"{PROJECT}/{each.name}") for each in collections],
+                store.parts(PROJECT),
+                store.runs(project=PROJECT),
+                store.conflicts(),
+                store.moved_numbers(),
+                store.following(),
+            ]
+        )
+
+    def hash(self) -> str:
+        """One text for what the upstream's order makes."""
+        project = self.store.root.catalog.project(PROJECT)
+        return "" if project is None else str(Journal(self.store.root.catalog, project).state_hash())
+
+    def written(self) -> list[str]:
+        """The files of its journal."""
+        return sorted(str(path) for path in (self.folder / "ops").rglob("*"))
+
+    def lose_help(self) -> None:
+        """Lose what sync keeps beside the journal, which is only a help."""
+        shutil.rmtree(self.folder / "sync", ignore_errors=True)

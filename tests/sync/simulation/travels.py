@@ -1,0 +1,248 @@
+"""Travels: how what was made on one machine comes to others, and what becomes of the places between them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from artstore.errors import Conflict, Corrupt, Denied, Invalid, NotFound, Unreachable
+from artstore.sync.adopt import recover
+from artstore.sync.bundle.apply import apply_bundle
+from artstore.sync.bundle.create import create_bundle
+from artstore.sync.bundle.receipt import make_receipt
+from artstore.sync.evict import evict as free
+from artstore.sync.rounds import Verb, exchange
+from tests.sync.simulation.fate import YEARS_S
+from tests.sync.simulation.node import PROJECT, Node
+from tests.sync.simulation.places import Place, Server
+
+if TYPE_CHECKING:
+    from tests.sync.simulation.world import World
+
+_NOT_NOW: Final = frozenset({"needs-join", "bundle-gap", "bundle-incomplete", "rolled-back", "other-upstream"})
+"""Why a bundle is not taken, with nothing wrong."""
+_KEPT_RECEIPTS: Final = 4
+
+
+def push(world: World, node: Node) -> None:
+    """What waits is offered."""
+    move(world, node, world.chance.choice(("push", "sync")))
+
+
+def pull(world: World, node: Node) -> None:
+    """What is new is taken."""
+    move(world, node, "pull")
+
+
+def move(world: World, node: Node, verb: Verb) -> bool:
+    """A round with the upstream, which may fail; answers whether it came to its end."""
+    if node.place is None:
+        return True
+    before = node.numbers()
+    world.moving.append(node)
+    try:
+        report = exchange(node.store, verb, projects=[PROJECT])
+        if any(project.code == "needs-join" for project in report.projects):
+            node.join()
+            report = exchange(node.store, verb, projects=[PROJECT])
+        if any(project.code == "rolled-back" for project in report.projects):
+            assert node.place.name in world.set_back or node.took_slots, f"{node.name}: nothing was set back"
+            try:
+                report = recover(node.store)
+            except (Conflict, Corrupt) as error:
+                # Others have offered it again, or have to, since they have the bytes; or it was set back once more.
+                if error.code not in {"nothing-to-recover", "blob-missing", "rolled-back"}:
+                    raise
+    except Unreachable:
+        return False
+    except Denied:
+        node.renew(world.places)
+        return False
+    finally:
+        world.moving.remove(node)
+    codes = {project.code for project in report.projects} - {None}
+    # What others have made comes again with them, if what is asked for now has lost it.
+    world.last[node.name] = report
+    assert codes <= {"blob-missing", "rolled-back"}, f"{node.name}: {report.projects}"
+    check_numbers(node, before)
+    return not codes
+
+
+def check_numbers(node: Node, before: dict[str, int]) -> None:
+    """No number comes to mean something else without a word."""
+    after = node.numbers()
+    moved = {(each.id, each.before) for each in node.store.moved_numbers()}
+    lost = {(id_, number) for id_, number in before.items() if after.get(id_, number) != number}
+    assert lost <= moved, f"{node.name}: numbers mean something else, and nobody is told"
+
+
+def evict(world: World, node: Node) -> None:
+    """The bytes of a version are freed where a remote proves to have them."""
+    version = node.any_version()
+    if version is None or node.place is None:
+        return
+    try:
+        report = free(node.store, [version.exact])
+    except (Conflict, NotFound, Unreachable) as error:
+        if error.code not in {"last-copy", "unreachable", "remote-unreachable", "folder-missing"}:
+            raise
+        return
+    except Denied:
+        node.renew(world.places)
+        return
+    if report.blobs:
+        world.something_was_freed()
+
+
+def carry(world: World, node: Node) -> None:
+    """A bundle is carried from one machine to another, twice perhaps, after both have made one."""
+    chance = world.chance
+    other = chance.choice([each for each in world.nodes if each is not node])
+    if other in world.moving:
+        return
+    bundles = [(_made(world, node, other), other)]
+    if chance.random() < 0.3:
+        other.does(lambda: bundles.append((_made(world, other, node), node)))
+    for file, taker in bundles:
+        if file is None:
+            continue
+        for _ in range(chance.choice((1, 1, 2))):
+            if taker is node:
+                take(world, file, taker)
+            else:
+                taker.does(lambda file=file, taker=taker: take(world, file, taker))  # type: ignore[misc]
+        with world.fate.outside():
+            shutil.rmtree(file.parent, ignore_errors=True)
+
+
+def _made(world: World, node: Node, other: Node) -> Path | None:
+    chance = world.chance
+    if not other.receipts or chance.random() < 0.7:
+        with world.fate.acts(other):
+            if not other.is_dead:
+                other.receipts = [*other.receipts, make_receipt(other.store)][-_KEPT_RECEIPTS:]
+    since = chance.choice(other.receipts) if other.receipts and chance.random() < 0.8 else None
+    world.bundles += 1
+    folder = world.folder / f"bundle{world.bundles}"
+    with world.fate.outside():
+        folder.mkdir()
+    split = 64 << 10 if chance.random() < 0.2 else None
+    try:
+        report = create_bundle(node.store, folder / "b", project=PROJECT, since=since, split=split)
+    except (Conflict, NotFound, Unreachable) as error:
+        if error.code not in {"other-history", "project-not-found", "unreachable", "remote-unreachable"}:
+            raise
+        return None
+    except Denied:
+        node.renew(world.places)
+        return None
+    return Path(report.files[0]) if report.files else None
+
+
+def take(world: World, file: Path, node: Node) -> None:
+    """What a bundle carries is taken. Who has an upstream that can be asked does not leave it for this."""
+    before = node.numbers()
+    node.took_slots = True
+    join = node.place is None and world.chance.random() < 0.7
+    report = apply_bundle(node.store, file, join=join)
+    for project in report.projects:
+        assert project.code is None or project.code in _NOT_NOW, f"{node.name}: {project.error}"
+    check_numbers(node, before)
+    view = node.view()
+    if view is not None:
+        # What the other side could not give is forgotten at once.
+        node.may_forget.update(id_ for id_ in view.numbers() if view.is_forgotten(id_))
+
+
+def attach(world: World, node: Node) -> None:
+    """A machine gets an upstream, or another one, or leaves what is lost."""
+    standing = [place for place in world.places if not place.is_lost]
+    place = world.home if world.chance.random() < 0.6 else world.chance.choice(standing)
+    if place is node.place or (node.place is not None and not node.place.is_lost and world.chance.random() < 0.6):
+        return
+    before = node.numbers()
+    trouble, world.fate.trouble = world.fate.trouble, world.chance.choice((0.0, world.fate.trouble))
+    try:
+        node.attach(place)
+    except (Unreachable, Denied):
+        # It has none now, until somebody tries again.
+        return
+    except Invalid as error:
+        # A depot that cannot be tried out cannot be told from one that is unfit.
+        if error.code != "unfit-remote" or not world.fate.trouble:
+            raise
+        return
+    finally:
+        world.fate.trouble = trouble
+    check_numbers(node, before)
+
+
+def skew(world: World, node: Node) -> None:
+    """A clock jumps, by ten years at most."""
+    node.skew_s = world.chance.choice((0, world.chance.randrange(-YEARS_S, YEARS_S)))
+
+
+def part_ways(world: World, node: Node) -> None:
+    """Between a machine and a place there is no way any more, or there is again."""
+    pair = node.name, world.chance.choice(world.places).name
+    if pair in world.fate.cut:
+        world.fate.cut.discard(pair)
+    elif world.fate.trouble:
+        world.fate.cut.add(pair)
+
+
+def time_passes(world: World, _node: Node) -> None:
+    """Days go by, and tokens end."""
+    world.fate.now_s += world.chance.randrange(20 * 86_400)
+    for place in world.places:
+        if world.chance.random() < 0.2 and isinstance(place, Server):
+            place.skew_s = world.chance.choice((0, world.chance.randrange(-YEARS_S, YEARS_S)))
+        if not place.is_lost:
+            world.untroubled(place.tend)
+
+
+def arrive(world: World, _node: Node) -> None:
+    """What was given up arrives all the same."""
+    with world.fate.outside():
+        world.fate.deliver()
+
+
+def backup(world: World, _node: Node) -> None:
+    """A copy of a place is taken."""
+    place = world.chance.choice(world.places)
+    if not place.is_lost and not world.moving:
+        with world.fate.outside():
+            place.keep()
+
+
+def roll_back(world: World, _node: Node) -> None:
+    """A place is set back to a copy. What is on its way does not outlive that."""
+    place = world.chance.choice(world.places)
+    if place.snapshot is not None and not place.is_lost and not world.moving:
+        with world.fate.outside():
+            set_back(world, place)
+
+
+def set_back(world: World, place: Place) -> None:
+    """Let a place be as it was."""
+    world.fate.late.clear()
+    place.set_back()
+    world.set_back.add(place.name)
+    world.is_shaken = True
+
+
+def lose(world: World, _node: Node) -> None:
+    """A place is gone for good, if all that it has is elsewhere."""
+    place = world.chance.choice(world.places)
+    standing = [each for each in world.places if not each.is_lost and each is not place]
+    if standing and not place.is_lost and not world.moving and world.can_do_without(place):
+        with world.fate.outside():
+            world.fate.late.clear()
+            place.lose()
+        world.is_shaken = True
+        if place is world.home:
+            world.home = world.chance.choice(standing)
+        for each in world.nodes:
+            if each.place is place:
+                world.quietly(each, lambda each=each: each.attach(world.home))  # type: ignore[misc]
