@@ -13,7 +13,7 @@ from artstore.store import Store
 from artstore.sync.mirror import mirrored
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote, Shelf, Tell, read_slot
-from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes
+from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes, token_of
 from artstore.sync.standing import note_failure, note_success
 
 
@@ -29,7 +29,8 @@ class _Elsewhere:
     def __init__(self, root: Root, pace: Pace | None) -> None:
         self._root = root
         self._pace = pace
-        self._shelves: dict[tuple[str, str, str], Shelf] = {}
+        self._shelves: dict[tuple[str, str | None, str, str], Shelf] = {}
+        """By address, token, project and log: a token that has ended is renewed while a store is open."""
         self._lock = threading.Lock()
 
     def __call__(self, digests: Sequence[Digest], tell: Tell | None) -> None:
@@ -77,12 +78,12 @@ class _Elsewhere:
                 if first is None:
                     continue
                 log, until = first.slot.log, _FAR
-            shelf = self._shelf(remote, project.name, log)
+            shelf = self._shelf(remote, token_of(settings), project.name, log)
             shelf.follow(remote, until)
             yield remote, shelf
 
-    def _shelf(self, remote: Remote, project: str, log: str) -> Shelf:
-        key = remote.url, project, log
+    def _shelf(self, remote: Remote, token: str | None, project: str, log: str) -> Shelf:
+        key = remote.url, token, project, log
         if key not in self._shelves:
             self._shelves[key] = remote.shelf(self._root, project, log)
         return self._shelves[key]

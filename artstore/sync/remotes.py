@@ -169,6 +169,11 @@ def open_mirror(settings: Settings, pace: Pace | None = None) -> Mirror | None:
     return Mirror(objects if pace is None else PacedObjects(objects, pace))
 
 
+def token_of(settings: Settings) -> str | None:
+    """The token that is shown to a server now; None where there is none. Raises as `open_remote`."""
+    return token_for(settings.url, settings.token_file) if is_server(settings.url) else None
+
+
 def try_remote(settings: Settings) -> None:
     """Find out whether a remote is there and does what it must. Raises Invalid (unfit-remote), Unreachable, Denied."""
     if is_server(settings.url):
@@ -196,7 +201,7 @@ def _collection(text: str) -> str:
 
 
 def _server(settings: Settings, pace: Pace | None = None) -> HttpRemote:
-    return HttpRemote(Connection(settings.url, token_for(settings.url, settings.token_file), pace))
+    return HttpRemote(Connection(settings.url, token_of(settings), pace))
 
 
 def _write(store: Path, remotes: dict[str, Settings]) -> None:

@@ -91,6 +91,28 @@ def test_a_token_that_was_revoked_or_has_ended_is_refused_at_once(server: Served
             HttpRemote(refused).about()
 
 
+def test_bytes_are_fetched_with_the_token_that_stands_in_the_file_now(
+    server: Served, word: Word, tmp_path: Path
+) -> None:
+    """A process that reads for weeks would have to be started again when its token ends."""
+    with Store.init(tmp_path / "from") as store:
+        for number in range(2):
+            (tmp_path / "x").write_text(f"{number}")
+            store.put([tmp_path / "x"], name="cats", type="dataset", project="mine")
+        _push(store, server, word("write"), tmp_path)
+    old = create_token(server.store.path, scope="read", project=None, expires_s=None)
+    (tmp_path / "token").write_text(old.token)
+    with Store.init(tmp_path / "to") as store:
+        add_remote(store.path, "hub", server.url, upstream=True, join=False, token_file=tmp_path / "token")
+        exchange(store, "pull")
+        assert b"0" == b"".join(store.read("mine/cats:v0", "x"))
+
+        (tmp_path / "token").write_text(word("read"))
+        revoke_token(server.store.path, old.info.id)
+
+        assert b"1" == b"".join(store.read("mine/cats:v1", "x"))
+
+
 def test_the_store_has_no_token_only_what_tells_it(server: Served, word: Word) -> None:
     """Who reads a backup of the server can do nothing with it."""
     chance = word("write").split("_", 2)[2].encode()
