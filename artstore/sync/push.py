@@ -154,14 +154,15 @@ def _offer(way: Way, offer: Offer) -> Moved | None:
     last = way.followed or Followed(random_hex(16), 0, None)
     shelf = way.shelf(last.log)
     shelf.follow(way.remote, last.slot)
-    cargo = lacking(way.root, shelf, offer.manifests)
-    blobs = list(cargo.blobs)
+    blobs: list[Digest] = []
     try:
+        cargo = lacking(way.root, shelf, offer.manifests)
+        blobs = list(cargo.blobs)
         # What came from another upstream may not be here.
         way.root.blobs.bring(blobs)
         objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
     except ArtstoreError:
-        part = _before_what_is_missing(way, offer, blobs)
+        part = _before_what_is_missing(way, shelf, offer, blobs)
         if part is None:
             raise
         return _offer(way, part)
@@ -187,24 +188,31 @@ def _needed(view: ProjectView, op: Waiting) -> tuple[list[Digest], bool]:
     return [], not isinstance(decoded, Relog) or view.version(op.version) is not None
 
 
-def _before_what_is_missing(way: Way, offer: Offer, blobs: Sequence[Digest]) -> Offer | None:
+def _before_what_is_missing(way: Way, shelf: Shelf, offer: Offer, blobs: Sequence[Digest]) -> Offer | None:
     """The part of an offer that comes before what needs bytes which are nowhere to be had; None if there is none.
+
+    So it is with a list of files that is gone, as of a version that was forgotten here.
 
     Where an upstream was lost, each of the stores that followed it may have some of the bytes, and has to wait for the
     others with the rest.
     """
     absent = {*blobs} - {*way.root.blobs.locate(blobs)}
+    freed = {digest for digest in offer.manifests if way.root.manifests.find(digest) is None}
+    lost = set(shelf.lacks_manifests(freed)) if freed else set()
     found = way.root.catalog.project(way.project)
-    if not absent or found is None:
+    if not (absent or lost) or found is None:
         return None
     view = ProjectView(way.root.catalog, found.id)
     part = Offer([], [])
     for transaction in offer.transactions:
         needs = [_needed(view, op) for op in transaction]
         manifests = [digest for needed, _has_an_end in needs for digest in needed]
-        entries = (entry for digest in manifests for entry in way.root.manifests.entries(digest))
-        if any(has_an_end for _needed, has_an_end in needs) or any(
-            (blob := blob_of(entry)) is not None and blob.digest in absent for entry in entries
+        here = (digest for digest in manifests if digest not in freed)
+        entries = (entry for digest in here for entry in way.root.manifests.entries(digest))
+        if (
+            not lost.isdisjoint(manifests)
+            or any(has_an_end for _needed, has_an_end in needs)
+            or any((blob := blob_of(entry)) is not None and blob.digest in absent for entry in entries)
         ):
             break
         part.transactions.append(transaction)

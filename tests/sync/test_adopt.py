@@ -128,6 +128,29 @@ def test_what_each_has_of_a_lost_upstream_comes_together_in_a_new_one(machine: M
     ]
 
 
+def test_what_was_forgotten_here_comes_from_others_to_a_new_upstream(machine: Make, tmp_path: Path) -> None:
+    """What comes before it waited too, and somebody was told to make a catalog anew that was whole."""
+    a, b = machine("a"), machine("b")
+    for number, each in enumerate((a, b)):
+        each.put({"x": b"%d" % number})
+        each.move("sync")
+    a.pull()
+    a.store.delete("cats:v1", force=True)
+    a.store.gc(grace_s=0)
+    shutil.rmtree(a.depot)
+    new = tmp_path / "new"
+    new.mkdir()
+    for each in (a, b):
+        remove_remote(each.store.path, "hub")
+        add_upstream(each.store, "new", f"file://{new}", join=True)
+    reports = [exchange(each.store, "sync").projects[0] for each in (a, b, a)]
+
+    assert ["manifest-missing", None, None] == [each.code for each in reports]
+    assert [0, 1, 1] == [each.pulled.versions for each in reports]
+    assert a.state_hash() == b.state_hash()
+    assert [{"x": b"1"}, {"x": b"0"}] == [b.read(each.exact) for each in b.store.versions("cats")]
+
+
 def test_an_upstream_with_a_log_of_its_own_is_not_followed_unasked(machine: Make, tmp_path: Path) -> None:
     a, _b = history(machine)
     new = tmp_path / "new"
