@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
+from artstore.model.fold import OF_A_DEPOT
+from artstore.model.manifest import blob_of
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.simulation import travels
@@ -37,7 +39,7 @@ def settle(world: World) -> None:
     seen: dict[str, Any] = {}
     for node in world.nodes:
         assert node.does(lambda node=node: check_node(world, node, naive))  # type: ignore[misc]
-        if not node.may_forget and not node.waiting():
+        if not node.may_forget and all(op.void == OF_A_DEPOT for op in node.waiting()):
             seen[node.name] = node.everything()
             # What is theirs alone: which numbers they have shown.
             del seen[node.name][-2]
@@ -89,6 +91,7 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     waiting = {op.id for op in node.waiting()}
     lost = node.acknowledged - naive.seen - waiting - node.given_up
     assert not lost, f"{node.name} has lost what it had acknowledged: {sorted(lost)}"
+    check_refused(node)
     check_quiet(world, node)
     for name in shown:
         for version in node.versions(name):
@@ -98,6 +101,15 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     assert report.ok, report.problems
     if world.chance.random() < _REBUILT:
         check_rebuild(world, node)
+
+
+def check_refused(node: Node) -> None:
+    """What has no place in the log is kept, with its bytes, until somebody decides."""
+    root = node.store.root
+    for manifest in node.refused():
+        wanted = {blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None}
+        absent = wanted - root.blobs.locate(list(wanted)).keys()
+        assert not absent, f"{node.name} has lost bytes of what waits for a decision"
 
 
 def check_quiet(world: World, node: Node) -> None:

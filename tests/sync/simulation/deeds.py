@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Denied, Invalid, Unreachable
 from artstore.lifecycle.reports import VersionInfo
+from artstore.model.fold import GATHERED
 from artstore.store import Store
 from tests.sync.simulation.node import PROJECT, Node
 
@@ -180,7 +181,7 @@ def decide(world: World, node: Node) -> None:
         try:
             if conflict.kind == "type":
                 node.store.rename_mine(conflict.id, f"{chance.choice(NAMES)}-{node.name}")
-            elif conflict.kind == "alias" and chance.random() < 0.5:
+            elif (conflict.kind == "alias" or conflict.reason == GATHERED) and chance.random() < 0.5:
                 node.store.keep_mine(conflict.id)
             else:
                 node.store.drop_mine(conflict.id)

@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import pytest
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Unreachable
+from artstore.sync import checkpoints
 
 T = TypeVar("T")
 
@@ -201,6 +202,12 @@ class Inline:
         """All is done."""
 
 
+class Done(NamedTuple):
+    """What was waited for, in the order in which it was begun."""
+
+    done: list[Future[Any]]
+
+
 @contextlib.contextmanager
 def ruled_by(fate: Fate) -> Iterator[pytest.MonkeyPatch]:
     """Chance is the seed's, clocks and disks are fate's, threads are one, and nothing waits."""
@@ -216,8 +223,13 @@ def ruled_by(fate: Fate) -> Iterator[pytest.MonkeyPatch]:
         for name, module in sorted(sys.modules.items()):
             if name.startswith("artstore.") and hasattr(module, "ThreadPoolExecutor"):
                 patch.setattr(module, "ThreadPoolExecutor", Inline)
+            if name.startswith("artstore.") and hasattr(module, "FIRST_COMPLETED"):
+                patch.setattr(module, "wait", lambda futures, **_options: Done(list(futures)))
             if name.startswith("artstore.server.") and hasattr(module, "run_sync"):
                 patch.setattr(module, "run_sync", _run_inline)
+        # So small that a world has some.
+        patch.setattr(checkpoints, "BLOCK", 8)
+        patch.setattr(checkpoints, "FACTOR", 4)
         yield patch
 
 

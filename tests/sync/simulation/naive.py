@@ -87,7 +87,7 @@ class Naive:
     def do_commit(self, op: Json, _id: str) -> bool:
         collection = self.collection(op["record"]["collection"])
         version = digest(canonical(op["record"]))
-        if collection is None or version in self.versions:
+        if collection is None or version in self.versions or not self.has_parts(op):
             return False
         self.versions[version] = {
             "id": version,
@@ -108,9 +108,14 @@ class Naive:
         target = self.version(op["target"])
         if target is None:
             return self.do_commit(op, id_)
+        if not self.has_parts(op):
+            return False
         target["logged"] = self.clock
         self.parts -= set(op.get("parts", []))
         return True
+
+    def has_parts(self, op: Json) -> bool:
+        return self.parts.issuperset(op.get("parts", []))
 
     def do_part(self, _op: Json, id_: str) -> bool:
         self.parts.add(id_)

@@ -13,6 +13,7 @@ import msgspec
 from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
+from artstore.model.digest import Digest
 from artstore.model.records import decode_op, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
@@ -105,10 +106,12 @@ class Node(Machine):
         """The ops that no upstream has accepted."""
         return upstream.waiting(self.store.root, PROJECT)
 
-    def refused(self) -> set[str]:
-        """The manifests of what was committed here and has no place in the log."""
-        void = [op for op in self.waiting() if op.void is not None and op.version is not None]
-        return {str(manifest_of(decode_op(op.body))) for op in void}
+    def refused(self) -> set[Digest]:
+        """The manifests of what was committed here, has no place in the log, and was not deleted here either."""
+        view = self.view()
+        void = [(op.version, op.body) for op in self.waiting() if op.void is not None and op.version is not None]
+        own = [body for id_, body in void if view and not view.is_received(id_) and id_ not in self.may_forget]
+        return {Digest.parse(str(manifest_of(decode_op(body)))) for body in own}
 
     # Its upstream.
 

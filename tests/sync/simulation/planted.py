@@ -14,14 +14,17 @@ from artstore.lifecycle.commit import nonce, now_us
 from artstore.model import fold
 from artstore.model.records import Delete, MoveAlias, Relog, Rename, decode_op
 from artstore.server import serving
-from artstore.storage import journal
+from artstore.storage import journal, marking
 from artstore.storage.journal import Journal, Waiting
-from artstore.sync import depot, evict, pull, push, shelf
-from artstore.sync.hosting import tokens
+from artstore.sync import collect, depot, evict, known, pull, push, shelf
+from artstore.sync.hosting import hosted, tokens
+from artstore.sync.hosting.closure import Holes
+from artstore.sync.http import receiving
 from artstore.sync.protocol import Sent
 from artstore.sync.upload import Upload
 
 RULES: Final[dict[Any, Any]] = fold._RULES
+_NO_MANIFEST: Final = "\nSELECT manifest FROM op WHERE 0 "
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -172,6 +175,47 @@ def a_rename_takes_a_name_that_is_taken(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(RULES, Rename, rename)
 
 
+def a_part_is_gathered_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fold, "_lacks_a_part", lambda _view, _ids: False)
+
+
+def a_hole_is_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hosted, "holes", lambda *_arguments: Holes([], []))
+
+
+def a_whole_answer_is_put_behind_what_has_come(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(receiving, "_goes_on_at", lambda *_arguments: True)
+
+
+def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
+    for name in ("_LIVE", "_LIVE_MANIFESTS", "_NEEDED_BLOBS", "_OF_REFUSED"):
+        patch.setattr(marking, name, getattr(marking, name).replace(marking._OF_REFUSED, _NO_MANIFEST))
+
+
+def what_was_swept_counts_as_there(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(known.Known, "forget", lambda _self, _gone: None)
+
+
+def what_is_needed_again_is_swept(patch: pytest.MonkeyPatch) -> None:
+    right = collect._Collector._plan
+
+    def plan(self: Any, shelf: Any, needs: Any) -> Any:
+        found = right(self, shelf, needs)
+        return found._replace(due=[*found.due, *found.kept], kept=[])
+
+    patch.setattr(collect._Collector, "_plan", plan)
+
+
+def what_others_rely_on_is_freed_in_a_depot(patch: pytest.MonkeyPatch) -> None:
+    right = collect._wanted
+
+    def wanted(*arguments: Any) -> Any:
+        manifests, swept = right(*arguments)
+        return set(sorted(manifests)[1:]), swept
+
+    patch.setattr(collect, "_wanted", wanted)
+
+
 PLANTED: Final[tuple[Plant, ...]] = (
     no_bytes_are_sent,
     what_a_remote_has_is_guessed,
@@ -195,4 +239,11 @@ PLANTED: Final[tuple[Plant, ...]] = (
     what_is_forgotten_here_is_deleted_for_all,
     parts_that_were_gathered_stay,
     a_rename_takes_a_name_that_is_taken,
+    a_part_is_gathered_twice,
+    a_hole_is_taken,
+    a_whole_answer_is_put_behind_what_has_come,
+    what_was_refused_is_freed,
+    what_was_swept_counts_as_there,
+    what_is_needed_again_is_swept,
+    what_others_rely_on_is_freed_in_a_depot,
 )

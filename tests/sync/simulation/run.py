@@ -39,6 +39,8 @@ class Lived(NamedTuple):
     acknowledged: int
     """Ops that a store has said to have."""
     nodes: int
+    freed: int
+    """Objects that were freed in depots."""
     history: list[str]
 
 
@@ -55,7 +57,7 @@ def live(seed: int, deeds: int = DEEDS) -> Lived:
                     world.settle()
             world.settle()
             acknowledged = sum(len(node.acknowledged) for node in world.nodes)
-            return Lived(world.fate.steps, world.fate.calls, acknowledged, len(world.nodes), history)
+            return Lived(world.fate.steps, world.fate.calls, acknowledged, len(world.nodes), world.freed, history)
     except Exception as error:
         error.add_note("\n".join(history[-_SHOWN:]))
         raise
@@ -97,7 +99,7 @@ def main() -> int:
         else:
             steps += lived.steps
             pace = steps / (time.process_time() - began)
-            what = f"{lived.steps} steps, {lived.calls} calls, {lived.nodes} machines"
+            what = f"{lived.steps} steps, {lived.calls} calls, {lived.nodes} machines, {lived.freed} freed"
             print(f"seed {seed}: {what}; {steps} in all, {pace:.0f} a second", flush=True)  # noqa: T201
         seed += 1
         if chosen.seed is not None or violations > _SHOWN:

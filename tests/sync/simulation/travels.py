@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,11 +12,12 @@ from artstore.sync.adopt import recover
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.create import create_bundle
 from artstore.sync.bundle.receipt import make_receipt
+from artstore.sync.collect import collect_remote
 from artstore.sync.evict import evict as free
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.fate import YEARS_S
 from tests.sync.simulation.node import PROJECT, Node
-from tests.sync.simulation.places import Place, Server
+from tests.sync.simulation.places import Depot, Place, Server
 
 if TYPE_CHECKING:
     from tests.sync.simulation.world import World
@@ -23,11 +25,19 @@ if TYPE_CHECKING:
 _NOT_NOW: Final = frozenset({"needs-join", "bundle-gap", "bundle-incomplete", "rolled-back", "other-upstream"})
 """Why a bundle is not taken, with nothing wrong."""
 _KEPT_RECEIPTS: Final = 4
+_DELETED: Final = 0.6
+"""How often something is deleted everywhere before a depot is collected."""
+_CHOSEN: Final = 0.2
+"""How often one collection is pushed alone."""
 
 
 def push(world: World, node: Node) -> None:
     """What waits is offered."""
-    move(world, node, world.chance.choice(("push", "sync")))
+    names = node.names()
+    if names and world.chance.random() < _CHOSEN:
+        move(world, node, "push", [world.chance.choice(names)])
+    else:
+        move(world, node, world.chance.choice(("push", "sync")))
 
 
 def pull(world: World, node: Node) -> None:
@@ -35,24 +45,24 @@ def pull(world: World, node: Node) -> None:
     move(world, node, "pull")
 
 
-def move(world: World, node: Node, verb: Verb) -> bool:
+def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = ()) -> bool:
     """A round with the upstream, which may fail; answers whether it came to its end."""
     if node.place is None:
         return True
     before = node.numbers()
     world.moving.append(node)
     try:
-        report = exchange(node.store, verb, projects=[PROJECT])
+        report = exchange(node.store, verb, projects=[PROJECT], references=chosen)
         if any(project.code == "needs-join" for project in report.projects):
             node.join()
-            report = exchange(node.store, verb, projects=[PROJECT])
+            report = exchange(node.store, verb, projects=[PROJECT], references=chosen)
         if any(project.code == "rolled-back" for project in report.projects):
             assert node.place.name in world.set_back or node.took_slots, f"{node.name}: nothing was set back"
             try:
                 report = recover(node.store)
             except (Conflict, Corrupt) as error:
                 # Others have offered it again, or have to, since they have the bytes; or it was set back once more.
-                if error.code not in {"nothing-to-recover", "blob-missing", "rolled-back"}:
+                if error.code not in {"nothing-to-recover", "blob-missing", "manifest-missing", "rolled-back"}:
                     raise
     except Unreachable:
         return False
@@ -64,7 +74,8 @@ def move(world: World, node: Node, verb: Verb) -> bool:
     codes = {project.code for project in report.projects} - {None}
     # What others have made comes again with them, if what is asked for now has lost it.
     world.last[node.name] = report
-    assert codes <= {"blob-missing", "rolled-back"}, f"{node.name}: {report.projects}"
+    wrong = codes - {"blob-missing", "manifest-missing", "rolled-back"} - ({"name-freed"} if chosen else set())
+    assert not wrong, f"{node.name}: {report.projects}"
     check_numbers(node, before)
     return not codes
 
@@ -93,6 +104,34 @@ def evict(world: World, node: Node) -> None:
         return
     if report.blobs:
         world.something_was_freed()
+
+
+def collect(world: World, node: Node) -> None:
+    """What no version needs is freed in a depot, with a grace or at once, often after something was deleted."""
+    version = node.any_version()
+    if version is not None and isinstance(node.place, Depot) and world.chance.random() < _DELETED:
+        node.may_forget.add(version.id)
+        node.store.delete(version.exact, force=True, everywhere=True)
+        move(world, node, "push")
+    free_there(world, node, world.chance.choice((0.0, 0.0, 3600.0)))
+
+
+def free_there(world: World, node: Node, grace_s: float) -> None:
+    """Collect the depot that is the upstream of a machine."""
+    if not isinstance(node.place, Depot) or node.place.is_lost:
+        return
+    before = node.numbers()
+    world.moving.append(node)
+    try:
+        (report,) = collect_remote(node.store, node.place.name, projects=[PROJECT], grace_s=grace_s).projects
+    except Unreachable:
+        return
+    finally:
+        world.moving.remove(node)
+    world.freed += report.swept
+    assert report.code in {None, "needs-join", "rolled-back"}, f"{node.name}: {report.error}"
+    assert report.missing == 0, f"{node.name}: {report.missing} objects that versions need are gone"
+    check_numbers(node, before)
 
 
 def carry(world: World, node: Node) -> None:

@@ -31,6 +31,8 @@ _MORTALITY: Final = 0.002
 _BAD_TIMES: Final = 25
 """Deeds of a time in which things go wrong; after it some go by in which nothing does."""
 _GOOD_TIMES: Final = 5
+_PUSHES: Final = 0.7
+"""How often it is a push that comes just before a slot is claimed, and not a collector."""
 
 DEEDS: Final[dict[Deed, int]] = {
     deeds.put: 10,
@@ -52,6 +54,7 @@ DEEDS: Final[dict[Deed, int]] = {
     deeds.accept: 2,
     deeds.lose_help: 1,
     travels.evict: 3,
+    travels.collect: 8,
     travels.carry: 4,
     travels.attach: 3,
     travels.skew: 1,
@@ -77,6 +80,8 @@ class World:
         self.last: dict[str, object] = {}
         """What the last round of each came to."""
         self.bundles = 0
+        self.freed = 0
+        """Objects that were freed in depots."""
         self.moving: list[Node] = []
         """Who is at work on a round."""
         self.set_back: set[str] = set()
@@ -115,11 +120,14 @@ class World:
             self.history.append(f"{number} {node.name} died")
 
     def meddle(self) -> None:
-        """Somebody else pushes, just before the one who moves claims a slot."""
+        """Somebody else pushes, or frees what it can, just before the one who moves claims a slot."""
         idle = [node for node in self.nodes if node not in self.moving]
         if len(self.moving) == 1 and idle and self.fate.trouble and self.chance.random() < 0.3:
             other = self.chance.choice(idle)
-            other.does(lambda: travels.move(self, other, "push"))
+            if self.chance.random() < _PUSHES:
+                other.does(lambda: travels.move(self, other, "push"))
+            else:
+                other.does(lambda: travels.free_there(self, other, 0.0))
         standing = [each for each in self.places if isinstance(each, Server) and each.snapshot is not None]
         if standing and self.fate.trouble and self.chance.random() < 0.3:
             # A server looks whether all that a slot names is still there.
