@@ -9,19 +9,18 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from artstore.lifecycle import commit, labels, upstream
+from artstore.errors import ArtstoreError
+from artstore.lifecycle import commit, delete, upstream
 from artstore.lifecycle.commit import nonce, now_us
 from artstore.model import fold
-from artstore.model.records import Delete, MoveAlias, Relog, Rename, decode_op
+from artstore.model.records import Delete, MoveAlias, Relog, decode_op
 from artstore.server import serving
 from artstore.storage import journal, marking
 from artstore.storage.journal import Journal, Waiting
-from artstore.sync import collect, depot, evict, known, pull, push, shelf
-from artstore.sync.hosting import hosted, tokens
-from artstore.sync.hosting.closure import Holes
-from artstore.sync.http import receiving
-from artstore.sync.protocol import Sent
+from artstore.sync import depot, evict, pull, push, shelf
+from artstore.sync.hosting import tokens
 from artstore.sync.upload import Upload
+from tests.sync.simulation.run import live
 
 RULES: Final[dict[Any, Any]] = fold._RULES
 _NO_MANIFEST: Final = "\nSELECT manifest FROM op WHERE 0 "
@@ -34,17 +33,6 @@ def no_bytes_are_sent(patch: pytest.MonkeyPatch) -> None:
 
 def what_a_remote_has_is_guessed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(shelf.DepotShelf, "lacks_blobs", lambda _self, _digests: [])
-
-
-def what_was_sent_before_is_not_named(patch: pytest.MonkeyPatch) -> None:
-    right = shelf.DepotShelf.send
-
-    def send(self: shelf.DepotShelf, *arguments: Any) -> Sent:
-        before = set(self.known.unnamed)
-        sent = right(self, *arguments)
-        return Sent(sent.manifests, [name for name in sent.packs if name not in before], sent.blobs)
-
-    patch.setattr(shelf.DepotShelf, "send", send)
 
 
 def a_slot_is_taken_from_others(patch: pytest.MonkeyPatch) -> None:
@@ -160,31 +148,11 @@ def what_is_forgotten_here_is_deleted_for_all(patch: pytest.MonkeyPatch) -> None
         assert everywhere in {True, False}
         return Delete(at_us=now_us(), nonce=nonce(), version=version)
 
-    patch.setattr(labels, "end_of", end_of)
+    patch.setattr(delete, "end_of", end_of)
 
 
 def parts_that_were_gathered_stay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fold, "_gather", lambda *_arguments, **_options: [])
-
-
-def a_rename_takes_a_name_that_is_taken(patch: pytest.MonkeyPatch) -> None:
-    def rename(view: Any, _id: str, op: Any, _position: int) -> Any:
-        collection = view.collection(op.collection)
-        return [fold.Put(msgspec.structs.replace(collection, name=op.name))]
-
-    patch.setitem(RULES, Rename, rename)
-
-
-def a_part_is_gathered_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fold, "_lacks_a_part", lambda _view, _ids: False)
-
-
-def a_hole_is_taken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(hosted, "holes", lambda *_arguments: Holes([], []))
-
-
-def a_whole_answer_is_put_behind_what_has_come(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(receiving, "_goes_on_at", lambda *_arguments: True)
 
 
 def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
@@ -192,34 +160,9 @@ def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(marking, name, getattr(marking, name).replace(marking._OF_REFUSED, _NO_MANIFEST))
 
 
-def what_was_swept_counts_as_there(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(known.Known, "forget", lambda _self, _gone: None)
-
-
-def what_is_needed_again_is_swept(patch: pytest.MonkeyPatch) -> None:
-    right = collect._Collector._plan
-
-    def plan(self: Any, shelf: Any, needs: Any) -> Any:
-        found = right(self, shelf, needs)
-        return found._replace(due=[*found.due, *found.kept], kept=[])
-
-    patch.setattr(collect._Collector, "_plan", plan)
-
-
-def what_others_rely_on_is_freed_in_a_depot(patch: pytest.MonkeyPatch) -> None:
-    right = collect._wanted
-
-    def wanted(*arguments: Any) -> Any:
-        manifests, swept = right(*arguments)
-        return set(sorted(manifests)[1:]), swept
-
-    patch.setattr(collect, "_wanted", wanted)
-
-
 PLANTED: Final[tuple[Plant, ...]] = (
     no_bytes_are_sent,
     what_a_remote_has_is_guessed,
-    what_was_sent_before_is_not_named,
     a_slot_is_taken_from_others,
     a_slot_counts_before_it_is_claimed,
     what_waits_stays_before_what_was_accepted,
@@ -238,12 +181,35 @@ PLANTED: Final[tuple[Plant, ...]] = (
     what_is_freed_is_not_looked_for_elsewhere,
     what_is_forgotten_here_is_deleted_for_all,
     parts_that_were_gathered_stay,
-    a_rename_takes_a_name_that_is_taken,
-    a_part_is_gathered_twice,
-    a_hole_is_taken,
-    a_whole_answer_is_put_behind_what_has_come,
     what_was_refused_is_freed,
-    what_was_swept_counts_as_there,
-    what_is_needed_again_is_swept,
-    what_others_rely_on_is_freed_in_a_depot,
 )
+FIRST: Final[dict[Plant, int]] = {
+    a_slot_is_taken_from_others: 127,
+    equal_content_is_another_version: 103,
+    what_was_given_up_counts_on: 112,
+    a_token_that_has_ended_lets_in: 149,
+    what_is_freed_is_not_looked_for_elsewhere: 109,
+    parts_that_were_gathered_stay: 112,
+    what_was_refused_is_freed: 116,
+}
+"""The first seed that finds one, of those that would take long from 100 on."""
+_WORLDS: Final = 40
+"""Worlds in which a planted bug has to be found."""
+
+
+def is_found(plant: Plant, seed: int) -> bool:
+    """Whether a world with a planted bug breaks."""
+    with pytest.MonkeyPatch.context() as patch:
+        plant(patch)
+        try:
+            live(seed, deeds=60)
+        except (AssertionError, ArtstoreError):
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    for each in PLANTED:
+        first = FIRST.get(each, 100)
+        if not any(is_found(each, seed) for seed in range(first, first + _WORLDS)):
+            print(f"{each.__name__} lives")  # noqa: T201
