@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar, overload
 
-from artstore.errors import Corrupt, Invalid
+from artstore.errors import Corrupt, Invalid, WrongType
 from artstore.lifecycle import (
     arrange,
     backup,
@@ -111,7 +111,11 @@ class Store:
     """An open store. One may be shared by threads; after a fork each process goes on with its own connections."""
 
     def __init__(self, root: Root) -> None:
-        """Take a root that was opened; use `Store.open` or `Store.init`."""
+        """Take a root that was opened; use `Store.open` or `Store.init`. Raises WrongType for a path."""
+        given: object = root
+        if not isinstance(given, Root):
+            message = f"Store({given!r}) opens nothing: write Store.open({given!r}), or Store.init for a new store"
+            raise WrongType(message, code="wrong-type")
         self._root = root
         self._trees = Trees(root)
         self._histories = Histories(root)

@@ -325,3 +325,11 @@ def test_a_draft_is_of_the_store_however_it_was_opened(full: Store) -> None:
         draft.add_stream(io.BytesIO(b"1"), "a")
         assert isinstance(draft, Draft)
         assert "dogs" == full.commit(draft, name="dogs", type="dataset").collection
+
+
+def test_a_store_is_not_made_of_a_path(tmp_path: Path) -> None:
+    """What is typed first must lead to what opens it."""
+    with pytest.raises(Invalid, match=r"Store\.open") as caught:
+        Store(str(tmp_path))  # type: ignore[arg-type]
+
+    assert caught.value.code == "wrong-type"
