@@ -82,8 +82,7 @@ def checkout(
         entries = list(_wanted(root, resolved, patterns, matches))
         blobs, references = _sorted_out(entries, fetch)
         root.blobs.bring([blob.digest for blob in blobs], telling(progress, "bring"))
-        if not target.is_dir():
-            _make_target(target)
+        ending.enter_context(_made(target, is_kept=bool(entries) or not patterns))
         is_fresh = not any(target.iterdir())
         if not is_fresh:
             _preflight(target, entries)
@@ -188,6 +187,22 @@ def _target_errors(target: Path) -> Iterator[None]:
             raise StorageFull(f"{message}; free some space there, then repeat", code="storage-full") from error
         code = "no-permission" if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else "target-failed"
         raise Refused(message, code=code) from error
+
+
+@contextlib.contextmanager
+def _made(target: Path, *, is_kept: bool) -> Iterator[None]:
+    """Make the target if it is not there. After an error, or if it is not kept, it goes again while it is empty."""
+    new = [folder for folder in (target, *target.parents) if not os.path.lexists(folder)]
+    try:
+        if not target.is_dir():
+            _make_target(target)
+        yield
+        if is_kept:
+            new = []
+    finally:
+        for folder in new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _make_target(target: Path) -> None:

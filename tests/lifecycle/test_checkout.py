@@ -428,6 +428,11 @@ def test_a_reflink_that_cannot_be_had_is_refused(cats: Store, volume: Path) -> N
     assert caught.value.code == "no-reflink"
     assert cats.get("cats", volume / "auto").copied == len(FILES)
 
+    commit(cats, {"large": bytes(2 << 20)})
+    with pytest.raises(Refused):
+        cats.get("cats", volume / "none", mode="reflink")
+    assert not (volume / "none").exists()
+
 
 @pytest.mark.root
 def test_a_hardlink_to_another_file_system_is_refused(cats: Store, volume: Path) -> None:
@@ -666,6 +671,16 @@ def test_a_version_that_is_not_there_makes_no_folder(cats: Store, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+def test_where_no_file_is_meant_no_folder_is_made(cats: Store, tmp_path: Path, *, was_there: bool) -> None:
+    """An empty folder looks like an empty version; but one that its owner made is theirs."""
+    if was_there:
+        (tmp_path / "far" / "out").mkdir(parents=True)
+    cats.get("cats", tmp_path / "far" / "out", patterns=["nothing"])
+
+    assert [(tmp_path / "far").exists(), (tmp_path / "far" / "out").exists()] == [was_there, was_there]
+
+
 # Names that differ here, and perhaps not there.
 
 TWINS = {"Data/x": b"1", "data/y": b"2", "a": b"3", "A": b"4", "é": b"5", "e\u0301": b"6"}
@@ -722,7 +737,7 @@ def test_twins_are_refused_where_case_does_not_count(
 
     assert caught.value.code == "one-path-here"
     assert all(path.split("/")[0][:20] in caught.value.message for path in twins)
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 # Paths that should never have come so far.
