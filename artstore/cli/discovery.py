@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from artstore.cli.output import note
 from artstore.discovery import here, nudge, open_place, project_here
+from artstore.errors import Invalid
 from artstore.model.names import UNCATEGORIZED, project_name
 from artstore.store import Store
 
@@ -45,6 +46,15 @@ def changing_store(call: Call) -> Iterator[Store]:
 def project_of(call: Call) -> str:
     """Name the project of references that do not say theirs."""
     return chosen_project(call) or UNCATEGORIZED
+
+
+def named_collection(call: Call, name: str) -> tuple[str, str]:
+    """Name the project and the collection of `[PROJECT/]NAME`. Raises Invalid (bad-name) for an empty PROJECT."""
+    project, slash, collection = name.rpartition("/")
+    if slash and not project:
+        message = f"{name!r} has no project before the '/': write NAME or PROJECT/NAME"
+        raise Invalid(message, code="bad-name")
+    return project or project_of(call), collection
 
 
 def chosen_project(call: Call) -> str | None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import changing_store, project_of
+from artstore.cli.discovery import changing_store, named_collection
 from artstore.cli.json_values import metadata_object
 from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
@@ -91,7 +91,7 @@ def put(
     Nothing here waits for a network, but with --push: where the upstream cannot be reached then, the version is kept,
     and the exit code is that of artstore push.
     """
-    project, _, collection = name.rpartition("/")
+    project, collection = named_collection(call, name)
     paths = [source for source in sources if "://" not in source]
     references, warned = _references(
         [source for source in sources if "://" in source],
@@ -108,7 +108,7 @@ def put(
                 _sources(paths),
                 name=collection,
                 type=kind,
-                project=project or project_of(call),
+                project=project,
                 aliases=aliases,
                 description=description,
                 metadata=metadata,

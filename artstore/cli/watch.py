@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import open_store, project_of
+from artstore.cli.discovery import named_collection, open_store
 from artstore.cli.options import Call, verb
 from artstore.cli.output import note, print_json_line, say
 from artstore.cli.printing import printing
@@ -84,13 +84,13 @@ def watch(
     with open_store(call) as store:
         watches: list[Watch] = []
         for folder, named in zip(folders, names, strict=True):
-            project, _, collection = named.rpartition("/")
+            project, collection = named_collection(call, named)
             watches.append(
                 store.watch(
                     folder,
                     name=collection,
                     type=kind,
-                    project=project or project_of(call),
+                    project=project,
                     quiet_s=quiet_s,
                     longest_s=longest_s,
                     ignore=ignore,

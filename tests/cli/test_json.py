@@ -108,6 +108,8 @@ WRONG: Final[tuple[tuple[tuple[str, ...], type[ArtstoreError], str], ...]] = (
     *((words, NotFound, "collection-not-found") for words in (("delete", "nope:v0"), ("prune", "nope"))),
     (("put", "nowhere", "--name", "n", "--type", "t"), NotFound, "source-not-found"),
     (("put", "photos", "--name", "a b", "--type", "t"), Invalid, "bad-name"),
+    (("put", "photos", "--name", "/n", "--type", "t"), Invalid, "bad-name"),
+    (("watch", "photos", "--name", "/n", "--type", "t"), Invalid, "bad-name"),
     (("run", "nope"), NotFound, "run-not-found"),
     (("ls", "--store", "nowhere"), NotFound, "store-not-found"),
     (("cat", "cats", "nope"), NotFound, "path-not-found"),
