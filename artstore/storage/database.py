@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,9 @@ from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, Sto
 from artstore.storage.driver import connect, sqlite3
 from artstore.storage.files import storage_error
 from artstore.storage.reserve import FOR_GC, is_tight, release
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -37,6 +41,8 @@ STREAMED: Final = 5_000
 """Rows that a query which may have a million answers at a time."""
 _ROWS_AT_ONCE: Final = 500
 _NOWHERE_TO_WRITE: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR")
+_TOO_LONG: Final = ("SQLITE_IOERR", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
+"""What a limit on the length of files is called."""
 _WITHOUT_NAME: Final = {
     "database or disk is full": "SQLITE_FULL",
     "attempt to write a readonly database": "SQLITE_READONLY",
@@ -436,10 +442,8 @@ def _typed(error: Any, path: Path) -> ArtstoreError | None:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         message = f"{str(path)!r} is locked by others, who are at work for long ({name}): repeat later"
         return Conflict(message, code="store-locked")
-    # SQLite calls it by other names where it lacks the space, or the inode, for its shared memory.
-    if name.startswith("SQLITE_FULL") or (name.startswith(_NOWHERE_TO_WRITE) and is_tight(path.parent)):
-        message = f"no space left while writing {str(path)!r}: free some (`artstore gc --grace 0`) and repeat"
-        return StorageFull(message, code="storage-full")
+    if (full := _full(name, path)) is not None:
+        return full
     if name.startswith("SQLITE_CANTOPEN") and (lack := _lack_of_handles()) is not None:
         return storage_error(lack, f"opening {str(path)!r}")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
@@ -450,6 +454,28 @@ def _typed(error: Any, path: Path) -> ArtstoreError | None:
         return None
     message = f"{str(path)!r} is damaged ({name}: {error}). Run `artstore rebuild`: the log has everything that it held"
     return Corrupt(message, code="catalog-damaged")
+
+
+def _full(name: str, path: Path) -> StorageFull | None:
+    # SQLite calls it by other names where it lacks the space, or the inode, for its shared memory.
+    if name.startswith("SQLITE_FULL") or (name.startswith(_NOWHERE_TO_WRITE) and is_tight(path.parent)):
+        message = f"no space left while writing {str(path)!r}: free some (`artstore gc --grace 0`) and repeat"
+        return StorageFull(message, code="storage-full")
+    if name in _TOO_LONG and (limit := _longest_file()) is not None:
+        message = (
+            f"a file here may have {limit:,} bytes at most (`ulimit -f`), and {str(path)!r}, or one beside it, needs "
+            "more: raise the limit and repeat. Nothing that was stored is harmed"
+        )
+        return StorageFull(message, code="storage-full")
+    return None
+
+
+def _longest_file() -> int | None:
+    """How long this process may make a file, in bytes; None where that is not limited."""
+    if sys.platform == "win32":
+        return None
+    limit, _hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _lack_of_handles() -> OSError | None:

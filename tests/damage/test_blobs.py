@@ -384,6 +384,29 @@ def test_a_verify_that_lacks_file_handles_takes_nothing_for_damaged(store: Store
     check(store, known)
 
 
+_SHORT_CATALOG = """
+import resource, sys
+from artstore import Store
+from artstore.errors import ArtstoreError
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    with Store.open(sys.argv[1]) as store:
+        store.alias("p/cats:v0", ["limited"])
+except ArtstoreError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.parametrize("limit", [100, 10_000])
+def test_a_limit_on_the_length_of_files_is_not_called_damage(limit: int, store: Store, children: Children) -> None:
+    """Whoever was told of damage would rebuild a catalog that is whole."""
+    put(store, noise(SMALL))
+    store.close()
+
+    assert children.run(_SHORT_CATALOG, store.path, limit) == "storage-full"
+
+
 _SHORT_FILES = """
 import resource, sys
 from pathlib import Path
