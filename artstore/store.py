@@ -124,7 +124,7 @@ class Store:
 
     @classmethod
     def init(cls, path: AnyPath, *, single_host: bool = False) -> Store:
-        """Make a store in a folder that is empty or not there yet, and open it.
+        """Make a store in a folder that is empty or not there yet, or that was one and lost its format file; open it.
 
         Raises Conflict (already-a-store, not-empty); Refused (network-file-system) where other machines could open it
         too, unless single_host promises that none does, and (not-utf8) as `open` does.

@@ -100,7 +100,7 @@ class Root:
 
     @classmethod
     def create(cls, path: Path, *, single_host: bool = False) -> Root:
-        """Make a store in a folder that is empty or not there yet.
+        """Make a store in a folder that is empty or not there yet, or that was one and has lost its format file.
 
         Another that makes it is waited for. Raises Conflict (already-a-store, not-empty, not-a-folder), and Refused
         (not-utf8), and (network-file-system) unless single_host.
@@ -118,7 +118,7 @@ class Root:
                 raise Conflict(message, code="already-a-store")
             # Another process may be making the store at this moment.
             strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, *_UNFINISHED, _FORMAT_FILE})
-            if strangers:
+            if strangers and not _was_store(path):
                 message = f"{str(path)!r} is not empty (it has {strangers[0]!r}): name a folder of the store's own"
                 raise Conflict(message, code="not-empty")
             if is_network(path) and not single_host:
@@ -297,6 +297,12 @@ def _read_format(path: Path) -> Format:
     try:
         data = (path / _FORMAT_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
+        if _was_store(path):
+            message = (
+                f"the store in {str(path)!r} has lost its {_FORMAT_FILE!r}: take that of a backup, or run "
+                f"`artstore init {path}`: all that the store holds is kept, and it gets a new id"
+            )
+            raise Corrupt(message, code="store-damaged") from error
         message = f"there is no store in {str(path)!r}: make one with `artstore init {path}`"
         raise NotFound(message, code="store-not-found") from error
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
@@ -309,6 +315,13 @@ def _read_format(path: Path) -> Format:
         f"run `artstore init {path}`: all that the store holds is kept, and it gets a new id"
     )
     raise Corrupt(message, code="store-damaged")
+
+
+def _was_store(path: Path) -> bool:
+    """Whether a folder has a store's log; where a `create` was killed, or goes on, that is empty."""
+    log = path / "ops"
+    beside = any(os.path.lexists(path / name) for name in (FILE_NAME, "packs", "blobs"))
+    return beside and log.is_dir() and any(log.iterdir())
 
 
 def _check_rights(path: Path, found: Format) -> None:

@@ -195,6 +195,24 @@ def test_a_format_file_that_says_nothing_is_damaged(root: Root, data: bytes) -> 
     Root.create(root.path).check_catalog()
 
 
+def test_a_format_file_that_is_lost_can_be_made_again(root: Root, tmp_path: Path) -> None:
+    """Told that there is no store, its owner would make another one elsewhere, and take this one for lost."""
+    root.close()
+    (tmp_path / "a").write_bytes(b"a")
+    with Store.open(root.path) as store:
+        store.put([tmp_path / "a"], name="cats", type="t")
+    # What `artstore remote add` notes, which is no part of a new store.
+    (root.path / "remotes.toml").write_text("")
+    (root.path / "format.json").unlink()
+
+    with pytest.raises(Corrupt, match=f"artstore init {root.path}") as caught:
+        Store.open(root.path)
+    assert caught.value.code == "store-damaged"
+    with Store.init(root.path) as again:
+        assert 1 == again.version("cats").files
+        assert [] == again.verify().problems
+
+
 def test_a_newer_format_is_refused(root: Root) -> None:
     """D2, I17. It may mean something else by every file."""
     change_format(root, format=2, min_reader=2)
