@@ -65,23 +65,28 @@ def collect(
 ) -> GcReport:
     """Free what no version, no live session and no unfinished upload needs.
 
-    Safe beside running commits and checkouts. Raises Conflict (locked) if another `gc` runs, Invalid (bad-grace).
+    Safe beside running commits and checkouts. A dry run of a store that is read-only does not ask who else is at work
+    there. Raises Conflict (locked) if another `gc` runs, Invalid (bad-grace).
     """
     if not 0 <= grace_s < LONGEST_S:
         message = f"a grace of {grace_s} s is none: give 0 s or more"
         raise Invalid(message, code="bad-grace")
     began = time.monotonic()
+    if dry_run and root.read_only:
+        with storage_errors("collecting"):
+            catch_up(root, thorough=True)
+            return _foresee(root, grace_s, sessions=[], began=began)
     root.catalog.check_writable()
     with storage_errors("collecting"), Exclusive(root.path, "gc"), root.session("gc") as session:
         leftovers = len(os.listdir(root.path / "tmp"))
         sessions = live_sessions(root.path, but=session)
         leftovers -= len(os.listdir(root.path / "tmp"))
         catch_up(root, thorough=True, wait=True)
+        if dry_run:
+            return _foresee(root, grace_s, sessions=sessions, began=began)
         for damage in root.damaged.values():
             # What its log would have kept must not be freed.
             raise damage
-        if dry_run:
-            return _foresee(root, session, grace_s, sessions=sessions, began=began)
         marking = Marking(root.catalog)
         tally = Tally(leftovers=leftovers)
         _tick(progress, "mark")
@@ -95,7 +100,7 @@ def collect(
         _flatten(root, marking, current_epoch(root.path / "locks"))
         marking.free_manifests(limit)
         _tick(progress, "free")
-        bin_ = Bin(root, session, grace_s, tally)
+        bin_ = Bin(root, session.id, grace_s, tally)
         freed = marking.free_blobs(limit)
         for blob in freed:
             if blob.was_whole:
@@ -128,8 +133,10 @@ def collect(
         )
 
 
-def _foresee(root: Root, session: Session, grace_s: float, *, sessions: list[_Alive], began: float) -> GcReport:
+def _foresee(root: Root, grace_s: float, *, sessions: list[_Alive], began: float) -> GcReport:
     """What the same call would come to, were it not a dry run; what packs take beside their blobs is not counted."""
+    for damage in root.damaged.values():
+        raise damage
     marking = Marking(root.catalog)
     blobs, size = marking.dead()
     kept = 0
@@ -137,7 +144,7 @@ def _foresee(root: Root, session: Session, grace_s: float, *, sessions: list[_Al
         # What was condemned before all of them began is no concern of theirs.
         freeable, size = marking.dead(before=min(epoch for epoch, _about in sessions))
         kept, blobs = blobs - freeable, freeable
-    old = Bin(root, session, grace_s, Tally()).old_bytes()
+    old = Bin(root, "", grace_s, Tally()).old_bytes()
     freed, trashed = (size, 0) if grace_s == 0 else (0, size)
     tally = Tally(freed_bytes=freed + old, trashed_bytes=trashed)
     report = _report(root, began, tally, sessions, dry_run=True, blobs=blobs, kept=kept, compacted=0)

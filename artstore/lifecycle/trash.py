@@ -16,7 +16,6 @@ import msgspec
 from artstore.storage import rights
 from artstore.storage.files import is_open_elsewhere, make_directory, size_on_disk, storage_errors
 from artstore.storage.root import Root
-from artstore.storage.sessions import Session
 
 _LOOKS: Final = "looks"
 """In a folder of the trash: what the clock said at each collection that left it there, in seconds, one a line."""
@@ -34,9 +33,10 @@ class Tally(msgspec.Struct):
 class Bin:
     """Where what is freed goes: to the trash, or nowhere."""
 
-    def __init__(self, root: Root, session: Session, grace_s: float, tally: Tally) -> None:
+    def __init__(self, root: Root, session: str, grace_s: float, tally: Tally) -> None:
+        """For the session of this id."""
         self._trash = root.path / "trash"
-        self._run = self._trash / f"{_seconds_now():012d}-{session.id}"
+        self._run = self._trash / f"{_seconds_now():012d}-{session}"
         self._grace_s = grace_s
         self._tally = tally
         self.has_taken = False

@@ -219,7 +219,8 @@ class Root:
         return epoch
 
     def session(self, verb: str) -> Session:
-        """Begin a piece of work; what it relies on stays until it ends."""
+        """Begin a piece of work; what it relies on stays until it ends. Raises ReadOnlyStore."""
+        self.catalog.check_writable()
         return Session(self.path, verb)
 
     @contextlib.contextmanager

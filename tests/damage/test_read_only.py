@@ -138,6 +138,23 @@ def test_a_read_only_store_says_so(disk: Disk, state: str) -> None:
         put(store, b"written again")
 
 
+def test_what_could_be_freed_of_a_read_only_store_is_told(volume: Path) -> None:
+    """Whoever asks what a mount would gain needs no right to write there, nor a word about locks."""
+    disk = Disk(volume)
+    with Store.init(disk.store) as store:
+        put(store, noise(5_000))
+        store.delete(put(store, data := noise(70_000)))
+        expected = store.gc(dry_run=True, grace_s=0)
+    disk.remount("ro")
+    with Store.open(disk.store) as store:
+        found = store.gc(dry_run=True, grace_s=0)
+        with pytest.raises(ReadOnlyStore, match="is read-only: open it"):
+            store.delete("p/cats:v0")
+
+    assert expected.freed_bytes == found.freed_bytes >= len(data)
+    assert (expected.freed_blobs, found.sessions) == (found.freed_blobs, [])
+
+
 def test_a_backup_of_a_read_only_store_is_one_that_can_be_written(disk: Disk, tmp_path: Path) -> None:
     """That is how one moves away from a disk that the system has made read-only."""
     known = fill(disk)
