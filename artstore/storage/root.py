@@ -220,8 +220,12 @@ class Root:
 
     def session(self, verb: str) -> Session:
         """Begin a piece of work; what it relies on stays until it ends. Raises ReadOnlyStore."""
-        self.catalog.check_writable()
-        return Session(self.path, verb)
+        try:
+            return Session(self.path, verb)
+        except ReadOnlyStore:
+            # Not of a file among the locks, but of the store.
+            self.catalog.check_writable()
+            raise
 
     @contextlib.contextmanager
     def reading(self, verb: str) -> Iterator[None]:
