@@ -104,13 +104,13 @@ class Gatherer:
         start = batch.used + BLOCK
         return batch.buffer[start : start + size]
 
-    def take(self, size: int) -> Digest:
-        """Take the first `size` bytes of the slot for a blob."""
+    def take(self, size: int, *, only: Digest | None = None) -> Digest:
+        """Take the first `size` bytes of the slot for a blob; answers which it is, also where another is wanted."""
         batch = self._batch
         start = batch.used
         data = batch.buffer[start + BLOCK : start + BLOCK + size]
         digest = Digest(blake3(data).digest())
-        if digest not in self._taken:
+        if digest not in self._taken and (only is None or only == digest):
             self._taken.add(digest)
             checksum = xxh3_64_intdigest(data)
             batch.blobs.append(Small(digest, start, size, checksum))

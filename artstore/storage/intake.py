@@ -84,18 +84,18 @@ class Intake:
         """Names of the packs made."""
         return self._small.packs
 
-    def take(self, data: bytes | memoryview) -> Digest:
-        """Take a small blob in; at most SMALL bytes."""
+    def take(self, data: bytes | memoryview, *, only: Digest | None = None) -> Digest:
+        """Take a small blob in; at most SMALL bytes. Where it is not the one that is `only` wanted, it is left."""
         self._small.slot(len(data))[:] = data
-        return self._small.take(len(data))
+        return self._small.take(len(data), only=only)
 
     def slot(self, size: int) -> memoryview:
         """Where the next small blob may be read to, instead of `take`: up to SMALL + 1 bytes. See take_slot."""
         return self._small.slot(size)
 
-    def take_slot(self, size: int) -> Digest:
-        """Take the first bytes of the slot in as a small blob."""
-        return self._small.take(size)
+    def take_slot(self, size: int, *, only: Digest | None = None) -> Digest:
+        """Take the first bytes of the slot in as a small blob, as `take` does."""
+        return self._small.take(size, only=only)
 
     def take_read(self, buffer: memoryview, blobs: Sequence[Small]) -> Future[None] | None:
         """Take in small blobs that a buffer has in the form of a pack.

@@ -45,8 +45,7 @@ def download(objects: Source, intake: Intake, wanted: Sequence[Wanted], tell: Te
                     assert blob.size is not None
                     start = blob.offset - stretch[0].offset
                     piece = data[start : start + blob.size]
-                    # Other bytes are never found under this name: they have one of their own.
-                    _check(objects, blob, intake.take(piece))
+                    _check(objects, blob, intake.take(piece, only=blob.digest))
                     size += blob.size
                 done += len(stretch)
                 if tell is not None:

@@ -57,7 +57,7 @@ class Spool:
                 # Read to where it lies in a pack, and hashed there.
                 if size > SMALL or self._file.readinto(intake.slot(size)) < size:
                     raise cut()
-                if intake.take_slot(size) != digest:
+                if intake.take_slot(size, only=digest) != digest:
                     raise mismatch(digest)
                 taken.append((digest, size))
             intake.settle()

@@ -65,7 +65,7 @@ class Receiver:
         """
         for digest, data in self._receive_small(list(dict.fromkeys(digests))):
             # Other bytes are never found under this name: they have one of their own.
-            if self._intake.take(data) != digest:
+            if self._intake.take(data, only=digest) != digest:
                 raise self._other_bytes(digest)
             self._count(len(data))
         near = relatives(self._root, self._large)
