@@ -6,6 +6,8 @@ from the log: what is only here must not matter.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,6 +32,7 @@ from artstore.model.state import (
 )
 from artstore.storage import schema
 from artstore.storage.database import Connections, is_wal_safe, sqlite_version
+from artstore.storage.files import storage_error
 from artstore.storage.mounts import has_small_blocks, is_network
 
 FILE_NAME: Final = "catalog.db"
@@ -49,6 +52,8 @@ _TABLES: Final[dict[type[Row], str]] = {
     Used: "used",
     Logged: "logged",
 }
+_NO_MEMORY: Final = "error code=7"
+"""How SQLite writes SQLITE_NOMEM into what a check found."""
 _PROJECT: Final = "SELECT id, name, log, seq, head, upstream, slot, slot_head FROM project"
 _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Collection: ("id",),
@@ -111,6 +116,9 @@ class Catalog(Connections):
             connection = self.connection
             schema.check_writable(schema.version_of(connection))
             result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if _NO_MEMORY in result:
+            # A page that there was no room for is not a damaged one.
+            raise storage_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "checking the catalog")
         if result != "ok":
             message = (
                 f"{str(self.path)!r} is damaged: {result}. Run `artstore rebuild`: the log has everything that it held"
