@@ -456,6 +456,8 @@ try:
     elif verb == "verify":
         problems = store.verify().problems
         assert {problem.kind for problem in problems} <= {"unreadable", "out-of-resources"}, problems
+        if problems:
+            raise MemoryError
     else:
         store.gc(grace_s=0)
     print("done")
