@@ -65,10 +65,10 @@ def checkout(
 
     Raises PathCollision where a folder stands in place of a file, or a link or a file in place of a folder, Refused
     (no-reflink, no-hardlink) where the mode that was asked for cannot be had, Invalid (own-store) where the target is
-    in the store, or with `delete` in any, and StorageFull or Refused (no-permission, target-failed) where the target
-    cannot be written; and, once all other files are written, Corrupt where the store's bytes are not what they should
-    be. With `delete`, other files that match the patterns go; the folder of a store never does. Raises Invalid
-    (bad-mode) for a mode that there is not.
+    in the store, or with `delete` in any, and StorageFull or Refused (no-permission, out-of-resources, target-failed)
+    where the target cannot be written; and, once all other files are written, Corrupt where the store's bytes are not
+    what they should be. With `delete`, other files that match the patterns go; the folder of a store never does. Raises
+    Invalid (bad-mode) for a mode that there is not.
     """
     began = time.monotonic()
     if mode not in get_args(Mode):
@@ -185,6 +185,8 @@ def _target_errors(target: Path) -> Iterator[None]:
         message = f"{str(target)!r} cannot be written{what}: {error.strerror or error}. Nothing in the store is harmed"
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StorageFull(f"{message}; free some space there, then repeat", code="storage-full") from error
+        if error.errno in {errno.ENOMEM, errno.EMFILE, errno.ENFILE}:
+            raise Refused(f"{message}; raise the limit, then repeat", code="out-of-resources") from error
         code = "no-permission" if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else "target-failed"
         raise Refused(message, code=code) from error
 
