@@ -39,11 +39,16 @@ _RATE = click.option(
 )
 
 
-@verb("artstore push", "artstore push --project zoo --dry-run", "artstore push hub cats")
+@verb("artstore push", "artstore push --project zoo --dry-run", "artstore push hub cats", "artstore push --renumber")
 @click.argument("words", metavar="[REMOTE] [REF]...", nargs=-1, shell_complete=references)
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option(
+    "--renumber",
+    is_flag=True,
+    help="Let versions lose the numbers of an earlier upstream, rather than wait for what comes before them.",
+)
 @_RATE
-def push(call: Call, *, words: tuple[str, ...], dry_run: bool, limit_rate: int | None) -> int:
+def push(call: Call, *, words: tuple[str, ...], dry_run: bool, renumber: bool, limit_rate: int | None) -> int:
     """Send committed versions to the upstream, or to a mirror.
 
     What others have pushed is counted first, and what is sent comes behind it. A folder or a bucket that is not the
@@ -52,8 +57,12 @@ def push(call: Call, *, words: tuple[str, ...], dry_run: bool, limit_rate: int |
 
     With REFs, the upstream gets what waits of these collections and no other: a collection goes whole, all its versions
     and labels, with the runs that made them. The first word is the remote, if one is called so.
+
+    A version whose bytes are missing here stays, with what builds on it, and all else is sent; the exit code is then 5.
+    After an upstream was lost, what comes behind such a version in its collection waits too, so that all keep their
+    numbers once somebody has sent those bytes; --renumber sends it all the same.
     """
-    return _exchange(call, "push", words, dry_run=dry_run, limit_rate=limit_rate)
+    return _exchange(call, "push", words, dry_run=dry_run, limit_rate=limit_rate, renumber=renumber)
 
 
 @verb("artstore pull", "artstore pull hub --blobs", "artstore pull cats:best")
@@ -141,7 +150,14 @@ def explain(call: Call, *, ref: str, remote: str) -> None:
 
 
 def _exchange(
-    call: Call, verb: Verb, words: tuple[str, ...], *, dry_run: bool, limit_rate: int | None, blobs: bool = False
+    call: Call,
+    verb: Verb,
+    words: tuple[str, ...],
+    *,
+    dry_run: bool,
+    limit_rate: int | None,
+    blobs: bool = False,
+    renumber: bool = False,
 ) -> int:
     with open_store(call) as store, progress(call) as watcher:
         name, refs = _split(store, words)
@@ -155,6 +171,7 @@ def _exchange(
             blobs=blobs,
             dry_run=dry_run,
             limit_rate=limit_rate,
+            renumber=renumber,
             progress=watcher,
         )
     emit(call, report, render)

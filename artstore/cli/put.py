@@ -135,7 +135,7 @@ def _push(call: Call, store: Store, version: VersionInfo) -> int:
         return error.exit_code
     for each in moved.projects:
         if each.error is not None:
-            note(f"{version.ref} is committed, and not pushed yet: {each.error}")
+            note(f"{version.ref} is committed, and not all of {each.project!r} is pushed yet: {each.error}")
     return max((each.exit_code for each in moved.projects), default=0)
 
 

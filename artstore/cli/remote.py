@@ -165,7 +165,7 @@ def recover(call: Call) -> int:
     with open_store(call) as store, progress(call) as watcher:
         report = recover_upstream(store, progress=watcher)
     emit(call, report, render)
-    return 0
+    return max((project.exit_code for project in report.projects), default=0)
 
 
 for command in (add, ls, rm, test, recover):

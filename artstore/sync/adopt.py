@@ -128,8 +128,8 @@ def _is_another(remote: Remote, project: Project) -> bool:
 def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
     """Offer an upstream that was set back what it has lost, as far as this store knows it, in the same order.
 
-    Raises Conflict (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream), and what
-    `push` does.
+    What needs bytes that are missing here stays, as with a push. Raises Conflict (nothing-to-recover) where it has all
+    that was ever taken from it, NotFound (no-upstream), and what `push` does.
     """
     began = time.monotonic()
     name, settings = upstream_of(store.path)
@@ -151,8 +151,17 @@ def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
             if isinstance(remote, Depot):
                 sweep_absent(way, remote, before.log)
             attach(root, session, way.project, None)
-            pulled, pushed = push(way)
-            reports.append(ProjectReport(project=way.project, pulled=pulled, pushed=pushed))
+            pulled, pushed, left = push(way)
+            reports.append(
+                ProjectReport(
+                    project=way.project,
+                    pulled=pulled,
+                    pushed=pushed,
+                    error=None if left is None else left.message,
+                    code=None if left is None else left.code,
+                    exit_code=0 if left is None else left.exit_code,
+                )
+            )
     return SyncReport(remote=name, verb="sync", dry_run=False, projects=reports, seconds=time.monotonic() - began)
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import Conflict
+from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, TakenSlot, accept, take, waiting
 from artstore.model.digest import Digest
@@ -24,11 +24,12 @@ from artstore.storage.intake import Intake
 from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
+from artstore.sync.held import Missing
 from artstore.sync.history import History, brought, history
 from artstore.sync.mirror import Mirror, MirrorShelf, Page, Pending, encode_page
 from artstore.sync.protocol import ReadSlot, Sent, corrupt, decode_slot, read_slot, slot_again
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
-from artstore.sync.push import Cargo, lacking, offers
+from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing
 from artstore.sync.received import take_manifests
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
@@ -55,18 +56,22 @@ class MirrorWay(NamedTuple):
         return shelf
 
 
-def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> Moved:
-    """Bring a mirror what it lacks of a project's log, and say there what waits here; answers how much it was.
+def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, Corrupt | None]:
+    """Bring a mirror what it lacks of a project's log, and say there what waits here.
 
-    Raises Conflict (other-log) where it has another log of that project, or another slot in one place of it.
+    Answers how much it was, and why some of what waits stays here, where bytes are missing. Raises Conflict (other-log)
+    where it has another log of that project, or another slot in one place of it.
     """
     project = there.way.root.catalog.project(there.way.project)
     if project is None or not project.seq:
-        return Moved()
+        return Moved(), None
     owns = project.upstream is None
     # A log of its own that is to end with the first push to the upstream is not one for others to follow.
     moved = Moved() if owns and there.has_upstream else _push_slots(there, project, dry_run=dry_run)
-    return moved.plus(_push_pending(there, project, dry_run=dry_run))
+    missing = Missing()
+    while isinstance(offered := _push_pending(there, project, missing, dry_run=dry_run), Missing):
+        missing = missing.plus(offered)
+    return moved.plus(offered), what_is_left(there.way, missing)
 
 
 def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> Moved:
@@ -109,13 +114,13 @@ def _push_slots(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
     raise Conflict(message, code="busy")
 
 
-def _push_pending(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
-    """Say there what waits here."""
+def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool) -> Moved | Missing:
+    """Say there what waits here and can be sent; or answers what more is missing for that."""
     way, mirror, has_upstream = there
     own = way.root.format.store_id
     count, before = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
     waits = has_upstream or project.upstream is not None
-    offered = offers(way.root, way.project) if waits else []
+    offered = offers(way.root, way.project, None, missing, renumber=way.renumber) if waits else []
     moved = Moved()
     pending: Pending | None = None
     if offered:
@@ -124,13 +129,20 @@ def _push_pending(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved
         if before is not None and before.ids == pending.ids:
             return moved
         shelf = there.shelf
-        cargo = lacking(way.root, shelf, [digest for offer in offered for digest in offer.manifests])
+        manifests = [digest for offer in offered for digest in offer.manifests]
+        cargo = Cargo([], {})
+        try:
+            cargo = lacking(way.root, shelf, manifests)
+            sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
+        except ArtstoreError as error:
+            more = what_is_missing(way.root, shelf, manifests, list(cargo.blobs), error)
+            if not more:
+                raise
+            return more
         for offer in offered:
             moved = moved.plus(msgspec.structs.replace(offer.counted(), slots=0))
         moved = moved.plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
-        if not dry_run:
-            sent = _send(way, shelf, cargo)
-            pending = Pending(transactions=transactions, manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs)
+        pending = Pending(transactions=transactions, manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs)
     if not dry_run and (pending is not None or before is not None):
         mirror.offer(way.project, own, count + 1, pending)
     return moved

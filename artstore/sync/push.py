@@ -2,8 +2,8 @@
 
 First the upstream's slots are counted here, so that what is offered is known to apply where it comes to stand; own ops
 that would change nothing there stay here, as conflicts. Then objects, then the slot. Where somebody else claims it
-first, all begins again with theirs. A lost answer is read back: an op counts once, however often it is offered. Where
-bytes are missing, all goes that comes before what needs them.
+first, all begins again with theirs. A lost answer is read back: an op counts once, however often it is offered. What
+needs bytes that are missing stays, with what builds on it (`held`), and all else goes.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import ArtstoreError, Conflict
+from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
-from artstore.model.records import Relog, decode_op, manifest_of
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
+from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
 from artstore.sync.claim import claim_next
+from artstore.sync.held import Missing, held, left_behind, need_of
 from artstore.sync.protocol import Shelf, Tell
 from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
@@ -32,6 +33,10 @@ _SLOT_BYTES: Final = 4 << 20
 """Ops in one slot, at most but for the last transaction."""
 _TRIES: Final = 100
 """Slots that others may claim first before it is an error."""
+
+
+_UNREADABLE: Final = frozenset({"blob-damaged", "digest-mismatch", "io-error"})
+"""What is said of a blob whose place is known, and that cannot be had from there."""
 
 
 class Offer(NamedTuple):
@@ -47,61 +52,107 @@ class Offer(NamedTuple):
         return Moved(slots=1, ops=len(ops), versions=sum(op.version is not None for op in ops))
 
 
-def push(way: Way) -> tuple[Moved, Moved]:
-    """Offer what waits; answers what was pulled first, and what was pushed.
+class Pushed(NamedTuple):
+    """What a push came to."""
 
-    Raises as `pull`; Corrupt (blob-missing, blob-damaged) where what is to be sent is not whole here, Conflict (busy).
+    pulled: Moved
+    """What was counted first."""
+    pushed: Moved
+    left: Corrupt | None = None
+    """Why some of it stays here, if some does."""
+
+
+def push(way: Way) -> Pushed:
+    """Offer what waits, but for what needs bytes that are missing, and what builds on that.
+
+    Raises as `pull`; Conflict (busy).
     """
     pulled = pushed = Moved()
     overtaken = 0
     while overtaken < _TRIES:
         pulled = pulled.plus(pull(way))
-        while (offer := next_offer(way.root, way.project, way.only)) is not None:
+        missing = Missing()
+        while (offer := next_offer(way.root, way.project, way.only, missing, renumber=way.renumber)) is not None:
             sent = _offer(way, offer)
             if sent is None:
                 overtaken += 1
                 break
-            pushed = pushed.plus(sent)
+            if isinstance(sent, Missing):
+                missing = missing.plus(sent)
+            else:
+                pushed = pushed.plus(sent)
         else:
-            return pulled, pushed
+            return Pushed(pulled, pushed, what_is_left(way, missing))
     message = f"{overtaken} times in a row others wrote to {way.place} first: repeat later"
     raise Conflict(message, code="busy")
 
 
-def next_offer(root: Root, project: str, only: frozenset[str] | None = None) -> Offer | None:
+def next_offer(
+    root: Root,
+    project: str,
+    only: frozenset[str] | None = None,
+    missing: Missing = Missing(),  # noqa: B008 - it never changes
+    *,
+    renumber: bool = False,
+) -> Offer | None:
     """The next of what waits, up to a slot full of it; None if nothing is to be offered."""
-    return next(iter(offers(root, project, only)), None)
+    return next(iter(offers(root, project, only, missing, renumber=renumber)), None)
 
 
-def offers(root: Root, project: str, only: frozenset[str] | None = None) -> list[Offer]:
+def offers(
+    root: Root,
+    project: str,
+    only: frozenset[str] | None = None,
+    missing: Missing = Missing(),  # noqa: B008 - it never changes
+    *,
+    renumber: bool = False,
+) -> list[Offer]:
     """All that waits and would change something, cut where one slot has enough and no version is left without end.
 
-    With `only`, what collections of these names need of it; raises Conflict (name-freed) as `select`.
+    With `only`, what collections of these names need of it; raises Conflict (name-freed) as `select`. What needs bytes
+    that are missing is left, with what builds on it.
     """
     with root.catalog.snapshot():
-        ops = [op for op in waiting(root, project) if op.void is None]
         found = root.catalog.project(project)
-        if found is None or not ops:
+        if found is None:
             return []
-        if only is not None:
-            ops = select(root, found, ops, only)
+        transactions = _transactions(root, found, only)
+        stay = held(root, found, transactions, missing, renumber=renumber)
         view = ProjectView(root.catalog, found.id)
         made = [Offer([], [])]
         size = 0
         ends_later = False
-        for op in ops:
-            transactions = made[-1].transactions
-            if not transactions or op.seq is None or op.seq != transactions[-1][-1].seq:
-                if size >= _SLOT_BYTES and not ends_later:
-                    made.append(Offer([], []))
-                    size = 0
-                made[-1].transactions.append([])
-            made[-1].transactions[-1].append(op)
-            size += len(op.body)
-            needed, has_an_end = _needed(view, op)
-            made[-1].manifests.extend(needed)
-            ends_later |= has_an_end
+        for ops in (ops for place, ops in enumerate(transactions) if place not in stay):
+            if size >= _SLOT_BYTES and not ends_later:
+                made.append(Offer([], []))
+                size = 0
+            made[-1].transactions.append(ops)
+            size += sum(len(op.body) for op in ops)
+            needs = [need_of(view, op) for op in ops]
+            made[-1].manifests.extend(need.manifest for need in needs if need.manifest is not None)
+            ends_later |= any(need.ends for need in needs)
         return made if made[0].transactions else []
+
+
+def what_is_left(way: Way, missing: Missing) -> Corrupt | None:
+    """The error that says what stays here where this is missing, and why; None where nothing does."""
+    found = way.root.catalog.project(way.project)
+    if found is None or not missing:
+        return None
+    with way.root.catalog.snapshot():
+        transactions = _transactions(way.root, found, way.only)
+        return left_behind(way.root, found, transactions, missing, renumber=way.renumber)
+
+
+def _transactions(root: Root, project: Project, only: frozenset[str] | None) -> list[list[Waiting]]:
+    """All that waits and would change something, or what is chosen of it, as it holds together."""
+    ops = [op for op in waiting(root, project.name) if op.void is None]
+    made: list[list[Waiting]] = []
+    for op in ops if only is None else select(root, project, ops, only):
+        if not made or op.seq is None or op.seq != made[-1][-1].seq:
+            made.append([])
+        made[-1].append(op)
+    return made
 
 
 class Cargo(NamedTuple):
@@ -149,8 +200,24 @@ def lacking(root: Root, shelf: Shelf, manifests: Sequence[Digest]) -> Cargo:
     return Cargo(list(sending.values()), {digest: sizes[digest] for digest in shelf.lacks_blobs(sizes)})
 
 
-def _offer(way: Way, offer: Offer) -> Moved | None:
-    """Put objects there and claim the next slot; None if somebody else did."""
+def what_is_missing(
+    root: Root, shelf: Shelf, manifests: Sequence[Digest], blobs: Sequence[Digest], why: ArtstoreError
+) -> Missing:
+    """What is to be sent of these, and is neither whole here nor there; `why` says so of the first of it.
+
+    A list of files is gone here where a version was forgotten. Where an upstream was lost, each of the stores that
+    followed it may have some of the bytes. A disk may have lost or changed others.
+    """
+    here = root.blobs.locate(blobs)
+    if why.code in _UNREADABLE:
+        here = {digest: place for digest, place in here.items() if judge(place) == "whole"}
+    freed = [digest for digest in manifests if root.manifests.find(digest) is None]
+    lost = shelf.lacks_manifests(freed) if freed else []
+    return Missing(frozenset(lost), frozenset(digest for digest in blobs if digest not in here), why)
+
+
+def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
+    """Put objects there and claim the next slot; None if somebody else did. Or answers what is missing for that."""
     last = way.followed or Followed(random_hex(16), 0, None)
     shelf = way.shelf(last.log)
     shelf.follow(way.remote, last.slot)
@@ -161,11 +228,11 @@ def _offer(way: Way, offer: Offer) -> Moved | None:
         # What came from another upstream may not be here.
         way.root.blobs.bring(blobs)
         objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
-    except ArtstoreError:
-        part = _before_what_is_missing(way, shelf, offer, blobs)
-        if part is None:
+    except ArtstoreError as error:
+        missing = what_is_missing(way.root, shelf, offer.manifests, blobs, error)
+        if not missing:
             raise
-        return _offer(way, part)
+        return missing
     bodies = [[op.body for op in transaction] for transaction in offer.transactions]
     slot = claim_next(way, last, bodies, objects, bases=cargo.bases)
     if slot is None:
@@ -173,57 +240,6 @@ def _offer(way: Way, offer: Offer) -> Moved | None:
     shelf.note(slot)
     shelf.save()
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
-
-
-def _needed(view: ProjectView, op: Waiting) -> tuple[list[Digest], bool]:
-    """The manifests that have to be there with an op, and whether its end has to come along instead."""
-    if op.version is None:
-        return [], False
-    decoded = decode_op(op.body)
-    named = manifest_of(decoded)
-    assert named is not None
-    if not _is_gone(view, op.version):
-        return [Digest.parse(named)], False
-    # Its bytes are not needed any more, and it must not be seen without them.
-    return [], not isinstance(decoded, Relog) or view.version(op.version) is not None
-
-
-def _before_what_is_missing(way: Way, shelf: Shelf, offer: Offer, blobs: Sequence[Digest]) -> Offer | None:
-    """The part of an offer that comes before what needs bytes which are nowhere to be had; None if there is none.
-
-    So it is with a list of files that is gone, as of a version that was forgotten here.
-
-    Where an upstream was lost, each of the stores that followed it may have some of the bytes, and has to wait for the
-    others with the rest.
-    """
-    absent = {*blobs} - {*way.root.blobs.locate(blobs)}
-    freed = {digest for digest in offer.manifests if way.root.manifests.find(digest) is None}
-    lost = set(shelf.lacks_manifests(freed)) if freed else set()
-    found = way.root.catalog.project(way.project)
-    if not (absent or lost) or found is None:
-        return None
-    view = ProjectView(way.root.catalog, found.id)
-    part = Offer([], [])
-    for transaction in offer.transactions:
-        needs = [_needed(view, op) for op in transaction]
-        manifests = [digest for needed, _has_an_end in needs for digest in needed]
-        here = (digest for digest in manifests if digest not in freed)
-        entries = (entry for digest in here for entry in way.root.manifests.entries(digest))
-        if (
-            not lost.isdisjoint(manifests)
-            or any(has_an_end for _needed, has_an_end in needs)
-            or any((blob := blob_of(entry)) is not None and blob.digest in absent for entry in entries)
-        ):
-            break
-        part.transactions.append(transaction)
-        part.manifests.extend(manifests)
-    return part if part.transactions else None
-
-
-def _is_gone(view: ProjectView, id_: str) -> bool:
-    """Whether what an op brought is not there any more, or never was, as where a relog made no version."""
-    version = view.version(id_)
-    return (version is None or version.deleted) and view.part(id_) is None
 
 
 def _telling(way: Way, cargo: Cargo) -> Tell:

@@ -31,7 +31,7 @@ from artstore.sync.mirroring import MirrorWay, pull_from_mirror, push_to_mirror
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_join, counted, new_slots, pull
-from artstore.sync.push import lacking, next_offer, offers, push
+from artstore.sync.push import Pushed, lacking, next_offer, offers, push
 from artstore.sync.remotes import Settings, find_remote, open_mirror, open_remote, read_remotes, upstream_of
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
 from artstore.sync.standing import Attempt, noting
@@ -50,6 +50,7 @@ def exchange(
     blobs: bool = False,
     dry_run: bool = False,
     limit_rate: int | None = None,
+    renumber: bool = False,
     progress: Progress | None = None,
     patience_s: float = PATIENCE_S,
 ) -> SyncReport:
@@ -60,6 +61,9 @@ def exchange(
     collections, each whole and with the runs that made it, and a pull brings the bytes of these versions. On a dry run
     nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile. `limit_rate` is the most bytes a
     second that go, both ways together.
+
+    A version whose bytes are missing stays here, with what builds on it, and the report says so; where a log has given
+    numbers before, what comes behind it in its collection stays too, unless `renumber`.
 
     Raises NotFound (no-upstream, remote-not-found, collection-not-found), Invalid (not-the-upstream) where the remote
     is a server that is not, Invalid (not-chosen) for a collection that the remote was not noted for, Conflict (locked)
@@ -80,7 +84,9 @@ def exchange(
     with Exclusive(root.path, "sync", patience_s=patience_s), told as attempt, root.session(verb) as session:
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
-        reports = [round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run) for project in wanted]
+        reports = [
+            round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run, renumber=renumber) for project in wanted
+        ]
         if round_.denied and len(round_.denied) == len(reports):
             raise round_.denied[0]
         attempt.failure = "\n".join(f"{each.project}: {each.error}" for each in reports if each.error) or None
@@ -138,15 +144,17 @@ class _Round:
             # Its push says so, and no other waits for it.
             return True
 
-    def one(self, verb: Verb, project: str, asked: Sequence[Reference], *, blobs: bool, dry_run: bool) -> ProjectReport:
+    def one(
+        self, verb: Verb, project: str, asked: Sequence[Reference], *, blobs: bool, dry_run: bool, renumber: bool
+    ) -> ProjectReport:
         """Move one project, or say what would be moved; what is asked for of it alone, if something is."""
         here = [each for each in asked if each.project == project]
         only = frozenset(each.collection for each in here) if here else self._settings.chosen(project)
-        way = self._way._replace(project=project, only=only)
+        way = self._way._replace(project=project, only=only, renumber=renumber)
         pulled = pushed = Moved()
         error: ArtstoreError | None = None
         try:
-            pulled, pushed = self.move(way, verb, dry_run=dry_run)
+            pulled, pushed, error = self.move(way, verb, dry_run=dry_run)
             if verb != "push" and not dry_run and (here or blobs):
                 manifests = [resolve(self._root, each).manifest for each in here] if here else _live(way)
                 for manifest in manifests:
@@ -168,11 +176,11 @@ class _Round:
             exit_code=0 if error is None else error.exit_code,
         )
 
-    def move(self, way: Way, verb: Verb, *, dry_run: bool) -> tuple[Moved, Moved]:
+    def move(self, way: Way, verb: Verb, *, dry_run: bool) -> Pushed:
         """Pull, push or both, or find out what it would be."""
         if dry_run:
             return _foresee(way, verb)
-        return (pull(way), Moved()) if verb == "pull" else push(way)
+        return Pushed(pull(way), Moved()) if verb == "pull" else push(way)
 
 
 class _MirrorRound(_Round):
@@ -190,14 +198,15 @@ class _MirrorRound(_Round):
         here = [] if verb == "pull" else [project.name for project in self._root.catalog.projects()]
         return sorted({*here, *(() if verb == "push" else self._mirror.projects())})
 
-    def move(self, way: Way, verb: Verb, *, dry_run: bool) -> tuple[Moved, Moved]:
+    def move(self, way: Way, verb: Verb, *, dry_run: bool) -> Pushed:
         """See _Round."""
         there = MirrorWay(way, self._mirror, self._has_upstream)
         pulled = Moved() if verb == "push" else pull_from_mirror(there, dry_run=dry_run)
-        return pulled, Moved() if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
+        pushed, left = (Moved(), None) if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
+        return Pushed(pulled, pushed, left)
 
 
-def _foresee(way: Way, verb: Verb) -> tuple[Moved, Moved]:
+def _foresee(way: Way, verb: Verb) -> Pushed:
     check_join(way)
     pulled = counted(found.slot for found in new_slots(way))
     pushed = Moved()
@@ -207,7 +216,7 @@ def _foresee(way: Way, verb: Verb) -> tuple[Moved, Moved]:
         for offer in offers(way.root, way.project, way.only):
             cargo = lacking(way.root, shelf, offer.manifests)
             pushed = pushed.plus(offer.counted()).plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
-    return pulled, pushed
+    return Pushed(pulled, pushed)
 
 
 def _live(way: Way) -> list[Digest]:

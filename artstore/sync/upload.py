@@ -22,7 +22,7 @@ from artstore.storage import packs, whole
 from artstore.storage.files import random_hex, read_exactly, storage_errors
 from artstore.storage.gather import PACK_SIZE
 from artstore.storage.packs import Member, PackWriter
-from artstore.storage.places import WHAT_NOW, Place
+from artstore.storage.places import WHAT_NOW, Place, gone
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.index import encode_index
@@ -101,7 +101,12 @@ class Upload:
 
         def send() -> None:
             with storage_errors("reading a blob"):
-                if whole.digest_of_bytes(place.path) != place.digest:
+                try:
+                    digest = whole.digest_of_bytes(place.path)
+                except FileNotFoundError as error:
+                    self._root.blobs.doubt(place.digest)
+                    raise gone(place) from error
+                if digest != place.digest:
                     self._root.blobs.doubt(place.digest)
                     raise _damaged(place.digest)
                 self._objects.write_file(f"blobs/{self._part}/{name}", Path(place.path))

@@ -23,6 +23,8 @@ class Way(NamedTuple):
     progress: Progress | None
     only: frozenset[str] | None = None
     """Names of the collections whose ops are offered; None: all."""
+    renumber: bool = False
+    """Whether versions may lose numbers that a log has given them, rather than wait for what comes before them."""
 
     @property
     def followed(self) -> Followed | None:

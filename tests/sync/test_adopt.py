@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from artstore.errors import Conflict
 from artstore.sync.adopt import add_upstream, recover
 from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
+from artstore.sync.standing import standings
 from tests.sync.conftest import Machine
 
 Make = Callable[..., Machine]
@@ -126,6 +127,104 @@ def test_what_each_has_of_a_lost_upstream_comes_together_in_a_new_one(machine: M
     assert [{"x": b"%d" % number} for number in (3, 2, 1, 0)] == [
         a.read(each.exact) for each in a.store.versions("cats")
     ]
+
+
+def lost(machines: Sequence[Machine], new: Path) -> None:
+    """The upstream is gone with all that it had, and an empty one stands in its place."""
+    shutil.rmtree(machines[0].depot)
+    new.mkdir()
+    for each in machines:
+        remove_remote(each.store.path, "hub")
+        add_upstream(each.store, "new", f"file://{new}", join=True)
+
+
+def test_what_each_lacks_of_a_lost_upstream_holds_up_only_what_builds_on_it(machine: Make, tmp_path: Path) -> None:
+    """Each of two had the bytes of what the other one had to send first, so neither ever sent anything again."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"cat"}, aliases=["best"])
+    a.push()
+    b.put({"x": b"dog"}, name="dogs")
+    b.move("sync")
+    a.pull()
+    # Here they stand in another order: what b has made was once behind, and is in front now.
+    other = tmp_path / "other"
+    other.mkdir()
+    add_remote(b.store.path, "hub", f"file://{b.depot}", upstream=False, join=True)
+    add_upstream(b.store, "other", f"file://{other}", join=True)
+    b.store.tag("dogs", ["seen"])
+    lost([a], tmp_path / "new")
+    remove_remote(b.store.path, "other")
+    remove_remote(b.store.path, "hub")
+    add_upstream(b.store, "new", f"file://{tmp_path / 'new'}", join=True)
+    (first,) = exchange(b.store, "push").projects
+    (waiting,) = standings(b.store)
+    a.move("sync")
+    (second,) = exchange(b.store, "sync").projects
+
+    assert ("blob-missing", 5, 1) == (first.code, first.exit_code, first.pushed.versions)
+    assert "cats:v0 cannot be sent yet: blob " in str(first.error)
+    assert (1, waiting.failure) == (waiting.waiting_versions, f"uncategorized: {first.error}")
+    assert (None, 1) == (second.code, second.pulled.versions)
+    assert a.names() == b.names()
+    assert a.names("dogs") == b.names("dogs")
+    assert a.state_hash() == b.state_hash()
+    assert [] == a.store.moved_numbers() + b.store.moved_numbers()
+
+
+def test_who_would_rather_have_other_numbers_than_wait_says_so(machine: Make, tmp_path: Path) -> None:
+    """A machine that nobody will ever switch on again must not hold up the others for ever."""
+    a, b = machine("a"), machine("b")
+    for number, each in enumerate((a, b, a)):
+        each.put({"x": b"%d" % number})
+        each.move("sync")
+    before = [id_ for _name, id_, _aliases in a.names()]
+    lost([a], tmp_path / "new")
+    (kept,) = exchange(a.store, "push").projects
+    (given_up,) = exchange(a.store, "push", renumber=True).projects
+    c = Machine(tmp_path, tmp_path / "new", "c")
+    c.pull()
+
+    assert ("blob-missing", 1) == (kept.code, kept.pushed.versions)
+    assert "cats:v1 and 1 more version cannot be sent yet" in str(kept.error)
+    assert "`artstore push --renumber` sends it" in str(kept.error)
+    assert ("blob-missing", 1) == (given_up.code, given_up.pushed.versions)
+    assert "--renumber" not in str(given_up.error)
+    assert [before[0], before[2]] == [id_ for _name, id_, _aliases in c.names()]
+    assert [(2, 1)] == [(each.before, each.now) for each in a.store.moved_numbers() if each.id == before[0]]
+    c.store.close()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"BAD" * 400_000)])
+def test_a_version_whose_bytes_are_lost_holds_up_no_other(machine: Make, damage: Callable[[Path], None]) -> None:
+    """One bad item never blocks what is behind it: not what was made since, and not other collections."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    bad = a.put({"x": b"bad" * 400_000}, aliases=["best"])
+    a.store.tag(bad.exact, ["seen"])
+    good = a.put({"x": b"good"})
+    a.store.alias(good.exact, ["best"])
+    a.put({"x": b"dog"}, name="dogs")
+    whole = next(path for path in (a.store.path / "blobs").rglob("*") if path.is_file())
+    whole.chmod(0o600)
+    damage(whole)
+    reports = [exchange(a.store, "push").projects[0] for _ in range(2)]
+    b.pull()
+    seen = [b.names(), b.names("dogs")]
+    a.put({"x": b"bad" * 400_000}, name="birds")
+    a.push()
+    b.pull()
+
+    assert [2, 0] == [report.pushed.versions for report in reports]
+    assert {5} == {report.exit_code for report in reports}
+    assert "cats:v2 cannot be sent yet: blob " in str(reports[0].error)
+    # An alias that was on the bad one in between has come from there, and waits for it.
+    names = [[(name, aliases) for name, _id, aliases in each] for each in seen]
+    assert [[("cats:v1", ["latest"]), ("cats:v0", [])], [("dogs:v0", ["latest"])]] == names
+    assert [bad.id, good.id] == [id_ for _name, id_, _aliases in b.names()[:2]]
+    assert a.names() == b.names()
+    assert ["best"] == b.store.version(f"cats@{good.id}").aliases
+    assert ["seen"] == b.store.version(f"cats@{bad.id}").tags
 
 
 def test_what_was_forgotten_here_comes_from_others_to_a_new_upstream(machine: Make, tmp_path: Path) -> None:

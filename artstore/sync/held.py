@@ -1,0 +1,248 @@
+"""Held: what of the waiting ops cannot be sent yet, since bytes are missing, and what builds on that.
+
+A slot must not show a version without its bytes, and an op has to come to mean there what it means here. So what stays
+is a transaction that needs what is missing; one that reads or changes what such a one changes, or changes what it
+reads; and a version that was deleted since, if its end stays. All else goes, whatever it stands behind.
+
+A version that some log has accepted has a number that people may have written down. Where it stays, what comes behind
+it in its collection stays too, so that a new log comes to the same numbers, once somebody has brought the bytes; unless
+somebody says that numbers may change. Numbers of what no log has ever accepted are provisional, and hold nobody up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from artstore.errors import ArtstoreError, Corrupt
+from artstore.model import records
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.model.notes import Accepted, decode_line
+from artstore.model.records import AnyOp, Relog, decode_op, manifest_of
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.journal import Journal, Waiting
+from artstore.storage.root import Root
+
+_NAMES: Final = "names"
+"""Stands for all names of collections: who frees one, or gives it another meaning, changes what each may mean."""
+
+
+class Missing(NamedTuple):
+    """What is neither here nor there."""
+
+    manifests: frozenset[Digest] = frozenset()
+    blobs: frozenset[Digest] = frozenset()
+    why: ArtstoreError | None = None
+    """What was said of the first of them."""
+
+    def __bool__(self) -> bool:
+        return bool(self.manifests or self.blobs)
+
+    def plus(self, other: Missing) -> Missing:
+        """The sum of two."""
+        return Missing(self.manifests | other.manifests, self.blobs | other.blobs, self.why or other.why)
+
+
+class Need(NamedTuple):
+    """What has to be there with an op."""
+
+    manifest: Digest | None
+    ends: frozenset[str] = frozenset()
+    """What the end of the version changes that it brings, which has to come along instead; empty: nothing has to."""
+
+
+def need_of(view: ProjectView, op: Waiting) -> Need:
+    """What has to be there with an op that waits."""
+    if op.version is None:
+        return Need(None)
+    decoded = decode_op(op.body)
+    named = manifest_of(decoded)
+    assert named is not None
+    version = view.version(op.version)
+    is_gone = (version is None or version.deleted) and view.part(op.version) is None
+    if not is_gone:
+        return Need(Digest.parse(named))
+    if isinstance(decoded, Relog) and version is None:
+        # It made none.
+        return Need(None)
+    # Its bytes are not needed any more, and it must not be seen without them.
+    ends = {f"version {op.version}", f"part {op.version}"}
+    return Need(None, frozenset(ends if version is None else {*ends, f"collection {version.collection}"}))
+
+
+def held(
+    root: Root, project: Project, transactions: Sequence[Sequence[Waiting]], missing: Missing, *, renumber: bool
+) -> set[int]:
+    """The places of those transactions that stay."""
+    if not missing:
+        return set()
+    view = ProjectView(root.catalog, project.id)
+    numbered = frozenset[str]() if renumber else _numbered(root, project)
+    touched = [_Touched(view, ops, numbered, renumber=renumber) for ops in transactions]
+    needs = [[need_of(view, op) for op in ops] for ops in transactions]
+    stay = {place for place, some in enumerate(needs) if _is_missing(root, some, missing)}
+    while True:
+        stay = _with_what_follows(touched, stay)
+        endless = {
+            place
+            for place, some in enumerate(needs)
+            if place not in stay
+            and any(not need.ends.isdisjoint(touched[end].writes) for need in some for end in stay if end > place)
+        }
+        if not endless:
+            return stay
+        stay |= endless
+
+
+def left_behind(
+    root: Root, project: Project, transactions: Sequence[Sequence[Waiting]], missing: Missing, *, renumber: bool
+) -> Corrupt | None:
+    """The error that says what stays here and why; None where nothing does."""
+    stay = held(root, project, transactions, missing, renumber=renumber)
+    if not stay:
+        return None
+    view = ProjectView(root.catalog, project.id)
+    brought = [op.version for place in sorted(stay) for op in transactions[place] if op.version is not None]
+    versions = [version for id_ in brought if (version := view.version(id_)) is not None]
+    parts = sum(view.part(id_) is not None for id_ in brought)
+    what = [_counted(parts, "part")] if parts else []
+    if versions:
+        collection = view.collection(versions[0].collection)
+        assert collection is not None
+        more = [_counted(len(versions) - 1, "more version")] if len(versions) > 1 else []
+        what = [f"{collection.name}:v{versions[0].number}", *more, *what]
+    goes_renumbered = stay - held(root, project, transactions, missing, renumber=True)
+    assert missing.why is not None
+    message = f"{' and '.join(what)} cannot be sent yet: {missing.why.message}. What does not build on that was sent"
+    if goes_renumbered:
+        message += (
+            "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "
+            "under new ones"
+        )
+    return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
+
+
+class _Touched:
+    """What a transaction reads and what it changes, each called by a word."""
+
+    def __init__(self, view: ProjectView, ops: Iterable[Waiting], numbered: frozenset[str], *, renumber: bool) -> None:
+        self.reads: set[str] = set()
+        self.writes: set[str] = set()
+        self._view = view
+        for op in ops:
+            decoded = decode_op(op.body)
+            self._take(op.id, decoded)
+            counter = None if renumber else self._counter(decoded)
+            if counter is not None:
+                (self.writes if op.id in numbered else self.reads).add(counter)
+
+    def _counter(self, op: AnyOp) -> str | None:
+        """What an op takes a number from."""
+        if isinstance(op, records.Commit | records.Relog):
+            return f"numbers {self._canonical(op.record.collection)}"
+        return f"numbers {self._canonical(op.portfolio)}" if isinstance(op, records.Link) else None
+
+    def _take(self, id_: str, op: AnyOp) -> None:
+        reads, writes = self.reads, self.writes
+        if isinstance(op, records.Create):
+            is_first = self._canonical(id_) == id_
+            writes.add(f"collection {id_}")
+            reads.update((_NAMES, *(() if is_first else self._collection(id_))))
+            (writes if is_first else reads).add(f"name {op.name}")
+        elif isinstance(op, records.Rename):
+            reads.update(self._collection(op.collection))
+            writes.update((_NAMES, f"name {op.name}"))
+        elif isinstance(op, records.Retype | records.DeleteCollection):
+            writes.update((_NAMES, *self._collection(op.collection)))
+        elif isinstance(op, records.Commit | records.Relog):
+            reads.update(self._collection(op.record.collection))
+            reads.update(f"run {run}" for run in filter(None, [op.record.run]))
+            reads.update({f"version {op.target}"} if isinstance(op, records.Relog) else ())
+            writes.update((f"version {op.record.id}", *(f"part {part}" for part in op.parts)))
+        elif isinstance(op, records.Part | records.DropPart):
+            writes.add(f"part {id_ if isinstance(op, records.Part) else op.part}")
+        elif isinstance(op, records.Link | records.Unlink):
+            # The version may be one that is not there.
+            reads.update(self._collection(op.portfolio))
+            portfolio = self._canonical(op.portfolio)
+            writes.add(f"link {portfolio} {op.version}")
+            writes.update({f"aliases {portfolio}"} if isinstance(op, records.Unlink) else ())
+        elif isinstance(op, records.StartRun | records.EditRun | records.FinishRun):
+            writes.add(f"run {op.run}")
+        elif isinstance(op, records.Use):
+            reads.add(f"run {op.run}")
+        else:
+            self._take_label(op)
+
+    def _take_label(self, op: AnyOp) -> None:
+        """What is said of a collection or a version, or that it is no more."""
+        reads, writes = self.reads, self.writes
+        if isinstance(op, records.MoveAlias):
+            aliases = f"aliases {self._canonical(op.collection)}"
+            reads.update((aliases, *self._collection(op.collection), *self._version(op.version)))
+            writes.add(f"alias {self._canonical(op.collection)} {op.alias}")
+        elif isinstance(op, records.SetTag | records.Describe):
+            reads.update((self._collection if op.kind == "collection" else self._version)(op.target))
+            writes.add(f"{op.tag if isinstance(op, records.SetTag) else 'words'} of {op.target}")
+        elif isinstance(op, records.EditMetadata | records.SetTtl):
+            reads.update(self._version(op.version))
+            writes.add(f"{'metadata' if isinstance(op, records.EditMetadata) else 'ttl'} of {op.version}")
+        elif isinstance(op, records.Delete):
+            writes.add(f"version {op.version}")
+            reads.update(self._version(op.version))
+            version = self._view.version(op.version)
+            writes.update(() if version is None else {f"aliases {version.collection}"})
+
+    def _canonical(self, id_: str) -> str:
+        collection = self._view.collection(id_)
+        return id_ if collection is None else collection.id
+
+    def _collection(self, id_: str) -> Iterator[str]:
+        """A collection, by the op that it is called after and by the one that made it."""
+        yield from (f"collection {id_}", f"collection {self._canonical(id_)}")
+
+    def _version(self, id_: str | None) -> Iterator[str]:
+        """A version, and the collection that it goes with."""
+        if id_ is not None:
+            yield f"version {id_}"
+            version = self._view.version(id_)
+            yield from () if version is None else self._collection(version.collection)
+
+
+def _with_what_follows(touched: Sequence[_Touched], stay: set[int]) -> set[int]:
+    """Those that stay, and those behind one that could not change places with it."""
+    reads: set[str] = set()
+    writes: set[str] = set()
+    found: set[int] = set()
+    for place, each in enumerate(touched):
+        is_held = not (each.writes.isdisjoint(reads) and each.writes.isdisjoint(writes))
+        if place in stay or is_held or not each.reads.isdisjoint(writes):
+            found.add(place)
+            reads |= each.reads
+            writes |= each.writes
+    return found
+
+
+def _is_missing(root: Root, needs: Iterable[Need], missing: Missing) -> bool:
+    for need in needs:
+        if need.manifest is None:
+            continue
+        if need.manifest in missing.manifests:
+            return True
+        if missing.blobs and root.manifests.find(need.manifest) is not None:
+            entries = root.manifests.entries(need.manifest)
+            if any((blob := blob_of(entry)) is not None and blob.digest in missing.blobs for entry in entries):
+                return True
+    return False
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _numbered(root: Root, project: Project) -> frozenset[str]:
+    """The ops that a log has accepted, be it the one that is followed now or one before."""
+    notes = map(decode_line, Journal(root.catalog, project).notes())
+    slots = (note for note in notes if isinstance(note, Accepted))
+    return frozenset(str(Digest.of(bytes(raw))) for slot in slots for raw in slot.ops)
