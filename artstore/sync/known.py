@@ -32,6 +32,8 @@ class Known(msgspec.Struct):
     """Digests of manifests that are there, and of whose blobs that is not certain."""
     condemned: dict[str, int] = {}
     """When objects were condemned that were neither named nor swept since, in microseconds since 1970."""
+    page: str | None = None
+    """Digest of the page that has the last slot, in a mirror."""
     unnamed: list[str] = []
     """Names of packs and large blobs that no slot names yet."""
 

@@ -28,9 +28,10 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import decode_op, encode_op
 from artstore.storage.root import Root
 from artstore.sync.depot import Depot, part_of
+from artstore.sync.known import Known
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.under import ObjectsUnder
-from artstore.sync.protocol import Sent, Slot, check_op, corrupt
+from artstore.sync.protocol import Remote, Sent, Slot, check_op, corrupt
 from artstore.sync.shelf import DepotShelf
 
 FORMAT: Final = 1
@@ -73,6 +74,8 @@ class Pending(_Lying, frozen=True, kw_only=True):
 class _Found(NamedTuple):
     first: int
     page: Page
+    digest: str
+    """Of its bytes."""
 
 
 class Mirror(Depot):
@@ -114,10 +117,10 @@ class Mirror(Depot):
         if found is None or not found.first <= number < found.first + len(found.page.slots):
             is_next = found is not None and number == found.first + len(found.page.slots)
             first = number if is_next or number == 1 else self._first(project, number)
-            page = self._page(project, first)
-            if page is None or number >= first + len(page.slots):
+            found = self._page(project, first)
+            if found is None or number >= first + len(found.page.slots):
                 return None
-            found = self._read[project] = _Found(first, page)
+            self._read[project] = found
         return found
 
     # What waits.
@@ -160,7 +163,7 @@ class Mirror(Depot):
         ends = (name.removeprefix(head) for name in self._objects.names(head))
         return sorted(int(end) for end in ends if _NUMBER.match(end))
 
-    def _page(self, project: str, first: int) -> Page | None:
+    def _page(self, project: str, first: int) -> _Found | None:
         data = self.lone_slot(project, first)
         if data is None:
             return None
@@ -168,7 +171,7 @@ class Mirror(Depot):
         page = _decode(data, Page, where)
         if not page.slots:
             raise corrupt(f"{where} has no slot")
-        return page
+        return _Found(first, page, str(Digest.of(data)))
 
     def _decode_pending(self, data: bytes, project: str, store: str) -> Pending:
         where = f"what waits in store {store} for project {project!r}, as {self.url} has it,"
@@ -194,6 +197,14 @@ class MirrorShelf(DepotShelf):
         super().__init__(objects, root, project, part_of(project), key)
         self._mirror = mirror
 
+    def follow(self, remote: Remote, until: int) -> None:
+        """See Shelf. A mirror that was set back, or begun anew, is not taken for what it was."""
+        if self.known.slot:
+            found = self._mirror.page(self._project, self.known.slot)
+            if found is None or found.digest != self.known.page:
+                self.known = Known()
+        super().follow(remote, until)
+
     def note(self, slot: Slot) -> None:
         """See Shelf. Which objects have what a slot brings is said by its page, and by its first slot for all."""
         found = self._mirror.page(slot.project, slot.number)
@@ -204,6 +215,7 @@ class MirrorShelf(DepotShelf):
                 slot, transactions=[], manifests=page.manifests, bases=[], packs=page.packs, blobs=page.blobs
             )
         )
+        self.known.page = None if found is None else found.digest
 
     def encodings(self, lying: Page | Pending) -> list[Encoding]:
         """The manifests that some slots or ops bring, not verified yet."""

@@ -294,6 +294,59 @@ def test_a_mirror_that_was_changed_is_noticed(machine: Make, lone: Callable[[str
     assert [] == b.store.projects()
 
 
+def test_what_waits_for_lost_bytes_keeps_nothing_else_from_the_mirror(
+    machine: Make, lone: Callable[[str], Lone], stick: Path
+) -> None:
+    """One file that the disk had lost kept all else on a machine that reached nothing but the mirror."""
+    a, b = machine("a"), lone("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick, join=True)
+    a.put({"x": b"bad" * 400_000})
+    good = a.put({"x": b"good"}, name="dogs")
+    next(path for path in (a.store.path / "blobs").rglob("*") if path.is_file()).unlink()
+    (report,) = exchange(a.store, "push", remote="stick").projects
+    b.move("pull", remote="stick")
+
+    assert ("blob-missing", 5, 1) == (report.code, report.exit_code, report.pushed.versions)
+    assert [good.id] == [id_ for _name, id_, _aliases in b.names("dogs")]
+    assert ["dogs"] == [each.name for each in b.store.collections()]
+
+
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_a_mirror_that_was_set_back_gets_again_what_it_has_lost(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, tmp_path: Path, *, is_emptied: bool
+) -> None:
+    """It got the versions without their files, since they had been there once."""
+    a, b = machine("a"), machine("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+    a.put(FILES)
+    a.push()
+    shutil.copytree(stick, tmp_path / "kept")
+    if not is_emptied:
+        a.move("push", remote="stick")
+        shutil.rmtree(tmp_path / "kept")
+        shutil.copytree(stick, tmp_path / "kept")
+    a.put({"x": b"1"})
+    a.push()
+    b.pull()
+    a.move("push", remote="stick")
+    shutil.rmtree(stick)
+    shutil.copytree(tmp_path / "kept", stick)
+    b.store.delete("cats:v1", force=True)
+    b.move("push", remote="stick")
+    a.put({"x": b"1", "y": b"2"})
+    a.push()
+    a.move("push", remote="stick")
+    c = lone("c")
+    mirror_at(c, stick, join=True)
+    c.move("pull", remote="stick", blobs=True)
+
+    assert a.names()[::2] == c.names()
+    assert FILES == c.read("cats:v0")
+    assert {"x": b"1", "y": b"2"} == c.read("cats:v2")
+
+
 def test_a_server_is_no_mirror(machine: Make) -> None:
     a = machine("a")
     settings = a.store.path / "remotes.toml"
