@@ -14,6 +14,7 @@
     api       what other stores push and pull (see `artstore.sync.http.wire`)
     openapi   the API, for tools
     observing the log of requests, and numbers for Prometheus
+    bodies    what comes of a request
     patience  how long it waits for who is slow
 
 `/api` in front of a page's address gives the value that the page was made from, so there is nothing on a page that a

@@ -9,7 +9,8 @@ from typing import Final
 import anyio
 import h11
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from artstore.server.bodies import BodyProtocol
 
 HEADERS_S: Final = 15.0
 """How long the head of a request may take to come: uvicorn itself would wait for ever."""
@@ -61,7 +62,7 @@ class Paced:
                 raise
 
 
-class PatientProtocol(H11Protocol):
+class PatientProtocol(BodyProtocol):
     """uvicorn's own, that hangs up on who sends the head of a request bit by bit."""
 
     _end: asyncio.TimerHandle | None = None
