@@ -7,7 +7,7 @@ which is read to compare.
     checkpoints/<project>/<first slot>-<last slot>.<random>
 
 A checkpoint is written by whoever claims the last slot of it: of each BLOCK slots, of each FACTOR of these, and so on.
-Layout: the BLAKE3 of what follows; Zstandard of a MessagePack list of [slot, {name of an object of manifests: bytes}].
+Layout: sealed (`sealed`), a list of [slot, {name of an object of manifests: bytes}].
 """
 
 from __future__ import annotations
@@ -17,19 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-import zstandard
-from blake3 import blake3
 
 from artstore.errors import ArtstoreError, MissingObject
-from artstore.model.digest import SIZE, Digest
+from artstore.model.digest import Digest
 from artstore.storage.files import random_hex
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
+from artstore.sync.sealed import MOST_BYTES, seal, unseal
 
 BLOCK: Final = 128
 FACTOR: Final = 16
-_MOST_BYTES: Final = 32 << 20
-"""Of what is in one; of more it would not be worth it to spare the questions."""
 _NAME: Final = re.compile(r"([0-9]{12})-([0-9]{12})\.[0-9a-f]{16}\Z")
 
 ReadSlot = Callable[[int], bytes | None]
@@ -84,9 +81,9 @@ class Checkpoints:
             entries = self._gather(first, number)
             if entries is None:
                 return
-            body = zstandard.compress(msgspec.msgpack.encode(entries))
+            data = seal(entries)
             name = f"checkpoints/{self._part}/{first:012d}-{number:012d}.{random_hex(8)}"
-            self._objects.write(name, [blake3(body).digest(), body], SIZE + len(body))
+            self._objects.write(name, [data], len(data))
             self._lying = None
             size *= FACTOR
 
@@ -118,15 +115,12 @@ class Checkpoints:
             if isinstance(error, ConnectionError | PermissionError):
                 raise
             return None
-        digest, body = data[:SIZE], data[SIZE:]
-        if blake3(body).digest() != digest:
+        entries = unseal(data, list[Entry])
+        if entries is None:
             return None
         try:
-            if zstandard.get_frame_parameters(body).content_size > 2 * _MOST_BYTES:
-                return None
-            entries = msgspec.msgpack.decode(zstandard.decompress(body), type=list[Entry])
             is_chain = _is_chain([entry.slot for entry in entries], lying.first, lying.last)
-        except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, MemoryError):
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return entries if is_chain and self._read_slot(lying.last) == entries[-1].slot else None
 
@@ -143,11 +137,11 @@ class Checkpoints:
                 size += len(entry.slot)
                 carried = {}
                 for name, data in entry.manifests.items():
-                    if size + len(data) <= _MOST_BYTES:
+                    if size + len(data) <= MOST_BYTES:
                         carried[name] = data
                         size += len(data)
                 entries.append(Entry(entry.slot, carried))
-            if size > _MOST_BYTES:
+            if size > MOST_BYTES:
                 return None
         return entries
 

@@ -17,7 +17,7 @@ _MARKS: Final = (b'"op":"condemn"', b'"op":"sweep"')
 
 
 class Known(msgspec.Struct):
-    """What is there, and what was put there for a slot that is still to be claimed."""
+    """What is there."""
 
     slot: int = 0
     packs: dict[str, None] = {}
@@ -34,8 +34,6 @@ class Known(msgspec.Struct):
     """When objects were condemned that were neither named nor swept since, in microseconds since 1970."""
     page: str | None = None
     """Digest of the page that has the last slot, in a mirror."""
-    unnamed: list[str] = []
-    """Names of packs and large blobs that no slot names yet."""
 
     def note(self, slot: Slot) -> set[str]:
         """Take the next slot in; answers the objects that are gone with it."""
@@ -58,8 +56,6 @@ class Known(msgspec.Struct):
             self.dead.difference_update(digests)
         self.packs.update(dict.fromkeys(slot.packs))
         self.blobs.update({name[:64]: name for name in slot.blobs})
-        came = {*slot.packs, *slot.blobs}
-        self.unnamed = [name for name in self.unnamed if name not in came]
         for name in names_of(slot.packs, slot.blobs, slot.manifests):
             self.condemned.pop(name, None)
         self.slot = slot.number
@@ -93,7 +89,6 @@ class Known(msgspec.Struct):
         for name in [name for name in self.manifests if f"manifests/{name}" in gone]:
             del self.manifests[name]
             self.bases.pop(name, None)
-        self.unnamed = [name for name in self.unnamed if gone.isdisjoint((f"packs/{name}", f"blobs/{name}"))]
         self.dead.intersection_update(digest for digests in self.manifests.values() for digest in digests)
 
 

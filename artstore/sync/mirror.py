@@ -193,6 +193,9 @@ class Mirror(Depot):
 class MirrorShelf(DepotShelf):
     """The objects of a log in a mirror. See Shelf."""
 
+    _kind = "mirror"
+    _is_collected = False
+
     def __init__(self, mirror: Mirror, objects: Objects, root: Path, project: str, key: str) -> None:
         super().__init__(objects, root, project, part_of(project), key)
         self._mirror = mirror

@@ -1,7 +1,7 @@
 """Shelf: the objects of one log in a depot, and what of them is known here.
 
 What is known lies in the store's folder, `sync/<log>/`: which objects the slots have named, and copies of the indexes
-of packs. It may be deleted: the slots are read again then.
+of packs (`indexes`). It may be deleted: the slots are read again then.
 """
 
 from __future__ import annotations
@@ -14,28 +14,38 @@ from typing import Final
 
 import msgspec
 
-from artstore.errors import MissingObject
+from artstore.errors import ArtstoreError
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.storage.files import make_directory, storage_errors, write_file
 from artstore.storage.intake import Intake
+from artstore.storage.packs import Member
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.download import Wanted, download
-from artstore.sync.index import decode_index
+from artstore.sync.indexes import Indexes
 from artstore.sync.known import Known
+from artstore.sync.objects.failures import missing
 from artstore.sync.objects.interface import Objects
+from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.proof import prove
 from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
+from artstore.sync.unnamed import Unnamed
 from artstore.sync.upload import Packed, Upload
 
 _OBJECT: Final = re.compile(r"[0-9a-f]{32}\Z")
 _BLOB: Final = re.compile(r"([0-9a-f]{64})\.[0-9a-f]{16}\Z")
-_KINDS: Final = ("packs", "blobs", "manifests")
+KINDS: Final = ("packs", "blobs", "manifests")
+"""Folders of the objects that slots name."""
 
 
 class DepotShelf:
     """See Shelf."""
+
+    _kind = "depot"
+    """What tells its objects from others of one place."""
+    _is_collected = True
+    """Whether objects may be gone since, as slots say that it was not told of."""
 
     def __init__(
         self,
@@ -55,6 +65,9 @@ class DepotShelf:
         self._folder = root / "sync" / log
         self._temporary = root / "tmp"
         self.known = self._load()
+        self._unnamed = Unnamed(root, objects.url, self._kind, part)
+        self._indexes = Indexes(objects, part, self._folder)
+        self._told_gone: set[str] = set()
         self._packed: dict[bytes, Packed] | None = None
         self._holders: dict[str, str] | None = None
 
@@ -86,26 +99,28 @@ class DepotShelf:
             self._check(name, _OBJECT)
         for name in slot.blobs:
             self._check(name, _BLOB)
-        for name in self.known.note(slot):
-            if name.startswith("packs/"):
-                with contextlib.suppress(OSError):
-                    (self._folder / f"{name.removeprefix('packs/')}.idx").unlink()
+        gone = self.known.note(slot)
+        self._unnamed.drop({*slot.packs, *slot.blobs, *(name.partition("/")[2] for name in gone)})
+        self._indexes.drop(name.removeprefix("packs/") for name in sorted(gone) if name.startswith("packs/"))
         self._packed = self._holders = None
 
     def begin_again(self) -> None:
         """Slots are gone: what they named may be there still, and can be named by others once that is looked at."""
-        known = self.known
-        self.known = Known(unnamed=[*known.unnamed, *known.packs, *known.blobs.values()])
+        self._unnamed.add([*self.known.packs, *self.known.blobs.values()])
+        self.known = Known()
         self._packed = self._holders = None
         self.save()
 
     def forget(self, gone: set[str]) -> None:
         """Take it that objects are not there any more, whatever slots say."""
         self.known.forget(gone)
+        self._unnamed.drop({name.partition("/")[2] for name in gone})
         self._packed = self._holders = None
 
     def save(self) -> None:
         """See Shelf."""
+        # First: what is gone must not be taken for there by whoever has followed the slots that say so.
+        self._unnamed.save()
         with storage_errors("noting what a remote has"):
             make_directory(self._folder)
             write_file(self._temporary, self._folder / "known", msgspec.msgpack.encode(self.known))
@@ -121,18 +136,22 @@ class DepotShelf:
         tell: Tell | None = None,
     ) -> Sent:
         """See Shelf."""
-        unnamed = [name for name in self.known.unnamed if self._is_whole(name)]
-        upload = Upload(self._objects, self._part, root, session, note=self._note_unnamed, tell=tell)
-        packs = [name for name in unnamed if _OBJECT.match(name)]
-        large = [name for name in unnamed if _BLOB.match(name)]
-        there = {bytes(Digest(bytes.fromhex(name[:64]))) for name in large}
-        there.update(member for name in packs for member in self._members(name))
+        packs, large = self._whole_unnamed()
+        upload = Upload(
+            self._objects, self._part, root, session, note=self._note_unnamed, tell=tell, keep=self._indexes.keep
+        )
+        there = {bytes.fromhex(name[:64]) for name in large}
+        there.update(bytes(member.digest) for members in packs.values() for member in members)
         upload.send_blobs([digest for digest in blobs if digest not in there])
         # An object that nobody will need is left to whoever collects there.
         wanted = set(map(bytes, blobs))
-        packs = [name for name in packs if not wanted.isdisjoint(self._members(name))]
-        large = [name for name in large if bytes.fromhex(name[:64]) in wanted]
-        return Sent(upload.send_manifests(manifests), [*packs, *upload.packs], [*large, *upload.blobs])
+        named = [name for name, members in packs.items() if any(member.digest in wanted for member in members)]
+        named += upload.packs
+        # What fails is only a help.
+        with contextlib.suppress(ArtstoreError):
+            self._indexes.gather([*self.known.packs, *named])
+        blobs_named = [name for name in large if bytes.fromhex(name[:64]) in wanted] + upload.blobs
+        return Sent(upload.send_manifests(manifests), named, blobs_named)
 
     def manifests(self, name: str) -> list[Encoding]:
         """See Shelf."""
@@ -154,6 +173,11 @@ class DepotShelf:
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
         """See Shelf."""
         wanted, absent = self._find(digests)
+        gone = self._indexes.gone - self._told_gone
+        if absent and gone and self._is_collected:
+            # Once: where it was not swept either, the others are fetched.
+            self._told_gone |= gone
+            raise missing(self._objects.url, f"packs/{self._part}/{min(gone)}.idx")
         download(self._objects, intake, wanted, tell)
         return absent
 
@@ -177,12 +201,29 @@ class DepotShelf:
         return wanted, absent
 
     def members(self) -> dict[bytes, Packed]:
-        """Where each small blob lies."""
+        """Where each small blob lies, as far as that can be found out."""
         if self._packed is None:
-            self._packed = {}
-            for name in self.known.packs:
-                self._packed.update(self._members(name))
+            found = self._indexes.of(self.known.packs)
+            # In the order in which they came: of two that have the same, it is the later one.
+            self._packed = {
+                bytes(member.digest): Packed(name, member.offset, member.size)
+                for name in self.known.packs
+                for member in found.get(name, ())
+            }
         return self._packed
+
+    @property
+    def unread(self) -> set[str]:
+        """Packs whose contents nobody can say, as they are called in ops: their indexes are gone, and they damaged."""
+        return {f"packs/{name}" for name in self._indexes.gone if name in self.known.packs}
+
+    def restore_index(self, name: str) -> None:
+        """Put the index of a pack there again, whose name is as in ops, where it is known what it says."""
+        self._indexes.restore(name.removeprefix("packs/"))
+
+    def tidy_indexes(self) -> None:
+        """Remove segments of indexes that are of no use."""
+        self._indexes.tidy(self.known.packs)
 
     def _holding(self) -> dict[str, str]:
         """The object that has each manifest."""
@@ -194,7 +235,7 @@ class DepotShelf:
 
     def listed(self) -> Iterator[str]:
         """Every file of an object that lies there."""
-        for kind in _KINDS:
+        for kind in KINDS:
             prefix = f"{kind}/{self._part}/"
             yield from (f"{kind}/{name.removeprefix(prefix)}" for name in self._objects.names(prefix))
 
@@ -220,34 +261,19 @@ class DepotShelf:
         kind, _, name = file.partition("/")
         return f"{kind}/{self._part}/{name}"
 
-    def _members(self, pack: str) -> dict[bytes, Packed]:
-        path = self._folder / f"{pack}.idx"
-        data = b""
-        with contextlib.suppress(FileNotFoundError):
-            data = path.read_bytes()
-        where = f"{pack}.idx of {self._project!r} at {self._objects.url}"
-        if not data:
-            data = self._objects.read(f"packs/{self._part}/{pack}.idx")
-            members = decode_index(data, where)
-            with storage_errors("noting what a remote has"):
-                make_directory(self._folder)
-                write_file(self._temporary, path, data)
-        else:
-            members = decode_index(data, where)
-        return {bytes(member.digest): Packed(pack, member.offset, member.size) for member in members}
+    def _whole_unnamed(self) -> tuple[dict[str, list[Member]], list[str]]:
+        """Packs with what is in them, and large blobs, that no slot names and that are still there."""
+        kinds = {f"{'packs' if _OBJECT.match(name) else 'blobs'}/{name}": name for name in self._unnamed.names}
+        whole = {name for name, is_whole in in_parallel(self._is_whole, kinds) if is_whole}
+        packs = self._indexes.of(each for name, each in kinds.items() if name in whole and name.startswith("packs/"))
+        return packs, [each for name, each in kinds.items() if name in whole and name.startswith("blobs/")]
 
     def _is_whole(self, name: str) -> bool:
-        """Whether an object that no slot names is still there."""
-        try:
-            if _OBJECT.match(name):
-                return bool(self._members(name)) and self._objects.size(f"packs/{self._part}/{name}.tar") is not None
-        except MissingObject:
-            return False
-        return self._objects.size(f"blobs/{self._part}/{name}") is not None
+        return all(self.size(file) is not None for file in self.files_of(name))
 
     def _note_unnamed(self, name: str) -> None:
-        self.known.unnamed.append(name)
-        self.save()
+        self._unnamed.add([name])
+        self._unnamed.save()
 
     def _check(self, name: str, pattern: re.Pattern[str]) -> re.Match[str]:
         """A name that came from elsewhere becomes part of a path."""

@@ -54,8 +54,12 @@ class Upload:
         *,
         note: Callable[[str], None],
         tell: Tell | None,
+        keep: Callable[[str, bytes], None] | None = None,
     ) -> None:
-        """`note` is called with the name of each object that is there, so that a killed upload goes on behind it."""
+        """`note` is called with the name of each object that is there, so that a killed upload goes on behind it.
+
+        `keep` is called with the name and the index of each pack, from any thread.
+        """
         self.packs: list[str] = []
         """Names of what was put there."""
         self.blobs: list[str] = []
@@ -64,6 +68,7 @@ class Upload:
         self._root = root
         self._session = session
         self._note = note
+        self._keep = keep
         self._tell = tell
         self._done = self._bytes = 0
         self._on_way: list[tuple[Future[None], str, int, int]] = []
@@ -158,6 +163,8 @@ class Upload:
             self._objects.write_file(f"packs/{self._part}/{name}.tar", path)
             # Last: a pack without its index is not there.
             self._objects.write(f"packs/{self._part}/{name}.idx", [index], len(index))
+            if self._keep is not None:
+                self._keep(name, index)
             if path.parent == self._session.scratch():
                 path.unlink()
 

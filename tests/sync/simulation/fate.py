@@ -23,7 +23,7 @@ import pytest
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Unreachable
-from artstore.sync import checkpoints
+from artstore.sync import checkpoints, indexes
 
 T = TypeVar("T")
 
@@ -230,6 +230,9 @@ def ruled_by(fate: Fate) -> Iterator[pytest.MonkeyPatch]:
         # So small that a world has some.
         patch.setattr(checkpoints, "BLOCK", 8)
         patch.setattr(checkpoints, "FACTOR", 4)
+        patch.setattr(indexes, "BLOCK", 3)
+        patch.setattr(indexes, "FACTOR", 3)
+        patch.setattr(indexes, "_FEW", 1)
         yield patch
 
 
