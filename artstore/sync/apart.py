@@ -9,6 +9,7 @@ from artstore.model.records import Create, decode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
+from artstore.sync.known import collecting
 from artstore.sync.protocol import Remote, read_slot
 
 _SHOWN: Final = 5
@@ -41,7 +42,8 @@ def apart(root: Root, remote: Remote, project: Project) -> Apart | None:
     types: dict[str, str] = {}
     number = 1
     while own and (found := read_slot(remote, project.name, number)) is not None:
-        for body in map(bytes, found.slot.ops):
+        # What is about its objects alone is no version of anybody's.
+        for body in () if any(collecting(found.slot)) else map(bytes, found.slot.ops):
             theirs.add(str(Digest.of(body)))
             op = decode_op(body)
             if isinstance(op, Create):

@@ -6,7 +6,8 @@ what it needs, or finds out that objects on which it relied are gone, and sends 
 holds whatever clocks say, and for any number of collectors at once: a slot has one owner. The grace only spares those
 who are reading, or have just put objects there, the trouble.
 
-What was swept and not removed, since the collector was killed, the next one removes.
+What was swept and not removed, since the collector was killed, the next one removes. Where a push was killed before it
+claimed the first slot of a log, the collector claims it, so that the same holds for what that push left.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from artstore.lifecycle.collect import GRACE_S, LONGEST_S
 from artstore.lifecycle.commit import nonce, now_us
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.upstream import Followed
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import blob_of
 from artstore.model.names import project_name
 from artstore.model.records import Condemn, Sweep, decode_op, encode_op
 from artstore.model.state import MemoryState, UnfinishedPart, Version
+from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
@@ -38,7 +41,7 @@ from artstore.sync.pull import pull
 from artstore.sync.received import take_manifests
 from artstore.sync.remotes import find_remote, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport
-from artstore.sync.shelf import DepotShelf
+from artstore.sync.shelf import KINDS, DepotShelf
 from artstore.sync.standing import noting
 from artstore.sync.way import Way
 
@@ -90,7 +93,7 @@ def collect_remote(
     catch_up(root, thorough=True)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), noting(root, name), root.session("gc") as session:
         way = Way(root, session, remote, "", settings.join, progress)
-        wanted = sorted(remote.projects()) if projects is None else [project_name(each) for each in projects]
+        wanted = _projects(remote) if projects is None else [project_name(each) for each in projects]
         reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in wanted]
         leftovers = 0 if dry_run else remote.tidy()
     return RemoteGcReport(
@@ -106,6 +109,14 @@ def _one(way: Way, remote: Depot, grace_s: float, *, dry_run: bool) -> Collected
         raise
     except ArtstoreError as error:
         return collector.report(error)
+
+
+def _projects(remote: Depot) -> list[str]:
+    """Those that have a log there, or of which a push has left something that was killed before it had one."""
+    found = set(remote.projects())
+    for kind in KINDS:
+        found.update(remote.projects_below(f"{kind}/"))
+    return sorted(found)
 
 
 class _Plan(NamedTuple):
@@ -143,33 +154,32 @@ class _Collector:
         self._grace_us = int(grace_s * 1_000_000)
         self._files: dict[str, list[str]] = {}
         """What lies there, by the object that it is of."""
+        self._last = Followed("", 0, None)
+        """The log, and the slot behind which the next one is to be claimed."""
         self._condemned = self._condemned_bytes = self._swept = self._freed_bytes = 0
         self._waiting = self._kept = self._missing = 0
 
     def collect(self) -> CollectedProject:
         """Do it."""
         shelf = self._begin()
-        if shelf is None:
-            return self.report()
         needs = self._needs(shelf)
         self._look(shelf, needs)
+        self._mend(shelf, needs)
         self._remove(shelf, needs.swept)
         self._remote.tidy_checkpoints(self._way.project)
         overtaken = 0
         while (op := _next_op(plan := self._plan(shelf, needs))) is not None:
-            last = self._way.followed
-            assert last is not None
-            slot = claim_next(self._way, last, [[encode_op(op)]], NOTHING)
+            slot = claim_next(self._way, self._last, [[encode_op(op)]], NOTHING)
             if slot is None:
                 overtaken += 1
                 if overtaken == _TRIES:
                     message = f"{overtaken} times in a row others wrote to {self._way.place} first: repeat later"
                     raise Conflict(message, code="busy")
-                pull(self._way)
-                shelf = self._shelf()
+                shelf = self._begin()
                 needs = self._needs(shelf)
                 continue
             overtaken = 0
+            self._last = self._way.followed or self._last
             shelf.note(slot)
             shelf.save()
             if isinstance(op, Sweep):
@@ -179,21 +189,21 @@ class _Collector:
                 self._condemned += len(op.objects)
                 self._condemned_bytes += self._size(shelf, op.objects)
         self._waiting = len(plan.waiting)
+        shelf.tidy_indexes()
         return self.report()
 
     def foresee(self) -> CollectedProject:
         """Say what it would come to."""
         shelf = self._begin()
-        if shelf is not None:
-            needs = self._needs(shelf)
-            self._look(shelf, needs)
-            plan = self._plan(shelf, needs)
-            gone = [*plan.due, *(name for name in self._files if name in needs.swept)]
-            gone += plan.new if self._grace_us == 0 else []
-            self._condemned, self._condemned_bytes = len(plan.new), self._size(shelf, plan.new)
-            self._swept, self._freed_bytes = len(gone), self._size(shelf, gone)
-            self._waiting = len(plan.waiting) + (len(plan.new) if self._grace_us else 0)
-            self._kept = len(plan.kept)
+        needs = self._needs(shelf)
+        self._look(shelf, needs)
+        plan = self._plan(shelf, needs)
+        gone = [*plan.due, *(name for name in self._files if name in needs.swept)]
+        gone += plan.new if self._grace_us == 0 else []
+        self._condemned, self._condemned_bytes = len(plan.new), self._size(shelf, plan.new)
+        self._swept, self._freed_bytes = len(gone), self._size(shelf, gone)
+        self._waiting = len(plan.waiting) + (len(plan.new) if self._grace_us else 0)
+        self._kept = len(plan.kept)
         return self.report()
 
     def report(self, error: ArtstoreError | None = None) -> CollectedProject:
@@ -212,15 +222,11 @@ class _Collector:
             exit_code=0 if error is None else error.exit_code,
         )
 
-    def _begin(self) -> DepotShelf | None:
+    def _begin(self) -> DepotShelf:
         pull(self._way)
-        return None if self._way.followed is None else self._shelf()
-
-    def _shelf(self) -> DepotShelf:
-        last = self._way.followed
-        assert last is not None
-        shelf = self._remote.shelf(self._way.root, self._way.project, last.log)
-        shelf.follow(self._remote, last.slot)
+        self._last = self._way.followed or Followed(random_hex(16), 0, None)
+        shelf = self._remote.shelf(self._way.root, self._way.project, self._last.log)
+        shelf.follow(self._remote, self._last.slot)
         return shelf
 
     def _look(self, shelf: DepotShelf, needs: _Needs) -> None:
@@ -231,6 +237,15 @@ class _Collector:
                 self._files.setdefault(name, []).append(file)
         absent = [name for name in needs.objects if len(self._files.get(name, ())) < len(shelf.files_of(name))]
         self._missing = needs.missing + len(absent)
+
+    def _mend(self, shelf: DepotShelf, needs: _Needs) -> None:
+        """Put the indexes there again that are gone while their packs are not."""
+        for name in sorted(needs.objects - shelf.unread):
+            files = self._files.get(name, [])
+            if name.startswith("packs/") and files == [f"{name}.tar"]:
+                shelf.restore_index(name)
+                files.insert(0, f"{name}.idx")
+                self._missing -= 1
 
     def _needs(self, shelf: DepotShelf) -> _Needs:
         root = self._way.root
@@ -247,6 +262,9 @@ class _Collector:
                 objects.add(f"blobs/{large[digest.hex()]}")
             else:
                 missing += 1
+        if missing:
+            # They may be in there, for somebody who knows how to mend it.
+            objects |= shelf.unread
         return _Needs(manifests, objects, swept, missing)
 
     def _plan(self, shelf: DepotShelf, needs: _Needs) -> _Plan:
@@ -297,7 +315,8 @@ def _wanted(root: Root, project: str) -> tuple[set[str], set[str]]:
     What waits here, and what is forgotten here alone, does not count: others know nothing of it.
     """
     found = root.catalog.project(project)
-    assert found is not None
+    if found is None:
+        return set(), set()
     state = MemoryState()
     swept: set[str] = set()
     for position, op in enumerate((op for op in Journal(root.catalog, found).ops() if op.slot is not None), start=1):

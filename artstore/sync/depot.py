@@ -3,6 +3,7 @@
     log/<project>/<slot, 12 digits>              a slot, claimed by put-if-absent
     manifests/<project>/<random>                 encodings of manifests, a MessagePack list
     packs/<project>/<random>.tar  <random>.idx   small blobs together, and where in the tar each lies
+    indexes/<project>/<how many>.<random>        what many of these say, together, as a help (`indexes`)
     blobs/<project>/<hex of the digest>.<random> a large blob
     checkpoints/<project>/<first>-<last>.<random> slots together, as a help (`checkpoints`)
 
@@ -17,7 +18,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from artstore.errors import ArtstoreError, MissingObject
+from artstore.errors import ArtstoreError, Invalid, MissingObject
+from artstore.model.names import project_name
 from artstore.storage.root import Root
 from artstore.sync.checkpoints import Checkpoints
 from artstore.sync.objects.interface import Objects
@@ -59,7 +61,9 @@ class Depot:
         after = ""
         while (name := next(self._objects.names(folder, after), None)) is not None:
             part = name.split("/")[1]
-            yield _project_of(part)
+            project = _project_of(part)
+            if project is not None:
+                yield project
             after = f"{folder}{part}/{_BEHIND}"
 
     def slot(self, project: str, number: int) -> bytes | None:
@@ -137,13 +141,19 @@ def part_of(project: str) -> str:
     return f"{'0' if project.startswith('_') else ''}{small}{_MARK}{mask:x}"
 
 
-def _project_of(part: str) -> str:
+def _project_of(part: str) -> str | None:
+    """The project that it stands for; None for what somebody else has put there."""
     small, mark, digits = part.rpartition(_MARK)
-    if not mark:
-        return part
-    small = small[1:] if small.startswith("0_") else small
-    mask = int(digits, 16)
-    return "".join(letter.upper() if mask >> at & 1 else letter for at, letter in enumerate(small))
+    project = part
+    if mark and digits.isalnum() and len(digits) <= len(small):
+        small = small[1:] if small.startswith("0_") else small
+        with contextlib.suppress(ValueError):
+            mask = int(digits, 16)
+            project = "".join(letter.upper() if mask >> at & 1 else letter for at, letter in enumerate(small))
+    with contextlib.suppress(Invalid):
+        if part_of(project_name(project)) == part:
+            return project
+    return None
 
 
 def _slot_name(project: str, number: int) -> str:

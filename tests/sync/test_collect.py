@@ -326,6 +326,71 @@ def test_what_a_killed_push_left_is_kept_where_it_goes_on_before_the_sweep(machi
     check_all(machine, a, b)
 
 
+def _killed(machine: Machine, network: Network) -> None:
+    """Push, and be killed when all is there and no slot says so."""
+    network.meddle = die
+    with pytest.raises(Death):
+        machine.push()
+    network.meddle = lambda: None
+    machine.again()
+
+
+def test_what_the_first_push_of_a_project_left_goes_too(machine: Make, network: Network, depot: Path) -> None:
+    """No slot speaks of that project yet, so nobody would ever hear of it. A stranger's folder is none of ours."""
+    a, b = machine("a"), machine("b")
+    b.put({"y": b"y", "large": LARGE})
+    _killed(b, network)
+    (depot / "packs" / "x.uzz").mkdir()
+    (depot / "packs" / "x.uzz" / "y").touch()
+    (said,) = collect_remote(a.store, "hub", grace_s=0, dry_run=True).projects
+    untouched = objects(depot, "log")
+    waits, done = gc(a, GRACE_S), gc(a)
+
+    assert not untouched
+    assert (3, 3) == (said.condemned, said.swept)
+    assert (3, 0, 3) == (waits.condemned, waits.swept, done.swept)
+    assert {"y"} == objects(depot, "packs", "blobs", "manifests")
+    c = machine("c")
+    c.put({"z": b"z"}, name="dogs")
+    remotes.remove_remote(c.store.path, "hub")
+    # It was made apart from nothing.
+    add_upstream(c.store, "hub", f"file://{depot}", join=False)
+    c.push()
+    b.push()
+    assert 0 == gc(a).missing
+    check_all(machine, a, b, c)
+
+
+@pytest.mark.parametrize("is_condemned", [False, True])
+def test_a_first_push_that_was_killed_goes_on_where_it_was(
+    machine: Make, network: Network, depot: Path, *, is_condemned: bool
+) -> None:
+    """Also where a collector has claimed the first slot meanwhile."""
+    a, b = machine("a"), machine("b")
+    b.put({"y": b"y", "large": LARGE})
+    _killed(b, network)
+    sent = objects(depot, "packs", "blobs")
+    if is_condemned:
+        gc(a, GRACE_S)
+    b.push()
+
+    assert sent == objects(depot, "packs", "blobs")
+    # The list of files of the first try.
+    assert 1 == gc(a).swept
+    check_all(machine, a, b)
+
+
+def test_a_first_push_beside_a_collector_sends_again_what_goes(machine: Make, network: Network) -> None:
+    """It is about to claim the first slot, and the collector does."""
+    a, b = machine("a"), machine("b")
+    b.put({"y": b"y", "large": LARGE})
+    network.meddle = once(lambda: gc(a))
+    b.push()
+
+    assert (0, 0) == (gc(a).missing, gc(a).swept)
+    check_all(machine, a, b)
+
+
 def test_a_collector_may_die_anywhere(machine: Make, network: Network) -> None:
     """X1. What it has said is gone is gone in the end, and nothing else."""
     a, b = machine("a"), machine("b")
