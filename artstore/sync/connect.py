@@ -31,11 +31,22 @@ class _Elsewhere:
         self._pace = pace
         self._shelves: dict[tuple[str, str | None, str, str], Shelf] = {}
         """By address, token, project and log: a token that has ended is renewed while a store is open."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_bringing = False
 
     def __call__(self, digests: Sequence[Digest], tell: Tell | None) -> None:
+        with self._lock:
+            # Asked by itself it has nothing: what a blob was to be built upon is not brought for that.
+            if not self._is_bringing:
+                self._is_bringing = True
+                try:
+                    self._bring(digests, tell)
+                finally:
+                    self._is_bringing = False
+
+    def _bring(self, digests: Sequence[Digest], tell: Tell | None) -> None:
         root = self._root
-        with self._lock, root.session("bring") as session, Intake(root, session) as intake:
+        with root.session("bring") as session, Intake(root, session) as intake:
             # Another thread may have brought some of it while this one waited.
             here = root.blobs.locate(digests)
             rest = [digest for digest in digests if digest not in here]

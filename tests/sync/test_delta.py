@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +22,7 @@ from artstore.sync.delta.patch import FRAME, NEW, Patcher, patch_size, write_pat
 from artstore.sync.delta.plan import Piece, between, find_pieces, new_bytes
 from artstore.sync.explain import explain
 from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.http import patching
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import MANY, MESSAGES
 from tests.chaos import Chaos, chaos
@@ -230,8 +232,38 @@ def test_what_is_lost_here_is_not_built_upon(sender: Machine, receiver: Machine)
     assert {"large": INSERTED} == receiver.read("cats:v1")
 
 
-def _damage(store: Store) -> None:
+@pytest.mark.parametrize("harm", ["damaged", "removed", "put aside"])
+def test_what_is_lost_here_while_it_is_built_upon_costs_the_rest_of_the_blob(
+    sender: Machine, receiver: Machine, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    """It was whole when it was planned which stretches come from it."""
+    sender.put({"large": INSERTED})
+    sender.push()
+    receiver.pull()
+
+    def planned(*arguments: Any) -> list[Piece] | None:
+        found = find_pieces(*arguments)
+        if harm == "removed":
+            _large_file(receiver.store).unlink()
+        else:
+            _damage(receiver.store)
+        if harm == "put aside":
+            with Store.open(receiver.store.path) as beside:
+                beside.verify()
+        return found
+
+    monkeypatch.setattr(patching, "find_pieces", planned)
+
+    assert {"large": INSERTED} == receiver.read("cats:v1")
+
+
+def _large_file(store: Store) -> Path:
     (path,) = (path for path in (store.path / "blobs").rglob("*") if path.is_file())
+    return path
+
+
+def _damage(store: Store) -> None:
+    path = _large_file(store)
     path.chmod(0o600)
     with path.open("r+b") as file:
         file.seek(6 * MIB)
