@@ -33,6 +33,11 @@ AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gon
 its own end waits with it."""
 _REFUSED_TOO: Final = {"": "", _RECEIVED: " AND version NOT IN (SELECT version FROM received)"}
 """The same that is said of versions, of what was refused."""
+_OF_RELOGS: Final = """
+SELECT manifest FROM op WHERE kind = 'relog' AND slot IS NULL AND dismissed = 0
+AND project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
+"""Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
+its own, and nobody else may have its bytes."""
 _LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
@@ -195,7 +200,7 @@ class Marking:
     def evictable(self, versions: Sequence[str]) -> list[tuple[Digest, int]]:
         """Blobs that are here for these versions, and for no other whose bytes have to be here: digest, size."""
         with self._catalog.snapshot():
-            self._find_needed(but=_RECEIVED, without=versions)
+            self._find_needed(but=_RECEIVED, without=versions, relogs=True)
             self._catalog.execute("DELETE FROM needed_before")
             for version in versions:
                 for (id_,) in self._catalog.rows(
@@ -296,8 +301,13 @@ class Marking:
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
-    def _find_needed(self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "") -> None:
-        """Fill the temporary tables, as if some versions were live, or were deleted, or those of a query were not."""
+    def _find_needed(
+        self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "", relogs: bool = False
+    ) -> None:
+        """Fill the temporary tables, as if some versions were live, or were deleted, or those of a query were not.
+
+        With `relogs` also for content that was put again, and waits.
+        """
         for statement in _TEMPORARY:
             self._catalog.execute(statement)
         marks = ",".join("?" * len(without))
@@ -306,7 +316,7 @@ class Marking:
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
             f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
-            f"UNION ALL {_OF_REFUSED}{_REFUSED_TOO[but]} "
+            f"UNION ALL {_OF_REFUSED}{_REFUSED_TOO[but]} {f'UNION ALL {_OF_RELOGS} ' if relogs else ''}"
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )

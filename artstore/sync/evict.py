@@ -10,16 +10,19 @@ from artstore.errors import Conflict, Invalid, NotFound
 from artstore.lifecycle.release import release
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import resolve
-from artstore.lifecycle.upstream import followed, keeps_log
+from artstore.lifecycle.upstream import TakenSlot, keeps_log
 from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED, Reference
+from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
-from artstore.sync.mirror import mirrored
-from artstore.sync.protocol import Remote, Shelf, read_slot
+from artstore.sync.history import History, history
+from artstore.sync.mirror import Mirror, mirrored
+from artstore.sync.protocol import Remote, Shelf
 from artstore.sync.remotes import open_mirror, open_remote, read_remotes
 from artstore.sync.reports import EvictReport
 
@@ -48,8 +51,9 @@ def evict(
     """Free the bytes of versions, or of the oldest ones until the store's files fit in `to_fit` bytes.
 
     A remote has to show first that it has them: each object in its whole length, with a stretch of it as it is here,
-    or all of it with `read_all`. What other versions need too, whose bytes have to be here, stays. Versions, labels and
-    lists of files stay in any case.
+    or all of it with `read_all`. What other versions need too, whose bytes have to be here, stays; and so does what
+    waits to be pushed, whatever the remotes have of it for others. Versions, labels and lists of files stay in any
+    case.
 
     Raises NotFound (no-remote, …-not-found), Conflict (last-copy) where no remote has shown it, before anything is
     freed; for `to_fit`, such versions are passed over. Raises Unreachable, Denied, Conflict (busy, locked).
@@ -71,12 +75,12 @@ def evict(
             chosen = [_named(root, reference, project) for reference in references]
             lonely = next((each for each in chosen if not shelves.of(each)), None)
             if lonely is not None:
-                message = f"{lonely.name} is on no remote, so this may be the last copy: `artstore push` first"
+                message = f"{lonely.name} is in no remote's log, so this may be the last copy: `artstore push` first"
                 raise Conflict(message, code="last-copy")
         else:
             chosen = _oldest(marking, [each for each in _all(root) if shelves.of(each)], to_fit)
         sizes = dict(marking.evictable([each.id for each in chosen]))
-        proven = shelves.proven(chosen, list(sizes), read_all=read_all)
+        proven = shelves.proven({*chosen, *_received(root)}, list(sizes), read_all=read_all)
         if to_fit is None and len(proven) < len(sizes):
             raise _last_copy([digest for digest in sizes if digest not in proven])
         if proven and not dry_run:
@@ -95,50 +99,86 @@ def evict(
         )
 
 
+class _Holder(NamedTuple):
+    """A remote that has a log."""
+
+    shelf: Shelf
+    versions: frozenset[str]
+    """Those that stand in the log there. What only waits may lose there what others, deleted by then, had for it."""
+
+
 class _Shelves:
     """What the remotes have, by project."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
         settings = read_remotes(root.path).values()
-        self._remotes = [(each, open_remote(each)) for each in settings]
-        self._mirrors = [open_mirror(each) for each in settings]
-        self._by_project: dict[str, list[Shelf]] = {}
+        self._upstreams = [open_remote(each) for each in settings if each.upstream]
+        self._mirrors = [mirror for each in settings if (mirror := open_mirror(each)) is not None]
+        self._by_project: dict[str, list[_Holder]] = {}
 
     def of(self, version: _Chosen) -> list[Shelf]:
         """Those that have a version; none where others have it from this very store."""
         if keeps_log(self._root, version.project):
             return []
-        return [shelf for shelf in self._all(version.project) if not shelf.lacks_manifests([version.manifest])]
+        holders = [holder for holder in self._all(version.project) if version.id in holder.versions]
+        return [shelf for shelf, _ in holders if not shelf.lacks_manifests([version.manifest])]
 
     def proven(self, versions: Iterable[_Chosen], digests: list[Digest], *, read_all: bool) -> set[Digest]:
-        """Those of some blobs that a remote shows to have, for these versions."""
-        found: set[Digest] = set()
-        for project in dict.fromkeys(version.project for version in versions):
-            for shelf in self._all(project):
-                rest = [digest for digest in digests if digest not in found]
-                if rest:
-                    found.update(shelf.prove(self._root, rest, read_all=read_all))
+        """Those of some blobs that remotes show to have, for each of these versions that needs them one that has it."""
+        needs: dict[tuple[int, ...], tuple[list[Shelf], dict[Digest, None]]] = {}
+        for version in versions:
+            shelves = self.of(version)
+            needs.setdefault(tuple(map(id, shelves)), (shelves, {}))[1][version.manifest] = None
+        found = set(digests)
+        for shelves, manifests in needs.values():
+            unproven = found if len(needs) == 1 else found & self._blobs_of(manifests)
+            for shelf in shelves:
+                rest = [digest for digest in digests if digest in unproven]
+                unproven = unproven.difference(shelf.prove(self._root, rest, read_all=read_all) if rest else ())
+            found = found - unproven
         return found
 
-    def _all(self, project: str) -> list[Shelf]:
-        if project not in self._by_project:
-            shelves = [self._shelf(remote, project, is_ours=each.upstream) for each, remote in self._remotes]
-            shelves += [mirrored(mirror, self._root, project) for mirror in self._mirrors]
-            self._by_project[project] = [shelf for shelf in shelves if shelf is not None]
-        return self._by_project[project]
+    def _blobs_of(self, manifests: Iterable[Digest]) -> set[Digest]:
+        kept = self._root.manifests
+        entries = (entry for each in manifests if kept.find(each) is not None for entry in kept.entries(each))
+        return {blob.digest for entry in entries if (blob := blob_of(entry)) is not None}
 
-    def _shelf(self, remote: Remote, project: str, *, is_ours: bool) -> Shelf | None:
-        last = followed(self._root, project) if is_ours else None
-        log = None if last is None else last.log
-        if log is None:
-            first = read_slot(remote, project, 1)
-            if first is None:
-                return None
-            log = first.slot.log
-        shelf = remote.shelf(self._root, project, log)
+    def _all(self, name: str) -> list[_Holder]:
+        if name not in self._by_project:
+            project = self._root.catalog.project(name)
+            assert project is not None
+            known = history(self._root, project)
+            holders = [self._at_upstream(remote, project, known) for remote in self._upstreams]
+            holders += [self._at_mirror(mirror, project, known) for mirror in self._mirrors]
+            self._by_project[name] = [holder for holder in holders if holder is not None]
+        return self._by_project[name]
+
+    def _at_upstream(self, remote: Remote, project: Project, known: History) -> _Holder | None:
+        if project.upstream is None:
+            return None
+        shelf = remote.shelf(self._root, project.name, project.upstream)
         shelf.follow(remote, _FAR)
-        return shelf
+        return _Holder(shelf, _versions_in(known.slots))
+
+    def _at_mirror(self, mirror: Mirror, project: Project, known: History) -> _Holder | None:
+        shelf = mirrored(mirror, self._root, project.name)
+        if shelf is None or mirror.log(project.name) != known.log:
+            return None
+        return _Holder(shelf, _versions_in(known.slots[: mirror.last(project.name)]))
+
+
+def _versions_in(slots: Iterable[TakenSlot]) -> frozenset[str]:
+    """What some slots bring: versions, and what may be one where another is deleted."""
+    bodies = (bytes(raw) for slot in slots for raw in slot.ops)
+    found = (brings(str(Digest.of(body)), decode_op(body)) for body in bodies)
+    return frozenset(id_ for id_ in found if id_ is not None)
+
+
+def _received(root: Root) -> list[_Chosen]:
+    """Versions whose bytes may be missing here, so that they rely on what their remote has."""
+    views = {project.name: ProjectView(root.catalog, project.id) for project in root.catalog.projects()}
+    return [each for each in _all(root) if views[each.project].is_received(each.id)]
 
 
 def _named(root: Root, reference: str, project: str) -> _Chosen:

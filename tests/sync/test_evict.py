@@ -161,6 +161,43 @@ def test_what_another_version_needs_stays(machine: Make) -> None:
     assert a.store.verify().ok
 
 
+def test_what_waits_to_be_pushed_never_goes_whatever_the_remote_has_for_others(machine: Make) -> None:
+    """The others may be deleted, and their bytes with them, before it is pushed."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    a.put(SMALL | LARGE, name="dogs")
+    with pytest.raises(Conflict, match="push"):
+        evict(a.store, ["cats", "dogs"])
+    assert 0 == evict(a.store, to_fit=0).blobs
+    assert 0 == evict(a.store, ["cats"]).blobs
+    b.pull()
+    b.store.delete("cats:v0", everywhere=True)
+    b.push()
+    a.push()
+
+    assert SMALL | LARGE == a.read("dogs")
+    assert 0 < evict(a.store, ["dogs"]).blobs
+
+
+def test_what_was_put_again_and_waits_keeps_its_bytes(machine: Make) -> None:
+    """Where somebody has deleted the version meanwhile, it becomes one of its own, which nobody else has."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.put({"x": b"x"})
+    a.push()
+    b.pull()
+    a.put(SMALL | LARGE)
+    evict(a.store, ["cats:v0"])
+    b.store.delete("cats:v0", everywhere=True)
+    b.push()
+    a.push()
+    (a.store.path / "remotes.toml").unlink()
+
+    assert SMALL | LARGE == a.read("cats")
+    assert a.store.verify().ok
+
+
 def test_the_oldest_go_until_the_rest_fits(machine: Make) -> None:
     a = machine("a")
     for number in range(4):

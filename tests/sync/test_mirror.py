@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from artstore.errors import Invalid
+from artstore.errors import Conflict, Invalid
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.evict import evict
@@ -255,6 +255,24 @@ def test_bytes_are_freed_here_that_the_mirror_has(machine: Make, stick: Path, de
     assert 21 == freed
     assert FILES == a.read("cats")
     assert 0 == explain(a.store, "cats", "stick").sent_bytes
+
+
+def test_a_mirror_that_is_behind_holds_nothing_of_what_came_since(machine: Make, stick: Path, depot: Path) -> None:
+    """It has the same bytes for another version, and nothing that keeps them there for this one."""
+    a = machine("a")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.push()
+    a.move("push", remote="stick")
+    a.put(FILES, name="dogs")
+    a.push()
+    for lost in [*depot.rglob("packs/*/*.tar"), *depot.rglob("blobs/*/*")]:
+        lost.unlink()
+
+    with pytest.raises(Conflict, match="last cop"):
+        evict(a.store, ["cats", "dogs"])
+    a.move("push", remote="stick")
+    assert 21 == evict(a.store, ["cats", "dogs"]).blobs
 
 
 def test_the_new_upstream_may_be_the_one_that_was_mirrored(
