@@ -65,9 +65,14 @@ def new_slots(way: Way) -> Iterator[ReadSlot]:
         last = Followed(slot.log, slot.number, found.digest)
     if start.slot and last is start:
         # Nothing new: is what was there still there?
-        there = read_slot(way.remote, way.project, start.slot)
-        if there is None or (there.slot.log, there.digest) != (start.log, start.head):
-            raise _rolled_back(way, start)
+        _check_there(way, start)
+
+
+def check_head(way: Way) -> None:
+    """Raise Conflict (rolled-back) where the last slot that is counted here is not there any more."""
+    last = way.followed
+    if last is not None and last.head is not None and not way.remote.stands(way.project, last.slot, last.head):
+        _check_there(way, last)
 
 
 def check_join(way: Way) -> None:
@@ -194,6 +199,12 @@ def _batches(slots: Iterator[ReadSlot]) -> Iterator[list[ReadSlot]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _check_there(way: Way, last: Followed) -> None:
+    there = read_slot(way.remote, way.project, last.slot)
+    if there is None or (there.slot.log, there.digest) != (last.log, last.head):
+        raise _rolled_back(way, last)
 
 
 def _rolled_back(way: Way, last: Followed) -> Conflict:

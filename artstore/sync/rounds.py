@@ -30,7 +30,7 @@ from artstore.sync.mirror import Mirror
 from artstore.sync.mirroring import MirrorWay, pull_from_mirror, push_to_mirror
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
-from artstore.sync.pull import check_join, counted, new_slots, pull
+from artstore.sync.pull import check_head, check_join, counted, new_slots, pull
 from artstore.sync.push import Pushed, lacking, next_offer, offers, push
 from artstore.sync.remotes import Settings, find_remote, open_mirror, open_remote, read_remotes, upstream_of
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
@@ -56,7 +56,8 @@ def exchange(
 ) -> SyncReport:
     """Move what is new between a store and its upstream, or the mirror that is named, for some projects or all.
 
-    A push to the upstream pulls first, since what is offered has to come behind what is there. With `blobs` the bytes
+    A push to the upstream pulls first, since what is offered has to come behind what is there; where nothing waits, it
+    only looks whether the upstream still has what was taken from it. With `blobs` the bytes
     of all versions are brought too. With `references`, `[project/]name[:version]`, a push sends what waits of these
     collections, each whole and with the runs that made it, and a pull brings the bytes of these versions. On a dry run
     nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile. `limit_rate` is the most bytes a
@@ -84,6 +85,9 @@ def exchange(
     with Exclusive(root.path, "sync", patience_s=patience_s), told as attempt, root.session(verb) as session:
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
+        if not wanted:
+            # Whether it can be reached is found out all the same.
+            next(iter(round_.remote.projects()), None)
         reports = [
             round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run, renumber=renumber) for project in wanted
         ]
@@ -122,20 +126,20 @@ class _Round:
         self, root: Root, session: Session, remote: Remote, settings: Settings, progress: Progress | None
     ) -> None:
         self._root = root
-        self._remote = remote
+        self.remote = remote
         self._settings = settings
         self.denied: list[Denied] = []
         """What the remote did not allow, project by project."""
         self._way = Way(root, session, remote, "", settings.join, progress)
 
     def projects(self, verb: Verb) -> list[str]:
-        """Those that have something to be moved, as far as can be seen from here."""
+        """Those that may have something to be moved, as far as can be seen from here."""
         here = [project.name for project in self._root.catalog.projects()]
         if verb == "push":
-            return [name for name in here if self._has_offer(name)]
+            return [name for name in here if followed(self._root, name) is not None or self._has_offer(name)]
         if verb == "pull":
             here = [name for name in here if followed(self._root, name) is not None]
-        return sorted({*here, *self._remote.projects()})
+        return sorted({*here, *self.remote.projects()})
 
     def _has_offer(self, project: str) -> bool:
         try:
@@ -180,6 +184,10 @@ class _Round:
         """Pull, push or both, or find out what it would be."""
         if dry_run:
             return _foresee(way, verb)
+        if verb == "push" and next_offer(self._root, way.project, way.only) is None:
+            # What others have pushed is taken only where something has to come behind it.
+            check_head(way)
+            return Pushed(Moved(), Moved())
         return Pushed(pull(way), Moved()) if verb == "pull" else push(way)
 
 

@@ -28,7 +28,7 @@ from artstore.sync.http.wire import BODY, Claimed, header
 from artstore.sync.protocol import FORMAT, Slot, encode_manifests, encode_slot
 from artstore.sync.push import lacking, offers
 from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote, read_remotes
-from artstore.sync.rounds import exchange
+from artstore.sync.rounds import Verb, exchange
 from tests.sync.conftest import PROJECT, Machine
 from tests.sync.serving import Served, served
 
@@ -81,14 +81,16 @@ def test_what_the_server_had_before_is_offered(tmp_path: Path) -> None:
     one.store.close()
 
 
-def test_a_sync_of_nothing_new_is_one_request_and_no_write(server: Served, machine: Make) -> None:
+@pytest.mark.parametrize("verb", ["push", "sync"])
+def test_a_round_of_nothing_new_is_one_request_and_no_write(server: Served, machine: Make, verb: Verb) -> None:
     one = machine("one")
-    one.put({"a": b"1"})
+    for project in ("zoo", "farm"):
+        one.put({"a": b"1"}, project=project)
     one.move("sync")
     server.requests.clear()
     before = server.written()
 
-    one.move("sync")
+    one.move(verb)
 
     assert ["GET /sync/1/projects"] == server.requests
     assert before == server.written()

@@ -39,6 +39,20 @@ def test_what_stopped_one_project_is_shown_although_the_remote_was_reached(machi
     assert (0, None) == (well.waiting_versions, well.failure)
 
 
+def test_a_push_of_nothing_does_not_claim_that_a_remote_was_reached(machine: Make) -> None:
+    """Whoever trusts in `last reached` would learn that the depot is gone when it is needed."""
+    a, new = machine("a"), machine("new")
+    a.put({"a": b"a"})
+    a.push()
+    a.depot.rename(a.depot.with_name("away"))
+
+    for each in (a, new):
+        with pytest.raises(Unreachable):
+            exchange(each.store, "push")
+        (hub,) = standings(each.store)
+        assert hub.unreachable_since is not None
+
+
 def test_bytes_come_from_a_mirror_while_the_upstream_is_away_and_both_are_shown(machine: Make, tmp_path: Path) -> None:
     """One remote that is down must not hide the other that has the bytes."""
     a, b = machine("a"), machine("b")
