@@ -84,17 +84,14 @@ def collect(
         catch_up(root, thorough=True, wait=True)
         if dry_run:
             return _foresee(root, grace_s, sessions=sessions, began=began)
-        for damage in root.damaged.values():
-            # What its log would have kept must not be freed.
-            raise damage
+        _check_current(root)
         marking = Marking(root.catalog)
         tally = Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
         # Who was killed meanwhile may have committed, and not noted it in the catalog.
         catch_up(root, thorough=True, wait=True)
-        for damage in root.damaged.values():
-            raise damage
+        _check_current(root)
         marking.acquit()
         # A session of the new epoch may have found the old form of what is flattened now, so it is freed another time.
         _flatten(root, marking, current_epoch(root.path / "locks"))
@@ -120,6 +117,7 @@ def collect(
             with contextlib.suppress(Conflict, StorageFull):
                 # A commit that is one of every so many is at it; or there is no room for what only tidies up.
                 compacted += compact(root, session, project, least=2)
+        root.catalog.settle()
         reserve.fill(root.path)
         return _report(
             root,
@@ -131,6 +129,14 @@ def collect(
             kept=marking.waiting(),
             compacted=compacted,
         )
+
+
+def _check_current(root: Root) -> None:
+    """Raise where the catalog does not say what the log says: what the log would have kept must not be freed."""
+    for damage in root.damaged.values():
+        raise damage
+    # On a full disk only a copy in memory could follow, and what is freed would be so for this process alone.
+    root.catalog.check_writable()
 
 
 def _foresee(root: Root, grace_s: float, *, sessions: list[_Alive], began: float) -> GcReport:

@@ -350,11 +350,14 @@ class FoldView:
                 columns = ", ".join(["project", *map(_column, fields)])
                 marks = ", ".join("?" * (len(fields) + 1))
                 values = (self._project, *(_written(field, getattr(row, field)) for field in fields))
-                keys = ", ".join(("project", *_KEYS[type(row)]))
-                news = ", ".join(f"{_column(field)} = excluded.{_column(field)}" for field in fields)
+                keys = _KEYS[type(row)]
+                # Without the keys: SQLite writes a row whole, and all its metadata, where one is set, be it to itself.
+                rest = [_column(field) for field in fields if field not in keys]
+                news = ", ".join(f"{column} = excluded.{column}" for column in rest)
                 # Not OR REPLACE: that would remove another row with the same number or name without a word.
                 self._connections.execute(
-                    f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {news}",
+                    f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({', '.join(('project', *keys))}) "
+                    f"DO {f'UPDATE SET {news}' if news else 'NOTHING'}",
                     values,
                 )
             else:

@@ -37,6 +37,8 @@ PATIENCE_S: Final = 120.0
 RETRY_S: Final = 1.0
 """How long a file that could not be written is not tried again."""
 CACHE_KIB: Final = 64_000
+LOG_PAGES: Final = 250
+"""Pages of the write-ahead log after which they go to where they belong: 1 MB."""
 STREAMED: Final = 5_000
 """Rows that a query which may have a million answers at a time."""
 _ROWS_AT_ONCE: Final = 500
@@ -236,7 +238,10 @@ class Connections:
             del self._local.pid
 
     def settle(self) -> None:
-        """Give back what the write-ahead log takes, where the file itself has room for it. Never fails."""
+        """Give back what the write-ahead log takes, where the file itself has room for it.
+
+        Never fails, nor waits for who reads.
+        """
         if not self.wal or not self.is_writable or self._memory is not None:
             return
         with contextlib.suppress(ArtstoreError, OSError, sqlite3.Error):
@@ -244,8 +249,9 @@ class Connections:
             length = connection.value("PRAGMA page_count") * connection.value("PRAGMA page_size")
             grows = length - self.path.stat().st_size
             # Half done it would have taken space and given none.
-            if grows < shutil.disk_usage(self.path.parent).free:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if grows <= 0 or grows < shutil.disk_usage(self.path.parent).free:
+                with _without_patience(connection):
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
@@ -404,16 +410,15 @@ class Connections:
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
             _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}"))
         connection.execute(f"PRAGMA synchronous={synchronous}")
+        if self.wal:
+            connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
 
     def _begin_immediate(self, connection: Any, patience_s: float) -> None:
         if patience_s:
             _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), patience_s)
             return
-        connection.execute("PRAGMA busy_timeout=0")
-        try:
+        with _without_patience(connection):
             connection.execute("BEGIN IMMEDIATE")
-        finally:
-            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
 
 
 def bindable(values: Iterable[object]) -> list[object]:
@@ -485,6 +490,15 @@ def _lack_of_handles() -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+@contextlib.contextmanager
+def _without_patience(connection: Any) -> Iterator[None]:
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
 
 
 def _patiently(begin: Any, patience_s: float = PATIENCE_S) -> None:

@@ -16,14 +16,15 @@ from tests.damage.disks import Disk, check, noise, put, read
 pytestmark = pytest.mark.root
 
 
-def test_what_filled_a_disk_can_be_deleted_and_freed(volume: Path) -> None:
+@pytest.mark.parametrize("size", [20_000, 60_000, 300_000])
+def test_what_filled_a_disk_can_be_deleted_and_freed(volume: Path, size: int) -> None:
     """One deletion of all that used up the reserve, and then neither `gc` nor anything else could ever write again."""
     disk = Disk(volume)
     with Store.init(disk.store) as store:
 
         def fill() -> None:
             while True:
-                metadata = {"curve": noise(20_000).hex()}
+                metadata = {"curve": noise(size).hex()}
                 store.put([io.BytesIO(noise(3_000))], name="cats", type="t", project="p", prefix="f", metadata=metadata)
 
         with pytest.raises(StorageFull):
@@ -32,7 +33,7 @@ def test_what_filled_a_disk_can_be_deleted_and_freed(volume: Path) -> None:
 
     with Store.open(disk.store) as store:
         report = store.prune(["cats"], keep_last=2, project="p")
-        assert len(report.deleted) > 2 * AT_ONCE
+        assert len(report.deleted) > 2 * AT_ONCE or size > 20_000
         # Beside somebody who takes every byte that comes free; what only tidies up has no room then.
         disk.leave(0)
         assert store.gc(grace_s=0).freed_bytes >= 3_000 * len(report.deleted)

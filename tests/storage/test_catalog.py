@@ -41,7 +41,7 @@ from artstore.model.records import (
     encode_op,
 )
 from artstore.model.state import MemoryState
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import FILE_NAME, ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 
@@ -388,6 +388,26 @@ def test_deleted_versions_are_not_listed_and_not_found_by_content(cats: tuple[Pr
     assert [ids[3], ids[2], ids[0]] == [version.id for version in view.versions_of(collection)]
     assert view.version_with_manifest(collection, Digest.of(b"1")) is None
     assert [number for number in range(5) if view.version_numbered(collection, number)] == [0, 1, 2, 3]
+
+
+def test_an_edit_costs_what_it_changes(root: Root) -> None:
+    """A deletion wrote all metadata of the version anew: who deleted on a full disk to make room filled up the rest."""
+    create = Create(at_us=1, nonce="c", kind="sequence", name="cats", type="t", description=None)
+    record = VersionRecord(
+        collection=str(Digest.of(encode_op(create))), manifest=str(Digest.of(b"m")), created_us=1, run=None,
+        description=None, metadata={"curve": "0" * 500_000}, entries=0, bytes=0, nonce="r",
+    )  # fmt: skip
+    append(root, "p", [encode_op(op) for op in (create, Commit(at_us=1, nonce="n", record=record))], 2)
+    root.catalog.settle()
+    log = root.path / f"{FILE_NAME}-wal"
+    before = log.stat().st_size
+    project = root.catalog.project("p")
+    assert project is not None
+    with root.catalog.write():
+        delete = encode_op(Delete(at_us=1, nonce="d", version=str(record.id)))
+        Journal(root.catalog, project).append(2, "blake3:2", [delete])
+
+    assert log.stat().st_size - before < 100_000
 
 
 def test_what_a_run_used_is_known(cats: tuple[ProjectView, str, list[str]]) -> None:
