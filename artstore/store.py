@@ -403,8 +403,8 @@ class Store:
         syntax; of the versions the last `keep_last` are kept, and those with an alias or a use. `tell` is called with
         each version and notice, in the watching thread.
 
-        Raises Invalid (not-a-folder, own-store, bad-path, bad-name, bad-type, type-clash, bad-wait, bad-policy,
-        bad-pattern).
+        Raises Invalid (not-a-folder, own-store, other-store, bad-path, bad-name, bad-type, type-clash, bad-wait,
+        bad-policy, bad-pattern).
         """
         return Watch(
             self._current(),

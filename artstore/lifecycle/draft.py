@@ -22,7 +22,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reading import OPEN_FLAGS, Reader, stood_still
 from artstore.lifecycle.reports import Skipped, VersionInfo
 from artstore.lifecycle.resolve import resolve, resolve_id
-from artstore.lifecycle.scan import Found, Scan, describe_kind
+from artstore.lifecycle.scan import Found, Scan, check_folder, describe_kind
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Entry, pointer
 from artstore.model.names import UNCATEGORIZED, Reference
@@ -139,9 +139,9 @@ class Draft:
         Left out are what `ignore` has patterns of and what `select` answers False for, which is asked with each file
         and whether it is known to be unchanged.
 
-        Raises Invalid (not-a-folder, own-store), Refused (unreadable) with all that could not be read, or Invalid
-        (unkeepable) where only names and kinds of file are at fault, unless skip_unreadable: then `skipped` has it;
-        and PathCollision where a path has other bytes already, unless overwrite.
+        Raises Invalid (not-a-folder, own-store, other-store), Refused (unreadable) with all that could not be read, or
+        Invalid (unkeepable) where only names and kinds of file are at fault, unless skip_unreadable: then `skipped` has
+        it; and PathCollision where a path has other bytes already, unless overwrite.
         """
         self.check_open()
         folder = as_path(folder)
@@ -312,13 +312,8 @@ class Draft:
         return before
 
     def check_folder(self, folder: Path) -> None:
-        """Raise Invalid (not-a-folder, own-store) for what add_directory cannot take."""
-        if not folder.is_dir():
-            message = f"{str(folder)!r} is not a folder"
-            raise Invalid(message, code="not-a-folder")
-        if self.root.path.resolve() in (folder.resolve(), *folder.resolve().parents):
-            message = f"{str(folder)!r} is the store's own folder, or in it: `artstore backup` copies a store"
-            raise Invalid(message, code="own-store")
+        """Raise Invalid (not-a-folder, own-store, other-store) for what add_directory cannot take."""
+        check_folder(folder, store=self.root.path)
 
     def _usable_cache(self, folder: str) -> StatCache:
         cache = stat_cache.load(self.root.path, folder)
@@ -339,6 +334,7 @@ class Draft:
 
     def _read(self, source: str, path: str) -> Known:
         """Store what a file holds, having made sure that it stood still meanwhile."""
+        changed = False
         for _ in range(TRIES):
             try:
                 fd = os.open(source, OPEN_FLAGS)
@@ -359,8 +355,15 @@ class Draft:
                         return Known(path, stamp, stored.digest, size)
                 elif _read(fd, self.intake.slot(size + 1), size) == size and stood_still(fd, before):
                     return Known(path, stamp, self.intake.take_slot(size), size)
+                changed = changed or not stood_still(fd, before)
             finally:
                 os.close(fd)
+        if not changed:
+            reason = (
+                f"it says that it has {size:,} bytes and gives others, as files do that the system makes while they "
+                "are read: put what it gives by way of standard input (`-`)"
+            )
+            raise _Unreadable(reason, errno.EINVAL)
         raise _Unreadable(f"it changed during each of {TRIES} tries to read it", errno.EAGAIN)
 
     def _take_file(self, fd: int, size: int) -> Stored:

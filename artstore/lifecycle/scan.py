@@ -2,7 +2,8 @@
 
 Links are followed, as `cp -rL` does; one that leads back to a folder above it is a problem. What cannot be kept is
 collected, not raised at once, so that one run names all of it. `.artstoreignore` files have gitignore's syntax and
-reach; they are files like others, and kept. A store's own folder is never part of what is put into a store.
+reach; they are files like others, and kept. A store's own folder is never part of what is put into a store, and
+neither is another store, whose files make sense only as they are together at one moment.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from artstore.lifecycle.patterns import together
 from artstore.lifecycle.reports import Skipped
 from artstore.model.paths import entry_path
 from artstore.storage.files import storage_errors
+from artstore.storage.root import FORMAT_FILE, holds_store
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -102,6 +104,9 @@ class Scan:
         """Note what cannot be kept; `unkeepable` if no right and no other time would help."""
         self.problems.append(Skipped(path=source, reason=reason, unkeepable=unkeepable))
 
+    def _leave_store(self, path: str) -> None:
+        self.stores.append(Skipped(path=path, reason="a store of its own; `artstore backup` copies one"))
+
     def _list(self, folder: _Folder, below: list[_Folder]) -> Iterator[Found]:
         try:
             with os.scandir(folder.source) as listing:
@@ -111,16 +116,14 @@ class Scan:
             return
         if not entries:
             self.empty_directories += 1
-        ignores = folder.ignores
-        ignoring = next((entry for entry in entries if entry.name == IGNORE_FILE), None)
-        if ignoring is not None:
-            try:
-                ignores = (*ignores, (folder.prefix, _read_patterns(ignoring)))
-            except (OSError, ValueError) as error:
-                # What it would have left out is not known, so nothing of this folder is taken.
-                reason = getattr(error, "strerror", None) or str(error)
-                self.problem(ignoring.path, reason, unkeepable=isinstance(error, Invalid))
-                return
+        # The disk is not asked of every folder.
+        if folder.prefix and any(entry.name == FORMAT_FILE for entry in entries) and holds_store(Path(folder.source)):
+            self._leave_store(folder.source)
+            return
+        ignores = self._ignores_in(folder, entries)
+        if ignores is None:
+            # What would have been left out is not known, so nothing of this folder is taken.
+            return
         for entry in entries:
             try:
                 found = self._visit(entry, folder, ignores, below)
@@ -132,14 +135,26 @@ class Scan:
                 if found is not None:
                     yield found
 
+    def _ignores_in(self, folder: _Folder, entries: Sequence[os.DirEntry[str]]) -> _Ignores | None:
+        """The patterns that reach what a folder has, its own file of them included; None if that cannot be read."""
+        ignoring = next((entry for entry in entries if entry.name == IGNORE_FILE), None)
+        if ignoring is None:
+            return folder.ignores
+        try:
+            return (*folder.ignores, (folder.prefix, _read_patterns(ignoring)))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.problem(ignoring.path, reason, unkeepable=isinstance(error, Invalid))
+            return None
+
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
         is_directory = _is_folder(entry)
         # Before anything is asked of it: what could not be kept is left out like all else.
         if ignores and _is_ignored(folder.prefix + entry.name, ignores, is_directory=is_directory):
             return None
-        if entry.name == STORE_FOLDER and os.path.isfile(os.path.join(entry.path, "format.json")):
+        if entry.name == STORE_FOLDER and os.path.isfile(os.path.join(entry.path, FORMAT_FILE)):
             if not os.path.samestat(entry.stat(), self._store):
-                self.stores.append(Skipped(path=entry.path, reason="a store of its own; `artstore backup` copies one"))
+                self._leave_store(entry.path)
             return None
         if entry.name.startswith(UNFINISHED) and entry.name.endswith(".tmp"):
             # What a killed checkout left.
@@ -158,6 +173,22 @@ class Scan:
             self.problem(entry.path, kind, unkeepable=kind != _VANISHED)
             return None
         return Found(path, entry.path, entry)
+
+
+def check_folder(folder: Path, *, store: Path) -> None:
+    """Raise Invalid (not-a-folder, own-store, other-store) for what no version of this store can hold."""
+    if not folder.is_dir():
+        message = f"{str(folder)!r} is not a folder"
+        raise Invalid(message, code="not-a-folder")
+    if store.resolve() in (folder.resolve(), *folder.resolve().parents):
+        message = f"{str(folder)!r} is the store's own folder, or in it: `artstore backup` copies a store"
+        raise Invalid(message, code="own-store")
+    if holds_store(folder):
+        message = (
+            f"{str(folder)!r} is a store of its own, whose files change together: copy it with "
+            f"`artstore --store {folder} backup DIR`, or put it as one file by way of tar"
+        )
+        raise Invalid(message, code="other-store")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -34,7 +34,7 @@ class Standing:
         Where the times of a file system are coarser than that, as on FAT, a change within their grain that keeps the
         size cannot be told.
 
-        Raises Invalid (not-a-folder, own-store, unkeepable, empty-draft) and Refused (unreadable).
+        Raises Invalid (not-a-folder, own-store, other-store, unkeepable, empty-draft) and Refused (unreadable).
         """
         self._draft = draft
         self._source = source

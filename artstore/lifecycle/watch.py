@@ -34,7 +34,7 @@ from artstore.lifecycle.prune import policy, prune
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped, WatchReport
 from artstore.lifecycle.resolve import Resolved, resolve
-from artstore.lifecycle.scan import Found, Scan
+from artstore.lifecycle.scan import Found, Scan, check_folder
 from artstore.model.manifest import Entry, digest_of_lines
 from artstore.model.names import Reference, listed
 from artstore.storage.root import Root
@@ -115,19 +115,14 @@ class Watch:
         rules: Rules,
         tell: Callable[[WatchReport], None] | None = None,
     ) -> None:
-        """Take a folder, which has to be there. Raises Invalid (not-a-folder, own-store, type-clash)."""
+        """Take a folder, which has to be there. Raises Invalid (not-a-folder, own-store, other-store, type-clash)."""
         self.folder = Path(os.path.abspath(folder))
         self._root = root
         self._label = label
         self._rules = rules
         self._tell = tell or (lambda _report: None)
         self._only = matcher(rules.only)
-        if not self.folder.is_dir():
-            message = f"{str(folder)!r} is not a folder"
-            raise Invalid(message, code="not-a-folder")
-        if root.path.resolve() in (self.folder.resolve(), *self.folder.resolve().parents):
-            message = f"{str(folder)!r} is the store's own folder, or in it"
-            raise Invalid(message, code="own-store")
+        check_folder(folder, store=root.path)
         check_type(root, label)
         self._mounts = Mounts(self.folder)
         self._changed = threading.Condition()

@@ -193,8 +193,7 @@ class Manifests:
             (digest,),
         )
         if row is None:
-            message = f"manifest {digest} is not in the catalog. Run `artstore rebuild`"
-            raise Corrupt(message, code="manifest-missing")
+            raise missing(digest)
         return ManifestRow(*row)
 
     def entries(self, digest: Digest) -> Iterator[Entry]:
@@ -447,6 +446,15 @@ class Manifests:
             (entry.uri, entry.checksum, entry.size, entry.extra),
         )
         return int(cursor.lastrowid)
+
+
+def missing(digest: Digest) -> Corrupt:
+    """The error for a manifest that should be here."""
+    message = (
+        f"manifest {digest} is not in the catalog. Run `artstore rebuild`, which finds it in the log; where `gc` has "
+        "freed it with a version that was forgotten or deleted, only `artstore pull` brings it back"
+    )
+    return Corrupt(message, code="manifest-missing")
 
 
 def placed(entry: Entry, pack: int | None = None, offset: int = 0) -> Placed | ReferenceEntry:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from artstore.errors import Corrupt
 from artstore.model.digest import Digest
 from artstore.storage.database import Connections
+from artstore.storage.manifests import missing
 
 BATCH: Final = 5_000
 """Values in one statement, and rows read at a time."""
@@ -144,10 +144,9 @@ class Queries:
     def standing(self) -> list[Stands]:
         """Every live version, the first first. Raises Corrupt (manifest-missing)."""
         rows = self._catalog.rows(_STANDS)
-        missing = next((digest for *_, manifest, digest in rows if manifest is None), None)
-        if missing is not None:
-            message = f"manifest {Digest(missing)} is not in the catalog. Run `artstore rebuild`"
-            raise Corrupt(message, code="manifest-missing")
+        absent = next((digest for *_, manifest, digest in rows if manifest is None), None)
+        if absent is not None:
+            raise missing(Digest(absent))
         return [Stands(*row) for *row, _ in rows]
 
     def manifest(self, digest: Digest) -> int | None:

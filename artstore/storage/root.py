@@ -49,7 +49,7 @@ from artstore.storage.sessions import Exclusive, Session, begin_epoch, current_e
 T = TypeVar("T")
 
 FORMAT: Final = 1
-_FORMAT_FILE: Final = "format.json"
+FORMAT_FILE: Final = "format.json"
 _FOLDERS: Final = (
     *("ops", "blobs", "packs", "stat_cache", "locks", "runs", "tmp", "trash", "quarantine"),
     reserve.FOLDER,
@@ -113,11 +113,11 @@ class Root:
                 message = f"{str(there)!r} is {what}, so no store can be made in {str(path)!r}: name another place"
                 raise Conflict(message, code="not-a-folder")
             make_directory(path)
-            if (path / _FORMAT_FILE).exists():
+            if (path / FORMAT_FILE).exists():
                 message = f"{str(path)!r} is a store already: use it as it is"
                 raise Conflict(message, code="already-a-store")
             # Another process may be making the store at this moment.
-            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, *_UNFINISHED, _FORMAT_FILE})
+            strangers = sorted(set(os.listdir(path)) - {*_FOLDERS, *_UNFINISHED, FORMAT_FILE})
             if strangers and not _was_store(path):
                 message = f"{str(path)!r} is not empty (it has {strangers[0]!r}): name a folder of the store's own"
                 raise Conflict(message, code="not-empty")
@@ -133,7 +133,7 @@ class Root:
                 make_directory(path / name)
                 rights.close(path / name)
         with Exclusive(path, "init", patience_s=PATIENCE_S), storage_errors(f"making a store in {str(path)!r}"):
-            if (path / _FORMAT_FILE).exists():
+            if (path / FORMAT_FILE).exists():
                 message = f"{str(path)!r} was made a store just now: use it as it is"
                 raise Conflict(message, code="already-a-store")
             catalog = Catalog(path, read_only=False)
@@ -148,7 +148,7 @@ class Root:
                 open_to_others=not is_closed,
             )
             # Last: a folder without it is not a store yet, and may be made one again.
-            write_file(path / "tmp", path / _FORMAT_FILE, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
+            write_file(path / "tmp", path / FORMAT_FILE, msgspec.json.format(msgspec.json.encode(about)) + b"\n")
             sync_directory(path)
         reserve.fill(path)
         return cls(path)
@@ -268,13 +268,13 @@ class Root:
 
 def is_store(path: Path) -> bool:
     """Whether a folder holds a store."""
-    return (path / _FORMAT_FILE).is_file()
+    return (path / FORMAT_FILE).is_file()
 
 
 def holds_store(path: Path) -> bool:
     """Whether a folder is a store's own, even one that is damaged; a file of the format's name can be anybody's."""
     # os.path answers False for what may not be looked at, and a copy may lack the folders that were empty.
-    return os.path.isfile(path / _FORMAT_FILE) and os.path.isdir(path / "ops")
+    return os.path.isfile(path / FORMAT_FILE) and os.path.isdir(path / "ops")
 
 
 def _check_encoding() -> None:
@@ -300,11 +300,11 @@ def _make_missing(path: Path, found: Format) -> None:
 
 def _read_format(path: Path) -> Format:
     try:
-        data = (path / _FORMAT_FILE).read_bytes()
+        data = (path / FORMAT_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         if _was_store(path):
             message = (
-                f"the store in {str(path)!r} has lost its {_FORMAT_FILE!r}: take that of a backup, or run "
+                f"the store in {str(path)!r} has lost its {FORMAT_FILE!r}: take that of a backup, or run "
                 f"`artstore init {path}`: all that the store holds is kept, and it gets a new id"
             )
             raise Corrupt(message, code="store-damaged") from error
@@ -316,7 +316,7 @@ def _read_format(path: Path) -> Format:
             _check_format(path, found)
             return found
     message = (
-        f"{str(path / _FORMAT_FILE)!r} is not the format file of a store. If a store was here, move that file away and "
+        f"{str(path / FORMAT_FILE)!r} is not the format file of a store. If a store was here, move that file away and "
         f"run `artstore init {path}`: all that the store holds is kept, and it gets a new id"
     )
     raise Corrupt(message, code="store-damaged")

@@ -312,11 +312,14 @@ def test_a_disk_that_fails_while_it_is_read_is_named_with_the_file(draft: Draft,
 
 
 def test_a_file_of_the_kernel_without_a_size_is_an_error(draft: Draft) -> None:
-    """F6. It says that it has 0 bytes, and reads as more: nothing must pass for its content."""
-    with pytest.raises(Conflict) as caught:
+    """F6. It says that it has 0 bytes, and reads as more: nothing must pass for its content.
+
+    Nor must it be called changed, which sends its owner to try again.
+    """
+    with pytest.raises(Invalid, match="it says that it has 0 bytes and gives others") as caught:
         draft.add_file(Path("/proc/self/status"))
 
-    assert caught.value.code == "file-changed"
+    assert caught.value.code == "not-a-file"
 
 
 def test_what_is_not_committed_is_never_seen(store: Store, tree: Tree) -> None:

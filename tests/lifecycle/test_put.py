@@ -467,6 +467,20 @@ def test_a_sparse_file_stays_sparse(store: Store, tmp_path: Path) -> None:
         assert copy.stat().st_blocks * 512 <= 2 * MIB
 
 
+def test_another_store_is_not_put_file_by_file(store: Store, tmp_path: Path) -> None:
+    """Its catalog and its log change together: what was read of them one after the other may open as no store."""
+    other = tmp_path / "tree" / "other"
+    Store.init(other).close()
+    (other.parent / "file").write_bytes(b"x")
+    with pytest.raises(Invalid) as caught:
+        put(store, other)
+    report = put(store, other.parent)
+
+    assert "other-store" == caught.value.code
+    assert "backup" in caught.value.message
+    assert (1, [str(other)]) == (report.files, [each.path for each in report.skipped])
+
+
 def test_a_store_is_not_put_into_itself(store: Store) -> None:
     """Each put would be larger than all before it together."""
     before = stored(store)
