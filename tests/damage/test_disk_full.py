@@ -45,7 +45,7 @@ def says_what_to_do(full: StorageFull) -> None:
 
 @pytest.mark.parametrize("size", [200_000, 1_300_000])
 def test_a_put_that_does_not_fit_leaves_no_trace(disk: Disk, known: dict[str, bytes], size: int) -> None:
-    """At whatever write the space ends: what was there can be read, and the same put succeeds when there is room."""
+    """P3, P4. At whatever write the space or the inodes end: what was there stays, and the same put succeeds later."""
     full = 0
     for step in steps(disk):
         with Store.open(disk.store) as store:
@@ -130,7 +130,7 @@ def test_a_get_onto_a_full_disk_says_which(disk: Disk, known: dict[str, bytes]) 
 
 
 def test_space_can_be_freed_on_a_full_disk(disk: Disk, known: dict[str, bytes]) -> None:
-    """`artstore gc` is what the message advises: it failed for want of space, as did the deletion before it."""
+    """P3, P4. `artstore gc` is what the message advises: it failed for want of space, as did the deletion before it."""
     fills: list[Step] = [lambda: disk.leave(0), lambda: disk.leave_inodes(0)]
     for fill in fills:
         with Store.open(disk.store) as store:

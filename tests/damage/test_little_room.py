@@ -18,7 +18,7 @@ pytestmark = pytest.mark.root
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 300_000])
 def test_what_filled_a_disk_can_be_deleted_and_freed(volume: Path, size: int) -> None:
-    """One deletion of all that used up the reserve, and then neither `gc` nor anything else could ever write again."""
+    """P3. One deletion of all used up the reserve, and then neither `gc` nor anything else could ever write again."""
     disk = Disk(volume)
     with Store.init(disk.store) as store:
 

@@ -19,7 +19,7 @@ MINUTES = 8
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 def test_no_acknowledged_version_is_lost_to_kills() -> None:
-    """Each window is hit twenty times at least, and after every kill the store is as the ledger says."""
+    """I2, I3, I4, P1. Each window is hit twenty times at least; after every kill the store is as the ledger says."""
     words = [sys.executable, "-m", "tests.faults.kill_loop", "--kills", str(KILLS), "--seed", str(SEED)]
     done = subprocess.run(
         words,

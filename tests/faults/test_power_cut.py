@@ -21,6 +21,7 @@ LIMIT = 400
 
 @pytest.mark.parametrize("system", sorted(CUTS))
 def test_no_acknowledged_version_is_lost_to_power_cuts(tmp_path: Path, system: str) -> None:
+    """I3, P2. What was synced is all that a cut leaves, and every version that was acknowledged is whole in it."""
     require(system)
 
     report = power_cut.run(CUTS[system], 1, [system], tmp_path)

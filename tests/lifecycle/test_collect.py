@@ -80,7 +80,7 @@ def test_a_wrong_clock_does_not_empty_the_trash(
 
 @pytest.mark.parametrize("jump_s", [0, DECADE_S, -DECADE_S])
 def test_a_wrong_clock_only_delays(store: Store, clock: Clock, trashed: Callable[[], bool], jump_s: float) -> None:
-    """P10. The trash is emptied all the same, not before the grace is over and a few collections later at most."""
+    """I9, I18, P10. The trash is emptied all the same, when the grace is over, and a few collections later at most."""
     days = 0
     while trashed():
         days += 1
@@ -94,7 +94,7 @@ def test_a_wrong_clock_only_delays(store: Store, clock: Clock, trashed: Callable
 def test_the_trash_goes_with_the_second_collection_after_the_grace(
     store: Store, clock: Clock, trashed: Callable[[], bool]
 ) -> None:
-    """Who collects once a month does not keep everything for ever."""
+    """I9. Who collects once a month does not keep everything for ever."""
     clock.off_s = 30 * DAY_S
     store.gc(grace_s=GRACE_S)
     assert trashed()
@@ -118,7 +118,7 @@ def test_a_grace_of_0_asks_no_clock(store: Store, clock: Clock, trashed: Callabl
 def test_a_wrong_clock_frees_nothing_that_a_session_needs(
     store: Store, clock: Clock, tmp_path: Path, off_s: float
 ) -> None:
-    """P10. A session lives while its kernel lock is held, however long ago it seems to have begun."""
+    """I8, I18, P10. A session lives while its kernel lock is held, however long ago it seems to have begun."""
     file = tmp_path / "file"
     file.write_bytes(b"draft" * 1000)
     with store.draft() as draft:

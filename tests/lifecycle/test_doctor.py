@@ -69,7 +69,7 @@ def test_a_sqlite_that_loses_commits_is_named(version: tuple[int, int, int], ok:
     ],
 )
 def test_a_disk_that_lies_or_dawdles_is_named(seconds: float, value: str, ok: bool) -> None:
-    """A write that takes no time was not made: the next power cut takes what was acknowledged."""
+    """S14. A write that takes no time was not made: the next power cut takes what was acknowledged."""
     found = durable_write(seconds)
 
     assert (found.value, found.ok) == (value, ok)

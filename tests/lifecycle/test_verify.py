@@ -219,7 +219,7 @@ def test_a_catalog_that_has_lost_rows_is_damaged_and_no_riddle(store: Store, put
     ],
 )
 def test_a_catalog_that_says_other_than_its_log_is_named_and_mended(change: str, store: Store, put: Put) -> None:
-    """I20. What is offered to others, hidden here or mended from it would be wrong, and nobody would ever look."""
+    """D7, I20. What is offered to others, hidden here or mended from it would be wrong, and nobody would ever look."""
     put({"a": b"a"})
     put({"a": b"b"})
     store.alias("cats:v0", ["best"])

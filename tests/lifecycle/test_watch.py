@@ -333,7 +333,7 @@ def test_an_event_that_was_missed_is_made_up_for(
 
 @LINUX
 def test_a_storm_that_overflows_the_queue_loses_no_final_state(store: Store, folder: Path, begin: Begin) -> None:
-    """The kernel keeps 16,384 events; what does not fit is dropped without a trace."""
+    """F15. The kernel keeps 16,384 events; what does not fit is dropped without a trace."""
     watching = begin(quiet_s=0.5, longest_s=30)
     until(lambda: watching._done is not None)
     script = """

@@ -162,7 +162,7 @@ def test_thirty_two_processes_make_one_version_together(store: Store, crowd: Cro
 
 
 def test_thirty_two_processes_commit_to_one_collection(store: Store, crowd: Crowd, tmp_path: Path) -> None:
-    """A commit that returned and is lost is the one thing that a store must never do."""
+    """P12. A commit that returned and is lost is the one thing that a store must never do."""
     notes = tmp_path / "notes"
     notes.mkdir()
     for who in range(CROWD):
@@ -174,7 +174,7 @@ def test_thirty_two_processes_commit_to_one_collection(store: Store, crowd: Crow
 
 
 def test_gc_beside_committing_processes_takes_nothing_they_need(store: Store, crowd: Crowd, tmp_path: Path) -> None:
-    """A nightly gc meets the training jobs of a whole cluster node."""
+    """I2, I8. A nightly gc meets the training jobs of a whole cluster node."""
     notes = tmp_path / "notes"
     notes.mkdir()
     for who in range(8):

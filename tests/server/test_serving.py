@@ -84,7 +84,7 @@ def test_a_project_takes_no_more_than_its_quota(tmp_path: Path) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:
-    """Twenty clients that announce a terabyte each must not take the memory for it."""
+    """I19. Twenty clients that announce a terabyte each must not take the memory for it."""
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         head = f"POST {PREFIX}/projects/cats/packs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         client.sendall(f"{head}Content-Length: {LONGEST_BODY + 1}\r\n\r\n".encode())

@@ -214,7 +214,7 @@ def test_a_format_file_that_is_lost_can_be_made_again(root: Root, tmp_path: Path
 
 
 def test_a_newer_format_is_refused(root: Root) -> None:
-    """D2, I17. It may mean something else by every file."""
+    """D2, D9, I17. It may mean something else by every file."""
     change_format(root, format=2, min_reader=2)
 
     with pytest.raises(UpgradeNeeded) as caught:

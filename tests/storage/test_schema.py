@@ -49,7 +49,7 @@ def change(path: Path, *statements: str) -> None:
 
 
 def test_a_newer_catalog_is_not_written(root: Root) -> None:
-    """D2. What this artstore wrote there could be wrong, and nobody would see it."""
+    """D2, D9. What this artstore wrote there could be wrong, and nobody would see it."""
     change(root.path / FILE_NAME, f"PRAGMA user_version = {schema.VERSION + 1}")
 
     with pytest.raises(UpgradeNeeded) as caught:

@@ -33,6 +33,12 @@ def rebuilt(each: Machine) -> None:
     each.again()
 
 
+def bytes_of(each: Machine) -> set[tuple[str, bytes]]:
+    """What the store of a machine keeps of blobs, by the names of the files."""
+    files = (path for folder in ("packs", "blobs") for path in (each.store.path / folder).rglob("*") if path.is_file())
+    return {(path.name, path.read_bytes()) for path in files}
+
+
 def both_make_v1(pair: tuple[Machine, Machine]) -> tuple[VersionInfo, VersionInfo]:
     a, b = pair
     theirs, mine = a.put({"x": b"a"}), b.put({"x": b"b"})
@@ -277,6 +283,7 @@ def test_what_nobody_else_has_seen_is_deleted_and_takes_no_bytes_along(pair: tup
 
 
 def test_deleting_everywhere_hides_it_from_all(pair: tuple[Machine, Machine]) -> None:
+    """I12. What others say hides a version here, and deletes not one byte of it."""
     a, b = pair
     a.put({"x": b"a"})
     a.push()
@@ -287,10 +294,15 @@ def test_deleting_everywhere_hides_it_from_all(pair: tuple[Machine, Machine]) ->
         a.store.delete("cats:v0", everywhere=True)
     a.store.delete("cats:v0", everywhere=True, force=True)
     a.push()
+    # A pull brings what there is, and a read the bytes.
+    assert {"x": b"0"} == b.read("cats:v0")
+    held = bytes_of(b)
     b.pull()
 
     with pytest.raises(NotFound, match="was deleted"):
         b.store.version("cats:v0")
+    assert held
+    assert held <= bytes_of(b)
 
 
 def test_an_alias_on_what_was_forgotten_says_so(pair: tuple[Machine, Machine]) -> None:

@@ -130,7 +130,7 @@ def test_reading_what_was_changed_ends(kind: str, changes: list[Change]) -> None
 
 @pytest.mark.parametrize("line", [b"", b"\n"], ids=["one line", "empty lines"])
 def test_a_manifest_that_would_fill_the_memory_does_not(line: bytes) -> None:
-    """A8: a few KB of zstd can say a gigabyte."""
+    """A8, I19. A few KB of zstd can say a gigabyte."""
     compressor = zstandard.ZstdCompressor().compressobj()
     block = (b"x" * 1000 + line) * 1000
     data = b"".join([*(compressor.compress(block) for _ in range(200)), compressor.flush()])

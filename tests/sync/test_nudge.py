@@ -102,7 +102,7 @@ def test_of_many_who_commit_at_once_one_begins_a_process(a: Machine) -> None:
 
 
 def test_a_script_that_logs_and_ends_has_nothing_to_wait_for(a: Machine, children: Children) -> None:
-    """Whether it says finish or not; and the checkpoints of a long run do not wait for its end."""
+    """P14. Whether it says finish or not; and the checkpoints of a long run do not wait for its end."""
     script = """
 import sys, artstore, warnings
 warnings.simplefilter("error")

@@ -136,7 +136,7 @@ def test_who_may_read_may_not_write(server: Served, word: Word, tmp_path: Path, 
 
 
 def test_a_token_for_one_project_sees_no_other(server: Served, word: Word, secret: Digest) -> None:
-    """A digest is no capability: neither the bytes nor a yes or no."""
+    """I15. A digest is no capability: neither the bytes nor a yes or no."""
     mine = Connection(server.url, word("write", "mine"))
 
     assert [] == list(HttpRemote(mine).projects())
