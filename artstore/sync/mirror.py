@@ -141,15 +141,20 @@ class Mirror(Depot):
                 continue
             yield store, count, self._decode_pending(data, project, store)
 
-    def offer(self, project: str, store: str, count: int, pending: Pending | None) -> None:
-        """Say what waits in a store, with a count greater than before; None: nothing does."""
+    def offer(self, project: str, store: str, count: int, pending: Pending | None) -> bool:
+        """Say what waits in a store, in place of what was said up to a count; None: nothing does.
+
+        False: something was said since, by a copy of that store, or by a call of which the answer was lost.
+        """
         head = f"pending/{part_of(project)}/{store}/"
-        if pending is not None:
-            data = msgspec.json.encode(pending, order="sorted")
-            self._objects.write(f"{head}{count:012d}", [data], len(data))
+        if pending is not None and not self._objects.claim(
+            f"{head}{count + 1:012d}", msgspec.json.encode(pending, order="sorted")
+        ):
+            return False
         for name in list(self._objects.names(head)):
-            if pending is None or name != f"{head}{count:012d}":
+            if name <= f"{head}{count:012d}":
                 self._objects.remove(name)
+        return True
 
     # Inside.
 

@@ -119,6 +119,9 @@ def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_r
     way, mirror, has_upstream = there
     own = way.root.format.store_id
     count, before = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
+    if before is not None and not dry_run and _has_new(way, before):
+        # This store is an older copy of itself, or one of two: what only the mirror has must not end now.
+        _take_pending(there, own, before)
     waits = has_upstream or project.upstream is not None
     offered = offers(way.root, way.project, None, missing, renumber=way.renumber) if waits else []
     moved = Moved()
@@ -129,6 +132,8 @@ def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_r
         if before is not None and before.ids == pending.ids:
             return moved
         shelf = there.shelf
+        if before is not None:
+            shelf.borrow(before)
         manifests = [digest for offer in offered for digest in offer.manifests]
         cargo = Cargo([], {})
         try:
@@ -142,10 +147,15 @@ def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_r
         for offer in offered:
             moved = moved.plus(msgspec.structs.replace(offer.counted(), slots=0))
         moved = moved.plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
-        pending = Pending(transactions=transactions, manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs)
-    if not dry_run and (pending is not None or before is not None):
-        mirror.offer(way.project, own, count + 1, pending)
-    return moved
+        lying = before or Pending(transactions=[])
+        pending = Pending(
+            transactions=transactions,
+            manifests={**lying.manifests, **sent.manifests},
+            packs=[*lying.packs, *sent.packs],
+            blobs=[*lying.blobs, *sent.blobs],
+        )
+    is_said = dry_run or (pending is None and before is None) or mirror.offer(way.project, own, count, pending)
+    return moved if is_said else _push_pending(there, project, missing, dry_run=dry_run)
 
 
 def _send(way: Way, shelf: MirrorShelf, cargo: Cargo) -> Sent:
@@ -235,7 +245,7 @@ def _pull_pending(there: MirrorWay, *, dry_run: bool) -> Moved:
     way, mirror, _ = there
     moved = Moved()
     for store, _count, pending in mirror.pending(way.project):
-        if store == way.root.format.store_id or not _has_new(way, pending):
+        if not _has_new(way, pending):
             continue
         if dry_run:
             ops = [decode_op(bytes(raw)) for transaction in pending.transactions for raw in transaction]

@@ -275,6 +275,38 @@ def test_a_mirror_that_is_behind_holds_nothing_of_what_came_since(machine: Make,
     assert 21 == evict(a.store, ["cats", "dogs"]).blobs
 
 
+def test_a_store_from_a_backup_keeps_what_it_had_said_to_the_mirror_since(machine: Make, stick: Path) -> None:
+    """The disk died after that, and the mirror is where it was safe."""
+    a, b = machine("a"), machine("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.push()
+    a.store.backup(a.folder / "backup")
+    a.put({"today": b"today"})
+    a.move("push", remote="stick")
+    a.store.close()
+    shutil.rmtree(a.folder / "store")
+    shutil.copytree(a.folder / "backup", a.folder / "store")
+    a.again()
+    a.put({"after": b"after"})
+    a.move("push", remote="stick")
+    b.move("pull", remote="stick")
+
+    assert ["today", "after"] == [next(iter(b.read(f"cats:v{number}"))) for number in (2, 1)]
+    assert [{"after": b"after"}, {"today": b"today"}] == [a.read(f"cats:v{number}") for number in (1, 2)]
+
+
+def test_what_waits_is_sent_to_a_mirror_once(machine: Make, stick: Path) -> None:
+    a = machine("a")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.move("push", remote="stick")
+    a.put({"x": b"x"})
+
+    assert 1 == a.move("push", remote="stick").projects[0].pushed.bytes
+
+
 def test_the_new_upstream_may_be_the_one_that_was_mirrored(
     machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path
 ) -> None:
