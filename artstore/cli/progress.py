@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from artstore.units import count
+from artstore.units import count, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from artstore.lifecycle.progress import Progress, Tick
 
 _REDRAW_S: Final = 0.1
+_WIDE: Final = 80
+"""Columns that a line with the speed in it takes."""
 
 
 @contextmanager
@@ -28,21 +30,12 @@ def progress(call: Call) -> Iterator[Progress | None]:
         return
     # Third-party, and slow to load (about 60 ms): only on a terminal.
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[files]}"),
+        TextColumn("{task.fields[said]}"),
         TimeRemainingColumn(compact=True),
     )
     # Drawn when there is something to say, not by a thread: beside one, no verb could fork (lifecycle.share).
@@ -68,7 +61,25 @@ class _Line:
             if self._task is not None:
                 self._bars.remove_task(self._task)
             self._phase = tick.phase
-            self._task = self._bars.add_task(tick.phase, total=None, files="")
-        done = "" if tick.total_files is None else f"{tick.files:,}/"
-        files = f"{done}{count(tick.files if tick.total_files is None else tick.total_files, 'file')}"
-        self._bars.update(self._task, completed=tick.bytes, total=tick.total_bytes, files=files, refresh=True)
+            self._task = self._bars.add_task(tick.phase, total=None, said="")
+        self._bars.update(self._task, completed=tick.bytes, total=tick.total_bytes)
+        self._bars.update(self._task, said="  ".join(self._words(tick)), refresh=True)
+
+    def _words(self, tick: Tick) -> Iterator[str]:
+        if tick.bytes or tick.total_bytes:
+            yield _of(size(tick.bytes), None if tick.total_bytes is None else size(tick.total_bytes))
+        speed = self._bars.tasks[-1].speed
+        if speed and self._bars.console.width >= _WIDE:
+            yield f"{size(int(speed))}/s"
+        if tick.files or tick.total_files:
+            done, every = tick.files, tick.total_files
+            yield _of(count(done, "file"), None if every is None else count(every, "file"))
+
+
+def _of(done: str, every: str | None) -> str:
+    """`3 files`, `3/9 files`, `3.0/9.0 MiB`, `1.0 KiB/9.0 MiB`."""
+    if every is None:
+        return done
+    number, _, unit = done.partition(" ")
+    is_same = unit.removesuffix("s") == every.rpartition(" ")[2].removesuffix("s")
+    return f"{number if is_same else done}/{every}"
