@@ -71,6 +71,8 @@ class Draft:
         self._scanned: list[_Scanned] = []
         self._progress = progress
         self._ticked = 0.0
+        self._more: tuple[int, int, Progress | None] = (0, 0, None)
+        """Files and bytes of a folder that are in and not yet entries, and who is told."""
         self._has_ended = False
 
     def __enter__(self) -> Self:
@@ -118,7 +120,7 @@ class Draft:
         """Add what a stream gives until it ends. Raises WrongType (not-bytes) where that is text."""
         self.check_open()
         name = entry_path(path)
-        stored = self.intake.take_stream(stream)
+        stored = self.intake.take_stream(stream, told=self._tick_within)
         entry = BlobEntry(name, stored.digest, stored.size)
         self._add(entry, overwrite=overwrite)
         return entry
@@ -146,6 +148,7 @@ class Draft:
         self.check_open()
         folder = as_path(folder)
         self.check_folder(folder)
+        self._more = 0, 0, progress
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
         cache = self._usable_cache(where)
@@ -185,6 +188,7 @@ class Draft:
         self.settle_problems(scan.problems, skip=skip_unreadable)
         self.stores += scan.stores
         self._add_all(new, size, overwrite=overwrite)
+        self._more = 0, 0, None
         self.empty_directories += scan.empty_directories
         if len(same) < len(findings.paths) or len(same) != len(cache.files):
             self._scanned.append(_Scanned(start, findings))
@@ -368,14 +372,23 @@ class Draft:
 
     def _take_file(self, fd: int, size: int) -> Stored:
         try:
-            return self.intake.take_file(fd, limit=size)
+            return self.intake.take_file(fd, limit=size, told=self._tick_within)
         except Refused as error:
             # Of the source, or of the store? Only the source's own failure may be left out.
             if error.code != "unreadable":
                 raise
             raise _Unreadable(error.message, errno.EIO) from error
 
+    def _tick_within(self, done: int) -> None:
+        """Say how far a large file is, on top of what was said last."""
+        files, size, progress = self._more
+        self._say(files, size + done, progress)
+
     def _tick(self, more_files: int = 0, more_bytes: int = 0, progress: Progress | None = None) -> None:
+        self._more = more_files, more_bytes, progress
+        self._say(more_files, more_bytes, progress)
+
+    def _say(self, more_files: int, more_bytes: int, progress: Progress | None) -> None:
         told = progress or self._progress
         if told is not None and time.monotonic() - self._ticked > _TICK_S:
             self._ticked = time.monotonic()

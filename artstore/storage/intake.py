@@ -104,22 +104,27 @@ class Intake:
         """
         return self._small.take_read(buffer, blobs)
 
-    def take_file(self, source: int, *, limit: int) -> whole.Stored:
+    def take_file(self, source: int, *, limit: int, told: whole.Told | None = None) -> whole.Stored:
         """Take in what an open file holds, however large, up to one block behind `limit` bytes.
+
+        `told` is called with the bytes that are in so far.
 
         Raises Refused (unreadable) where the source, not the store, fails.
         """
         if not self._keep:
             try:
-                stored = whole.measure(source)
+                stored = whole.measure(source, told=told)
             except OSError as error:
                 raise Refused(error.strerror or str(error), code="unreadable") from error
             self._is_new(stored)
             return stored
-        return self._take_large(lambda target: whole.store(source, target, limit=limit))
+        return self._take_large(lambda target: whole.store(source, target, limit=limit, told=told))
 
-    def take_stream(self, stream: BinaryIO) -> whole.Stored:
-        """Take in what a stream gives until it ends. Raises WrongType (not-bytes) where that is text."""
+    def take_stream(self, stream: BinaryIO, *, told: whole.Told | None = None) -> whole.Stored:
+        """Take in what a stream gives until it ends; `told` as for take_file.
+
+        Raises WrongType (not-bytes) where that is text.
+        """
         head = stream.read(SMALL + 1)
         given: object = head
         if not isinstance(given, bytes | bytearray | memoryview):
@@ -130,10 +135,10 @@ class Intake:
         if len(head) <= SMALL:
             return whole.Stored(self.take(head), len(head), b"")
         if not self._keep:
-            stored = whole.copy(whole.chained(head, stream), None)
+            stored = whole.copy(whole.chained(head, stream), None, told=told)
             self._is_new(stored)
             return stored
-        return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target))
+        return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target, told=told))
 
     def take_scratch(self, path: Path, *, known: whole.Stored | None = None) -> whole.Stored:
         """Take in a file of the session's own folder, which nobody writes any more: its bytes are not copied.

@@ -51,6 +51,9 @@ if hasattr(os, "register_at_fork"):
 Fill = Callable[[memoryview], int]
 """Fills a buffer and says how far: less than all of it only at the end, and then nothing."""
 
+Told = Callable[[int], None]
+"""Called with the bytes that are done so far, a block at a time."""
+
 
 class Stored(NamedTuple):
     """What a stretch of bytes turned out to be."""
@@ -109,7 +112,7 @@ def digest_of(path: Path) -> Digest | None:
     return Digest(raw) if len(raw) == SIZE and path.parent.parent.name == ALGORITHM else None
 
 
-def store(source: int, target: int, *, limit: int) -> Stored:
+def store(source: int, target: int, *, limit: int, told: Told | None = None) -> Stored:
     """Copy an open file into another, and say what arrived there.
 
     Shares the bytes where the file system can (then hashes the target), else copies and hashes what it writes. Holes
@@ -117,21 +120,21 @@ def store(source: int, target: int, *, limit: int) -> Stored:
     Raises Refused (unreadable) where the source fails.
     """
     if reflink(source, target):
-        return measure(target)
-    return copy_file(source, target, limit=limit)
+        return measure(target, told=told)
+    return copy_file(source, target, limit=limit, told=told)
 
 
-def copy_file(source: int, target: int, *, limit: int) -> Stored:
+def copy_file(source: int, target: int, *, limit: int, told: Told | None = None) -> Stored:
     """Copy an open file into another, hashing what is written; see store."""
     holes = Holes(source)
     # From its beginning: what is taken out of the middle of a file lies in no hole.
     if holes.may_exist and not os.lseek(source, 0, os.SEEK_CUR):
-        return _copy_sparse(partial(_read_source, source), target, holes, limit=limit)
+        return _copy_sparse(partial(_read_source, source), target, holes, limit=limit, told=told)
 
-    return copy(lambda buffer: _read_source(source, buffer, None), target, limit=limit)
+    return copy(lambda buffer: _read_source(source, buffer, None), target, limit=limit, told=told)
 
 
-def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62) -> Stored:
+def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62, told: Told | None = None) -> Stored:
     """Write what `fill` gives, a block at a time, and say what it was. Without a target it is only measured."""
     hasher = blake3()
     sums: list[bytes] = []
@@ -142,6 +145,8 @@ def copy(fill: Fill, target: int | None, *, limit: int = 1 << 62) -> Stored:
         hasher.update(block)
         sums.append(xxh3_64_digest(block))
         size += got
+        if told is not None:
+            told(size)
         if target is None:
             continue
         write_all(target, block)
@@ -177,16 +182,18 @@ def digest_of_bytes(path: str | Path) -> Digest:
     return Digest(hasher.digest())
 
 
-def measure(fd: int) -> Stored:
+def measure(fd: int, *, told: Told | None = None) -> Stored:
     """Say what an open file holds, from its beginning."""
     holes = Holes(fd)
     if holes.may_exist:
-        return _copy_sparse(partial(read_into_at, fd), None, holes, limit=1 << 62)
+        return _copy_sparse(partial(read_into_at, fd), None, holes, limit=1 << 62, told=told)
     os.lseek(fd, 0, os.SEEK_SET)
-    return copy(lambda buffer: read_into(fd, buffer), None)
+    return copy(lambda buffer: read_into(fd, buffer), None, told=told)
 
 
-def _copy_sparse(fill_at: Callable[[memoryview, int], int], target: int | None, holes: Holes, *, limit: int) -> Stored:
+def _copy_sparse(
+    fill_at: Callable[[memoryview, int], int], target: int | None, holes: Holes, *, limit: int, told: Told | None
+) -> Stored:
     """As `copy`, of a file with holes: they are not read, and they and other blocks of zeros are not written."""
     hasher = blake3()
     sums: list[bytes] = []
@@ -203,6 +210,8 @@ def _copy_sparse(fill_at: Callable[[memoryview, int], int], target: int | None, 
         if target is not None and not is_hole and (sums[-1] != SUM_OF_ZEROS or bytes(block) != ZEROS):
             write_at(target, [block], size)
         size += len(block)
+        if told is not None:
+            told(size)
         if target is not None:
             behind = write_behind(target, behind, size)
     if target is not None:

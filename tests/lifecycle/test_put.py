@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, NotFound, PathCollision, Refused
+from artstore.lifecycle import draft as drafting
 from artstore.lifecycle import reading
 from artstore.lifecycle.progress import Tick
 from artstore.model.digest import Digest
@@ -465,6 +466,24 @@ def test_a_sparse_file_stays_sparse(store: Store, tmp_path: Path) -> None:
     for copy in (inside, outside):
         assert (64 * MIB, digest) == (copy.stat().st_size, Digest.of(copy.read_bytes()))
         assert copy.stat().st_blocks * 512 <= 2 * MIB
+
+
+@pytest.mark.parametrize("how", ["file", "folder", "stream"])
+def test_progress_moves_within_a_large_file(
+    store: Store, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of 100 GB takes minutes, in which nothing was said: who waits takes it for stuck."""
+    monkeypatch.setattr(drafting, "_TICK_S", -1)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "a").write_bytes(b"x")
+    (tree / "b").write_bytes(data := os.urandom(5 * MIB))
+    sources: dict[str, Any] = {"file": tree / "b", "folder": tree, "stream": io.BytesIO(data)}
+    seen: list[int] = []
+    put(store, sources[how], progress=lambda tick: seen.append(tick.bytes), prefix="p" if how == "stream" else None)
+
+    assert seen == sorted(seen)
+    assert sum(MIB <= size < 5 * MIB for size in seen) >= 4
 
 
 def test_another_store_is_not_put_file_by_file(store: Store, tmp_path: Path) -> None:
