@@ -166,6 +166,18 @@ class BlobIndex:
         )
         return [self._place((digest, *row)) for row in rows]
 
+    def placed(self, digests: Sequence[Digest]) -> set[bytes]:
+        """Those that `locate` has a place for, in half of its time."""
+        found: set[bytes] = set()
+        for start in range(0, len(digests), _LOOKUP):
+            some = digests[start : start + _LOOKUP]
+            sql = (
+                f"SELECT digest FROM blob WHERE digest IN ({','.join('?' * len(some))}) "
+                "AND EXISTS (SELECT 1 FROM stored WHERE stored.blob = blob.id)"
+            )
+            found.update(digest for (digest,) in self._catalog.rows(sql, tuple(some)))
+        return found
+
     def locate(self, digests: Sequence[Digest]) -> dict[bytes, Place]:
         """A place for each of the digests that is here, a file of its own rather than a pack."""
         found: dict[bytes, Place] = {}

@@ -68,14 +68,14 @@ class Blobs(BlobIndex):
         What nobody knows of stays away, and is an error for whoever reads it.
         """
         if self.elsewhere is not None and digests:
-            here = self.locate(digests)
+            here = self.placed(digests)
             absent = [digest for digest in dict.fromkeys(digests) if digest not in here]
             if absent:
                 self.elsewhere(absent, tell)
 
     def check_stored(self, digests: Sequence[Digest]) -> None:
         """Raise Corrupt (blob-missing) where one is nowhere, before a version is made that would need it."""
-        here = self.locate(digests)
+        here = self.placed(digests)
         missing = next((digest for digest in digests if digest not in here), None)
         if missing is not None:
             message = f"blob {missing} is nowhere in this store, so nothing was committed. Put the same bytes again"
