@@ -52,6 +52,13 @@ def test_the_look_into_a_fresh_interpreter_sees_what_is_loaded() -> None:
     assert {"artstore", "sqlite3", "click"} <= loaded
 
 
+def test_what_moves_versions_loads_http_for_a_server_only() -> None:
+    """To have it ready took a tenth of a push of nothing to a depot in a folder."""
+    loaded = loaded_by("import artstore.cli.moving")
+
+    assert {"artstore.sync.remotes"} == loaded & {"artstore.sync.remotes", "urllib3", "http.client", "urllib.request"}
+
+
 def test_an_error_class_does_not_bring_the_store_along() -> None:
     loaded = loaded_by("import artstore; artstore.NotFound")
 

@@ -25,8 +25,7 @@ from artstore.model.names import LATEST, UNCATEGORIZED, Reference, collection_na
 from artstore.storage.files import storage_errors, write_file
 from artstore.storage.sessions import Exclusive
 from artstore.sync.depot import Depot
-from artstore.sync.http.connection import Connection, is_server
-from artstore.sync.http.remote import HttpRemote
+from artstore.sync.http.opening import Server, is_server, open_server
 from artstore.sync.http.tokens import token_for
 from artstore.sync.mirror import Mirror
 from artstore.sync.objects.families import open_objects
@@ -200,8 +199,8 @@ def _collection(text: str) -> str:
     return f"{reference.project}/{reference.collection}"
 
 
-def _server(settings: Settings, pace: Pace | None = None) -> HttpRemote:
-    return HttpRemote(Connection(settings.url, token_of(settings), pace))
+def _server(settings: Settings, pace: Pace | None = None) -> Server:
+    return open_server(settings.url, token_of(settings), pace)
 
 
 def _write(store: Path, remotes: dict[str, Settings]) -> None:

@@ -1,6 +1,7 @@
 """HTTP: a remote that is another store, behind a server (`artstore serve`).
 
 wire        what both sides say, and how it is written
+opening     a server by its URL
 connection  requests, and what can go wrong with them
 remote      the logs
 shelf       the objects of a log

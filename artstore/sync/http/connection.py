@@ -34,7 +34,6 @@ from artstore.errors import (
 from artstore.sync.http.wire import BYTES, MARK, PREFIX
 from artstore.sync.objects.pacing import Pace
 
-SCHEMES: Final = frozenset({"http", "https"})
 TRIES: Final = 4
 """Times that a request is sent before its failure is an error."""
 _LONGEST_PAUSE_S: Final = 5.0
@@ -248,11 +247,6 @@ def decode(data: bytes, kind: type[Any], url: str) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"{url} answers what cannot be read: {error}. Is it of another artstore?"
         raise Corrupt(message, code="remote-corrupt") from error
-
-
-def is_server(url: str) -> bool:
-    """Whether a URL is that of a server, by its scheme."""
-    return url.partition("://")[0].lower() in SCHEMES
 
 
 def _checked(url: str) -> SplitResult:

@@ -13,12 +13,18 @@ from artstore.storage.root import Root
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.shelf import HttpShelf
 from artstore.sync.http.wire import JSON, About, Claimed, Head
+from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Shelf, corrupt
 
 _HOLES: Final = 3
 """Times in a row that a server may lack what it was sent."""
 _AHEAD: Final = 64 << 20
 """Bytes of manifests that came with slots and wait to be taken."""
+
+
+def open_server(url: str, token: str | None, pace: Pace | None) -> HttpRemote:
+    """See `artstore.sync.http.opening`."""
+    return HttpRemote(Connection(url, token, pace))
 
 
 class HttpRemote:
