@@ -13,7 +13,7 @@ from pathlib import Path
 from artstore.errors import Conflict, Invalid
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
-from artstore.lifecycle.upstream import attach, keeps_log
+from artstore.lifecycle.upstream import accepted, attach, keeps_log
 from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
@@ -128,15 +128,15 @@ def _is_another(remote: Remote, project: Project) -> bool:
 def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
     """Offer an upstream that was set back what it has lost, as far as this store knows it, in the same order.
 
-    What needs bytes that are missing here stays, as with a push. Raises Conflict (nothing-to-recover) where it has all
-    that was ever taken from it, NotFound (no-upstream), and what `push` does.
+    What waited before is sent too, as with a push, and what needs bytes that are missing here stays. Raises Conflict
+    (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream), and what `push` does.
     """
     began = time.monotonic()
     name, settings = upstream_of(store.path)
     remote, root = open_remote(settings), store.root
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("recover") as session:
         ways = [
-            Way(root, session, remote, each.name, join=True, progress=progress)
+            Way(root, session, remote, each.name, join=True, progress=progress, only=settings.chosen(each.name))
             for each in root.catalog.projects()
             if each.upstream is not None
         ]
@@ -150,8 +150,10 @@ def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
             assert before is not None
             if isinstance(remote, Depot):
                 sweep_absent(way, remote, before.log)
+            # It had these before, whatever is chosen to be sent there now.
+            also = frozenset(accepted(root, way.project))
             attach(root, session, way.project, None)
-            pulled, pushed, left = push(way)
+            pulled, pushed, left = push(way._replace(also=also))
             reports.append(
                 ProjectReport(
                     project=way.project,

@@ -72,7 +72,8 @@ def push(way: Way) -> Pushed:
     while overtaken < _TRIES:
         pulled = pulled.plus(pull(way))
         missing = Missing()
-        while (offer := next_offer(way.root, way.project, way.only, missing, renumber=way.renumber)) is not None:
+        while made := _offers(way.root, way.project, way.only, way.also, missing, renumber=way.renumber):
+            offer = made[0]
             sent = _offer(way, offer)
             if sent is None:
                 overtaken += 1
@@ -87,16 +88,9 @@ def push(way: Way) -> Pushed:
     raise Conflict(message, code="busy")
 
 
-def next_offer(
-    root: Root,
-    project: str,
-    only: frozenset[str] | None = None,
-    missing: Missing = Missing(),  # noqa: B008 - it never changes
-    *,
-    renumber: bool = False,
-) -> Offer | None:
+def next_offer(root: Root, project: str, only: frozenset[str] | None = None) -> Offer | None:
     """The next of what waits, up to a slot full of it; None if nothing is to be offered."""
-    return next(iter(offers(root, project, only, missing, renumber=renumber)), None)
+    return next(iter(offers(root, project, only)), None)
 
 
 def offers(
@@ -112,11 +106,23 @@ def offers(
     With `only`, what collections of these names need of it; raises Conflict (name-freed) as `select`. What needs bytes
     that are missing is left, with what builds on it.
     """
+    return _offers(root, project, only, frozenset(), missing, renumber=renumber)
+
+
+def _offers(
+    root: Root,
+    project: str,
+    only: frozenset[str] | None,
+    also: frozenset[str],
+    missing: Missing,
+    *,
+    renumber: bool,
+) -> list[Offer]:
     with root.catalog.snapshot():
         found = root.catalog.project(project)
         if found is None:
             return []
-        transactions = _transactions(root, found, only)
+        transactions = _transactions(root, found, only, also)
         stay = held(root, found, transactions, missing, renumber=renumber)
         view = ProjectView(root.catalog, found.id)
         made = [Offer([], [])]
@@ -140,15 +146,20 @@ def what_is_left(way: Way, missing: Missing) -> Corrupt | None:
     if found is None or not missing:
         return None
     with way.root.catalog.snapshot():
-        transactions = _transactions(way.root, found, way.only)
+        transactions = _transactions(way.root, found, way.only, way.also)
         return left_behind(way.root, found, transactions, missing, renumber=way.renumber)
 
 
-def _transactions(root: Root, project: Project, only: frozenset[str] | None) -> list[list[Waiting]]:
+def _transactions(
+    root: Root, project: Project, only: frozenset[str] | None, also: frozenset[str]
+) -> list[list[Waiting]]:
     """All that waits and would change something, or what is chosen of it, as it holds together."""
     ops = [op for op in waiting(root, project.name) if op.void is None]
+    if only is not None:
+        chosen = {op.id for op in select(root, project, ops, only)} | also
+        ops = [op for op in ops if op.id in chosen]
     made: list[list[Waiting]] = []
-    for op in ops if only is None else select(root, project, ops, only):
+    for op in ops:
         if not made or op.seq is None or op.seq != made[-1][-1].seq:
             made.append([])
         made[-1].append(op)

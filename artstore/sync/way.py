@@ -23,6 +23,8 @@ class Way(NamedTuple):
     progress: Progress | None
     only: frozenset[str] | None = None
     """Names of the collections whose ops are offered; None: all."""
+    also: frozenset[str] = frozenset()
+    """Ids of ops that are offered whatever is chosen."""
     renumber: bool = False
     """Whether versions may lose numbers that a log has given them, rather than wait for what comes before them."""
 

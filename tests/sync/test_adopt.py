@@ -69,6 +69,25 @@ def test_recover_offers_what_was_lost_in_the_same_order(machine: Make, depot: Pa
         recover(a.store)
 
 
+def test_recover_sends_nothing_that_was_not_chosen(machine: Make, depot: Path) -> None:
+    """What was to stay on this machine for good went to all others, when the upstream had been restored."""
+    a, b = history(machine)
+    b.put({"x": b"dog"}, name="dogs")
+    b.push()
+    a.pull()
+    add_remote(a.store.path, "hub", f"file://{depot}", upstream=True, join=True, only=["cats"])
+    secret = a.put({"x": b"secret"}, name="dogs")
+    a.put({"x": b"3"})
+    set_back(depot, 1)
+    recover(a.store)
+    c = machine("c")
+    c.pull()
+
+    assert c.names() == a.names()
+    assert a.store.version(secret.exact).provisional
+    assert [("dogs:v0", ["latest"])] == [(name, aliases) for name, _id, aliases in c.names("dogs")]
+
+
 def test_a_log_that_went_on_after_it_was_set_back_comes_first(machine: Make, depot: Path) -> None:
     a, _b = history(machine)
     set_back(depot, 1)
