@@ -29,7 +29,7 @@ from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
 from artstore.sync.delta.chunks import MEANS, RANGES, SPAN, Range
 from artstore.sync.hosting.hosted import Hosted
-from artstore.sync.hosting.spool import PIECE
+from artstore.sync.hosting.spool import PIECE, Spool
 from artstore.sync.http.stretches import Stretch
 from artstore.sync.http.wire import (
     BYTES,
@@ -111,8 +111,9 @@ class _Api:
     async def claim(self, request: Request) -> Response:
         """Claim a slot."""
         project, number = _project(request, "write"), _number(request)
-        data = await _body(request, LONGEST_SLOT)
-        return answer(await self._work(lambda: self._hosted.claim(project, number, bytes(data))))
+        with self._hosted.spool() as body:
+            await self._fill(body, request, LONGEST_SLOT)
+            return answer(await self._work(lambda: self._hosted.claim(project, number, body)))
 
     async def lacks(self, request: Request) -> Response:
         """What is not there."""
@@ -136,8 +137,9 @@ class _Api:
     async def put_manifests(self, request: Request) -> Response:
         """Keep an object of manifests."""
         project, name = _project(request, "write"), _matching(request, "name", _NAME)
-        data = await _body(request, LONGEST_MANIFESTS)
-        await self._work(lambda: self._hosted.put_manifests(project, name, bytes(data)))
+        with self._hosted.spool() as body:
+            await self._fill(body, request, LONGEST_MANIFESTS)
+            await self._work(lambda: self._hosted.put_manifests(project, name, body))
         return answer({})
 
     async def holder(self, request: Request) -> Response:
@@ -149,8 +151,7 @@ class _Api:
         """Store small blobs."""
         project = _project(request, "write")
         with self._hosted.spool() as body:
-            async for block in _gathered(request, PIECE, LONGEST_BODY):
-                await self._work(partial(body.write, block))
+            await self._fill(body, request, LONGEST_BODY)
             return answer({"taken": await self._work(lambda: self._hosted.take_packed(project, body))})
 
     async def fetch(self, request: Request) -> Response:
@@ -226,6 +227,10 @@ class _Api:
         if await self._work(lambda: self._hosted.finish(project, digest, size)):
             return answer(Stand(offset=size, checksum="", done=True))
         return answer(await self._work(lambda: self._hosted.stand(project, digest)))
+
+    async def _fill(self, body: Spool, request: Request, limit: int) -> None:
+        async for block in _gathered(request, PIECE, limit):
+            await self._work(partial(body.write, block))
 
     async def _each(self, blocks: AsyncIterator[memoryview], work: Callable[[memoryview], None]) -> None:
         """Work on one block after the other, on each while the next one comes."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from artstore.errors import StorageFull
 from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
 from artstore.server import patience
 from artstore.server.listening import Address, listen
 from artstore.storage.blobs import SMALL
@@ -22,6 +25,7 @@ from artstore.store import Store
 from artstore.sync.hosting.tokens import create_token
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import LONGEST_BODY, PREFIX, header
+from artstore.sync.protocol import encode_manifests
 from tests.server.asking import ask_for_anything
 from tests.sync.serving import Served, ServerProcess, served
 
@@ -81,6 +85,31 @@ def test_a_project_takes_no_more_than_its_quota(tmp_path: Path) -> None:
         headers = {"Upload-Offset": "0", "Upload-Length": str(4 * SMALL)}
         with pytest.raises(StorageFull, match="do not fit"):
             connection.ask("PUT", f"projects/large/uploads/{'0' * 64}", b"", doing="sending", headers=headers)
+
+
+def test_lists_of_files_count_and_end_where_nobody_names_them(tmp_path: Path) -> None:
+    """Whoever may write could fill the disk with them, which no quota and no `gc` would know of."""
+    with served(tmp_path / "server", quotas={"": 20_000}) as server:
+        connection = Connection(server.url)
+        body = encode_manifests([Encoding(Digest.of(b""), None, 1, random.Random(1).randbytes(8_000))])
+        names = [f"projects/cats/manifests/{number:032}" for number in range(3)]
+        for name in names[:2]:
+            connection.ask("PUT", name, body, doing="sending")
+        with pytest.raises(StorageFull, match="20000 bytes"):
+            connection.ask("PUT", names[2], body, doing="sending")
+        tree = tmp_path / "tree"
+        tree.mkdir()
+        (tree / "x").write_bytes(b"x")
+        server.store.put([tree], name="c", type="t", project="cats")
+        server.hosted.heads()
+        objects = sorted((server.store.path / "hosted" / "manifests" / "cats").iterdir())
+        for path in objects:
+            os.utime(path, (1, 1))
+        server.hosted.rest()
+
+        assert 3 == len(objects)
+        assert objects[2:] == [path for path in objects if path.exists()]
+        connection.ask("PUT", names[2], body, doing="sending")
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:

@@ -173,10 +173,11 @@ def test_bytes_that_are_not_what_was_announced_are_refused(server: Served) -> No
     assert 0 == server.store.gc(dry_run=True).freed_blobs
 
 
-def test_bodies_that_come_slowly_take_no_memory_of_the_server(server: Served) -> None:
+@pytest.mark.parametrize("asked", ["POST {}/packs", "PUT {}/slots/1", f"PUT {{}}/manifests/{'0' * 32}"])
+def test_bodies_that_come_slowly_take_no_memory_of_the_server(server: Served, asked: str) -> None:
     """A crowd of clients with a bad network, each with megabytes on their way, would else have the server killed."""
     head = (
-        f"POST /sync/1/projects/{PROJECT}/packs HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+        f"{asked.format(f'/sync/1/projects/{PROJECT}')} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
         f"Content-Length: {BODY}\r\n\r\n"
     ).encode()
     request = head + bytes(BODY - 1)

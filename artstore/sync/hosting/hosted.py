@@ -25,6 +25,7 @@ from artstore.sync.delta.chunks import SMALLEST, Range, can_cut, chunks_of
 from artstore.sync.depot import Depot, part_of
 from artstore.sync.hosting.closure import blobs_of, holes, live_manifests
 from artstore.sync.hosting.incoming import PatchWriter, Upload, Uploads, Writer
+from artstore.sync.hosting.lists import Lists
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.spool import Spool
 from artstore.sync.http.packing import pack
@@ -65,6 +66,8 @@ class Hosted:
         # Each thread that answers has a connection to both: with the usual cache they took 1 GB where much is kept.
         self._root.catalog.cache_kib = self._granted.cache_kib = _CACHE_KIB
         self._uploads = Uploads(folder / "uploads")
+        self._lists = Lists(self._objects, folder)
+        self._heavy = threading.Lock()
         self._pins = Pins(self._root)
         self._ending.callback(self._pins.close)
         self._remote = _Own(self._objects, self._granted)
@@ -114,9 +117,9 @@ class Hosted:
             number += 1
         return found
 
-    def claim(self, project: str, number: int, data: bytes) -> Claimed:
+    def claim(self, project: str, number: int, body: Spool) -> Claimed:
         """Claim the next slot of a log, if it is whole. Raises Invalid (bad-slot), UpgradeNeeded."""
-        with self._way(project) as way:
+        with self._whole(body) as data, self._way(project) as way:
             slot = _read(project, number, data)
             last = way.followed
             if last is not None and number <= last.slot:
@@ -145,18 +148,15 @@ class Hosted:
 
     # Manifests.
 
-    def put_manifests(self, project: str, name: str, data: bytes) -> None:
-        """Keep an object of manifests, to be named by a slot."""
+    def put_manifests(self, project: str, name: str, body: Spool) -> None:
+        """Keep an object of manifests, to be named by a slot. Raises Invalid (bad-manifests), StorageFull."""
         project_name(project)
-        try:
-            decode_manifests(data, f"the object {name!r}")
-        except Corrupt as error:
-            raise Invalid(error.message, code="bad-manifests") from error
-        self._objects.write(f"manifests/{part_of(project)}/{name}", [data], len(data))
+        with self.reserved(project, body.size), self._whole(body) as data:
+            self._lists.put(project, name, data)
 
     def manifests(self, project: str, name: str) -> bytes:
         """The bytes of an object of manifests. Raises MissingObject."""
-        return self._objects.read(f"manifests/{part_of(project_name(project))}/{name}")
+        return self._lists.read(project_name(project), name)
 
     def holder(self, project: str, digest: Digest) -> bytes:
         """The object that has a manifest. Raises MissingObject."""
@@ -193,7 +193,7 @@ class Hosted:
         return [next(found) if each.digest in may else None for each in stretches]
 
     def spool(self) -> Spool:
-        """Where a body of small blobs is kept until all of it has come."""
+        """Where a body is kept until all of it has come."""
         return Spool(self._root)
 
     def take_packed(self, project: str, body: Spool) -> int:
@@ -269,7 +269,7 @@ class Hosted:
         return has_ended
 
     def sizes(self) -> dict[str, int]:
-        """The bytes that each project takes: of its blobs, and of what is on its way."""
+        """The bytes that each project takes: of its blobs, of its lists of files, and of what is on its way."""
         return {project.name: self._size(project.name) for project in self._root.catalog.projects()}
 
     @contextlib.contextmanager
@@ -295,14 +295,27 @@ class Hosted:
                     del self._reserved[project]
 
     def _size(self, project: str) -> int:
-        return self._granted.size(project) + self._uploads.sizes(part_of(project))
+        return self._granted.size(project) + self._lists.size(project) + self._uploads.sizes(part_of(project))
 
     def rest(self, after_s: float = 2 * TURN_S) -> None:
         """Let go of what was sent so long ago and never named; called from time to time."""
         self._pins.rest(after_s)
         self._uploads.tidy()
+        for project in self._remote.projects():
+            with contextlib.suppress(Conflict), self._way(project) as way:
+                last = way.followed
+                if last is not None:
+                    shelf = self._shelf(project, last.log)
+                    shelf.follow(self._remote, last.slot)
+                    self._lists.tidy(project, shelf.known.manifests)
 
     # Inside.
+
+    @contextlib.contextmanager
+    def _whole(self, body: Spool) -> Iterator[bytes]:
+        """All of a body in memory: of long ones only one at a time is."""
+        with self._heavy if body.is_long else contextlib.nullcontext():
+            yield body.read()
 
     @contextlib.contextmanager
     def _way(self, project: str) -> Iterator[Way]:

@@ -1,4 +1,4 @@
-"""Spool: small blobs on their way into a store that others send to, until all of a body has come.
+"""Spool: what is on its way into a store that others send to, until all of a body has come.
 
 It is in memory while it is short, else in a file without a name. So the memory that bodies take does not grow with how
 many are on their way, nor with how slow they are.
@@ -23,7 +23,7 @@ PIECE: Final = 256 << 10
 
 
 class Spool:
-    """A body of small blobs."""
+    """A body."""
 
     def __init__(self, root: Root) -> None:
         self._file = SpooledTemporaryFile(max_size=PIECE, buffering=PIECE, dir=str(root.path / "tmp"))  # noqa: SIM115 - ends with this
@@ -39,13 +39,24 @@ class Spool:
         """Bytes that have come."""
         return self._file.tell()
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is in a file."""
+        return self.size > PIECE
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append. Raises StorageFull."""
-        with storage_errors("receiving small blobs"):
+        with storage_errors("receiving a body"):
             self._file.write(data)
 
+    def read(self) -> bytes:
+        """All that has come."""
+        with storage_errors("receiving a body"):
+            self._file.seek(0)
+            return self._file.read()
+
     def take(self, root: Root, session: Session) -> list[tuple[Digest, int]]:
-        """Store the blobs of all that has come, durably; answers them with their sizes.
+        """Store small blobs, of which the body is, durably; answers them with their sizes.
 
         Raises Invalid (bad-frames, digest-mismatch) before any of it counts, StorageFull.
         """
