@@ -38,7 +38,7 @@ SELECT manifest FROM op WHERE kind = 'relog' AND slot IS NULL AND dismissed = 0
 AND project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
 """Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
 its own, and nobody else may have its bytes."""
-_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED}"
+_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS}"
 _LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
 _NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
 
@@ -200,7 +200,7 @@ class Marking:
     def evictable(self, versions: Sequence[str]) -> list[tuple[Digest, int]]:
         """Blobs that are here for these versions, and for no other whose bytes have to be here: digest, size."""
         with self._catalog.snapshot():
-            self._find_needed(but=_RECEIVED, without=versions, relogs=True)
+            self._find_needed(but=_RECEIVED, without=versions)
             self._catalog.execute("DELETE FROM needed_before")
             for version in versions:
                 for (id_,) in self._catalog.rows(
@@ -270,7 +270,8 @@ class Marking:
         counted unless `received`.
         """
         with self._catalog.snapshot():
-            self._find_needed(but="" if received else _RECEIVED)
+            # Content that was put again may have been gathered from parts, whose bytes are at the upstream.
+            self._find_needed(but="" if received else _RECEIVED, relogs=False)
             rows = self._catalog.rows(
                 "SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed) "
                 "AND id NOT IN (SELECT blob FROM stored) ORDER BY digest",
@@ -296,17 +297,17 @@ class Marking:
         else:
             sql = (
                 f"{_OF_VERSIONS} AND project = ?1 UNION ALL {_OF_PARTS} WHERE project = ?1 "
-                f"UNION ALL {_OF_REFUSED} AND project = ?1"
+                f"UNION ALL {_OF_REFUSED} AND project = ?1 UNION ALL {_OF_RELOGS} AND project = ?1"
             )
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
     def _find_needed(
-        self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "", relogs: bool = False
+        self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "", relogs: bool = True
     ) -> None:
         """Fill the temporary tables, as if some versions were live, or were deleted, or those of a query were not.
 
-        With `relogs` also for content that was put again, and waits.
+        Without `relogs` not for content that was put again, and waits.
         """
         for statement in _TEMPORARY:
             self._catalog.execute(statement)

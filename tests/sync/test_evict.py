@@ -198,6 +198,24 @@ def test_what_was_put_again_and_waits_keeps_its_bytes(machine: Make) -> None:
     assert a.store.verify().ok
 
 
+def test_what_was_put_again_and_waits_outlives_the_version_that_it_was(machine: Make) -> None:
+    """Whoever deleted both knew of one: what comes of the other is seen when it is pushed, and must be whole then."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.put({"x": b"x"})
+    a.push()
+    b.pull()
+    a.put(SMALL | LARGE)
+    b.store.delete("cats:v0", everywhere=True)
+    b.push()
+    a.store.delete("cats:v0", force=True)
+    a.store.gc(grace_s=0)
+    a.push()
+
+    assert SMALL | LARGE == a.read("cats")
+    assert a.store.verify().ok
+
+
 def test_the_oldest_go_until_the_rest_fits(machine: Make) -> None:
     a = machine("a")
     for number in range(4):
