@@ -38,7 +38,7 @@ _CHOICE = re.compile(r"(?:\?version[Ii]d=[^?]*|#[0-9]+)\Z")
 
 @verb(
     "artstore put photos --name cats --type dataset --alias best",
-    "artstore put model.pt --name resnet --type model --metadata '{\"accuracy\": 0.93}'",
+    "artstore put model.pt --name resnet --type model --metadata '{\"loss\": 0.1}'",
     "pg_dump shop | artstore put - --name shop --type backup --as shop.sql",
     "artstore put s3://bucket/photos --name far-cats --type dataset",
 )

@@ -39,7 +39,7 @@ remote = Words(
 
 @verb(
     "artstore remote add hub file:///shared/depot --upstream --join",
-    "artstore remote add hub https://hub.example --upstream --background --token-file ~/hub.token",
+    "artstore remote add hub https://hub.example --upstream --token-file ~/token",
     "artstore remote add hub file:///shared/depot --upstream --as zoo=my-zoo",
 )
 @click.argument("name")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @verb(
-    "artstore watch checkpoints --name resnet --type model --only '*.ckpt' --keep-last 5",
+    "artstore watch runs --name resnet --type model --only '*.ckpt' --keep-last 5",
     "artstore watch notes results --type dataset --ignore '*.tmp'",
     "artstore watch results --name run --type result --once",
 )

@@ -87,7 +87,7 @@ def test_help_fits_a_terminal() -> None:
     """Examples are not wrapped, so they have to be short enough."""
     texts = [_help(), *(_help(line.name) for line in LINES)]
 
-    assert [] == [row for text in texts for row in text.splitlines() if len(row) > 100 or not row.isascii()]
+    assert [] == [row for text in texts for row in text.splitlines() if len(row) > 80 or not row.isascii()]
 
 
 @pytest.mark.usefixtures("folder")
