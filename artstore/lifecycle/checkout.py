@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +38,7 @@ from artstore.lifecycle.write import Damaged, Mode, write_files
 from artstore.model.digest import Digest
 from artstore.model.manifest import ReferenceEntry
 from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
-from artstore.storage.files import random_hex
+from artstore.storage.files import NO_SPACE, random_hex
 from artstore.storage.manifests import Placed, placed
 from artstore.storage.root import Root, holds_store
 
@@ -96,7 +97,8 @@ def checkout(
             progress=progress,
         )
         is_fresh = is_fresh and not references
-        counts = write_files(root, target, blobs, mode, is_fresh=is_fresh, progress=progress)
+        with _room_errors(target, sum(blob.size for blob in blobs)):
+            counts = write_files(root, target, blobs, mode, is_fresh=is_fresh, progress=progress)
         if counts.damaged:
             # Here, since a child's doubts are its own; and before anything is deleted that may be all that is left.
             for each in counts.damaged:
@@ -174,6 +176,28 @@ def _check_target(root: Root, target: Path, *, delete: bool) -> None:
 
 
 @contextlib.contextmanager
+def _room_errors(target: Path, size: int) -> Iterator[None]:
+    """Say how much is written into the target, and what was free there before, where it does not fit."""
+    free = shutil.disk_usage(target).free
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or free >= size:
+            # It is not bytes that are lacking.
+            raise
+        message = (
+            f"{_cannot(target, error)}: its files take {size:,} bytes, and {free:,} were free. Nothing in the store is "
+            "harmed; free some space there, then repeat"
+        )
+        raise StorageFull(message, code="storage-full") from error
+
+
+def _cannot(target: Path, error: OSError) -> str:
+    what = f" ({error.filename!r})" if error.filename else ""
+    return f"{str(target)!r} cannot be written{what}: {error.strerror or error}"
+
+
+@contextlib.contextmanager
 def _target_errors(target: Path) -> Iterator[None]:
     """Turn what the system says of the target into the error that a caller can act on."""
     try:
@@ -181,9 +205,8 @@ def _target_errors(target: Path) -> Iterator[None]:
     except ArtstoreError:
         raise
     except OSError as error:
-        what = f" ({error.filename!r})" if error.filename else ""
-        message = f"{str(target)!r} cannot be written{what}: {error.strerror or error}. Nothing in the store is harmed"
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        message = f"{_cannot(target, error)}. Nothing in the store is harmed"
+        if error.errno in NO_SPACE:
             raise StorageFull(f"{message}; free some space there, then repeat", code="storage-full") from error
         if error.errno in {errno.ENOMEM, errno.EMFILE, errno.ENFILE}:
             raise Refused(f"{message}; raise the limit, then repeat", code="out-of-resources") from error

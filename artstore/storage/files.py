@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import sys
 import threading
@@ -27,7 +28,7 @@ AnyPath = str | os.PathLike[str]
 
 _MAY_READ: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 _FICLONE: Final = 0x40049409
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM})
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _NO_REFLINK: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM})
@@ -59,23 +60,31 @@ def as_path(path: AnyPath) -> Path:
 
 
 @contextlib.contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turn what the system says into the error that a caller can act on. `doing` completes "while …"."""
+def storage_errors(doing: str, *, place: Path | None = None, size: int | None = None) -> Iterator[None]:
+    """Turn what the system says into the error that a caller can act on. `doing` completes "while …".
+
+    Where it is known how many bytes go to a place, the error of a full disk says it, beside what is free there.
+    """
     try:
         yield
     except ArtstoreError:
         raise
     except OSError as error:
-        raise storage_error(error, doing) from error
+        room = ""
+        if place is not None and size is not None and error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(place).free
+            # Else it is not bytes that are lacking.
+            room = f": it takes {size:,} bytes, and {free:,} are free" if free < size else ""
+        raise storage_error(error, doing, room=room) from error
 
 
-def storage_error(error: OSError, doing: str) -> ArtstoreError:
-    """The typed form of an OSError from the store's own files."""
+def storage_error(error: OSError, doing: str, *, room: str = "") -> ArtstoreError:
+    """The typed form of an OSError from the store's own files; `room` is what is said beside of a full disk."""
     where = f" ({error.filename!r})" if error.filename else ""
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         message = (
-            f"no space left while {doing}{where}: {error.strerror}. Nothing that was stored is harmed; free some space "
-            "(`artstore gc --grace 0`) and repeat"
+            f"no space left while {doing}{where}: {error.strerror}{room}. Nothing that was stored is harmed; free some "
+            "space (`artstore gc --grace 0`) and repeat"
         )
         return StorageFull(message, code="storage-full")
     if error.errno == errno.EROFS:

@@ -118,7 +118,7 @@ class Intake:
                 raise Refused(error.strerror or str(error), code="unreadable") from error
             self._is_new(stored)
             return stored
-        return self._take_large(lambda target: whole.store(source, target, limit=limit, told=told))
+        return self._take_large(lambda target: whole.store(source, target, limit=limit, told=told), size=limit)
 
     def take_stream(self, stream: BinaryIO, *, told: whole.Told | None = None) -> whole.Stored:
         """Take in what a stream gives until it ends; `told` as for take_file.
@@ -208,8 +208,8 @@ class Intake:
         yield
         self._has_failed = False
 
-    def _take_large(self, write: Callable[[int], whole.Stored]) -> whole.Stored:
-        with storage_errors("storing a large file"):
+    def _take_large(self, write: Callable[[int], whole.Stored], *, size: int | None = None) -> whole.Stored:
+        with storage_errors("storing a large file", place=self._root.path, size=size):
             path = self._session.scratch() / f"blob-{random_hex(4)}"
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
             return self._take_over(path, fd, write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ from artstore.storage import reserve
 from tests.damage.disks import Disk, check, noise, put, read
 
 pytestmark = pytest.mark.root
+
+
+def test_a_file_that_does_not_fit_says_how_much_is_lacking(volume: Path, tmp_path: Path) -> None:
+    """P3. Who frees a gigabyte for a file of two has to begin anew."""
+    large = tmp_path / "large"
+    large.write_bytes(noise(20 << 20))
+    with Store.init(Disk(volume).store) as store, pytest.raises(StorageFull) as caught:
+        store.put([large], name="cats", type="t")
+
+    assert re.search(r"it takes 20,971,520 bytes, and 1[0-5],[\d,]+ are free", caught.value.message)
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 300_000])

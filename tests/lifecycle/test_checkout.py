@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -615,6 +616,7 @@ def test_a_full_disk_is_said_to_be_full(store: Store, volume: Path, tmp_path: Pa
         store.get("cats", volume / "out")
 
     assert str(volume / "out") in caught.value.message
+    assert re.search(r"its files take 20,971,521 bytes, and 1[56],[\d,]+ were free", caught.value.message)
     assert not (volume / "out" / "huge").exists()
     store.get("cats", tmp_path / "out")
 
