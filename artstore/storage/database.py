@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,13 +18,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, StorageFull
+from artstore.errors import ArtstoreError, Conflict, ReadOnlyStore, StorageFull
 from artstore.storage.driver import connect, sqlite3
-from artstore.storage.files import storage_error
 from artstore.storage.reserve import FOR_GC, is_tight, release
-
-if sys.platform != "win32":
-    import resource
+from artstore.storage.sqlite_errors import NOWHERE_TO_WRITE, is_busy, sqlite_errors, typed
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -42,16 +38,6 @@ LOG_PAGES: Final = 250
 STREAMED: Final = 5_000
 """Rows that a query which may have a million answers at a time."""
 _ROWS_AT_ONCE: Final = 500
-_NOWHERE_TO_WRITE: Final = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR")
-_TOO_LONG: Final = ("SQLITE_IOERR", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
-"""What a limit on the length of files is called."""
-_WITHOUT_NAME: Final = {
-    "database or disk is full": "SQLITE_FULL",
-    "attempt to write a readonly database": "SQLITE_READONLY",
-    "disk I/O error": "SQLITE_IOERR",
-    "unable to open database file": "SQLITE_CANTOPEN",
-}
-"""What a backup says of its target: its errors have no names."""
 _PARAMETERS: Final = 32_766
 """SQLite's own limit for one statement."""
 
@@ -274,7 +260,7 @@ class Connections:
         try:
             version = connection.value("PRAGMA data_version")
         except sqlite3.Error as error:
-            raise _typed(error, self.path) or error from error
+            raise typed(error, self.path) or error from error
         return id(connection), version, connection.total_changes
 
     @property
@@ -392,7 +378,7 @@ class Connections:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         except sqlite3.OperationalError as error:
             connection.close()
-            if not getattr(error, "sqlite_errorname", "").startswith(_NOWHERE_TO_WRITE):
+            if not getattr(error, "sqlite_errorname", "").startswith(NOWHERE_TO_WRITE):
                 raise
             uri += "&immutable=1"
             connection = connect(uri, uri=True)
@@ -431,68 +417,6 @@ def bindable(values: Iterable[object]) -> list[object]:
 
 
 @contextlib.contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into the error that a caller can act on."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        typed = _typed(error, path)
-        if typed is None:
-            raise
-        raise typed from error
-
-
-def _typed(error: Any, path: Path) -> ArtstoreError | None:
-    name = getattr(error, "sqlite_errorname", "") or _WITHOUT_NAME.get(str(error), type(error).__name__)
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
-        message = f"{str(path)!r} is locked by others, who are at work for long ({name}): repeat later"
-        return Conflict(message, code="store-locked")
-    if (full := _full(name, path)) is not None:
-        return full
-    if name.startswith("SQLITE_CANTOPEN") and (lack := _lack_of_handles()) is not None:
-        return storage_error(lack, f"opening {str(path)!r}")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        message = f"{str(path)!r} cannot be opened or written ({name}: {error}): check its permissions"
-        return ReadOnlyStore(message, code="read-only-store")
-    if name == "SQLITE_ERROR" and "no such" not in str(error):
-        # A mistake in a statement of ours: nothing that a user could mend.
-        return None
-    message = f"{str(path)!r} is damaged ({name}: {error}). Run `artstore rebuild`: the log has everything that it held"
-    return Corrupt(message, code="catalog-damaged")
-
-
-def _full(name: str, path: Path) -> StorageFull | None:
-    # SQLite calls it by other names where it lacks the space, or the inode, for its shared memory.
-    if name.startswith("SQLITE_FULL") or (name.startswith(_NOWHERE_TO_WRITE) and is_tight(path.parent)):
-        message = f"no space left while writing {str(path)!r}: free some (`artstore gc --grace 0`) and repeat"
-        return StorageFull(message, code="storage-full")
-    if name in _TOO_LONG and (limit := _longest_file()) is not None:
-        message = (
-            f"a file here may have {limit:,} bytes at most (`ulimit -f`), and {str(path)!r}, or one beside it, needs "
-            "more: raise the limit and repeat. Nothing that was stored is harmed"
-        )
-        return StorageFull(message, code="storage-full")
-    return None
-
-
-def _longest_file() -> int | None:
-    """How long this process may make a file, in bytes; None where that is not limited."""
-    if sys.platform == "win32":
-        return None
-    limit, _hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    return None if limit == resource.RLIM_INFINITY else limit
-
-
-def _lack_of_handles() -> OSError | None:
-    """What the system says where this process may open no more files."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        return error
-    return None
-
-
-@contextlib.contextmanager
 def _without_patience(connection: Any) -> Iterator[None]:
     connection.execute("PRAGMA busy_timeout=0")
     try:
@@ -508,12 +432,8 @@ def _patiently(begin: Any, patience_s: float = PATIENCE_S) -> None:
         try:
             begin()
         except sqlite3.OperationalError as error:
-            if time.monotonic() > until or not _is_busy(error):
+            if time.monotonic() > until or not is_busy(error):
                 raise
             time.sleep((1 + os.urandom(1)[0] % 20) / 1000)
         else:
             return
-
-
-def _is_busy(error: Any) -> bool:
-    return (getattr(error, "sqlite_errorname", "") or "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

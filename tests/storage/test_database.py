@@ -16,6 +16,7 @@ from artstore.errors import ArtstoreError, Conflict, Corrupt, ReadOnlyStore, Sto
 from artstore.storage import database
 from artstore.storage.database import Connections, is_wal_safe
 from artstore.storage.driver import sqlite3
+from artstore.storage.sqlite_errors import sqlite_errors
 from tests.conftest import Children
 
 
@@ -388,7 +389,7 @@ def test_what_sqlite_says_becomes_what_to_do(name: str, kind: type[ArtstoreError
     error: Any = sqlite3.OperationalError("it said")
     error.sqlite_errorname = name
 
-    with pytest.raises(kind) as caught, database.sqlite_errors(Path("x.db")):
+    with pytest.raises(kind) as caught, sqlite_errors(Path("x.db")):
         raise error
     assert caught.value.code == code
 
