@@ -329,13 +329,15 @@ class Connections:
                     continue
                 connection.close()
 
-    def reconsider(self) -> bool:
+    def reconsider(self, *, has_more_room: bool = False) -> bool:
         """Where the file could not be written for a while, go on with the file itself; answers whether that is so.
+
+        With `has_more_room` also where the disk is still nearly full: some of the reserve was given up just now.
 
         A disk that was full for a moment may be described by any error: what SQLite said, and what was free when it was
         asked why. So every refusal is tried again, after a while or when the disk is not full any more.
         """
-        if self.read_only or self._refusal is None or is_tight(self.path.parent):
+        if self.read_only or self._refusal is None or (is_tight(self.path.parent) and not has_more_room):
             return False
         if not isinstance(self._refusal, StorageFull) and time.monotonic() < self._refused_at + RETRY_S:
             return False

@@ -247,13 +247,13 @@ class Root:
             except StorageFull:
                 if not reserve.release(self.path, keep=keep):
                     raise
-            self.reconsider()
+            self.reconsider(has_more_room=True)
             self.catalog.settle()
 
-    def reconsider(self) -> None:
+    def reconsider(self, *, has_more_room: bool = False) -> None:
         """Write again where only a full disk prevented it, and does no longer. Raises Conflict (store-closed)."""
         self.check_open()
-        if self.catalog.reconsider():
+        if self.catalog.reconsider(has_more_room=has_more_room):
             self.read_only = False
 
     def check_open(self) -> None:

@@ -27,6 +27,20 @@ def test_a_file_that_does_not_fit_says_how_much_is_lacking(volume: Path, tmp_pat
     assert re.search(r"it takes 20,971,520 bytes, and 1[0-5],[\d,]+ are free", caught.value.message)
 
 
+def test_the_last_of_the_reserve_is_used_too(volume: Path) -> None:
+    """On a small disk it is so little that the disk stays nearly full, and `gc` did not even try with it."""
+    disk = Disk(volume)
+    with Store.init(disk.store) as store:
+        put(store, noise(1_000_000))
+        store.delete("p/cats:v0")
+        for path in sorted((disk.store / reserve.FOLDER).iterdir())[1:]:
+            path.unlink()
+        disk.leave(0)
+        store._root.catalog.load_into_memory(StorageFull("no room", code="storage-full"))
+
+        assert store.gc(grace_s=0).freed_bytes > 1_000_000
+
+
 @pytest.mark.parametrize("size", [20_000, 60_000, 300_000])
 def test_what_filled_a_disk_can_be_deleted_and_freed(volume: Path, size: int) -> None:
     """P3. One deletion of all used up the reserve, and then neither `gc` nor anything else could ever write again."""
