@@ -299,9 +299,14 @@ def test_another_store_is_no_place_to_delete_in(cats: Store, tmp_path: Path) -> 
 
 
 def test_a_store_that_was_put_is_got_again_and_again(cats: Store, tmp_path: Path) -> None:
-    """An archive of a store is data like any other; only what it has besides is never deleted."""
-    Store.init(tmp_path / "other").close()
-    cats.put([tmp_path / "other"], name="archive", type="store")
+    """Put file by file, a store is data like any other; only what it has besides is never deleted."""
+    other = tmp_path / "other"
+    Store.init(other).close()
+    with cats.draft() as draft:
+        for path in other.rglob("*"):
+            if path.is_file():
+                draft.add_file(path, path.relative_to(other).as_posix())
+        cats.commit(draft, name="archive", type="store")
     reports = [cats.get("archive", tmp_path / "out") for _ in range(2)]
 
     assert [0, reports[0].written] == [report.unchanged for report in reports]
