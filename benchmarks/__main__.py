@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import scale, soak, suite, table
+from benchmarks import scale, soak, suite, syncing, table
 from benchmarks.measure import Failed
 from benchmarks.volumes import ends_on_signals
 from benchmarks.workloads import WORKLOADS
@@ -62,6 +62,8 @@ def _refusal(options: argparse.Namespace) -> str | None:
     missing = set(suite.ROWS) - suite.APART - set(options.rows)
     if missing and not set(options.rows) <= suite.APART:
         return f"a table without {', '.join(sorted(missing))} would take the place of a whole one"
+    if suite.SYNC in options.rows and not set(syncing.TREES) <= set(options.workloads):
+        return "a table of some of its trees would take the place of a whole one"
     return None
 
 

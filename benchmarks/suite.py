@@ -94,7 +94,9 @@ _ON_A_VOLUME: Final[dict[str, tuple[str, int, Callable[[Volume, Options], _Measu
     SYNC: (
         "Sync",
         syncing.VOLUME_BYTES,
-        lambda volume, options: syncing.measure(volume, options.laps, options.peers, is_quick=options.is_quick),
+        lambda volume, options: syncing.measure(
+            volume, options.laps, options.peers, options.workloads, is_quick=options.is_quick
+        ),
     ),
 }
 """What needs a file system of its own and nothing else: its heading, the size of that, and how it is measured."""

@@ -22,6 +22,8 @@ from benchmarks.volumes import Volume
 from benchmarks.workloads import GIB, MIB, WORKLOADS, Workload, entries, footprint
 
 VOLUME_BYTES: Final = 16 * GIB
+TREES: Final = ("S", "L")
+"""The workloads that are moved as they are."""
 _WAYS: Final = ("push", "pull")
 _CHANGES: Final = ("in place", "at its start")
 _ENDS_S: Final = 0.2
@@ -61,13 +63,16 @@ class _Found:
         self.notes.append(f"{who} is left out: {reason}")
 
 
-def measure(volume: Volume, laps: int, peers: Sequence[str] | None, *, is_quick: bool) -> tuple[list[Row], list[str]]:
+def measure(
+    volume: Volume, laps: int, peers: Sequence[str] | None, workloads: Sequence[str], *, is_quick: bool
+) -> tuple[list[Row], list[str]]:
     """The rows of the workload `sync`, and who did not take part; the first lap is thrown away, as everywhere.
 
-    `peers` are tools that do the same work and that no target names, if they are asked for.
+    `peers` are tools that do the same work and that no target names, if they are asked for. Where `workloads` leaves
+    out one of TREES, nothing is measured but the other ones.
     """
     beside = [kind for kind in (Restic, Dvc) if kind.name in (peers or ())]
-    small, large = ((WORKLOADS[name].quick() if is_quick else WORKLOADS[name]) for name in "SL")
+    small, large = ((WORKLOADS[name].quick() if is_quick else WORKLOADS[name]) for name in TREES)
     scale = 10 if is_quick else 1
     rows: list[Row] = []
     notes: list[str] = []
@@ -76,12 +81,15 @@ def measure(volume: Volume, laps: int, peers: Sequence[str] | None, *, is_quick:
         ("depot", small, [ToDepot, Copied, *beside]),
         ("server", large, [ToServer, Rsync]),
     ):
+        if workload.name not in workloads:
+            continue
         found = _moved(where, workload, kinds, volume.root / "laps", laps)
         rows += _rows(found, where, workload)
         notes += found.notes
-    rows += _nothing_new(volume.root / "nothing", laps, _VERSIONS // scale)
-    rows.append(_few_objects(volume.root / "objects"))
-    rows.append(_crowd(volume.root / "crowd", min(laps, 2), _CLIENTS // (4 if is_quick else 1)))
+    if set(TREES) <= set(workloads):
+        rows += _nothing_new(volume.root / "nothing", laps, _VERSIONS // scale)
+        rows.append(_few_objects(volume.root / "objects"))
+        rows.append(_crowd(volume.root / "crowd", min(laps, 2), _CLIENTS // (4 if is_quick else 1)))
     everybody = (Artstore, Copied, Rsync, *beside)
     versions = ", ".join(each.version() for each in everybody if each.is_installed())
     return rows, [versions, *dict.fromkeys(notes)]
