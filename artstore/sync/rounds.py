@@ -19,7 +19,7 @@ from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import blob_of
-from artstore.model.names import UNCATEGORIZED, Reference, project_name
+from artstore.model.names import LATEST, UNCATEGORIZED, Reference, project_name
 from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
@@ -59,7 +59,8 @@ def exchange(
     A push to the upstream pulls first, since what is offered has to come behind what is there; where nothing waits, it
     only looks whether the upstream still has what was taken from it. With `blobs` the bytes
     of all versions are brought too. With `references`, `[project/]name[:version]`, a push sends what waits of these
-    collections, each whole and with the runs that made it, and a pull brings the bytes of these versions. On a dry run
+    collections, each whole and with the runs that made it, and a pull brings the bytes of these versions; of a
+    collection whose versions were all deleted there are none to bring. On a dry run
     nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile. `limit_rate` is the most bytes a
     second that go, both ways together.
 
@@ -160,7 +161,8 @@ class _Round:
         try:
             pulled, pushed, error = self.move(way, verb, dry_run=dry_run)
             if verb != "push" and not dry_run and (here or blobs):
-                manifests = [resolve(self._root, each).manifest for each in here] if here else _live(way)
+                named = [each for each in here if not _is_empty(self._root, each)]
+                manifests = [resolve(self._root, each).manifest for each in named] if here else _live(way)
                 for manifest in manifests:
                     pulled = pulled.plus(bring_manifest(self._root, manifest, way.progress))
         except Unreachable:
@@ -237,6 +239,16 @@ def _live(way: Way) -> list[Digest]:
     view = ProjectView(way.root.catalog, found.id)
     chosen = [each for each in view.collections() if each.name in way.only]
     return sorted({Digest.parse(version.manifest) for each in chosen for version in view.versions_of(each.id)})
+
+
+def _is_empty(root: Root, reference: Reference) -> bool:
+    """Whether a collection is meant, and each of its versions was deleted, so that nothing of it is to be brought."""
+    found = root.catalog.project(reference.project)
+    view = None if found is None else ProjectView(root.catalog, found.id)
+    collection = None if view is None else view.collection_named(reference.collection)
+    if view is None or collection is None or reference.selector != LATEST or collection.kind == "portfolio":
+        return False
+    return view.latest(collection.id) is None
 
 
 def _check_asked(root: Root, verb: Verb, name: str, settings: Settings, asked: Sequence[Reference]) -> None:

@@ -12,7 +12,7 @@ from artstore.cli import main
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.sync.push import next_offer
 from artstore.sync.remotes import add_remote
-from artstore.sync.rounds import exchange
+from artstore.sync.rounds import Verb, exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import PROJECT, Machine
 from tests.sync.test_follow import eventually, following, slots
@@ -94,6 +94,23 @@ def test_a_version_that_is_nowhere_is_said_to_be_when_the_rest_has_come(machine:
 
     assert 3 == project.exit_code
     assert a.names() == b.names()
+
+
+@pytest.mark.parametrize("verb", ["pull", "sync"])
+def test_of_a_collection_whose_versions_were_deleted_nothing_is_brought(machine: Make, verb: Verb) -> None:
+    """It is no mistake to keep in step with a collection in which nothing is just now; to name one that is not is."""
+    a, b = machine("a"), machine("b")
+    a.put({"a": b"a"})
+    a.push()
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    report = b.move(verb, references=["cats"])
+    (gone,) = exchange(b.store, verb, references=["cats:v0"]).projects
+
+    assert (1, 0) == (report.projects[0].pulled.ops, report.projects[0].pulled.blobs)
+    assert "version-deleted" == gone.code
+    assert [] == b.names()
 
 
 def test_what_cannot_be_chosen_is_refused_before_anything_moves(machine: Make) -> None:
