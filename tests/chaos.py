@@ -26,6 +26,7 @@ class Chaos:
         self._lock = threading.Lock()
         self._left: dict[str, int | None] = {"up": None, "down": None}
         self._then: Callable[[], None] = _nothing
+        self._until_stall: dict[str, int | None] = {"up": None, "down": None}
         self._is_stalled = threading.Event()
         self._is_refusing = threading.Event()
         self.carried = {"up": 0, "down": 0}
@@ -43,6 +44,11 @@ class Chaos:
             self._left[way] = size
             self._then = _nothing if then is None else then
 
+    def stall_after(self, size: int, *, way: str) -> None:
+        """Let nothing arrive any more once so many more bytes have gone that way, in the middle of what is sent."""
+        with self._lock:
+            self._until_stall[way] = size
+
     def refuse(self) -> None:
         """Cut whoever connects from now on at once."""
         self._is_refusing.set()
@@ -52,6 +58,7 @@ class Chaos:
         self._is_refusing.clear()
         with self._lock:
             self._left = {"up": None, "down": None}
+            self._until_stall = {"up": None, "down": None}
 
     def stall(self) -> None:
         """From now on nothing arrives, and nobody is told: the other side has lost its power."""
@@ -100,6 +107,7 @@ class Chaos:
                 while self._is_stalled.is_set():
                     time.sleep(0.05)
                 time.sleep(self.pause_s)
+                data = self._before_stall(data, way, sink)
                 let, is_cut = self._let(len(data), way)
                 sink.sendall(data[:let])
                 if is_cut:
@@ -111,6 +119,20 @@ class Chaos:
                 return
         _reset(source)
         _reset(sink)
+
+    def _before_stall(self, data: bytes, way: str, sink: socket.socket) -> bytes:
+        """Send what goes before all stalls, and come back with the rest when it goes on."""
+        with self._lock:
+            left = self._until_stall[way]
+            if left is None or len(data) < left:
+                self._until_stall[way] = None if left is None else left - len(data)
+                return data
+            self._until_stall[way] = None
+            self._is_stalled.set()
+        sink.sendall(data[:left])
+        while self._is_stalled.is_set():
+            time.sleep(0.05)
+        return data[left:]
 
     def _let(self, size: int, way: str) -> tuple[int, bool]:
         """How many of so many bytes go through, and whether that is the end."""

@@ -33,11 +33,13 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     CredentialRetrievalError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
@@ -79,6 +81,7 @@ _NO_CREDENTIALS: Final = (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+_SILENT: Final = (ConnectTimeoutError, ReadTimeoutError)
 _NOW: Final = "Give credentials that may read, write, list and delete there, as for any tool of AWS"
 
 
@@ -279,10 +282,11 @@ class S3Objects:
         try:
             yield upload
             upload.finish()
-        except BaseException:
-            with contextlib.suppress(ClientError, BotoCoreError):
-                # What stays is stale one day.
-                self._call("abort_multipart_upload", name, UploadId=upload.id)
+        except BaseException as error:
+            # What stays is stale one day. Whoever is silent is not waited for once more.
+            if not isinstance(error.__cause__, _SILENT):
+                with contextlib.suppress(ClientError, BotoCoreError):
+                    self._call("abort_multipart_upload", name, UploadId=upload.id)
             raise
 
     def _call(self, method: str, name: str, **options: Any) -> Any:

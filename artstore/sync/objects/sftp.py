@@ -87,7 +87,7 @@ class SftpObjects:
 
     def _stream(self, name: str, start: int) -> Iterator[bytes]:
         doing = f"reading {name!r}"
-        file, size = self._do(doing, lambda client: self._open(client, name))
+        client, (file, size) = self._do(doing, lambda client: self._opened(client, name))
         try:
             if start > size:
                 raise short(self.url, name, wanted=start, found=size)
@@ -99,8 +99,7 @@ class SftpObjects:
                 yield data
                 start += wanted
         finally:
-            with contextlib.suppress(ArtstoreError):
-                self._do(doing, lambda _: file.close())
+            self._end(doing, client, lambda _: file.close())
 
     def write(self, name: str, chunks: Iterable[bytes], size: int) -> None:
         with self._new(name) as new:
@@ -144,6 +143,9 @@ class SftpObjects:
             if name.rpartition("/")[2].startswith(".") and name.endswith(_TEMPORARY):
                 freed += self._do(f"removing {name!r}", lambda client, name=name: self._free(client, name, now))  # type: ignore[misc]
         return freed
+
+    async def _opened(self, client: SFTPClient, name: str) -> tuple[SFTPClient, tuple[SFTPClientFile, int]]:
+        return client, await self._open(client, name)
 
     async def _open(self, client: SFTPClient, name: str) -> tuple[SFTPClientFile, int]:
         try:
@@ -207,9 +209,7 @@ class SftpObjects:
         try:
             yield new
         finally:
-            with contextlib.suppress(ArtstoreError):
-                # What stays is taken for stale one day.
-                self._do(f"writing {name!r}", new.end)
+            self._end(f"writing {name!r}", new.client, new.end)
 
     async def _begin(self, client: SFTPClient, name: str) -> _New:
         folder = self._folder_of(name)
@@ -223,7 +223,7 @@ class SftpObjects:
             rights = await self._ready(client, folder)
             file = await client.open(temporary, _NEW, SFTPAttrs(permissions=0o600), encoding=None)
         await file.setstat(SFTPAttrs(permissions=rights & _MAY_READ))
-        return _New(file, temporary)
+        return _New(client, file, temporary)
 
     async def _ready(self, client: SFTPClient, folder: str) -> int:
         """Have a folder, which survives a power cut; answers its rights."""
@@ -278,6 +278,13 @@ class SftpObjects:
             except BaseException:
                 waiting.cancel()
                 raise
+
+    def _end(self, doing: str, client: SFTPClient, work: Callable[[SFTPClient], Awaitable[None]]) -> None:
+        """Let go of what was opened by a client. What stays there is taken for stale one day."""
+        # By another connection it cannot be ended, and to wait for one is for whoever goes on.
+        if client is self._client:
+            with contextlib.suppress(ArtstoreError):
+                self._do(doing, work)
 
     async def _asked(self, work: Callable[[SFTPClient], Awaitable[T]]) -> T:
         client = await self._connected()
@@ -348,8 +355,8 @@ class SftpObjects:
 class _New:
     """A file that is being written under a temporary name."""
 
-    def __init__(self, file: SFTPClientFile, temporary: str) -> None:
-        self.file, self.temporary = file, temporary
+    def __init__(self, client: SFTPClient, file: SFTPClientFile, temporary: str) -> None:
+        self.client, self.file, self.temporary = client, file, temporary
 
     async def end(self, client: SFTPClient) -> None:
         await self.file.close()

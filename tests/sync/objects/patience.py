@@ -15,11 +15,12 @@ _PATIENCE_S: Final = 1.0
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Who waits for an answer gives up after about a second, and not after a minute, as often as ever."""
+    """Who waits for an answer gives up after about a second, and not after a minute, and asks half as often."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (s3, sftp):
             patch.setattr(module, "_CONNECT_S", _PATIENCE_S)
         patch.setattr(s3, "_ANSWER_S", _PATIENCE_S)
+        patch.setattr(s3, "_TRIES", s3._TRIES // 2)
         patch.setattr(sftp, "_KEEPALIVE_S", _PATIENCE_S / 4)
         retry = gs._PATIENCE["retry"].with_timeout(gs._AGAIN_S * _PATIENCE_S / gs._ANSWER_S)
         patch.setattr(gs, "_PATIENCE", {"timeout": _PATIENCE_S, "retry": retry})
