@@ -29,6 +29,7 @@ from artstore.sync.http.opening import Server, is_server, open_server
 from artstore.sync.http.tokens import token_for
 from artstore.sync.mirror import Mirror
 from artstore.sync.objects.families import open_objects
+from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.pacing import Pace, PacedObjects
 from artstore.sync.objects.probe import probe
 from artstore.sync.protocol import Remote
@@ -178,7 +179,10 @@ def try_remote(settings: Settings) -> None:
     if is_server(settings.url):
         _server(settings).about()
     else:
-        probe(open_objects(settings.url))
+        objects = open_objects(settings.url)
+        if isinstance(objects, FolderObjects):
+            objects.check_apart()
+        probe(objects)
 
 
 def _info(name: str, settings: Settings) -> RemoteInfo:

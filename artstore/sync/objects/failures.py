@@ -35,3 +35,12 @@ def full(url: str, doing: str, said: object) -> StorageFull:
 
 def unfit(url: str, reason: str) -> Invalid:
     return Invalid(f"{url} cannot hold a depot: {reason}. Name another place", code="unfit-remote")
+
+
+def in_a_store(url: str) -> Invalid:
+    """The error for a place in which a store keeps its own files: its `gc` would free those of a depot as left over."""
+    message = (
+        f"{url} is the folder of a store, or lies in one, so a depot cannot be there: name a folder beside it, or let "
+        "others have that store with `artstore serve`"
+    )
+    return Invalid(message, code="unfit-remote")

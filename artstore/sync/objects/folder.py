@@ -26,7 +26,8 @@ from urllib.parse import unquote
 
 from artstore.errors import ArtstoreError, Denied, Invalid, Unreachable
 from artstore.storage.files import random_hex, read_exactly, reflink, sync_file, write_all
-from artstore.sync.objects.failures import denied, full, missing, other_size, short, unfit, unreachable
+from artstore.storage.root import FORMAT_FILE
+from artstore.sync.objects.failures import denied, full, in_a_store, missing, other_size, short, unfit, unreachable
 from artstore.sync.objects.interface import BLOCK, STALE_S, check_name, check_prefix, is_name
 from artstore.sync.objects.tree import walk
 
@@ -61,6 +62,12 @@ class FolderObjects:
         self.url = path.as_uri()
         self._path = path
         self._seen: set[str] = set()
+
+    def check_apart(self) -> None:
+        """Raise Invalid (unfit-remote) where the folder lies in a store."""
+        above = self._path.resolve().parents
+        if any((folder / FORMAT_FILE).is_file() and (folder / "ops").is_dir() for folder in above):
+            raise in_a_store(self.url)
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         with self._told(f"reading {name!r}"), self._opened(name) as fd:

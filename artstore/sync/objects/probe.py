@@ -12,7 +12,8 @@ from typing import Final
 
 from artstore.errors import ArtstoreError
 from artstore.storage.files import random_hex
-from artstore.sync.objects.failures import unfit
+from artstore.storage.root import FORMAT_FILE
+from artstore.sync.objects.failures import in_a_store, unfit
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
 
@@ -27,6 +28,8 @@ def probe(objects: Objects) -> None:
 
     Raises Invalid (unfit-remote), which says what it does not do, and what `objects` raises.
     """
+    if objects.size(FORMAT_FILE) is not None:
+        raise in_a_store(objects.url)
     folder = f"{FOLDER}/{random_hex(8)}"
     with _removed(objects, folder):
         _check_reading(objects, f"{folder}/read")

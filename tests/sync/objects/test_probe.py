@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from artstore.errors import Invalid
+from artstore.store import Store
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.probe import probe
+from artstore.sync.remotes import Settings, try_remote
 from tests.servers import Servers
 from tests.sync.objects import rclone
 
@@ -29,3 +33,17 @@ def test_a_gateway_that_ignores_the_condition_is_refused(gateway: str) -> None:
     assert "unfit-remote" == caught.value.code
     assert gateway in caught.value.message
     assert [] == list(objects.names("")), "and nothing of the probe is left there"
+
+
+@pytest.mark.parametrize("inside", ["", "packs", "depot"])
+def test_the_folder_of_a_store_is_refused(tmp_path: Path, inside: str) -> None:
+    """Its `gc` takes a depot's packs for what a killed session left, and whoever evicted them has them nowhere."""
+    store = Store.init(tmp_path / "team")
+    place = store.path / inside
+    place.mkdir(exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(Invalid, match="folder of a store") as caught:
+        try_remote(Settings(url=f"file://{place}", upstream=True))
+
+    assert "unfit-remote" == caught.value.code
+    assert before == sorted(tmp_path.rglob("*"))
