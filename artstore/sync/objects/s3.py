@@ -33,13 +33,11 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
     CredentialRetrievalError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
-    ReadTimeoutError,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
@@ -81,7 +79,6 @@ _NO_CREDENTIALS: Final = (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
-_SILENT: Final = (ConnectTimeoutError, ReadTimeoutError)
 _NOW: Final = "Give credentials that may read, write, list and delete there, as for any tool of AWS"
 
 
@@ -284,7 +281,7 @@ class S3Objects:
             upload.finish()
         except BaseException as error:
             # What stays is stale one day. Whoever is silent is not waited for once more.
-            if not isinstance(error.__cause__, _SILENT):
+            if not _is_of_silence(error):
                 with contextlib.suppress(ClientError, BotoCoreError):
                     self._call("abort_multipart_upload", name, UploadId=upload.id)
             raise
@@ -401,6 +398,13 @@ def _client(options: dict[str, str]) -> Any:
         response_checksum_validation="when_required",
     )
     return session.create_client("s3", config=settings, **more)
+
+
+def _is_of_silence(error: BaseException | None) -> bool:
+    """Whether nobody answered, or took what was sent, in time: botocore has several errors for that."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _code(error: ClientError) -> str:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fsspec.config import conf
@@ -15,8 +17,10 @@ from artstore.errors import Conflict, Denied, Invalid, Unreachable
 from artstore.sync.objects import s3 as module
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.probe import probe
+from tests.chaos import chaos
 from tests.references import seaweedfs
 from tests.servers import Facts, Servers, answering, free_port
+from tests.sync.objects.patience import impatient
 
 LARGE = os.urandom(20_000_003)
 SECRET = "SKTESTSECRET"  # noqa: S105 - of nobody
@@ -206,6 +210,23 @@ def test_an_upload_that_failed_leaves_nothing_to_be_paid_for(facts: Facts) -> No
         objects.write("a", [LARGE], len(LARGE) + 1)
 
     assert [] == uploads(facts, "failed/")
+
+
+def test_who_falls_silent_is_not_waited_for_once_more(facts: Facts, tmp_path: Path) -> None:
+    """Who does not take what is sent will not take it back either, and that would be some minutes more."""
+    (tmp_path / "large").write_bytes(LARGE)
+    asked: list[str] = []
+    port = urlsplit(os.environ["AWS_ENDPOINT_URL"]).port
+    assert port is not None
+    with chaos(port) as wire, impatient():
+        objects = module.at(f"s3://{facts['plain']}/silent?endpoint=http://127.0.0.1:{wire.port}")
+        events = objects._client.meta.events
+        events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+        wire.stall_after(2_000_000, way="up")
+        with pytest.raises(Unreachable):
+            objects.write_file("a", tmp_path / "large")
+
+    assert {"CreateMultipartUpload", "UploadPart"} == set(asked)
 
 
 def test_what_a_killed_writer_sent_is_freed_in_time(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
