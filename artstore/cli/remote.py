@@ -157,10 +157,12 @@ def test(call: Call, *, name: str) -> None:
 
 @verb("artstore remote recover")
 def recover(call: Call) -> int:
-    """Offer the upstream again what it has lost, after it was set back.
+    """Give the upstream again what it has lost: after it was set back, or where files of a depot's log are gone.
 
     A store remembers how far it has followed the upstream's log. Where that was restored from an older copy, nothing is
     moved until this offers it what is missing, in the same order and with all that this store knows of others' changes.
+    Slots of a depot that are lost or damaged between others are put back as they were. Nothing is done where the place
+    has another log by now.
     """
     with open_store(call) as store, progress(call) as watcher:
         report = recover_upstream(store, progress=watcher)

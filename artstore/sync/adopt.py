@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from artstore.errors import Conflict, Invalid
+from artstore.errors import ArtstoreError, Conflict, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
 from artstore.lifecycle.upstream import accepted, attach, keeps_log
@@ -24,9 +24,10 @@ from artstore.sync.apart import apart
 from artstore.sync.depot import Depot
 from artstore.sync.protocol import Remote, read_slot
 from artstore.sync.pull import new_slots, refuse_apart
-from artstore.sync.push import push
+from artstore.sync.push import Pushed, push
+from artstore.sync.put_back import put_back
 from artstore.sync.remotes import Settings, add_remote, open_remote, upstream_of
-from artstore.sync.reports import ProjectReport, RemoteInfo, SyncReport
+from artstore.sync.reports import Moved, ProjectReport, RemoteInfo, SyncReport
 from artstore.sync.way import Way
 
 
@@ -126,10 +127,14 @@ def _is_another(remote: Remote, project: Project) -> bool:
 
 
 def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
-    """Offer an upstream that was set back what it has lost, as far as this store knows it, in the same order.
+    """Give an upstream that was set back what it has lost, as far as this store knows it.
 
-    What waited before is sent too, as with a push, and what needs bytes that are missing here stays. Raises Conflict
-    (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream), and what `push` does.
+    Slots that a depot has lost in the middle are put back as they were; what is lost at the end is offered again, in
+    the same order. What waited before is sent too, as with a push, and what needs bytes that are missing here stays.
+    What goes wrong with one project is in its report, as that the place has another log by now (other-log).
+
+    Raises Conflict (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream),
+    Unreachable.
     """
     began = time.monotonic()
     name, settings = upstream_of(store.path)
@@ -140,31 +145,49 @@ def recover(store: Store, *, progress: Progress | None = None) -> SyncReport:
             for each in root.catalog.projects()
             if each.upstream is not None
         ]
-        lost = [way for way in ways if _is_set_back(way)]
-        if not lost:
+        reports = [report for way in ways if (report := _recover(way)) is not None]
+        if not reports:
             message = f"{name} has all that was ever taken from it: there is nothing to recover"
             raise Conflict(message, code="nothing-to-recover")
-        reports: list[ProjectReport] = []
-        for way in lost:
-            before = way.followed
-            assert before is not None
-            if isinstance(remote, Depot):
-                sweep_absent(way, remote, before.log)
-            # It had these before, whatever is chosen to be sent there now.
-            also = frozenset(accepted(root, way.project))
-            attach(root, session, way.project, None)
-            pulled, pushed, left = push(way._replace(also=also))
-            reports.append(
-                ProjectReport(
-                    project=way.project,
-                    pulled=pulled,
-                    pushed=pushed,
-                    error=None if left is None else left.message,
-                    code=None if left is None else left.code,
-                    exit_code=0 if left is None else left.exit_code,
-                )
-            )
     return SyncReport(remote=name, verb="sync", dry_run=False, projects=reports, seconds=time.monotonic() - began)
+
+
+def _recover(way: Way) -> ProjectReport | None:
+    """Recover one project; None where nothing of it was lost."""
+    pulled = pushed = Moved()
+    error: ArtstoreError | None = None
+    try:
+        if isinstance(way.remote, Depot):
+            pushed = put_back(way, way.remote)
+        if _is_set_back(way):
+            offered = _offer_again(way)
+            pulled, pushed, error = offered.pulled, pushed.plus(offered.pushed), offered.left
+        elif not pushed.slots:
+            return None
+    except Unreachable:
+        raise
+    except ArtstoreError as problem:
+        error = problem
+    return ProjectReport(
+        project=way.project,
+        pulled=pulled,
+        pushed=pushed,
+        error=None if error is None else error.message,
+        code=None if error is None else error.code,
+        exit_code=0 if error is None else error.exit_code,
+    )
+
+
+def _offer_again(way: Way) -> Pushed:
+    before = way.followed
+    assert before is not None
+    # It had these before, whatever is chosen to be sent there now.
+    also = frozenset(accepted(way.root, way.project))
+    if isinstance(way.remote, Depot):
+        sweep_absent(way, way.remote, before.log)
+    # The same log also where it is empty: whoever had followed it can tell it from somebody else's.
+    attach(way.root, way.session, way.project, before.log)
+    return push(way._replace(also=also))
 
 
 def _is_set_back(way: Way) -> bool:

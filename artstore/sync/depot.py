@@ -9,16 +9,22 @@
 
 Nothing is ever changed, and slots stay. Of the others, those that no version needs are removed (`collect`), once a slot
 says so; no name is used twice. `<project>` is the project's name where that has neither capitals nor `_` at its front.
+
+A slot may be lost all the same, since somebody removed it or restored only some files. Who took the log to end there
+would claim its number anew, and those who have followed the slots behind it would never see that. So it is looked
+whether slots behind it are there, by a listing, before one is claimed and when the end was reached by reading; not
+where a store only asks whether there is anything new.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from artstore.errors import ArtstoreError, Invalid, MissingObject
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject
 from artstore.model.names import project_name
 from artstore.storage.root import Root
 from artstore.sync.checkpoints import Checkpoints
@@ -30,6 +36,7 @@ _BEHIND: Final = "~"
 _MARK: Final = ".u"
 _FEW: Final = 3
 """Slots that are read one by one before it is looked whether there is a checkpoint."""
+_NUMBER: Final = re.compile(r"[0-9]{12}\Z")
 _MOST_AHEAD: Final = 64 << 20
 """Bytes of manifests that came with slots and wait to be taken."""
 
@@ -45,6 +52,8 @@ class Depot:
         """What came with them, by the name of the object."""
         self._in_a_row: tuple[str, int, int] = ("", 0, 0)
         """The project and the number of the slot that was read last, and how many before it were read in order."""
+        self._ends: dict[str, int] = {}
+        """The slots of which it was looked that none is behind them, by project."""
         self._checkpoints: dict[str, Checkpoints] = {}
 
     @property
@@ -67,7 +76,10 @@ class Depot:
             after = f"{folder}{part}/{_BEHIND}"
 
     def slot(self, project: str, number: int) -> bytes | None:
-        """See Remote. Who reads many in order is given them from checkpoints."""
+        """See Remote. Who reads many in order is given them from checkpoints.
+
+        Raises Corrupt (slot-lost) where it is not there, and slots behind it are.
+        """
         before, last, count = self._in_a_row
         count = count + 1 if (before, last + 1) == (project, number) else 0
         self._in_a_row = project, number, count
@@ -75,7 +87,11 @@ class Depot:
         if found is None and count >= _FEW:
             self._read_ahead(project, number)
             found = self._ahead.pop((project, number), None)
-        return self.lone_slot(project, number) if found is None else found
+        if found is None:
+            found = self.lone_slot(project, number)
+        if found is None and (count or number == 1):
+            self._check_end(project, number)
+        return found
 
     def lone_slot(self, project: str, number: int) -> bytes | None:
         """A slot, from its own object."""
@@ -89,8 +105,30 @@ class Depot:
         return False
 
     def claim(self, project: str, number: int, data: bytes) -> bool:
-        """See Remote."""
-        return self._objects.claim(_slot_name(project, number), data)
+        """See Remote. Raises Corrupt (slot-lost) where slots behind it are there, and it is not."""
+        self._check_end(project, number)
+        is_claimed = self._objects.claim(_slot_name(project, number), data)
+        if is_claimed:
+            self._ends[project] = number + 1
+        return is_claimed
+
+    def behind(self, project: str, number: int) -> int | None:
+        """The first slot behind this one that is there, whatever is between; None: there is none."""
+        head = f"log/{part_of(project)}/"
+        names = self._objects.names(head, _slot_name(project, number))
+        return next((int(end) for name in names if _NUMBER.match(end := name.removeprefix(head))), None)
+
+    def put_back(self, project: str, number: int, data: bytes) -> None:
+        """Give a slot the bytes again that it had, where it was lost or cannot be read.
+
+        Raises Conflict (busy) where somebody else wrote there at the same time.
+        """
+        name = _slot_name(project, number)
+        if self.lone_slot(project, number) not in {None, data}:
+            self._objects.remove(name)
+        if not self._objects.claim(name, data) and self.lone_slot(project, number) != data:
+            message = f"somebody else wrote slot {number} of project {project!r} at {self.url} just now: repeat"
+            raise Conflict(message, code="busy")
 
     def claimed(self, project: str, number: int) -> None:
         """See Remote."""
@@ -109,6 +147,21 @@ class Depot:
     def tidy_checkpoints(self, project: str) -> None:
         """Remove the checkpoints of a project whose slots larger ones have too."""
         self._checkpoints_of(project).tidy()
+
+    def _check_end(self, project: str, number: int) -> None:
+        """Raise Corrupt (slot-lost) where this slot is not there, and others behind it are."""
+        if self._ends.get(project) == number:
+            return
+        later = self.behind(project, number)
+        if later is None:
+            self._ends[project] = number
+        # It may have been claimed while the names were listed.
+        elif self.lone_slot(project, number) is None:
+            message = (
+                f"slot {number} of project {project!r} at {self.url} is lost, while slot {later} is there: nothing was "
+                "moved. Run `artstore remote recover` in a store that had followed the log until there: it puts it back"
+            )
+            raise Corrupt(message, code="slot-lost")
 
     def _checkpoints_of(self, project: str) -> Checkpoints:
         if project not in self._checkpoints:

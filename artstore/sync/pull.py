@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from artstore.errors import Conflict, MissingObject
+from artstore.errors import Conflict, Corrupt, MissingObject
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, TakenSlot, accept, waiting
 from artstore.model.digest import Digest
@@ -32,7 +32,8 @@ def pull(way: Way) -> Moved:
 
     Where both have ops, and this one follows no log yet, it begins to only with `join`: its own then wait behind.
 
-    Raises Conflict (needs-join, rolled-back), Corrupt (remote-corrupt), Unreachable, Denied, UpgradeNeeded.
+    Raises Conflict (needs-join, rolled-back, other-log), Corrupt (remote-corrupt, slot-lost), Unreachable, Denied,
+    UpgradeNeeded.
     """
     moved = Moved()
     shelf: Shelf | None = None
@@ -49,18 +50,21 @@ def pull(way: Way) -> Moved:
 
 
 def new_slots(way: Way) -> Iterator[ReadSlot]:
-    """The slots behind the last one that is counted here, each checked to follow the one before."""
+    """The slots behind the last one that is counted here, each checked to follow the one before.
+
+    Raises Conflict (rolled-back, other-log) where that one is not there as it was taken.
+    """
     start = last = way.followed or Followed("", 0, None)
     if start.head is not None and way.remote.stands(way.project, start.slot, start.head):
         return
-    while (found := read_slot(way.remote, way.project, last.slot + 1)) is not None:
+    while (found := _read_next(way, last.slot + 1)) is not None:
         slot = found.slot
         if last.slot == 0 and not last.log:
             last = Followed(slot.log, 0, None)
         if (slot.log, slot.before) != (last.log, last.head):
             if start.slot == last.slot and start.log:
                 raise _rolled_back(way, last)
-            raise corrupt(f"slot {slot.number} of {way.place} does not follow the one before")
+            raise _mendable(corrupt(f"slot {slot.number} of {way.place} does not follow the one before"))
         yield found
         last = Followed(slot.log, slot.number, found.digest)
     if start.slot and last is start:
@@ -69,7 +73,7 @@ def new_slots(way: Way) -> Iterator[ReadSlot]:
 
 
 def check_head(way: Way) -> None:
-    """Raise Conflict (rolled-back) where the last slot that is counted here is not there any more."""
+    """Raise Conflict (rolled-back, other-log) where the last slot that is counted here is not there any more."""
     last = way.followed
     if last is not None and last.head is not None and not way.remote.stands(way.project, last.slot, last.head):
         _check_there(way, last)
@@ -95,6 +99,16 @@ def refuse_apart(remote: Remote, project: str, own: set[str]) -> None:
             "--join lets it follow that one, and what was made here comes behind it, under new numbers where need be"
         )
         raise Conflict(message, code="needs-join")
+
+
+def other_log(way: Way) -> Conflict:
+    """The error for a place that has another log of a project than the one that is followed."""
+    message = (
+        f"{way.place} has another log than this store has followed: somebody began a new one there, or that is another "
+        "place by now. Nothing was moved; `artstore remote add` with --join follows that one, and what this store has "
+        "comes behind it, for all who follow it, under new numbers where need be"
+    )
+    return Conflict(message, code="other-log")
 
 
 def counted(slots: Iterable[Slot]) -> Moved:
@@ -201,15 +215,32 @@ def _batches(slots: Iterator[ReadSlot]) -> Iterator[list[ReadSlot]]:
         yield batch
 
 
+def _read_next(way: Way, number: int) -> ReadSlot | None:
+    try:
+        return read_slot(way.remote, way.project, number)
+    except Corrupt as error:
+        raise _mendable(error) from error
+
+
+def _mendable(error: Corrupt) -> Corrupt:
+    if error.code != "remote-corrupt":
+        return error
+    hint = "in a depot, `artstore remote recover` in a store that had followed the log until there puts it back"
+    return Corrupt(f"{error.message}; {hint}", code=error.code)
+
+
 def _check_there(way: Way, last: Followed) -> None:
-    there = read_slot(way.remote, way.project, last.slot)
+    there = _read_next(way, last.slot)
     if there is None or (there.slot.log, there.digest) != (last.log, last.head):
         raise _rolled_back(way, last)
 
 
 def _rolled_back(way: Way, last: Followed) -> Conflict:
+    first = read_slot(way.remote, way.project, 1)
+    if first is not None and first.slot.log != last.log:
+        return other_log(way)
     message = (
-        f"{way.place} no longer has slot {last.slot} as it was taken from there: it was set back to an older state, or "
-        "that is another place by now. Nothing was moved; `artstore remote recover` offers it again what it has lost"
+        f"{way.place} no longer has slot {last.slot} as it was taken from there: it was set back to an older state. "
+        "Nothing was moved; `artstore remote recover` offers it again what it has lost"
     )
     return Conflict(message, code="rolled-back")

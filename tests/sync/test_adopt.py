@@ -88,6 +88,42 @@ def test_recover_sends_nothing_that_was_not_chosen(machine: Make, depot: Path) -
     assert [("dogs:v0", ["latest"])] == [(name, aliases) for name, _id, aliases in c.names("dogs")]
 
 
+def test_a_place_that_lost_all_is_the_same_log_again(machine: Make, depot: Path) -> None:
+    """Those who come second have followed the log that the first one began, as far as they know."""
+    a, b = history(machine)
+    before = a.names()
+    shutil.rmtree(depot)
+    depot.mkdir()
+    reports = [recover(each.store).projects[0] for each in (a, b)]
+    a.push()
+    b.pull()
+
+    assert ["blob-missing", "blob-missing"] == [each.code for each in reports]
+    assert before == a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+
+
+def test_recover_does_not_put_two_logs_together(machine: Make, depot: Path) -> None:
+    """All that a store had came behind what another team has, for everybody there, for good, and unasked."""
+    a, _b = history(machine)
+    before = a.names()
+    shutil.rmtree(depot)
+    depot.mkdir()
+    z = machine("z")
+    z.put({"x": b"z"})
+    z.push()
+    theirs = [path.name for path in (depot / "log" / "uncategorized").iterdir()]
+    reports = [*exchange(a.store, "pull").projects, *exchange(a.store, "push").projects, *recover(a.store).projects]
+    left = [path.name for path in (depot / "log" / "uncategorized").iterdir()]
+
+    assert {"other-log"} == {each.code for each in reports}
+    assert all("`artstore remote add` with --join" in str(each.error) for each in reports)
+    assert before == a.names()
+    assert theirs == left
+    add_upstream(a.store, "hub", f"file://{depot}", join=True)
+    assert 1 == exchange(a.store, "push").projects[0].pushed.versions
+
+
 def test_a_log_that_went_on_after_it_was_set_back_comes_first(machine: Make, depot: Path) -> None:
     a, _b = history(machine)
     set_back(depot, 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from artstore.errors import Conflict, Corrupt, Denied, Invalid, NotFound, Unreachable
+from artstore.errors import Conflict, Denied, Invalid, NotFound, Unreachable
 from artstore.sync.adopt import recover
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.create import create_bundle
@@ -53,16 +53,20 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = ()) -> bo
     world.moving.append(node)
     try:
         report = exchange(node.store, verb, projects=[PROJECT], references=chosen)
-        if any(project.code == "needs-join" for project in report.projects):
+        codes = {project.code for project in report.projects}
+        # Where it was set back to nothing, somebody who never followed it has begun another one.
+        if codes & {"needs-join", "other-log"}:
+            is_shaken = node.took_slots or node.place.name in world.set_back
+            assert "other-log" not in codes or is_shaken, f"{node.name}: another log"
             node.join()
             report = exchange(node.store, verb, projects=[PROJECT], references=chosen)
         if any(project.code == "rolled-back" for project in report.projects):
             assert node.place.name in world.set_back or node.took_slots, f"{node.name}: nothing was set back"
             try:
                 report = recover(node.store)
-            except (Conflict, Corrupt) as error:
-                # Others have offered it again, or have to, since they have the bytes; or it was set back once more.
-                if error.code not in {"nothing-to-recover", "blob-missing", "manifest-missing", "rolled-back"}:
+            except Conflict as error:
+                # Others have offered it again.
+                if error.code != "nothing-to-recover":
                     raise
     except Unreachable:
         return False
@@ -129,7 +133,7 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     finally:
         world.moving.remove(node)
     world.freed += report.swept
-    assert report.code in {None, "needs-join", "rolled-back"}, f"{node.name}: {report.error}"
+    assert report.code in {None, "needs-join", "other-log", "rolled-back"}, f"{node.name}: {report.error}"
     assert report.missing == 0, f"{node.name}: {report.missing} objects that versions need are gone"
     check_numbers(node, before)
 

@@ -1,0 +1,106 @@
+"""Put back: slots of a depot's log that were lost or damaged there, from the journal, byte for byte.
+
+That is done only in the middle of a log: where slots behind are there as they were taken, the ones before cannot have
+been others. What is lost at the end may have been lost with its objects, and is offered again instead (`adopt`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+from artstore.errors import Conflict, Corrupt
+from artstore.lifecycle.progress import Tick
+from artstore.lifecycle.upstream import TakenSlot
+from artstore.model.digest import Digest
+from artstore.sync.depot import Depot
+from artstore.sync.history import history
+from artstore.sync.objects.parallel import in_parallel
+from artstore.sync.protocol import ReadSlot, Slot, decode_slot, slot_again
+from artstore.sync.pull import counted, other_log
+from artstore.sync.reports import Moved
+from artstore.sync.way import Way
+
+_Found = ReadSlot | str
+"""A slot of somebody else's, or one of these."""
+_WHOLE: Final = "whole"
+_GONE: Final = "gone"
+_DAMAGED: Final = "damaged"
+
+
+def put_back(way: Way, depot: Depot) -> Moved:
+    """Put back the slots that are lost or cannot be read, as far as this store has followed; answers how much it was.
+
+    Raises Conflict (other-log) where the depot has another log; Conflict (forked), before anything is written, where
+    others have claimed a slot anew that the ones behind it do not follow.
+    """
+    project = way.root.catalog.project(way.project)
+    last = way.followed
+    assert project is not None
+    assert last is not None
+    known = history(way.root, project).slots
+    found = _look(way, depot, known)
+    wrong = [number for number in range(1, _end(way, depot, found) + 1) if found[number] != _WHOLE]
+    for number in wrong:
+        there = found[number]
+        if isinstance(there, ReadSlot):
+            raise _forked(way, there.slot)
+    mended: list[Slot] = []
+    for number in wrong:
+        taken = known[number - 1]
+        data = slot_again(taken.frame, taken.ops)
+        read = decode_slot(data, way.project, number, "the journal of this store")
+        if (read.digest, read.slot.before) != (taken.digest, known[number - 2].digest if number > 1 else None):
+            message = f"slot {number} of project {way.project!r} is not in the journal as it was: run `artstore verify`"
+            raise Corrupt(message, code="digest-mismatch")
+        depot.put_back(way.project, number, data)
+        mended.append(read.slot)
+    return counted(mended)
+
+
+def _look(way: Way, depot: Depot, known: list[TakenSlot]) -> dict[int, _Found]:
+    """What stands where slots stood."""
+    found: dict[int, _Found] = {}
+    reading = in_parallel(lambda taken: depot.lone_slot(way.project, taken.number), known)
+    for taken, data in reading:
+        is_whole = data is not None and str(Digest.of(data)) == taken.digest
+        found[taken.number] = _WHOLE if is_whole else _read(way, depot, taken.number, data)
+        way.tell(Tick("check", len(found), total_files=len(known)))
+    return found
+
+
+def _read(way: Way, depot: Depot, number: int, data: bytes | None) -> _Found:
+    if data is None:
+        return _GONE
+    try:
+        read = decode_slot(data, way.project, number, depot.url)
+    except Corrupt:
+        return _DAMAGED
+    assert way.followed is not None
+    if read.slot.log != way.followed.log:
+        raise other_log(way)
+    return read
+
+
+def _end(way: Way, depot: Depot, found: dict[int, _Found]) -> int:
+    """The last slot that is known to have to be as it was taken, since it is, or since one behind it says so."""
+    last = way.followed
+    assert last is not None
+    whole = max((number for number, each in found.items() if each == _WHOLE), default=0)
+    behind = _read(way, depot, last.slot + 1, depot.lone_slot(way.project, last.slot + 1))
+    if isinstance(behind, ReadSlot) and behind.slot.before == last.head:
+        return last.slot
+    # Those that nobody has claimed anew since.
+    left = list(itertools.takewhile(lambda number: isinstance(found[number], str), range(whole + 1, last.slot + 1)))
+    if len(left) == last.slot - whole and behind in {_GONE, _DAMAGED} and depot.behind(way.project, last.slot):
+        return last.slot
+    return max((number for number in left if found[number] == _DAMAGED), default=whole)
+
+
+def _forked(way: Way, slot: Slot) -> Conflict:
+    message = (
+        f"slot {slot.number} of {way.place} was claimed anew by store {slot.store} after it was lost, and the slots "
+        "behind it do not follow that one. Nothing was put back: take that object away there, keeping a copy of it, "
+        "and repeat; then `artstore remote recover` in that store offers again what it had claimed"
+    )
+    return Conflict(message, code="forked")
