@@ -10,18 +10,24 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from artstore.errors import ArtstoreError, Conflict, Invalid, Unreachable
+import msgspec
+
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
-from artstore.lifecycle.upstream import accepted, attach, keeps_log
+from artstore.lifecycle.upstream import accepted, attach, keeps_log, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.model.records import decode_op, manifest_of
 from artstore.storage.catalog import Project
-from artstore.storage.journal import Journal
+from artstore.storage.journal import Journal, Waiting
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.absent import sweep_absent
 from artstore.sync.apart import apart
 from artstore.sync.depot import Depot
+from artstore.sync.history import History, history
 from artstore.sync.protocol import Remote, read_slot
 from artstore.sync.pull import new_slots, refuse_apart
 from artstore.sync.push import Pushed, push
@@ -179,15 +185,50 @@ def _recover(way: Way) -> ProjectReport | None:
 
 
 def _offer_again(way: Way) -> Pushed:
-    before = way.followed
+    before, project = way.followed, way.root.catalog.project(way.project)
     assert before is not None
+    assert project is not None
+    known = history(way.root, project)
     # It had these before, whatever is chosen to be sent there now.
     also = frozenset(accepted(way.root, way.project))
     if isinstance(way.remote, Depot):
         sweep_absent(way, way.remote, before.log)
     # The same log also where it is empty: whoever had followed it can tell it from somebody else's.
     attach(way.root, way.session, way.project, before.log)
-    return push(way._replace(also=also))
+    pulled, pushed, left = push(way._replace(also=also))
+    senders = [] if left is None else _senders(way, known)
+    if left is not None and senders:
+        where = f"store {senders[0]}" if len(senders) == 1 else f"the stores {', '.join(senders)}"
+        message = (
+            f"{left.message}. It was sent by {where}, as `artstore status` calls it there: let that one recover first, "
+            "then run `artstore push` here"
+        )
+        left = Corrupt(message, code=left.code)
+    return Pushed(pulled, pushed, left)
+
+
+def _senders(way: Way, known: History) -> list[str]:
+    """Ids of the other stores that sent what waits here now for its bytes."""
+    waits = {op.id for op in waiting(way.root, way.project) if not _is_here(way.root, op)}
+    slots = (slot for slot in known.slots if any(str(Digest.of(bytes(raw))) in waits for raw in slot.ops))
+    senders = {msgspec.json.decode(slot.frame, type=_Sender).store for slot in slots}
+    return sorted(senders - {way.root.format.store_id})
+
+
+def _is_here(root: Root, op: Waiting) -> bool:
+    """Whether all bytes are here that an op brings."""
+    named = manifest_of(decode_op(op.body))
+    if named is None:
+        return True
+    if root.manifests.find(Digest.parse(named)) is None:
+        return False
+    entries = root.manifests.entries(Digest.parse(named))
+    blobs = {blob.digest for entry in entries if (blob := blob_of(entry)) is not None}
+    return blobs <= root.blobs.locate(list(blobs)).keys()
+
+
+class _Sender(msgspec.Struct):
+    store: str
 
 
 def _is_set_back(way: Way) -> bool:

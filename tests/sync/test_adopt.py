@@ -103,6 +103,36 @@ def test_a_place_that_lost_all_is_the_same_log_again(machine: Make, depot: Path)
     assert a.state_hash() == b.state_hash()
 
 
+def test_recover_sends_what_it_has_and_says_who_has_the_rest(machine: Make, depot: Path) -> None:
+    """It stopped at the first version whose bytes were never fetched, and did not say whom to ask for them."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"cat"})
+    a.push()
+    b.pull()
+    b.put({"x": b"dog"}, name="dogs")
+    b.push()
+    a.pull()
+    a.put({"x": b"bird"}, name="birds")
+    a.put({"x": b"seal"}, name="seals", project="other")
+    a.push()
+    for part in ("log", "packs"):
+        shutil.rmtree(depot / part)
+    other, first = sorted(recover(a.store).projects, key=lambda each: each.project)
+    seen = [a.store.versions(name) for name in ("cats", "birds")]
+    second = recover(b.store).projects[0]
+    rest = exchange(a.store, "push").projects[0]
+
+    assert (None, 1) == (other.error, other.pushed.versions)
+    assert ("blob-missing", 5, 2) == (first.code, first.exit_code, first.pushed.versions)
+    assert "dogs:v0 cannot be sent yet" in str(first.error)
+    assert f"It was sent by store {b.store.id}" in str(first.error)
+    assert "let that one recover first, then run `artstore push` here" in str(first.error)
+    assert [[False], [False]] == [[each.provisional for each in versions] for versions in seen]
+    assert (None, 1) == (second.error, second.pushed.versions)
+    assert (None, 0) == (rest.error, rest.pushed.versions)
+    assert ["dogs:v0"] == [name for name, *_ in a.names("dogs")]
+
+
 def test_recover_does_not_put_two_logs_together(machine: Make, depot: Path) -> None:
     """All that a store had came behind what another team has, for everybody there, for good, and unasked."""
     a, _b = history(machine)
