@@ -106,6 +106,8 @@ def render_repair(report: RepairReport) -> None:
         say(f"mended  {subject}", style="green")
     for subject in report.still_damaged:
         say(f"still damaged  {subject}", style="red")
+        if subject in report.reasons:
+            say(f"  {report.reasons[subject]}")
     if report.mended or report.still_damaged:
         say(f"{len(report.mended):,} mended, {len(report.still_damaged):,} still damaged")
     else:

@@ -82,7 +82,7 @@ def checkout(
         ending.enter_context(root.reading("get"))
         entries = list(_wanted(root, resolved, patterns, matches))
         blobs, references = _sorted_out(entries, fetch)
-        root.blobs.bring([blob.digest for blob in blobs], telling(progress, "bring"))
+        lost = _bring_blobs(root, blobs, progress)
         ending.enter_context(_made(target, is_kept=bool(entries) or not patterns))
         is_fresh = not any(target.iterdir())
         if not is_fresh:
@@ -97,13 +97,15 @@ def checkout(
             progress=progress,
         )
         is_fresh = is_fresh and not references
-        with _room_errors(target, sum(blob.size for blob in blobs)):
-            counts = write_files(root, target, blobs, mode, is_fresh=is_fresh, progress=progress)
-        if counts.damaged:
+        here = [blob for blob in blobs if blob.digest not in lost] if lost else blobs
+        with _room_errors(target, sum(blob.size for blob in here)):
+            counts = write_files(root, target, here, mode, is_fresh=is_fresh, progress=progress)
+        away = [lost[blob.digest]._replace(path=blob.path) for blob in blobs if blob.digest in lost] if lost else []
+        if damaged := [*counts.damaged, *away]:
             # Here, since a child's doubts are its own; and before anything is deleted that may be all that is left.
-            for each in counts.damaged:
+            for each in damaged:
                 root.blobs.doubt(Digest(each.digest))
-            raise _damage(resolved.name, counts.damaged, len(entries))
+            raise _damage(resolved.name, damaged, len(entries))
         others = _delete_others(root, target, {entry.path for entry in entries}, matches) if delete else _Others(0, [])
     return GetReport(
         version=resolved.info(),
@@ -120,6 +122,18 @@ def checkout(
         missing=brought.missing,
         seconds=time.monotonic() - began,
     )
+
+
+def _bring_blobs(root: Root, blobs: Sequence[Placed], progress: Progress | None) -> dict[Digest, Damaged]:
+    """Have the bytes here that are written; answers what is said of each blob that cannot be had."""
+    try:
+        root.blobs.bring([blob.digest for blob in blobs], telling(progress, "bring"))
+    except Corrupt as error:
+        if not error.problems:
+            raise
+        said = {Digest.parse(text): reason for text, reason in error.problems}
+        return {digest: Damaged("", reason, error.code, bytes(digest)) for digest, reason in said.items()}
+    return {}
 
 
 def _wanted(

@@ -74,22 +74,31 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
                         mended.append(str(candidate.digest))
                         del missing[candidate.digest]
             intake.settle()
-        mended += map(str, _bring(root, [digest for digest, _size in marking.missing()]))
+        reasons = _bring(root, [digest for digest, _size in marking.missing()], mended)
         # Not before: what they hold beside the damage may be what was looked for.
         mended += [*gone, *_mend_packs(root, session)]
         if mended:
             # A copy of the catalog from before would look for bytes where they are no longer.
             root.begin_epoch()
-        return RepairReport(mended=mended, still_damaged=[*broken, *(str(digest) for digest, _ in marking.missing())])
+        left = [str(digest) for digest, _ in marking.missing()]
+        return RepairReport(
+            mended=mended,
+            still_damaged=[*broken, *left],
+            reasons={each: reasons[each] for each in left if each in reasons},
+        )
 
 
-def _bring(root: Root, digests: Sequence[Digest]) -> list[Digest]:
-    """Ask remotes for what nothing here has; answers what came."""
-    with contextlib.suppress(Unreachable, Denied, Corrupt):
-        # Another remote may have it, the next time; what came of it stays.
+def _bring(root: Root, digests: Sequence[Digest], mended: list[str]) -> dict[str, str]:
+    """Ask remotes for what nothing here has; answers why some of it cannot be had."""
+    said: dict[str, str] = {}
+    try:
         root.blobs.bring(digests)
+    except (Unreachable, Denied, Corrupt) as error:
+        # Another remote may have it, the next time; what came of it stays.
+        said = dict(error.problems) or {str(digest): error.message for digest in digests}
     here = root.blobs.locate(digests)
-    return [digest for digest in digests if digest in here]
+    mended += [str(digest) for digest in digests if digest in here]
+    return {text: why for text, why in said.items() if Digest.parse(text) not in here}
 
 
 def _forget_gone_packs(root: Root, session: Session) -> list[str]:

@@ -393,6 +393,8 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
 
     mended: list[str]
     still_damaged: list[str]
+    reasons: dict[str, str] = {}
+    """Why remotes did not give some of these, by digest."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -179,7 +179,7 @@ class _Api:
         if request.method == "HEAD":
             reader.close()
             return Response(status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
-        body = blocks(reader, [(start, end)])
+        body = await self._work(lambda: self._hosted.begun(digest, blocks(reader, [(start, end)])))
         return StreamingResponse(body, status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
 
     async def chunks(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ from artstore.storage.blob_reader import BlobReader
 from artstore.storage.database import Connections
 from artstore.storage.files import read_exactly
 from artstore.storage.handles import Handles
-from artstore.storage.places import OPEN_FLAGS, Place, gone, so_called
+from artstore.storage.places import MISSING_NOW, OPEN_FLAGS, Place, gone, so_called
 from artstore.storage.quarantine import Verdict
 
 SMALL: Final = 1 << 20
@@ -36,7 +36,11 @@ Tell = Callable[[int, int], None]
 Beside = Callable[[], Sequence[Digest]]
 """What will be wanted next, and may be brought along."""
 Bring = Callable[[Sequence[Digest], Tell | None], None]
-"""Stores blobs that are not here, as far as it knows where they are. Raises Unreachable, Denied and Corrupt."""
+"""Stores blobs that are not here, as far as it knows where they are.
+
+Raises Unreachable, Denied, and once the others are stored Corrupt, whose problems say why each of these cannot be had,
+by its digest.
+"""
 
 Packed = tuple[str, int, bytes, int, int]
 """Where a small blob lies: the path of an entry, its size and checksum, the pack's number, and the offset in the pack.
@@ -65,7 +69,7 @@ class Blobs(BlobIndex):
     def bring(self, digests: Sequence[Digest], tell: Tell | None = None) -> None:
         """Have those brought that are not here, if somebody knows from where.
 
-        What nobody knows of stays away, and is an error for whoever reads it.
+        What nobody knows of stays away, and is an error for whoever reads it. Raises as `Bring`.
         """
         if self.elsewhere is not None and digests:
             here = self.placed(digests)
@@ -89,12 +93,12 @@ class Blobs(BlobIndex):
         """
         found = self.places_of(digest)
         if not found and self.elsewhere is not None:
-            found = self._bring_one(digest, () if beside is None else beside())
+            try:
+                found = self._bring_one(digest, () if beside is None else beside())
+            except Corrupt as error:
+                raise Corrupt(f"{so_called(called)}{error.message}", code=error.code) from error
         if not found:
-            message = (
-                f"{so_called(called)}blob {digest} is missing from this store. Put the same bytes again, or run "
-                "`artstore repair PATH`"
-            )
+            message = f"{so_called(called)}blob {digest} is missing from this store. {MISSING_NOW}"
             raise Corrupt(message, code="blob-missing")
         return found
 

@@ -120,10 +120,12 @@ class Intake:
             return stored
         return self._take_large(lambda target: whole.store(source, target, limit=limit, told=told), size=limit)
 
-    def take_stream(self, stream: BinaryIO, *, told: whole.Told | None = None) -> whole.Stored:
+    def take_stream(
+        self, stream: BinaryIO, *, told: whole.Told | None = None, only: Digest | None = None
+    ) -> whole.Stored:
         """Take in what a stream gives until it ends; `told` as for take_file.
 
-        Raises WrongType (not-bytes) where that is text.
+        Where it is not what is `only` wanted, it is left. Raises WrongType (not-bytes) where that is text.
         """
         head = stream.read(SMALL + 1)
         given: object = head
@@ -133,23 +135,26 @@ class Intake:
         while len(head) <= SMALL and (more := stream.read(SMALL + 1 - len(head))):
             head += more
         if len(head) <= SMALL:
-            return whole.Stored(self.take(head), len(head), b"")
+            return whole.Stored(self.take(head, only=only), len(head), b"")
         if not self._keep:
             stored = whole.copy(whole.chained(head, stream), None, told=told)
             self._is_new(stored)
             return stored
-        return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target, told=told))
+        return self._take_large(lambda target: whole.copy(whole.chained(head, stream), target, told=told), only=only)
 
-    def take_scratch(self, path: Path, *, known: whole.Stored | None = None) -> whole.Stored:
+    def take_scratch(
+        self, path: Path, *, known: whole.Stored | None = None, only: Digest | None = None
+    ) -> whole.Stored:
         """Take in a file of the session's own folder, which nobody writes any more: its bytes are not copied.
 
-        `known` is what it holds, where the caller has measured all that it wrote.
+        `known` is what it holds, where the caller has measured all that it wrote. Where it is not what is `only`
+        wanted, it is left.
         """
         with storage_errors("storing a large file"):
             fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-            return self._take_over(path, fd, whole.measure if known is None else lambda _fd: known)
+            return self._take_over(path, fd, whole.measure if known is None else lambda _fd: known, only=only)
 
-    def take_part(self, path: Path, *, known: whole.Stored | None = None) -> whole.Stored:
+    def take_part(self, path: Path, *, known: whole.Stored | None = None, only: Digest | None = None) -> whole.Stored:
         """As `take_scratch`, of a file elsewhere on the store's disk, which stays there until the caller removes it.
 
         What was received bit by bit is so not lost with a session that is killed before it settles.
@@ -157,7 +162,7 @@ class Intake:
         scratch = self._session.scratch() / f"part-{random_hex(4)}"
         with storage_errors("storing a large file"):
             give_name(str(path), str(scratch))
-        return self.take_scratch(scratch, known=known)
+        return self.take_scratch(scratch, known=known, only=only)
 
     def seal(self) -> None:
         """Begin to settle: the rest is on its way to the disk while the caller does something else."""
@@ -208,13 +213,17 @@ class Intake:
         yield
         self._has_failed = False
 
-    def _take_large(self, write: Callable[[int], whole.Stored], *, size: int | None = None) -> whole.Stored:
+    def _take_large(
+        self, write: Callable[[int], whole.Stored], *, size: int | None = None, only: Digest | None = None
+    ) -> whole.Stored:
         with storage_errors("storing a large file", place=self._root.path, size=size):
             path = self._session.scratch() / f"blob-{random_hex(4)}"
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
-            return self._take_over(path, fd, write)
+            return self._take_over(path, fd, write, only=only)
 
-    def _take_over(self, path: Path, fd: int, write: Callable[[int], whole.Stored]) -> whole.Stored:
+    def _take_over(
+        self, path: Path, fd: int, write: Callable[[int], whole.Stored], *, only: Digest | None = None
+    ) -> whole.Stored:
         """Keep an open file of the session's own as a blob, once `write` has said what it holds."""
         try:
             stored = write(fd)
@@ -222,14 +231,15 @@ class Intake:
             os.close(fd)
             os.unlink(path)
             raise
-        if stored.size > SMALL and self._is_new(stored):
+        is_wanted = only is None or stored.digest == only
+        if stored.size > SMALL and is_wanted and self._is_new(stored):
             self._fresh[stored] = path
             self._syncs.append((self._pool.submit(self._sync_whole, path, fd), fd))
             if len(self._syncs) > _UNSYNCED:
                 # Each keeps a descriptor: a slow disk must not make them run out.
                 self._syncs[-_UNSYNCED][0].result()
             return stored
-        if stored.size <= SMALL:
+        if stored.size <= SMALL and is_wanted:
             # It was taken for large, and has shrunk: it goes where the others of its size go.
             self.take(read_exactly(fd, stored.size, 0))
         os.close(fd)

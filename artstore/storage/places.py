@@ -19,6 +19,8 @@ NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISD
 """What the system says where there is no file. All else says nothing about the bytes: another time they may be read."""
 WHAT_NOW: Final = "Run `artstore verify`, then put the same bytes again or run `artstore repair`"
 """What mends a damaged blob."""
+MISSING_NOW: Final = "Put the same bytes again, or run `artstore repair PATH`"
+"""What brings back one that is nowhere."""
 
 
 class Place(NamedTuple):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from artstore.errors import ArtstoreError, MissingObject
+from artstore.errors import ArtstoreError, Corrupt, MissingObject, Problem
 from artstore.model.digest import Digest
 from artstore.storage.intake import Intake
+from artstore.storage.places import MISSING_NOW
 from artstore.storage.root import Root
 from artstore.store import Store
 from artstore.sync.mirror import mirrored
 from artstore.sync.objects.pacing import Pace
-from artstore.sync.protocol import Remote, Shelf, Tell, read_slot
+from artstore.sync.protocol import Fetched, Remote, Shelf, Tell, read_slot
 from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes, token_of
 from artstore.sync.standing import note_failure, note_success
 
@@ -50,19 +51,14 @@ class _Elsewhere:
             # Another thread may have brought some of it while this one waited.
             here = root.blobs.locate(digests)
             rest = [digest for digest in digests if digest not in here]
-            if not rest:
-                return
             failed: ArtstoreError | None = None
-            for name, settings in read_remotes(root.path).items():
+            bad: dict[Digest, ArtstoreError] = {}
+            for name, settings in read_remotes(root.path).items() if rest else ():
                 try:
                     for remote, shelf in self._of(settings):
-                        try:
-                            rest = shelf.fetch(intake, rest, tell)
-                        except MissingObject:
-                            # It was swept there; if something needs its bytes still, slots that are not counted here
-                            # say where they are.
-                            shelf.follow(remote, _FAR)
-                            rest = shelf.fetch(intake, rest, tell)
+                        fetched = _fetch(remote, shelf, intake, rest, tell)
+                        bad.update(fetched.bad)
+                        rest = fetched.all
                         if not rest:
                             break
                 except ArtstoreError as error:
@@ -74,8 +70,10 @@ class _Elsewhere:
                 if not rest:
                     break
             intake.settle()
-            if rest and failed is not None:
-                raise failed
+        if failed is not None and any(digest not in bad for digest in rest):
+            raise failed
+        if rest and bad:
+            raise _lost({digest: bad[digest] for digest in rest if digest in bad})
 
     def _of(self, settings: Settings) -> Iterator[tuple[Remote, Shelf]]:
         remote = open_remote(settings, self._pace)
@@ -98,6 +96,28 @@ class _Elsewhere:
         if key not in self._shelves:
             self._shelves[key] = remote.shelf(self._root, project, log)
         return self._shelves[key]
+
+
+def _fetch(remote: Remote, shelf: Shelf, intake: Intake, digests: Sequence[Digest], tell: Tell | None) -> Fetched:
+    fetched = shelf.fetch(intake, digests, tell)
+    if any(isinstance(error, MissingObject) for error in fetched.bad.values()):
+        # It was swept there; if something needs its bytes still, slots that are not counted here say where they are.
+        shelf.follow(remote, _FAR)
+        fetched = shelf.fetch(intake, fetched.all, tell)
+    return fetched
+
+
+def _lost(bad: Mapping[Digest, ArtstoreError]) -> Corrupt:
+    """The error for blobs that are gone or damaged wherever they should be."""
+    problems = [Problem(str(digest), _reason(digest, error)) for digest, error in bad.items()]
+    more = f". {len(problems) - 1} more cannot be had either" if len(problems) > 1 else ""
+    return Corrupt(problems[0].reason + more, code=next(iter(bad.values())).code, problems=problems)
+
+
+def _reason(digest: Digest, error: ArtstoreError) -> str:
+    if isinstance(error, MissingObject):
+        return f"blob {digest} is gone from where it was pushed to ({error.message}). {MISSING_NOW}"
+    return error.message
 
 
 _FAR = 1 << 40

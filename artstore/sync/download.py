@@ -6,10 +6,12 @@ What lies together is read together. Large blobs are taken in as they come.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, Final, NamedTuple, cast
 
+from artstore.errors import ArtstoreError, Corrupt, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage.intake import Intake
 from artstore.sync.objects.interface import Source
@@ -33,33 +35,79 @@ class Wanted(NamedTuple):
     digest: Digest
 
 
-def download(objects: Source, intake: Intake, wanted: Sequence[Wanted], tell: Tell | None) -> None:
-    """Take blobs in. Raises Corrupt (remote-corrupt) where other bytes come; none of those is kept under that name."""
+def download(
+    objects: Source, intake: Intake, wanted: Sequence[Wanted], tell: Tell | None
+) -> dict[Digest, ArtstoreError]:
+    """Take blobs in; answers those that are gone or damaged there, with what was said of each.
+
+    Of what is damaged nothing is kept.
+    """
+    bad: dict[Digest, ArtstoreError] = {}
     done = size = 0
     small = sorted((each for each in wanted if each.size is not None), key=lambda each: (each.name, each.offset))
+    large = (each for each in wanted if each.size is None)
+    for some in itertools.chain(_take_small(objects, intake, small), _take_large(objects, intake, large)):
+        for blob, came in some:
+            if isinstance(came, ArtstoreError):
+                bad[blob.digest] = came
+            else:
+                done, size = done + 1, size + came
+        if tell is not None:
+            tell(done, size)
+    return bad
+
+
+_Came = list[tuple[Wanted, "int | ArtstoreError"]]
+"""Blobs with the bytes that each has, or what was said of it."""
+
+
+def _take_small(objects: Source, intake: Intake, small: Sequence[Wanted]) -> Iterator[_Came]:
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="artstore-download") as pool:
         try:
             for stretch, future in _read(pool, objects, list(_stretches(small))):
-                data = memoryview(future.result())
-                for blob in stretch:
-                    assert blob.size is not None
-                    start = blob.offset - stretch[0].offset
-                    piece = data[start : start + blob.size]
-                    _check(objects, blob, intake.take(piece, only=blob.digest))
-                    size += blob.size
-                done += len(stretch)
-                if tell is not None:
-                    tell(done, size)
+                pieces: Iterable[memoryview | ArtstoreError]
+                try:
+                    pieces = _cut(stretch, memoryview(future.result()))
+                except MissingObject as error:
+                    pieces = [error] * len(stretch)
+                except Corrupt:
+                    # The object ends too early, perhaps behind some of them.
+                    pieces = (_read_one(objects, blob) for blob in stretch)
+                yield [(blob, _take_one(objects, intake, blob, it)) for blob, it in zip(stretch, pieces, strict=True)]
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    for blob in wanted:
-        if blob.size is None:
-            stored = intake.take_stream(cast("BinaryIO", _Stream(objects.stream(blob.name))))
-            _check(objects, blob, stored.digest)
-            done, size = done + 1, size + stored.size
-            if tell is not None:
-                tell(done, size)
+
+
+def _take_large(objects: Source, intake: Intake, large: Iterable[Wanted]) -> Iterator[_Came]:
+    for blob in large:
+        try:
+            stream = cast("BinaryIO", _Stream(objects.stream(blob.name)))
+            stored = intake.take_stream(stream, only=blob.digest)
+        except (MissingObject, Corrupt) as error:
+            yield [(blob, error)]
+        else:
+            yield [(blob, stored.size if stored.digest == blob.digest else _other(objects, blob))]
+
+
+def _take_one(objects: Source, intake: Intake, blob: Wanted, piece: memoryview | ArtstoreError) -> int | ArtstoreError:
+    if isinstance(piece, ArtstoreError):
+        return piece
+    return len(piece) if intake.take(piece, only=blob.digest) == blob.digest else _other(objects, blob)
+
+
+def _cut(stretch: Sequence[Wanted], data: memoryview) -> Iterator[memoryview]:
+    for blob in stretch:
+        assert blob.size is not None
+        start = blob.offset - stretch[0].offset
+        yield data[start : start + blob.size]
+
+
+def _read_one(objects: Source, blob: Wanted) -> memoryview | ArtstoreError:
+    try:
+        return memoryview(objects.read(blob.name, blob.offset, blob.size))
+    except (MissingObject, Corrupt) as error:
+        return error
 
 
 def _read(
@@ -112,6 +160,5 @@ class _Stream(io.RawIOBase):
         return piece
 
 
-def _check(objects: Source, blob: Wanted, found: Digest) -> None:
-    if found != blob.digest:
-        raise corrupt(f"{objects.url} has other bytes in {blob.name!r} than those of blob {blob.digest}")
+def _other(objects: Source, blob: Wanted) -> Corrupt:
+    return corrupt(f"{objects.url} has other bytes in {blob.name!r} than those of blob {blob.digest}")

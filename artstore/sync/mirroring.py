@@ -274,10 +274,13 @@ def _take_pending(there: MirrorWay, store: str, pending: Pending) -> Moved:
     here = root.blobs.known(list(blobs))
     absent = [digest for digest in blobs if digest not in here]
     with Intake(root, way.session) as intake:
-        lost = shelf.fetch(intake, absent, telling(way.progress, "pull"))
+        fetched = shelf.fetch(intake, absent, telling(way.progress, "pull"))
         intake.settle()
     # What waits there may build on what is at the upstream alone.
-    root.blobs.bring(lost)
+    root.blobs.bring(fetched.all)
+    lost = fetched.bad.keys() - root.blobs.locate(list(fetched.bad))
+    if lost:
+        raise fetched.bad[min(lost)]
     moved = Moved(blobs=len(absent), bytes=sum(blobs[digest] for digest in absent))
     for transaction in pending.transactions:
         taken = take(root, way.session, way.project, transaction, attachments=attachments)

@@ -87,6 +87,20 @@ class Sent(NamedTuple):
     """Bytes of blobs that had not to be sent, since they were there in others."""
 
 
+class Fetched(NamedTuple):
+    """What did not come of some blobs."""
+
+    absent: list[Digest]
+    """Those that are not known there."""
+    bad: dict[Digest, ArtstoreError]
+    """Those that are gone or damaged there, and what was said of each: MissingObject or Corrupt."""
+
+    @property
+    def all(self) -> list[Digest]:
+        """Both."""
+        return [*self.absent, *self.bad]
+
+
 class Shelf(Protocol):
     """The objects of one log. What it holds is known from the slots that it was told of."""
 
@@ -112,10 +126,10 @@ class Shelf(Protocol):
     def manifest(self, digest: Digest) -> list[Encoding]:
         """The object that has this manifest, among others; empty if none has."""
 
-    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
-        """Take blobs in, each verified; answers those that it has not.
+    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
+        """Take blobs in, each verified; answers what does not come. One that is bad holds up no other.
 
-        Raises Corrupt (remote-corrupt); MissingObject where one is gone, as slots that it was not told of may say.
+        What is gone may have been swept, as slots that it was not told of say.
         """
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from artstore.lifecycle.reports import Skipped
+
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """What went one way."""
@@ -43,6 +45,8 @@ class ProjectReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why it stopped; what was moved before stays moved."""
     code: str | None = None
     exit_code: int = 0
+    lost: list[Skipped] = []
+    """Files whose bytes were to be brought and cannot be had, as `cats:v3/a/b`, and why."""
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,19 +12,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, Unreachable
-from artstore.lifecycle.progress import Progress, telling
+from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.resolve import find_collection, resolve
 from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.fold import OF_A_DEPOT
-from artstore.model.manifest import blob_of
 from artstore.model.names import LATEST, UNCATEGORIZED, Reference, project_name
 from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
+from artstore.sync.bring import bring_manifests
 from artstore.sync.connect import connect
 from artstore.sync.mirror import Mirror
 from artstore.sync.mirroring import MirrorWay, pull_from_mirror, push_to_mirror
@@ -57,15 +58,15 @@ def exchange(
     """Move what is new between a store and its upstream, or the mirror that is named, for some projects or all.
 
     A push to the upstream pulls first, since what is offered has to come behind what is there; where nothing waits, it
-    only looks whether the upstream still has what was taken from it. With `blobs` the bytes
-    of all versions are brought too. With `references`, `[project/]name[:version]`, a push sends what waits of these
-    collections, each whole and with the runs that made it, and a pull brings the bytes of these versions; of a
-    collection whose versions were all deleted there are none to bring. On a dry run
-    nothing is moved, and what is pushed is counted as if nobody else wrote meanwhile. `limit_rate` is the most bytes a
-    second that go, both ways together.
+    only looks whether the upstream still has what was taken from it. With `blobs` the bytes of all versions are brought
+    too. With `references`, `[project/]name[:version]`, a push sends what waits of these collections, each whole, with
+    the runs that made it, and a pull brings the bytes of these versions; of a collection whose versions were all
+    deleted there are none to bring. On a dry run nothing is moved, and what is pushed is counted as if nobody else
+    wrote meanwhile. `limit_rate` is the most bytes a second that go, both ways together.
 
-    A version whose bytes are missing stays here, with what builds on it, and the report says so; where a log has given
-    numbers before, what comes behind it in its collection stays too, unless `renumber`.
+    Bytes that no remote gives as they should be hold up no others, and the report names their files. A version whose
+    bytes are missing here stays, with what builds on it, and the report says so; where a log has given numbers before,
+    what comes behind it in its collection stays too, unless `renumber`.
 
     Raises NotFound (no-upstream, remote-not-found, collection-not-found), Invalid (not-the-upstream) where the remote
     is a server that is not, Invalid (not-chosen) for a collection that the remote was not noted for, Conflict (locked)
@@ -158,13 +159,15 @@ class _Round:
         way = self._way._replace(project=project, only=only, renumber=renumber)
         pulled = pushed = Moved()
         error: ArtstoreError | None = None
+        lost: list[Skipped] = []
         try:
             pulled, pushed, error = self.move(way, verb, dry_run=dry_run)
             if verb != "push" and not dry_run and (here or blobs):
                 named = [each for each in here if not _is_empty(self._root, each)]
                 manifests = [resolve(self._root, each).manifest for each in named] if here else _live(way)
-                for manifest in manifests:
-                    pulled = pulled.plus(bring_manifest(self._root, manifest, way.progress))
+                brought = bring_manifests(self._root, project, manifests, way.progress)
+                pulled, lost = pulled.plus(brought.moved), brought.lost
+                error = brought.error if error is None else error
         except Unreachable:
             raise
         except ArtstoreError as problem:
@@ -180,6 +183,7 @@ class _Round:
             error=None if error is None else error.message,
             code=None if error is None else error.code,
             exit_code=0 if error is None else error.exit_code,
+            lost=lost,
         )
 
     def move(self, way: Way, verb: Verb, *, dry_run: bool) -> Pushed:
@@ -263,13 +267,3 @@ def _check_asked(root: Root, verb: Verb, name: str, settings: Settings, asked: S
             raise Invalid(message, code="not-the-upstream")
         if verb == "push":
             find_collection(root, each.project, each.collection)
-
-
-def bring_manifest(root: Root, manifest: Digest, progress: Progress | None) -> Moved:
-    """Fetch the bytes that a manifest names and that are not here; answers what came."""
-    sizes = {blob.digest: blob.size for entry in root.manifests.entries(manifest) if (blob := blob_of(entry))}
-    here = root.blobs.locate(list(sizes))
-    absent = [digest for digest in sizes if digest not in here]
-    root.blobs.bring(absent, telling(progress, "bring"))
-    came = root.blobs.locate(absent)
-    return Moved(blobs=len(came), bytes=sum(place.size for place in came.values()))

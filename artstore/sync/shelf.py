@@ -29,7 +29,7 @@ from artstore.sync.objects.failures import missing
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.proof import prove
-from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
+from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
 from artstore.sync.unnamed import Unnamed
 from artstore.sync.upload import Packed, Upload
 
@@ -67,7 +67,6 @@ class DepotShelf:
         self.known = self._load()
         self._unnamed = Unnamed(root, objects.url, self._kind, part)
         self._indexes = Indexes(objects, part, self._folder)
-        self._told_gone: set[str] = set()
         self._packed: dict[bytes, Packed] | None = None
         self._holders: dict[str, str] | None = None
 
@@ -170,16 +169,16 @@ class DepotShelf:
         """The name of the object that has a manifest, among those of the slots that it was told of."""
         return self._holding().get(str(digest))
 
-    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
+    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
         """See Shelf."""
         wanted, absent = self._find(digests)
-        gone = self._indexes.gone - self._told_gone
+        bad = download(self._objects, intake, wanted, tell)
+        gone = self._indexes.gone
         if absent and gone and self._is_collected:
-            # Once: where it was not swept either, the others are fetched.
-            self._told_gone |= gone
-            raise missing(self._objects.url, f"packs/{self._part}/{min(gone)}.idx")
-        download(self._objects, intake, wanted, tell)
-        return absent
+            # They may have been in there.
+            bad.update(dict.fromkeys(absent, missing(self._objects.url, f"packs/{self._part}/{min(gone)}.idx")))
+            absent = []
+        return Fetched(absent, bad)
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
         """See Shelf."""

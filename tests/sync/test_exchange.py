@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from artstore.errors import Corrupt, NotFound
+from artstore.model.digest import Digest
+from artstore.storage import packs
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
@@ -155,16 +158,59 @@ def test_a_version_of_what_was_never_here_is_made_whole(machine: Make) -> None:
     assert SMALL == b.read("dogs")
 
 
-def test_what_no_remote_has_any_more_is_an_error_that_says_so(machine: Make, depot: Path) -> None:
+def test_what_is_gone_or_damaged_in_a_depot_is_named_and_holds_up_nothing_else(
+    machine: Make, depot: Path, tmp_path: Path
+) -> None:
+    """One object that a disk has lost must not cost all that lies beside it, nor one file the others of its version."""
     a, b = machine("a"), machine("b")
-    a.put(SMALL)
+    a.put(SMALL | LARGE, name="ants")
+    for name in ("bats", "cats", "dogs"):
+        a.put({name: name.encode() * 500_000}, name=name)
     a.push()
-    b.pull()
-    for pack in (depot / "packs").rglob("*.tar"):
-        pack.unlink()
+    blobs = {path.name[:64]: path for path in (depot / "blobs").rglob("*.*")}
+    gone, cut, other = (blobs[Digest.of(data).hex()] for data in (LARGE["large"], b"bats" * 500_000, b"dogs" * 500_000))
+    (pack,) = (depot / "packs").rglob("*.tar")
+    last = list(packs.members(pack))[-1]
+    for path in (cut, other, pack):
+        path.chmod(0o644)
+    gone.unlink()
+    os.truncate(cut, 1_999_999)
+    os.truncate(pack, last.offset)
+    other.write_bytes(b"!" + other.read_bytes()[1:])
 
-    with pytest.raises(NotFound):
-        b.read("cats")
+    (report,) = exchange(b.store, "pull", blobs=True).projects
+    said = r"^'large' of (uncategorized/)?ants:v0: blob .* is gone .*there is no 'blobs/.*artstore repair"
+    with pytest.raises(Corrupt, match=said):
+        b.store.get("ants", tmp_path / "out", patterns=["large"])
+    with pytest.raises(Corrupt, match=said):
+        b"".join(b.store.read("ants", "large"))
+    with pytest.raises(Corrupt, match=r"2 files of .*ants:v0") as caught:
+        b.store.get("ants", tmp_path / "out")
+
+    (cut_off,) = [path for path, data in SMALL.items() if Digest.of(data) == last.digest]
+    assert {f"ants:v0/{cut_off}", "ants:v0/large", "bats:v0/bats", "dogs:v0/dogs"} == {e.path for e in report.lost}
+    assert 5 == report.exit_code
+    assert all(each.path in str(report.error) for each in report.lost)
+    assert {cut_off, "large"} == {problem.path for problem in caught.value.problems}
+    assert len(SMALL) - 1 == sum((tmp_path / "out" / path).exists() for path in SMALL)
+    assert {"cats": b"cats" * 500_000} == b.read("cats")
+    assert {} == b.store.root.blobs.locate([Digest.of(other.read_bytes())])
+
+
+def test_what_is_damaged_here_and_partly_over_there_is_mended_as_far_as_that_goes(machine: Make, depot: Path) -> None:
+    """Damage on both sides is what repair is for."""
+    a = machine("a")
+    a.put({name: name.encode() * 500_000 for name in ("ants", "bats", "cats")})
+    a.push()
+    next((depot / "blobs").rglob("*.*")).unlink()
+    for path in [path for path in (a.store.path / "blobs").rglob("*") if path.is_file()]:
+        path.chmod(0o644)
+        path.write_bytes(b"!" + path.read_bytes()[1:])
+    assert 3 == len(a.store.verify().problems)
+    report = a.store.repair()
+
+    assert (2, 1) == (len(report.mended), len(report.still_damaged))
+    assert "is gone" in report.reasons[report.still_damaged[0]]
 
 
 def test_other_bytes_than_those_that_were_named_are_not_taken(machine: Make, depot: Path) -> None:

@@ -96,6 +96,23 @@ def test_a_round_of_nothing_new_is_one_request_and_no_write(server: Served, mach
     assert before == server.written()
 
 
+def test_what_is_damaged_on_a_server_is_named_and_holds_up_nothing_else(server: Served, machine: Make) -> None:
+    """And nobody takes a server that has lost a few bytes for one that cannot be reached."""
+    one, other = machine("one"), machine("other")
+    one.put({"small": b"small", "fine": b"fine", "large": LARGE, "last": LARGE[::-1]})
+    one.push()
+    for data in (b"small", LARGE):
+        (place,) = server.store.root.blobs.places(Digest.of(data))
+        Path(place.path).chmod(0o644)
+        with Path(place.path).open("r+b") as file:
+            file.seek(place.offset + place.size - 1)
+            file.write(bytes([data[-1] ^ 1]))
+    (report,) = exchange(other.store, "pull", blobs=True).projects
+
+    assert ["cats:v0/large", "cats:v0/small"] == sorted(each.path for each in report.lost)
+    assert (5, 2) == (report.exit_code, report.pulled.blobs)
+
+
 def test_many_small_blobs_travel_together(server: Served, machine: Make) -> None:
     one, other = machine("one"), machine("other")
     one.put({str(number): b"%d" % number for number in range(2_000)})

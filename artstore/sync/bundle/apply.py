@@ -280,8 +280,10 @@ def _bring(root: Root, session: Session, reader: BundleReader, count: int, progr
     done = size = 0
     with Intake(root, session) as intake:
         for some in _batches(absent, sizes):
-            download(reader, intake, some, None)
+            bad = download(reader, intake, some, None)
             intake.settle()
+            if bad:
+                raise next(iter(bad.values()))
             done, size = done + len(some), size + sum(sizes[each.digest] for each in some)
             if progress is not None:
                 progress(Tick("apply", done, size, len(absent), sum(sizes.values())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -228,6 +229,13 @@ class Hosted:
             message = f"project {project!r} has no blob {digest}"
             raise MissingObject(message, code="object-missing")
         return self._root.blobs.open(digest)
+
+    @staticmethod
+    def begun(digest: Digest, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """What is read of a blob, with the first block read already. Raises MissingObject where that is damaged."""
+        with _as_missing(digest):
+            first = next(blocks, b"")
+        return itertools.chain([first], blocks)
 
     def stand(self, project: str, digest: Digest) -> Stand:
         """How much has come of a large blob."""

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import msgspec
 
-from artstore.errors import Corrupt, Invalid, MissingObject, Unreachable
+from artstore.errors import ArtstoreError, Corrupt, Invalid, MissingObject, Unreachable
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.files import make_directory, random_hex, storage_errors, write_all
@@ -49,6 +49,8 @@ class Receiver:
         """`path` is the project's on the server."""
         self.absent: list[Digest] = []
         """What the server has not."""
+        self.bad: dict[Digest, ArtstoreError] = {}
+        """What is damaged there, and what was said of each."""
         self._connection = connection
         self._path = path
         self._root = root
@@ -59,20 +61,22 @@ class Receiver:
         self._done = self._bytes = 0
 
     def receive(self, digests: Sequence[Digest]) -> None:
-        """Take blobs in, each verified.
-
-        Raises Corrupt (remote-corrupt) where other bytes come; none of those is kept under that name.
-        """
+        """Take blobs in, each verified. One that is bad holds up no other, and nothing is kept of it."""
         for digest, data in self._receive_small(list(dict.fromkeys(digests))):
             # Other bytes are never found under this name: they have one of their own.
-            if self._intake.take(data, only=digest) != digest:
-                raise self._other_bytes(digest)
-            self._count(len(data))
+            if self._intake.take(data, only=digest) == digest:
+                self._count(len(data))
+            else:
+                self.bad[digest] = self._other_bytes(digest)
         near = relatives(self._root, self._large)
         with contextlib.ExitStack() as parts:
             unsettled = 0
             for digest in self._large:
-                size = self._receive_large(digest, near[digest], parts)
+                try:
+                    size = self._receive_large(digest, near[digest], parts)
+                except Corrupt as error:
+                    self.bad[digest] = error
+                    continue
                 self._count(size)
                 unsettled += size
                 if unsettled > _UNSETTLED:
@@ -128,13 +132,13 @@ class Receiver:
         with _Part(self._partial, digest) as part:
             is_fresh = not part.size and patching is None
             self._get(digest, part, patching)
-            stored = self._intake.take_part(part.path, known=part.measured())
+            stored = self._intake.take_part(part.path, known=part.measured(), only=digest)
             if stored.digest != digest and not is_fresh:
                 # The end of what an earlier process has written may not have reached the disk, and checksums of chunks
                 # may be the same by chance.
                 part.begin_again()
                 self._get(digest, part, None)
-                stored = self._intake.take_part(part.path, known=part.measured())
+                stored = self._intake.take_part(part.path, known=part.measured(), only=digest)
             if stored.digest != digest:
                 part.begin_again()
                 raise self._other_bytes(digest)

@@ -24,7 +24,7 @@ from artstore.sync.http.sending import send_blobs
 from artstore.sync.http.stretches import Measured, Stretch, choose, together
 from artstore.sync.http.uploading import find_patch
 from artstore.sync.http.wire import MANY, MESSAGES
-from artstore.sync.protocol import Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
+from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
 
 
 class HttpShelf:
@@ -87,11 +87,11 @@ class HttpShelf:
             return decode_manifests(data, self._called(str(digest)))
         return []
 
-    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> list[Digest]:
+    def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
         """See Shelf."""
         receiver = Receiver(self._connection, self._path, self._root, intake, tell)
         receiver.receive(digests)
-        return receiver.absent
+        return Fetched(receiver.absent, receiver.bad)
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
         """See Shelf."""

@@ -1,0 +1,82 @@
+"""Bring: the bytes of versions that only remotes have. One that cannot be had holds up no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from artstore.errors import Corrupt, Problem, named
+from artstore.lifecycle.progress import Progress, telling
+from artstore.lifecycle.reports import Skipped
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.storage.catalog import ProjectView
+from artstore.storage.places import MISSING_NOW
+from artstore.storage.root import Root
+from artstore.sync.reports import Moved
+
+
+class Brought(NamedTuple):
+    """What came, and what did not."""
+
+    moved: Moved
+    lost: list[Skipped]
+    """Files that cannot be had, as `cats:v3/a/b`, and why."""
+
+    @property
+    def error(self) -> Corrupt | None:
+        """What to say of these."""
+        if not self.lost:
+            return None
+        problems = [Problem(each.path, each.reason) for each in self.lost]
+        message = f"all else is here, and this cannot be had: {named(problems)}"
+        return Corrupt(message, code="blob-missing", problems=problems)
+
+
+def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progress: Progress | None) -> Brought:
+    """Fetch the bytes that manifests of a project name and that are not here.
+
+    Raises Unreachable, Denied, StorageFull.
+    """
+    moved = Moved()
+    lost: list[Skipped] = []
+    for manifest in manifests:
+        sizes = {blob.digest: blob.size for entry in root.manifests.entries(manifest) if (blob := blob_of(entry))}
+        here = root.blobs.locate(list(sizes))
+        absent = [digest for digest in sizes if digest not in here]
+        said = _bring(root, absent, progress)
+        came = root.blobs.locate(absent)
+        moved = moved.plus(Moved(blobs=len(came), bytes=sum(place.size for place in came.values())))
+        if len(came) < len(absent):
+            lost += _lost_files(root, project, manifest, {each: said.get(each) for each in absent if each not in came})
+    return Brought(moved, lost)
+
+
+def _bring(root: Root, digests: Sequence[Digest], progress: Progress | None) -> dict[Digest, str]:
+    """Fetch blobs; answers what is said of those that cannot be had."""
+    try:
+        root.blobs.bring(digests, telling(progress, "bring"))
+    except Corrupt as error:
+        return dict.fromkeys(digests, error.message) | {Digest.parse(text): why for text, why in error.problems}
+    return {}
+
+
+def _lost_files(root: Root, project: str, manifest: Digest, said: Mapping[Digest, str | None]) -> Iterator[Skipped]:
+    of = _called(root, project, manifest)
+    for entry in root.manifests.entries(manifest):
+        blob = blob_of(entry)
+        if blob is not None and blob.digest in said:
+            why = said[blob.digest] or f"no remote has blob {blob.digest}. {MISSING_NOW}"
+            yield Skipped(path=f"{of}/{entry.path}", reason=why)
+
+
+def _called(root: Root, project: str, manifest: Digest) -> str:
+    """A version that has a manifest, or what stands for it where only a part has it."""
+    found = root.catalog.project(project)
+    assert found is not None
+    view = ProjectView(root.catalog, found.id)
+    for collection in view.collections():
+        for version in view.versions_of(collection.id):
+            if version.manifest == str(manifest):
+                return f"{collection.name}:v{version.number}"
+    return str(manifest)
