@@ -1,12 +1,13 @@
 """Granted: which blobs each project may ask a server for, in a database of its own, `granted.db`.
 
-A project was granted what a version of it names, and what was sent for it. Nobody learns through one project what
+A project was granted what a version of it names, and what was sent for it, until no version names that any more and it
+was freed. Nobody learns through one project what
 another one has. The file can be lost: the manifests of a project's versions say it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,28 @@ class Granted(Connections):
             sql = f"SELECT digest FROM granted WHERE project = ? AND digest IN ({','.join('?' * len(some))})"
             found.update(digest for (digest,) in self.rows(sql, (project, *some)))
         return found
+
+    def all_of(self, project: str) -> Iterator[list[Digest]]:
+        """All that a project was granted, in portions."""
+        last = b""
+        while some := self.rows(
+            "SELECT digest FROM granted WHERE project = ? AND digest > ? ORDER BY digest LIMIT ?",
+            (project, last, _LOOKUP),
+        ):
+            yield [Digest(digest) for (digest,) in some]
+            last = some[-1][0]
+
+    def among_others(self, project: str, digests: Sequence[Digest]) -> set[bytes]:
+        """Those of some blobs, of one portion, that another project was granted too."""
+        marks = ",".join("?" * len(digests))
+        sql = f"SELECT DISTINCT digest FROM granted WHERE digest IN ({marks}) AND project != ?"
+        return {digest for (digest,) in self.rows(sql, (*digests, project))}
+
+    def remove(self, project: str, digests: Sequence[Digest]) -> None:
+        """Let a project ask no more for some blobs, of one portion."""
+        with self.write():
+            marks = ",".join("?" * len(digests))
+            self.execute(f"DELETE FROM granted WHERE project = ? AND digest IN ({marks})", (project, *digests))
 
     def size(self, project: str) -> int:
         """The bytes of all that a project was granted."""

@@ -302,6 +302,20 @@ class Marking:
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
+    def needed_by(self, project: int) -> dict[bytes, int]:
+        """The blobs that live versions and parts of one project name, with their sizes."""
+        with self._catalog.snapshot():
+            for statement in _TEMPORARY:
+                self._catalog.execute(statement)
+            for digest in self.live_manifests(project):
+                self._catalog.execute(
+                    "INSERT OR IGNORE INTO live SELECT id FROM manifest WHERE digest = ? "
+                    "ORDER BY condemned IS NOT NULL, id DESC LIMIT 1",
+                    (digest,),
+                )
+            self._add_needed()
+            return dict(self._catalog.rows("SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed)"))
+
     def _find_needed(
         self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "", relogs: bool = True
     ) -> None:
@@ -321,6 +335,10 @@ class Marking:
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )
+        self._add_needed()
+
+    def _add_needed(self) -> None:
+        """Fill the table of blobs from that of live manifests."""
         self._catalog.execute(
             "INSERT OR IGNORE INTO needed SELECT blob FROM entry WHERE blob IS NOT NULL "
             "AND manifest IN (SELECT id FROM live)",

@@ -26,7 +26,9 @@ from artstore.sync.hosting.tokens import create_token
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import LONGEST_BODY, PREFIX, header
 from artstore.sync.protocol import encode_manifests
+from artstore.sync.rounds import exchange
 from tests.server.asking import ask_for_anything
+from tests.sync.conftest import Machine
 from tests.sync.serving import Served, ServerProcess, served
 
 
@@ -110,6 +112,38 @@ def test_lists_of_files_count_and_end_where_nobody_names_them(tmp_path: Path) ->
         assert 3 == len(objects)
         assert objects[2:] == [path for path in objects if path.exists()]
         connection.ask("PUT", names[2], body, doing="sending")
+
+
+def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path: Path) -> None:
+    """Else a project that deletes what it does not need would be full for ever; and others lose nothing by it."""
+    one, two, three, four = ({"a": bytes([number]) * 100_000} for number in range(1, 5))
+    with served(tmp_path / "server", quotas={"": 250_000}) as server:
+        a, b = (Machine(tmp_path, server.url, name) for name in "ab")
+        for project, content in (("farm", one), ("farm", two), ("zoo", one), ("zoo", two)):
+            a.put(content, project=project)
+        a.push()
+        for deleted in ("farm/cats:v0", "zoo/cats:v1"):
+            a.store.delete(deleted, everywhere=True, force=True)
+        a.put(three, project="zoo")
+        code = exchange(a.store, "push", projects=["zoo"]).projects[0].code
+        a.store.delete("zoo/cats:v2")
+        a.push()
+        server.hosted.rest(0)
+        server.store.gc(grace_s=0)
+        a.put(four, project="zoo")
+        a.push()
+        sizes = server.hosted.sizes()
+        b.move("pull", blobs=True)
+
+        assert "quota-exceeded" == code
+        assert {"farm": 1, "zoo": 2} == {project: size // 100_000 for project, size in sizes.items()}
+        assert [two, one, four] == [b.read(each) for each in ("farm/cats", "zoo/cats:v0", "zoo/cats")]
+    (tmp_path / "server" / "hosted" / "granted.db").unlink()
+    with served(tmp_path / "server") as server:
+        server.hosted.heads()
+        assert sizes == server.hosted.sizes()
+    for each in (a, b):
+        each.store.close()
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ from artstore.storage.blob_reader import BlobReader
 from artstore.storage.blobs import SMALL
 from artstore.storage.files import make_directory
 from artstore.storage.granted import Granted
+from artstore.storage.marking import Marking
 from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session
@@ -43,6 +45,8 @@ from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
 _CACHE_KIB: Final = 8_000
+_LOOK_S: Final = 60.0
+"""How long what a project may give back is not looked for again, unless `gc` has begun meanwhile."""
 
 
 class Hosted:
@@ -56,6 +60,8 @@ class Hosted:
         self._root = store.root
         self._quotas = quotas or {}
         self._reserved: dict[str, int] = {}
+        self._looked: dict[str, tuple[int, float]] = {}
+        """The epoch of `gc`, and when, at which it was looked what a project can give back."""
         self._root.catalog.check_writable()
         folder = store.path / HOSTED
         make_directory(folder)
@@ -284,16 +290,16 @@ class Hosted:
     def reserved(self, project: str, size: int) -> Iterator[None]:
         """Keep so many bytes of a project's quota for what comes. Raises StorageFull (quota-exceeded)."""
         quota = self._quotas.get(project_name(project), self._quotas.get(""))
-        with self._lock:
-            if quota is not None:
-                taken = self._size(project) + self._reserved.get(project, 0)
-                if taken + size > quota:
-                    message = (
-                        f"project {project!r} may have {quota} bytes and has {taken}: {size} more do not fit. Delete "
-                        "versions everywhere, or ask whoever keeps the server for more"
-                    )
-                    raise StorageFull(message, code="quota-exceeded")
-            self._reserved[project] = self._reserved.get(project, 0) + size
+        taken = self._reserve(project, size, quota)
+        if taken is not None and self._is_news(project):
+            self._give_back(project)
+            taken = self._reserve(project, size, quota)
+        if taken is not None:
+            message = (
+                f"project {project!r} may have {quota} bytes and has {taken}: {size} more do not fit. Delete versions "
+                "everywhere, which gives back what `artstore gc` frees on the server, or ask whoever keeps it for more"
+            )
+            raise StorageFull(message, code="quota-exceeded")
         try:
             yield
         finally:
@@ -301,6 +307,43 @@ class Hosted:
                 self._reserved[project] -= size
                 if not self._reserved[project]:
                     del self._reserved[project]
+
+    def _reserve(self, project: str, size: int, quota: int | None) -> int | None:
+        """Reserve if it fits; answers how much is taken where it does not."""
+        with self._lock:
+            reserved = self._reserved.get(project, 0)
+            if quota is not None and (taken := self._size(project) + reserved) + size > quota:
+                return taken
+            self._reserved[project] = reserved + size
+            return None
+
+    def _is_news(self, project: str) -> bool:
+        """Whether `gc` may have freed something since it was looked at last: it takes a while, and anybody may ask."""
+        epoch, now = self._root.catalog.epoch(), time.monotonic()
+        with self._lock:
+            before, at = self._looked.get(project, (-1, 0.0))
+            is_news = epoch != before or now - at > _LOOK_S
+            if is_news:
+                self._looked[project] = epoch, now
+        return is_news
+
+    def _give_back(self, project: str) -> None:
+        """Let a project's quota be free of what its versions do not need any more and `gc` has freed."""
+        # Nothing is named meanwhile: who would name what is taken back is told to send it again.
+        with contextlib.suppress(Conflict), self._way(project):
+            self._take_back(project)
+
+    def _take_back(self, project: str) -> None:
+        needed = self._needed(project)
+        for some in self._granted.all_of(project):
+            free = [digest for digest in some if digest not in needed]
+            here, others = self._root.blobs.locate(free), self._granted.among_others(project, free)
+            # What another project has too stays for that one's sake, and counts there.
+            self._granted.remove(project, [each for each in free if each not in here or each in others])
+
+    def _needed(self, project: str) -> dict[bytes, int]:
+        found = self._root.catalog.project(project)
+        return {} if found is None else Marking(self._root.catalog).needed_by(found.id)
 
     def _size(self, project: str) -> int:
         return self._granted.size(project) + self._lists.size(project) + self._uploads.sizes(part_of(project))
@@ -311,6 +354,8 @@ class Hosted:
         self._uploads.tidy()
         for project in self._remote.projects():
             with contextlib.suppress(Conflict), self._way(project) as way:
+                if self._is_news(project):
+                    self._take_back(project)
                 last = way.followed
                 if last is not None:
                     shelf = self._shelf(project, last.log)
@@ -370,12 +415,9 @@ class Hosted:
         # A claim may have been the last thing that was done.
         pull(way)
         self._mark(way)
-        if (last := way.followed) is not None and not self._granted.size(way.project):
-            for number in range(1, last.slot + 1):
-                found = read_slot(self._remote, way.project, number)
-                assert found is not None
-                encodings, _ = self._encodings(found.slot)
-                self._granted.add(way.project, ((blob.digest, blob.size) for blob in blobs_of(encodings)))
+        if not self._granted.size(way.project):
+            needed = self._needed(way.project)
+            self._granted.add(way.project, ((Digest(digest), size) for digest, size in needed.items()))
 
     def _encodings(self, slot: Slot) -> tuple[list[Encoding], list[str]]:
         """The manifests that a slot brings, and the digests of those whose object is not there."""
