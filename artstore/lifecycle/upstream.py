@@ -7,7 +7,7 @@ of it that change the store: each is one transaction of the journal, durable whe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ from artstore.model.fold import Void, fold
 from artstore.model.notes import Accepted, Attached, Forget
 from artstore.model.records import AnyOp, Delete, Op, decode_op, kind_of
 from artstore.storage.catalog import FoldView, Project, ProjectView
+from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
@@ -161,6 +162,25 @@ def take(
     return found
 
 
+def foreseen(root: Root, project: str, bodies: Iterable[bytes], ids: Collection[str]) -> set[str]:
+    """Those of some versions and parts that would be there if these ops came behind what is here. Nothing is written.
+
+    Ops that were here ever are passed over.
+    """
+    there: set[str] = set()
+    with root.catalog.write(), contextlib.suppress(_Tried), root.catalog.step():
+        found = root.catalog.project(project) or root.catalog.add_project(project, random_hex(16))
+        journal = Journal(root.catalog, found)
+        _fold_behind(root, found, (body for body in bodies if not journal.has(str(Digest.of(body)))))
+        view = ProjectView(root.catalog, found.id)
+        for id_ in ids:
+            version = view.version(id_)
+            if (version is not None and not version.deleted) or view.part(id_) is not None:
+                there.add(id_)
+        raise _Tried
+    return there
+
+
 def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:
     """What ends a version: where the upstream has accepted it, only this machine forgets it, unless `everywhere`.
 
@@ -183,16 +203,23 @@ def _keep(root: Root, attachments: Attachments | None) -> None:
 
 def _that_change(root: Root, project: Project, bodies: Iterable[bytes]) -> list[AnyOp]:
     """Those of some ops that change something where they come now, one after the other."""
-    view = FoldView(root.catalog, project.id)
     kept: list[AnyOp] = []
     with contextlib.suppress(_Tried), root.catalog.step():
-        for position, body in enumerate(bodies, start=1 << 40):
-            op = decode_op(body)
-            outcome = fold(view, str(Digest.of(body)), op, position)
-            if not isinstance(outcome, Void):
-                view.apply(outcome)
-                kept.append(op)
+        kept = _fold_behind(root, project, bodies)
         raise _Tried
+    return kept
+
+
+def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes]) -> list[AnyOp]:
+    """Let the tables show what some ops come to, and no more; answers those that change something."""
+    view = FoldView(root.catalog, project.id)
+    kept: list[AnyOp] = []
+    for position, body in enumerate(bodies, start=1 << 40):
+        op = decode_op(body)
+        outcome = fold(view, str(Digest.of(body)), op, position)
+        if not isinstance(outcome, Void):
+            view.apply(outcome)
+            kept.append(op)
     return kept
 
 

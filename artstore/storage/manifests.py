@@ -186,6 +186,10 @@ class Manifests:
         )
         return None if row is None else ManifestRow(*row)
 
+    def has(self, digest: Digest) -> bool:
+        """Whether a manifest is here, be it condemned by `gc` or not."""
+        return self._catalog.one("SELECT 1 FROM manifest WHERE digest = ?", (digest,)) is not None
+
     def get(self, digest: Digest) -> ManifestRow:
         """A manifest that must be here. Raises Corrupt (manifest-missing)."""
         row = self._catalog.one(

@@ -50,6 +50,8 @@ class Need(NamedTuple):
     manifest: Digest | None
     ends: frozenset[str] = frozenset()
     """What the end of the version changes that it brings, which has to come along instead; empty: nothing has to."""
+    is_equal: bool = False
+    """Whether a version has that manifest, so that none is brought: unless that one was deleted where the op goes."""
 
 
 def need_of(view: ProjectView, op: Waiting) -> Need:
@@ -64,8 +66,7 @@ def need_of(view: ProjectView, op: Waiting) -> Need:
     if not is_gone:
         return Need(Digest.parse(named))
     if isinstance(decoded, Relog) and version is None:
-        # It made none.
-        return Need(None)
+        return Need(Digest.parse(named), is_equal=True)
     # Its bytes are not needed any more, and it must not be seen without them.
     ends = {f"version {op.version}", f"part {op.version}"}
     return Need(None, frozenset(ends if version is None else {*ends, f"collection {version.collection}"}))

@@ -41,7 +41,10 @@ class Brought(NamedTuple):
 
     manifests: dict[Digest, None]
     forgotten: dict[str, Digest]
-    """Versions that were deleted on this machine alone, with their manifests."""
+    """Versions that this store cannot give, with their manifests: they were deleted on this machine alone, or their
+    lists of files are lost."""
+    deleted: dict[Digest, None]
+    """Manifests of versions that are no more, for anybody."""
 
 
 def history(root: Root, project: Project) -> History:
@@ -61,20 +64,22 @@ def history(root: Root, project: Project) -> History:
 
 
 def brought(root: Root, project: Project, bodies: Iterator[bytes]) -> Brought:
-    """Which manifests some ops brought that a live version or a part needs."""
+    """Which manifests some ops brought that a live version or a part needs, and which others."""
     view = ProjectView(root.catalog, project.id)
-    found = Brought({}, {})
+    found = Brought({}, {}, {})
     for body in bodies:
         op = decode_op(body)
         named = manifest_of(op)
         if named is None:
             continue
         id_ = str(brings(str(Digest.of(body)), op))
-        version = view.version(id_)
-        if view.is_forgotten(id_):
-            found.forgotten[id_] = Digest.parse(named)
-        elif (version is not None and not version.deleted) or view.part(id_) is not None:
-            found.manifests[Digest.parse(named)] = None
+        version, digest = view.version(id_), Digest.parse(named)
+        if version is not None and version.deleted:
+            found.deleted[digest] = None
+        elif view.is_forgotten(id_) or (version is not None and not root.manifests.has(digest)):
+            found.forgotten[id_] = digest
+        elif version is not None or view.part(id_) is not None:
+            found.manifests[digest] = None
     return found
 
 

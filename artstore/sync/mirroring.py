@@ -18,15 +18,15 @@ from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, TakenSlot, accept, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, blob_of
-from artstore.model.records import brings, decode_op, kind_of, manifest_of
+from artstore.model.records import Relog, brings, decode_op, kind_of, manifest_of
 from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
-from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.sync.held import Missing
 from artstore.sync.history import History, brought, history
 from artstore.sync.mirror import Mirror, MirrorShelf, Page, Pending, encode_page
+from artstore.sync.offered import holes, new_ops
 from artstore.sync.protocol import ReadSlot, Sent, corrupt, decode_slot, read_slot, slot_again
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
 from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing
@@ -37,6 +37,7 @@ from artstore.sync.way import Way
 _PAGE_BYTES: Final = 4 << 20
 """Slots of one page, at most but for the last slot."""
 _TRIES: Final = 100
+_SHOWN: Final = 3
 
 
 class MirrorWay(NamedTuple):
@@ -77,7 +78,9 @@ def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, C
 def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> Moved:
     """Take what a mirror has of a log and of what waits in other stores; answers how much it was.
 
-    Raises Conflict (other-log, needs-join), Corrupt (remote-corrupt), UpgradeNeeded.
+    What waits in a store and would be a version without its list of files is left there, with all that waits in that
+    store, and all else is taken. Raises Conflict (offer-incomplete) then, Conflict (other-log, needs-join), Corrupt
+    (remote-corrupt), UpgradeNeeded.
     """
     moved = _pull_slots(there, dry_run=dry_run)
     return moved.plus(_pull_pending(there, dry_run=dry_run))
@@ -119,11 +122,11 @@ def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_r
     way, mirror, has_upstream = there
     own = way.root.format.store_id
     count, before = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
-    if before is not None and not dry_run and _has_new(way, before):
+    if before is not None and not dry_run and (new := _new_in(way, before)):
         # This store is an older copy of itself, or one of two: what only the mirror has must not end now.
-        _take_pending(there, own, before)
+        _take_pending(there, own, before, new)
     waits = has_upstream or project.upstream is not None
-    offered = offers(way.root, way.project, None, missing, renumber=way.renumber) if waits else []
+    offered = offers(way.root, way.project, None, missing, renumber=way.renumber, apart=True) if waits else []
     moved = Moved()
     pending: Pending | None = None
     if offered:
@@ -244,32 +247,54 @@ def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Pa
 def _pull_pending(there: MirrorWay, *, dry_run: bool) -> Moved:
     way, mirror, _ = there
     moved = Moved()
+    refused: Conflict | None = None
     for store, _count, pending in mirror.pending(way.project):
-        if not _has_new(way, pending):
+        new = _new_in(way, pending)
+        if not new:
             continue
         if dry_run:
             ops = [decode_op(bytes(raw)) for transaction in pending.transactions for raw in transaction]
             moved = moved.plus(Moved(ops=len(ops), versions=sum(kind_of(op) == "commit" for op in ops)))
             continue
-        moved = moved.plus(_take_pending(there, store, pending))
+        try:
+            moved = moved.plus(_take_pending(there, store, pending, new))
+        except Conflict as error:
+            if error.code != "offer-incomplete":
+                raise
+            # What waits in other stores does not wait for this one.
+            refused = refused or error
+    if refused is not None:
+        raise refused
     return moved
 
 
-def _has_new(way: Way, pending: Pending) -> bool:
-    project = way.root.catalog.project(way.project)
-    journal = None if project is None else Journal(way.root.catalog, project)
-    return any(journal is None or not journal.has(id_) for id_ in pending.ids)
+def _new_in(way: Way, pending: Pending) -> list[bytes]:
+    return new_ops(way.root, way.project, (bytes(raw) for each in pending.transactions for raw in each))
 
 
-def _take_pending(there: MirrorWay, store: str, pending: Pending) -> Moved:
+def _take_pending(there: MirrorWay, store: str, pending: Pending, new: Sequence[bytes]) -> Moved:
     """Bytes first, then lists of files, then ops."""
     way, root = there.way, there.way.root
     shelf = there.shelf
     shelf.borrow(pending)
-    encodings = shelf.encodings(pending)
     where = f"what waits in store {store}, as {way.place} has it,"
-    attachments: Attachments | None = Attachments(manifests=take_manifests(root, where, encodings, shelf.manifest))
-    manifests = {encoding.digest for encoding in encodings}
+    encodings = {encoding.digest: encoding for encoding in shelf.encodings(pending)}
+    # What is equal to a version of the log was brought with that one.
+    equal = {Digest.parse(op.record.manifest) for op in map(decode_op, new) if isinstance(op, Relog)}
+    for digest in sorted(equal):
+        if digest not in encodings and root.manifests.find(digest) is None:
+            encodings.update({each.digest: each for each in shelf.manifest(digest) if each.digest == digest})
+    attachments: Attachments | None = Attachments(
+        manifests=take_manifests(root, where, list(encodings.values()), shelf.manifest)
+    )
+    missing = holes(root, way.project, new)
+    if missing:
+        message = (
+            f"{where} names lists of files that are not there and not here: {', '.join(map(str, missing[:_SHOWN]))}. "
+            "Nothing of it was taken: push to the mirror from that store again, or to the upstream"
+        )
+        raise Conflict(message, code="offer-incomplete")
+    manifests = {*encodings, *(digest for digest in equal if root.manifests.find(digest) is not None)}
     blobs = {blob.digest: blob.size for each in sorted(manifests) for blob in _blobs_of(root, each)}
     here = root.blobs.known(list(blobs))
     absent = [digest for digest in blobs if digest not in here]

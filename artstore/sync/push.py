@@ -100,13 +100,15 @@ def offers(
     missing: Missing = Missing(),  # noqa: B008 - it never changes
     *,
     renumber: bool = False,
+    apart: bool = False,
 ) -> list[Offer]:
     """All that waits and would change something, cut where one slot has enough and no version is left without end.
 
     With `only`, what collections of these names need of it; raises Conflict (name-freed) as `select`. What needs bytes
-    that are missing is left, with what builds on it.
+    that are missing is left, with what builds on it. With `apart` it goes to where it may come behind other ops than
+    here, and mean something else.
     """
-    return _offers(root, project, only, frozenset(), missing, renumber=renumber)
+    return _offers(root, project, only, frozenset(), missing, renumber=renumber, apart=apart)
 
 
 def _offers(
@@ -117,6 +119,7 @@ def _offers(
     missing: Missing,
     *,
     renumber: bool,
+    apart: bool = False,
 ) -> list[Offer]:
     with root.catalog.snapshot():
         found = root.catalog.project(project)
@@ -135,7 +138,8 @@ def _offers(
             made[-1].transactions.append(ops)
             size += sum(len(op.body) for op in ops)
             needs = [need_of(view, op) for op in ops]
-            made[-1].manifests.extend(need.manifest for need in needs if need.manifest is not None)
+            named = [need.manifest for need in needs if apart or not need.is_equal]
+            made[-1].manifests.extend(manifest for manifest in named if manifest is not None)
             ends_later |= any(need.ends for need in needs)
         return made if made[0].transactions else []
 

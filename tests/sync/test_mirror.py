@@ -12,8 +12,11 @@ import pytest
 from artstore.errors import Conflict, Invalid
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
+from artstore.sync.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
+from artstore.sync.mirror import Mirror, Pending
+from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
@@ -421,3 +424,82 @@ def test_a_dry_run_says_it_and_does_nothing(machine: Make, lone: Callable[[str],
     assert 2 == seen.versions
     assert [] == b.store.projects()
     assert PROJECT == b.move("pull", remote="stick").projects[0].project
+
+
+def test_content_that_was_put_again_waits_on_the_mirror_with_its_bytes(machine: Make, stick: Path) -> None:
+    """Where its version was deleted meanwhile it is one of its own, and nobody else may have its bytes by then."""
+    a, b = machine("a"), machine("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.push()
+    b.pull()
+    a.put({"x": b"x"})
+    a.put(FILES)
+    a.move("push", remote="stick")
+    a.store.close()
+    shutil.rmtree(a.store.path)
+    b.store.delete("cats:v0", everywhere=True, force=True)
+    b.push()
+    b.store.gc(grace_s=0)
+    for _ in range(2):
+        collect_remote(b.store, "hub", grace_s=0)
+    b.move("pull", remote="stick")
+    b.push()
+    c = machine("c")
+    c.pull()
+
+    assert ["cats:v2", "cats:v1"] == [name for name, *_ in b.names()]
+    assert FILES == b.read("cats:v2") == c.read("cats:v2")
+    assert b.store.verify().ok
+
+
+def test_content_that_was_put_again_keeps_its_bytes_while_it_waits(machine: Make, stick: Path) -> None:
+    """Where it waits in another's store, its version may be deleted later still."""
+    a, b = machine("a"), machine("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.push()
+    b.pull()
+    a.put({"x": b"x"})
+    a.put(FILES)
+    a.move("push", remote="stick")
+    b.move("pull", remote="stick")
+    c = machine("c")
+    c.pull()
+    c.store.delete("cats:v0", everywhere=True, force=True)
+    c.push()
+    for _ in range(2):
+        collect_remote(c.store, "hub", grace_s=0)
+    b.store.delete("cats:v0")
+    b.store.gc(grace_s=0)
+    b.push()
+    c.pull()
+
+    assert FILES == b.read("cats:v2") == c.read("cats:v2")
+    assert b.store.verify().ok
+
+
+def test_what_waits_without_its_list_of_files_is_refused_and_holds_nobody_up(machine: Make, stick: Path) -> None:
+    """It would be a version of which nothing is there, and every push behind it would fail."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    a.put(FILES)
+    waits = a.put({"x": b"x"})
+    c.put({"c": b"c"}, name="dogs")
+    for each in (a, c):
+        each.move("push", remote="stick")
+    mirror = Mirror(FolderObjects(stick))
+    ((store, count, pending),) = [each for each in mirror.pending(PROJECT) if each[0] == a.store.id]
+    mirror.offer(PROJECT, store, count + 1, Pending(transactions=pending.transactions))
+    (pulled,) = exchange(b.store, "pull", remote="stick").projects
+
+    assert "offer-incomplete" == pulled.code
+    assert waits.digest in str(pulled.error)
+    assert a.store.id in str(pulled.error)
+    assert ["dogs"] == [each.name for each in b.store.collections()]
+    assert {"c": b"c"} == b.read("dogs")
+    assert b.store.verify().ok
+    b.push()

@@ -30,6 +30,7 @@ from artstore.sync.bundle.head import Section, read_head, read_manifests, read_o
 from artstore.sync.bundle.patches import patches_in, take_patch
 from artstore.sync.download import Wanted, download
 from artstore.sync.history import History, history
+from artstore.sync.offered import holes
 from artstore.sync.protocol import ReadSlot
 from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests
@@ -162,16 +163,16 @@ class _Work:
             for slot, digest in slots:
                 yield slot.number, digest
 
+    def _bodies(self) -> Iterator[bytes]:
+        """The ops of the slots."""
+        for slots in read_slots(self._reader, self.number, self._section):
+            yield from (bytes(raw) for slot, _digest in slots for raw in slot.ops)
+
     def _check_apart(self) -> None:
         """As pull does: numbers that somebody has written down do not change unasked."""
         section = self._section
         own = {op.id for op in waiting(self._root, section.project)}
-        theirs = {
-            str(Digest.of(bytes(raw)))
-            for slots in read_slots(self._reader, self.number, section)
-            for slot, _digest in slots
-            for raw in slot.ops
-        }
+        theirs = {str(Digest.of(body)) for body in self._bodies()}
         if own - theirs and theirs - own:
             message = (
                 f"project {section.project!r} has a log of its own here: with --join it follows the one in the bundle, "
@@ -194,6 +195,8 @@ class _Work:
             manifests=take_manifests(root, where, encodings, lambda _digest: [])
         )
         self._check_whole()
+        offered = [bytes(raw) for ops in read_offers(self._reader, self.number) for raw in ops]
+        self._refuse_missing(holes(root, section.project, offered, self._bodies()))
         if self._changes_log:
             attach(root, self._session, section.project, None)
         project = root.catalog.project(section.project)

@@ -38,8 +38,9 @@ from artstore.sync.bundle.head import (
 )
 from artstore.sync.bundle.patches import write_patches
 from artstore.sync.connect import connect
+from artstore.sync.held import Missing
 from artstore.sync.history import Brought, History, brought, history
-from artstore.sync.push import offers
+from artstore.sync.push import Offer, offers
 from artstore.sync.reports import BundleReport
 from artstore.sync.upload import Upload
 
@@ -115,17 +116,20 @@ class _Loads:
             known = history(root, project)
             stand = self._stand(project, known)
             new = known.slots[stand.slot :]
-            offered = [] if project.upstream is None else offers(root, project.name)
+            offered = [] if project.upstream is None else _offers(root, project)
             transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
             bodies = [bytes(raw) for ops in (*(slot.ops for slot in new), *transactions) for raw in ops]
             there = brought(root, project, (bytes(raw) for slot in known.slots[: stand.slot] for raw in slot.ops))
-            coming = brought(root, project, iter(bodies))
+            coming = brought(root, project, (bytes(raw) for slot in new for raw in slot.ops))
             held = _Held(root, stand, there)
-            manifests = [each for each in coming.manifests if each not in held.manifests]
+            waiting = [digest for offer in offered for digest in offer.manifests]
+            manifests = [each for each in dict.fromkeys([*coming.manifests, *waiting]) if each not in held.manifests]
             encodings = list(_encoded(root, manifests, held))
         wanted = self._wanted.get(project.name)
         chosen = manifests if wanted is None else [each for each in wanted if each not in held.whole]
         blobs, whole = self._blobs(held, chosen, is_asked=wanted is not None)
+        # Nobody can give it but this store, should it be gone there since.
+        whole += [each for each in dict.fromkeys(waiting) if each in held.whole]
         section = Section(
             project=project.name,
             log=known.log,
@@ -189,7 +193,7 @@ class _Held:
 
     def __init__(self, root: Root, stand: Stand, there: Brought) -> None:
         self._root = root
-        self.manifests = {*there.manifests, *map(Digest.parse, stand.has)} - {*map(Digest.parse, stand.forgotten)}
+        self.manifests = {*there.manifests, *map(Digest.parse, stand.has)} - {*map(Digest.parse, stand.ended)}
         self.whole = self.manifests - {*map(Digest.parse, stand.lacks)}
         """Those with all their bytes."""
         self._blobs: set[bytes] | None = None
@@ -199,6 +203,13 @@ class _Held:
         if self._blobs is None:
             self._blobs = self._root.manifests.blobs_in(self.whole)
         return self._blobs
+
+
+def _offers(root: Root, project: Project) -> list[Offer]:
+    """All that waits, but for what nobody could take: versions whose lists of files are lost, and what builds on it."""
+    offered = offers(root, project.name, apart=True)
+    lost = {digest for offer in offered for digest in offer.manifests if not root.manifests.has(digest)}
+    return offers(root, project.name, None, Missing(frozenset(lost)), apart=True) if lost else offered
 
 
 def _wanted(root: Root, references: Sequence[str], project: str) -> dict[str, list[Digest]]:

@@ -98,8 +98,8 @@ class Stand(msgspec.Struct, frozen=True, kw_only=True):
     head: str | None = None
     lacks: list[str] = []
     """Manifests some of whose bytes it has not."""
-    forgotten: list[str] = []
-    """Manifests of versions that were deleted there alone."""
+    ended: list[str] = []
+    """Manifests of versions that were deleted there, for all or there alone, and that no other version has."""
     has: list[str] = []
     """Manifests of versions that no upstream has accepted yet."""
 
@@ -124,7 +124,7 @@ def decode_receipt(data: bytes, where: str) -> Receipt:
         receipt = msgspec.json.decode(data, type=Receipt)
         for name, stand in receipt.projects.items():
             project_name(name)
-            for digest in (*stand.lacks, *stand.forgotten, *stand.has):
+            for digest in (*stand.lacks, *stand.ended, *stand.has):
                 Digest.parse(digest)
     except UpgradeNeeded:
         raise

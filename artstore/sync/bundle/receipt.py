@@ -31,12 +31,13 @@ def _stand(root: Root, project: Project, absent: set[Digest]) -> Stand:
     there = brought(root, project, (bytes(raw) for slot in known.slots for raw in slot.ops))
     own = [] if project.upstream is None else [op.body for op in waiting(root, project.name) if op.void is None]
     pending = brought(root, project, iter(own))
+    ended = {*there.forgotten.values(), *there.deleted} - {*there.manifests, *pending.manifests}
     return Stand(
         log=known.log,
         slot=len(known.slots),
         head=known.head(len(known.slots)),
         lacks=[str(each) for each in there.manifests if not is_whole(root, each, absent)],
-        forgotten=[str(each) for each in there.forgotten.values()],
+        ended=sorted(map(str, ended)),
         has=[str(each) for each in pending.manifests if is_whole(root, each, absent)],
     )
 

@@ -1,0 +1,96 @@
+"""Content that is put again waits as an op that names a version which others may have deleted by then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from artstore.lifecycle.reports import VersionInfo
+from artstore.model.digest import Digest
+from artstore.store import Store
+from artstore.sync.bundle.apply import apply_bundle
+from tests.sync.bundle.conftest import Site, Stick
+
+MakeSite = Callable[[str], Site]
+
+FILES = {f"d/{number}": b"small %d" % number for number in range(3)} | {"large": os.urandom(1_200_000)}
+
+
+def put_again_where_it_is_deleted(office: Site, lab: Site, stick: Stick) -> None:
+    office.put(FILES)
+    stick.carry(office, lab)
+    lab.put({"y": b"y"})
+    lab.put(FILES)
+    office.store.delete("cats:v0", force=True)
+    office.store.gc(grace_s=0)
+
+
+def lose_list(site: Site, version: VersionInfo) -> None:
+    """As damage does."""
+    catalog = site.store.root.catalog
+    with catalog.write():
+        catalog.execute("UPDATE manifest SET digest = NULL WHERE digest = ?", (Digest.parse(version.digest),))
+
+
+def test_content_that_was_deleted_there_comes_with_its_bytes(site: MakeSite, stick: Stick) -> None:
+    """Where its version is gone it is one of its own, and was one of which nothing was there, for ever."""
+    office, lab = site("office"), site("lab")
+    put_again_where_it_is_deleted(office, lab, stick)
+    stick.carry(lab, office)
+    stick.carry(office, lab)
+
+    assert FILES == office.read("cats:v2") == lab.read("cats:v2")
+    assert office.names() == lab.names()
+    assert office.state_hash() == lab.state_hash()
+    assert office.store.verify().ok
+    assert office.store.gc(grace_s=0).freed_blobs == 0
+
+
+def test_content_that_went_since_the_receipt_is_named_and_comes_with_the_next(site: MakeSite, stick: Stick) -> None:
+    office, lab = site("office"), site("lab")
+    office.put(FILES)
+    stick.carry(office, lab)
+    receipt = office.receipt()
+    put_again_where_it_is_deleted(office, lab, stick)
+    stick.write(lab, since=receipt)
+    (refused,) = apply_bundle(office.store, stick.path()).projects
+
+    assert "bundle-incomplete" == refused.code
+    assert lab.store.version("cats:v0").digest in str(refused.error)
+    assert [] == office.names()
+    assert office.store.verify().ok
+    stick.carry(lab, office)
+    assert FILES == office.read("cats")
+
+
+def test_content_that_the_other_side_has_is_not_carried_again(site: MakeSite, stick: Stick) -> None:
+    office, lab = site("office"), site("lab")
+    office.put(FILES)
+    stick.carry(office, lab)
+    lab.put({"y": b"y"})
+    lab.put(FILES)
+    report = stick.carry(lab, office)
+
+    assert 1 == report.blobs
+    assert stick.path().stat().st_size < 100_000
+    assert FILES == office.read("cats")
+    assert ["cats:v1", "cats:v0"] == [name for name, *_ in office.names()]
+
+
+def test_one_version_whose_list_of_files_is_lost_does_not_stop_the_others(site: MakeSite, stick: Stick) -> None:
+    """All of a project stopped, in every bundle that was to come."""
+    office, lab = site("office"), site("lab")
+    lose_list(office, office.put(FILES))
+    office.put({"x": b"x"})
+    stick.carry(office, lab)
+    lose_list(lab, lab.put({"y": b"y"}))
+    lab.put({"z": b"z"})
+    stick.carry(lab, office)
+
+    assert ["cats:v3", "cats:v2", "cats:v1"] == [name for name, *_ in lab.names()]
+    assert {"x": b"x"} == lab.read("cats:v1")
+    assert {"z": b"z"} == office.read("cats:v2")
+    lab.store.delete("cats:v2", force=True)
+    assert lab.store.verify().ok
+    Store.rebuild(lab.store.path)
+    assert lab.store.verify().ok
