@@ -975,16 +975,19 @@ class Store:
         *,
         dry_run: bool = False,
         grace_s: float = GRACE_S,
+        deleted: bool = False,
         progress: Progress | None = None,
     ) -> GcReport:
         """Free what nothing needs, by way of the trash, or at once where the grace is 0. Raises Conflict (locked).
+
+        Of versions that were deleted elsewhere, for everybody, the bytes are kept here and named, unless `deleted`.
 
         A later `gc` empties the trash: of what was in it for the grace, the longest time from one `gc` to the next not
         counted, since it may be a jump of the clock.
         """
         self._root.reconsider()
         return self._root.with_reserve(
-            lambda: collect(self._root, dry_run=dry_run, grace_s=grace_s, progress=progress),
+            lambda: collect(self._root, dry_run=dry_run, grace_s=grace_s, deleted=deleted, progress=progress),
         )
 
     def prune(

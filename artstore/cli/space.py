@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from artstore.lifecycle.reports import DuReport, GcReport, SessionInfo, StatusReport
     from artstore.sync.reports import RemoteStanding
+
+
+_SHOWN: Final = 3
 
 
 @verb("artstore du", "artstore du --project zoo --json")
@@ -43,7 +46,7 @@ def status(call: Call) -> None:
     emit(call, with_remotes, lambda _all: render_status(report, remotes))
 
 
-@verb("artstore gc --dry-run", "artstore gc --grace 0", "artstore gc --remote hub --dry-run")
+@verb("artstore gc --dry-run", "artstore gc --grace 0", "artstore gc --deleted", "artstore gc --remote hub --dry-run")
 @click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
 @click.option(
     "--grace",
@@ -53,21 +56,26 @@ def status(call: Call) -> None:
     metavar="DURATION",
     help="How long at least what nothing refers to stays before a later gc frees it; 0: now, if nobody is at work.",
 )
+@click.option("--deleted", is_flag=True, help="Free also what is here of versions that others have deleted.")
 @click.option("--remote", metavar="NAME", help="Free what no version needs in this depot, and nothing here.")
-def gc(call: Call, *, dry_run: bool, grace: float, remote: str | None) -> int:
+def gc(call: Call, *, dry_run: bool, grace: float, deleted: bool, remote: str | None) -> int:
     """Free the space of what nothing refers to.
 
-    The only command that removes bytes from the store. What a running command needs is never touched. With --remote it
-    is a depot that is collected: what no version needs there is condemned, in the depot's own log, and swept by a gc
+    The only command that removes bytes from the store. What a running command needs is never touched. A version that
+    others have deleted is gone with the next pull; its bytes stay here, and are named, until --deleted. With --remote
+    it is a depot that is collected: what no version needs there is condemned, in the depot's own log, and swept by a gc
     that comes when the grace is over. What is needed again meanwhile stays, and any number of stores may push beside
     it. Of all projects, or the one of --project.
     """
+    if remote is not None and deleted:
+        message = "--deleted is for what is kept here: of what was deleted a depot keeps nothing"
+        raise click.UsageError(message)
     if remote is not None:
         # By name: the folder `sync` may be left out of an installation.
         code: int = import_module("artstore.cli.collecting").collect(call, remote, dry_run=dry_run, grace_s=grace)
         return code
     with open_store(call) as store, progress(call) as watcher:
-        report = store.gc(dry_run=dry_run, grace_s=grace, progress=watcher)
+        report = store.gc(dry_run=dry_run, grace_s=grace, deleted=deleted, progress=watcher)
     emit(call, report, render_gc)
     return 0
 
@@ -138,6 +146,11 @@ def render_gc(report: GcReport) -> None:
         say(f"  {', '.join(done)}")
     if report.quarantine_bytes:
         say(f"  damaged: {_damaged(report)}")
+    if report.deleted_versions:
+        some = ", ".join(report.deleted_versions[:_SHOWN])
+        more = f" and {len(report.deleted_versions) - _SHOWN} more" if len(report.deleted_versions) > _SHOWN else ""
+        end = "go with it" if report.deleted_go else "stay until artstore gc --deleted"
+        say(f"  others have deleted {some}{more}: {size(report.deleted_bytes)} of it {end}")
     if report.kept_by_sessions:
         say(f"  {count(report.kept_by_sessions, 'blob')} kept for commands still at work: {_sessions(report.sessions)}")
 

@@ -101,8 +101,8 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
                 raise Conflict(message, code="linked")
         there = view.versions_of(collection.id)
         if not keeps_log(root, project) and any(view.is_accepted(version.id) for version in there):
-            return [end_of(view, version.id) for version in there]
-        return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id)]
+            return [end_of(root, view, version.id) for version in there]
+        return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id, store=root.format.store_id)]
 
     if force:
         with root.session("unlink") as session:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -25,6 +25,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
 from artstore.lifecycle.trash import Bin, Tally, files_below, trash_bytes
+from artstore.lifecycle.upstream import keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
 from artstore.storage import packs, quarantine, reserve, whole
@@ -38,7 +39,7 @@ from artstore.storage.files import (
     sync_file,
 )
 from artstore.storage.gather import PACK_SIZE
-from artstore.storage.marking import Marking, PackUse
+from artstore.storage.marking import Hiding, Marking, PackUse
 from artstore.storage.packs import PackWriter
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session, current_epoch, live_sessions
@@ -56,14 +57,26 @@ _Alive = tuple[int, dict[str, object]]
 """A live session: its epoch, and what it says of itself."""
 
 
+class _Elsewhere(NamedTuple):
+    """What was deleted elsewhere."""
+
+    versions: list[str]
+    bytes: int
+    goes: bool
+
+
 def collect(
     root: Root,
     *,
     dry_run: bool = False,
     grace_s: float = GRACE_S,
+    deleted: bool = False,
     progress: Progress | None = None,
 ) -> GcReport:
     """Free what no version, no live session and no unfinished upload needs.
+
+    What was deleted elsewhere has its bytes here until `deleted` is given; the report names it. Where others write to a
+    log that is kept here, what they have brought is theirs to delete.
 
     Safe beside running commits and checkouts. A dry run of a store that is read-only does not ask who else is at work
     there. Raises Conflict (locked) if another `gc` runs, Invalid (bad-grace).
@@ -75,7 +88,7 @@ def collect(
     if dry_run and root.read_only:
         with storage_errors("collecting"):
             catch_up(root, thorough=True)
-            return _foresee(root, grace_s, sessions=[], began=began)
+            return _foresee(root, grace_s, deleted=deleted, sessions=[], began=began)
     root.catalog.check_writable()
     with storage_errors("collecting"), Exclusive(root.path, "gc"), root.session("gc") as session:
         leftovers = len(os.listdir(root.path / "tmp"))
@@ -83,9 +96,9 @@ def collect(
         leftovers -= len(os.listdir(root.path / "tmp"))
         catch_up(root, thorough=True, wait=True)
         if dry_run:
-            return _foresee(root, grace_s, sessions=sessions, began=began)
+            return _foresee(root, grace_s, deleted=deleted, sessions=sessions, began=began)
         _check_current(root)
-        marking = Marking(root.catalog)
+        marking, hidden = _marking(root, deleted=deleted)
         tally = Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
@@ -128,6 +141,7 @@ def collect(
             blobs=len(freed),
             kept=marking.waiting(),
             compacted=compacted,
+            hidden=hidden,
         )
 
 
@@ -139,11 +153,20 @@ def _check_current(root: Root) -> None:
     root.catalog.check_writable()
 
 
-def _foresee(root: Root, grace_s: float, *, sessions: list[_Alive], began: float) -> GcReport:
+def _marking(root: Root, *, deleted: bool) -> tuple[Marking, _Elsewhere]:
+    """What `gc` asks, and what was deleted elsewhere."""
+    keeping = [project.id for project in root.catalog.projects() if keeps_log(root, project.name)]
+    marking = Marking(root.catalog, Hiding(root.format.store_id, keeping))
+    versions, size = marking.hidden()
+    names = [f"{each.project}/{each.collection}:v{each.number}" for each in versions]
+    return Marking(root.catalog) if deleted else marking, _Elsewhere(names, size, goes=deleted)
+
+
+def _foresee(root: Root, grace_s: float, *, deleted: bool, sessions: list[_Alive], began: float) -> GcReport:
     """What the same call would come to, were it not a dry run; what packs take beside their blobs is not counted."""
     for damage in root.damaged.values():
         raise damage
-    marking = Marking(root.catalog)
+    marking, hidden = _marking(root, deleted=deleted)
     blobs, size = marking.dead()
     kept = 0
     if sessions:
@@ -153,7 +176,7 @@ def _foresee(root: Root, grace_s: float, *, sessions: list[_Alive], began: float
     old = Bin(root, "", grace_s, Tally()).old_bytes()
     freed, trashed = (size, 0) if grace_s == 0 else (0, size)
     tally = Tally(freed_bytes=freed + old, trashed_bytes=trashed)
-    report = _report(root, began, tally, sessions, dry_run=True, blobs=blobs, kept=kept, compacted=0)
+    report = _report(root, began, tally, sessions, dry_run=True, blobs=blobs, kept=kept, compacted=0, hidden=hidden)
     return msgspec.structs.replace(report, trash_bytes=report.trash_bytes - old + trashed)
 
 
@@ -326,6 +349,7 @@ def _report(
     blobs: int,
     kept: int,
     compacted: int,
+    hidden: _Elsewhere,
 ) -> GcReport:
     return GcReport(
         dry_run=dry_run,
@@ -339,6 +363,9 @@ def _report(
         compacted_ops=compacted,
         removed_leftovers=tally.leftovers,
         quarantine_bytes=quarantine.on_disk_bytes(root.path),
+        deleted_versions=hidden.versions,
+        deleted_bytes=hidden.bytes,
+        deleted_go=hidden.goes,
         seconds=time.monotonic() - began,
     )
 

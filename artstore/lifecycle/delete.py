@@ -58,7 +58,7 @@ def _delete_in(
             if not force:
                 _check_deletable(root, view, each, everywhere=everywhere)
         goes_everywhere = everywhere or keeps_log(root, project)
-        return [end_of(view, each.version.id, everywhere=goes_everywhere) for each in some]
+        return [end_of(root, view, each.version.id, everywhere=goes_everywhere) for each in some]
 
     return commit_and_answer(root, session, project, plan, answer=lambda *_: [each.info_now() for each in some])
 

@@ -139,7 +139,7 @@ def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
         # the latest: the rules were asked about another state of it.
         gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(root, view, each) is None]
         everywhere = keeps_log(root, project)
-        return [end_of(view, id_, everywhere=everywhere) for id_ in gone]
+        return [end_of(root, view, id_, everywhere=everywhere) for id_ in gone]
 
     with root.session("prune") as session:
         commit(root, session, project, plan)

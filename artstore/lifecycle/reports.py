@@ -428,6 +428,12 @@ class GcReport(msgspec.Struct, frozen=True, kw_only=True):
     """Files that killed processes had left behind."""
     quarantine_bytes: int
     """What is kept of damaged files, which `gc` never touches."""
+    deleted_versions: list[str]
+    """Versions that were deleted elsewhere, for everybody, and have bytes here that no other needs."""
+    deleted_bytes: int
+    """How many; they are kept."""
+    deleted_go: bool
+    """Unless they were to go too."""
     seconds: float
 
 

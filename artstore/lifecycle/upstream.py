@@ -181,14 +181,14 @@ def foreseen(root: Root, project: str, bodies: Iterable[bytes], ids: Collection[
     return there
 
 
-def end_of(view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:
+def end_of(root: Root, view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:
     """What ends a version: where the upstream has accepted it, only this machine forgets it, unless `everywhere`.
 
     The end of what nobody else has seen travels with it, and frees nobody of more than a number.
     """
     if view.is_accepted(version) and not everywhere:
         return Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
-    return Delete(at_us=now_us(), nonce=nonce(), version=version)
+    return Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
 
 
 def attach(root: Root, session: Session, project: str, log: str | None) -> None:

@@ -177,12 +177,16 @@ class Delete(Op, frozen=True, kw_only=True, tag="delete"):
     """A version goes. Its number is never used again."""
 
     version: str
+    store: str
+    """Id of the store that it was deleted in, whose `gc` frees the bytes."""
 
 
 class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):
     """A collection goes with all its versions. Its name is free for another one, its id is not."""
 
     collection: str
+    store: str
+    """See Delete."""
 
 
 class Link(Op, frozen=True, kw_only=True, tag="link"):

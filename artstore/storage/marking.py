@@ -1,9 +1,9 @@
 """Marking: which rows nothing needs any more.
 
 A manifest is live while a version that is neither deleted nor forgotten here, or a part that nobody has gathered yet,
-names it. Condemning
-tells new sessions not to rely on something; it is never wrong, only wasteful, since what is needed again is acquitted
-before anything is freed.
+names it. One that another store has deleted is hidden, and its bytes are kept until somebody here lets them go.
+Condemning tells new sessions not to rely on something; it is never wrong, only wasteful, since what is needed again is
+acquitted before anything is freed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,23 @@ AND project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
 """Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
 its own, and nobody else may have its bytes."""
 _LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS}"
-_LIVE_MANIFESTS: Final = f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) AND condemned IS NULL GROUP BY digest"
-_NEEDED_BLOBS: Final = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({_LIVE_MANIFESTS})"
+_HIDDEN: Final = """
+FROM version WHERE deleted = 1 AND id NOT IN (SELECT version FROM forgotten)
+AND (project, id) NOT IN (
+    SELECT project, json_extract(CAST(body AS TEXT), '$.version') FROM op
+    WHERE kind = 'delete' AND dismissed = 0 AND json_extract(CAST(body AS TEXT), '$.store') = '{store}')
+AND (project, collection) NOT IN (
+    SELECT op.project, coalesce(synonym.collection, json_extract(CAST(body AS TEXT), '$.collection')) FROM op
+    LEFT JOIN synonym ON synonym.project = op.project
+        AND synonym.id = json_extract(CAST(body AS TEXT), '$.collection')
+    WHERE kind = 'delete-collection' AND dismissed = 0 AND json_extract(CAST(body AS TEXT), '$.store') = '{store}')
+AND (project NOT IN ({keeping}) OR id NOT IN (SELECT version FROM received))
+AND EXISTS (
+    WITH RECURSIVE chain (id) AS (
+        SELECT id FROM manifest WHERE digest = version.manifest
+        UNION SELECT below.base FROM manifest AS below JOIN chain ON below.id = chain.id WHERE below.base IS NOT NULL)
+    SELECT 1 FROM chain JOIN entry ON entry.manifest = chain.id JOIN stored ON stored.blob = entry.blob)"""
+"""Versions of which something is here, and whose end was decided elsewhere."""
 
 
 # Temporary tables, of this connection alone: the live manifests, and the blobs that they need.
@@ -79,17 +94,78 @@ class Freed(NamedTuple):
     was_whole: bool
 
 
+class Hiding(NamedTuple):
+    """Where the ends of versions come from that `gc` frees."""
+
+    store: str
+    """Id of this store: what it has deleted itself is freed."""
+    keeping: Sequence[int]
+    """Projects whose log others write to in this store: what they have brought, they may take away."""
+
+
+class Hidden(NamedTuple):
+    """A version that was deleted elsewhere, and has bytes here that no other version needs."""
+
+    project: str
+    collection: str
+    number: int
+
+
 class Marking:
     """What `gc` asks of the catalog."""
 
-    def __init__(self, catalog: Connections) -> None:
+    def __init__(self, catalog: Connections, hiding: Hiding | None = None) -> None:
+        """With `hiding`, what was deleted elsewhere is kept."""
         self._catalog = catalog
+        self._hidden = None
+        kept = _LIVE
+        if hiding is not None:
+            keeping = ",".join(map(str, hiding.keeping))
+            self._hidden = _HIDDEN.format(store=hiding.store.replace("'", "''"), keeping=keeping)
+            kept += f" UNION ALL SELECT manifest {self._hidden}"
+        self._kept = kept
+        self._kept_manifests = (
+            f"SELECT max(id) FROM manifest WHERE digest IN ({kept}) AND condemned IS NULL GROUP BY digest"
+        )
+        self._needed_blobs = f"SELECT blob FROM entry WHERE blob IS NOT NULL AND manifest IN ({self._kept_manifests})"
+
+    def hidden(self) -> tuple[list[Hidden], int]:
+        """What was deleted elsewhere and is kept, and the bytes that are here for that alone."""
+        if self._hidden is None:
+            return [], 0
+        with self._catalog.snapshot():
+            sql = (
+                "SELECT project.name, collection.name, version.number, "
+                "(SELECT max(manifest.id) FROM manifest WHERE digest = version.manifest) FROM version "
+                "JOIN project ON project.id = version.project "
+                "JOIN collection ON collection.project = version.project AND collection.id = version.collection "
+                f"WHERE (version.project, version.id) IN (SELECT project, id {self._hidden}) "
+                "ORDER BY project.name, collection.name, version.number"
+            )
+            rows = self._catalog.rows(sql)
+            if not rows:
+                return [], 0
+            self._find_needed()
+            self._catalog.execute("DELETE FROM needed_before")
+            found: list[Hidden] = []
+            alone = (
+                f"FROM ({BLOBS_OF}) WHERE blob NOT IN (SELECT blob FROM needed) AND blob IN (SELECT blob FROM stored)"
+            )
+            for project, collection, number, manifest in rows:
+                if self._catalog.one(f"SELECT 1 {alone} LIMIT 1", (manifest,)) is not None:
+                    found.append(Hidden(project, collection, number))
+                    self._catalog.execute(f"INSERT OR IGNORE INTO needed_before SELECT blob {alone}", (manifest,))
+            row = self._catalog.one(
+                "SELECT coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM needed_before)",
+            )
+        assert row is not None
+        return found, int(row[0])
 
     def orphans(self) -> list[Orphan]:
         """Live manifests that are kept as differences to dead ones, those nearest to their base first."""
         sql = (
-            f"SELECT id, digest, base FROM manifest WHERE id IN ({_LIVE_MANIFESTS}) AND base IS NOT NULL "
-            f"AND base NOT IN ({_LIVE_MANIFESTS}) ORDER BY id"
+            f"SELECT id, digest, base FROM manifest WHERE id IN ({self._kept_manifests}) AND base IS NOT NULL "
+            f"AND base NOT IN ({self._kept_manifests}) ORDER BY id"
         )
         return [Orphan(id_, Digest(digest), base) for id_, digest, base in self._catalog.rows(sql)]
 
@@ -98,7 +174,8 @@ class Marking:
         row = self._catalog.one(
             "WITH RECURSIVE chain (id, base, rank) AS (SELECT id, base, 0 FROM manifest WHERE id = ? UNION ALL "
             "SELECT manifest.id, manifest.base, rank + 1 FROM manifest JOIN chain ON manifest.id = chain.base) "
-            f"SELECT digest FROM chain JOIN manifest USING (id) WHERE id IN ({_LIVE_MANIFESTS}) ORDER BY rank LIMIT 1",
+            f"SELECT digest FROM chain JOIN manifest USING (id) WHERE id IN ({self._kept_manifests}) "
+            "ORDER BY rank LIMIT 1",
             (id_,),
         )
         return None if row is None else Digest(row[0])
@@ -110,9 +187,9 @@ class Marking:
             self._catalog.execute("UPDATE manifest SET condemned = ? WHERE id = ?", (epoch, old))
 
     def dead(self, *, before: int | None = None) -> tuple[int, int]:
-        """How many blobs no live version needs, and their bytes; `before`: of those condemned before that epoch."""
+        """How many blobs nothing needs that is kept, and their bytes; `before`: those condemned before that epoch."""
         with self._catalog.snapshot():
-            self._find_needed()
+            self._find_needed(hidden=True)
             row = self._catalog.one(
                 "SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM stored) "
                 "AND id NOT IN (SELECT blob FROM needed) AND (? IS NULL OR condemned < ?)",
@@ -124,9 +201,9 @@ class Marking:
     def condemn(self, epoch: int) -> None:
         """Tell sessions that begin after this epoch not to rely on what nothing needs now."""
         manifests = self._catalog.rows(
-            f"SELECT id FROM manifest WHERE condemned IS NULL AND id NOT IN ({_LIVE_MANIFESTS})",
+            f"SELECT id FROM manifest WHERE condemned IS NULL AND id NOT IN ({self._kept_manifests})",
         )
-        blobs = self._catalog.rows(f"SELECT id FROM blob WHERE condemned IS NULL AND id NOT IN ({_NEEDED_BLOBS})")
+        blobs = self._catalog.rows(f"SELECT id FROM blob WHERE condemned IS NULL AND id NOT IN ({self._needed_blobs})")
         self._set("manifest", epoch, [id_ for (id_,) in manifests])
         self._set("blob", epoch, [id_ for (id_,) in blobs])
 
@@ -134,11 +211,11 @@ class Marking:
         """Let sessions rely again on what a version needs after all."""
         # A version may name a manifest by a form that was condemned before its session committed.
         needed = self._catalog.rows(
-            f"SELECT max(id) FROM manifest WHERE digest IN ({_LIVE}) GROUP BY digest "
+            f"SELECT max(id) FROM manifest WHERE digest IN ({self._kept}) GROUP BY digest "
             "HAVING min(condemned IS NOT NULL) = 1",
         )
         self._set("manifest", None, [id_ for (id_,) in needed])
-        blobs = self._catalog.rows(f"SELECT id FROM blob WHERE condemned IS NOT NULL AND id IN ({_NEEDED_BLOBS})")
+        blobs = self._catalog.rows(f"SELECT id FROM blob WHERE condemned IS NOT NULL AND id IN ({self._needed_blobs})")
         self._set("blob", None, [id_ for (id_,) in blobs])
 
     def free_manifests(self, epoch: int) -> None:
@@ -317,12 +394,22 @@ class Marking:
             return dict(self._catalog.rows("SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed)"))
 
     def _find_needed(
-        self, *, besides: Sequence[str] = (), without: Sequence[str] = (), but: str = "", relogs: bool = True
+        self,
+        *,
+        besides: Sequence[str] = (),
+        without: Sequence[str] = (),
+        but: str = "",
+        relogs: bool = True,
+        hidden: bool = False,
     ) -> None:
         """Fill the temporary tables, as if some versions were live, or were deleted, or those of a query were not.
 
-        Without `relogs` not for content that was put again, and waits.
+        Without `relogs` not for content that was put again, and waits; with `hidden` also for what was deleted
+        elsewhere and is kept.
         """
+        also = f"UNION ALL {_OF_RELOGS} " if relogs else ""
+        if hidden and self._hidden is not None:
+            also += f"UNION ALL SELECT manifest {self._hidden} "
         for statement in _TEMPORARY:
             self._catalog.execute(statement)
         marks = ",".join("?" * len(without))
@@ -331,7 +418,7 @@ class Marking:
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
             f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
-            f"UNION ALL {_OF_REFUSED}{_REFUSED_TOO[but]} {f'UNION ALL {_OF_RELOGS} ' if relogs else ''}"
+            f"UNION ALL {_OF_REFUSED}{_REFUSED_TOO[but]} {also}"
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )

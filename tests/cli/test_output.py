@@ -269,12 +269,16 @@ def test_what_waits_for_others_is_said(capsys: pytest.CaptureFixture[str]) -> No
             compacted_ops=0,
             removed_leftovers=2,
             quarantine_bytes=3 << 10,
+            deleted_versions=[f"zoo/cats:v{number}" for number in range(5)],
+            deleted_bytes=4 << 10,
+            deleted_go=False,
             seconds=0.1,
         )
     )
     text = capsys.readouterr().out
 
     assert "would be freed: 0 B" in text
+    assert "others have deleted zoo/cats:v0, zoo/cats:v1, zoo/cats:v2 and 2 more: 4.0 KiB of it stay until" in text
     assert "damaged: 3.0 KiB in quarantine, yours to delete once artstore verify misses nothing" in text
     assert "1 pack repacked, 2 leftovers of killed processes removed" in text
     assert "3 blobs kept for commands still at work: put (process 77 on node1, since " in text

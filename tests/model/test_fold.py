@@ -139,7 +139,7 @@ class Log:
         self.add(SetTag(at_us=1, nonce=self.nonce(), kind=kind, target=target, tag=tag, present=present))
 
     def delete(self, version: str) -> None:
-        self.add(Delete(at_us=1, nonce=self.nonce(), version=version))
+        self.add(Delete(at_us=1, nonce=self.nonce(), store="s", version=version))
 
     def start(self, run: str, at_us: int = 1, **given: Any) -> str:
         words: dict[str, Any] = {"name": None, "job_type": None, "group": None, "notes": None, "tags": []}
@@ -565,7 +565,7 @@ def test_a_deleted_collection_takes_its_versions_and_labels_along(log: Log) -> N
         log.alias(collection, "best", version)
         log.tag(version, "v")
         log.tag(collection, "c", kind="collection")
-    log.add(DeleteCollection(at_us=1, nonce="d", collection=cats))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=cats))
 
     assert {"cats": True, "dogs": False} == {row.name: row.deleted for row in log.state.all(Collection)}
     assert {cats: True, dogs: False} == {row.collection: row.deleted for row in log.state.all(Version)}
@@ -579,7 +579,7 @@ def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) ->
     old = log.add(create)
     record = log.record(old)
     log.add(Commit(at_us=1, nonce="c", record=record))
-    log.add(DeleteCollection(at_us=1, nonce="d", collection=old))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=old))
     new = log.create("cats", "model")
     version = log.commit(new)
     log.add(create)
@@ -594,7 +594,7 @@ def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) ->
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: DeleteCollection(at_us=1, nonce="x", collection=c),
+        lambda c: DeleteCollection(at_us=1, nonce="x", store="s", collection=c),
         lambda c: Retype(at_us=1, nonce="x", collection=c, type="t"),
         lambda c: Rename(at_us=1, nonce="x", collection=c, name="n"),
         lambda c: Describe(at_us=1, nonce="x", kind="collection", target=c, text="t"),
@@ -606,7 +606,7 @@ def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) ->
 @pytest.mark.parametrize("which", ["unknown", "deleted"])
 def test_only_standing_collections_change(log: Log, which: Literal["unknown", "deleted"], change: Any) -> None:
     cats = log.create()
-    log.add(DeleteCollection(at_us=1, nonce="d", collection=cats))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=cats))
     before = log.state.hash()
     log.add(change(cats if which == "deleted" else "blake3:u"))
     reasons = {"unknown": "the collection was refused or is not known", "deleted": "the collection was deleted"}
@@ -783,7 +783,7 @@ def test_a_deleted_portfolio_takes_its_links_along_and_nothing_else(log: Log) ->
     version = log.commit(cats)
     log.link(best, version)
     log.alias(best, "prod", version)
-    log.add(DeleteCollection(at_us=1, nonce="d", collection=best))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=best))
     log.link(best, version)
 
     assert log.voids == ["the collection was deleted"]
@@ -794,7 +794,7 @@ def test_a_deleted_portfolio_takes_its_links_along_and_nothing_else(log: Log) ->
 @pytest.mark.parametrize(
     "change",
     [
-        lambda v: Delete(at_us=1, nonce="x", version=v),
+        lambda v: Delete(at_us=1, nonce="x", store="s", version=v),
         lambda v: SetTag(at_us=1, nonce="x", kind="version", target=v, tag="t", present=True),
         lambda v: SetTag(at_us=1, nonce="x", kind="version", target=v, tag="t", present=False),
         lambda v: Describe(at_us=1, nonce="x", kind="version", target=v, text="t"),

@@ -24,10 +24,10 @@ from artstore.model.notes import (
 from artstore.model.records import Create, Delete, encode_op, kind_of
 
 FRAME = msgspec.Raw(b'{"n":1}')
-OP = Delete(at_us=1, nonce="n", version="v")
+OP = Delete(at_us=1, nonce="n", store="s", version="v")
 ACCEPTED = (
     '{"at_us":1,"digest":"blake3:d","frame":{"n":1},"log":"l","nonce":"n","op":"note-accepted",'
-    '"ops":[{"at_us":1,"nonce":"n","op":"delete","version":"v"}],"slot":3}'
+    '"ops":[{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"v"}],"slot":3}'
 )
 GOLDEN: list[tuple[AnyNote, str]] = [
     (Attached(at_us=1, nonce="n", log="l"), '{"at_us":1,"log":"l","nonce":"n","op":"note-attached"}'),

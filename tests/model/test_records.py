@@ -129,12 +129,12 @@ GOLDEN: list[tuple[Op, str]] = [
         '{"at_us":1,"collection":"c","nonce":"n","op":"retype","type":"model"}',
     ),
     (
-        Delete(at_us=1, nonce="n", version="v"),
-        '{"at_us":1,"nonce":"n","op":"delete","version":"v"}',
+        Delete(at_us=1, nonce="n", store="s", version="v"),
+        '{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"v"}',
     ),
     (
-        DeleteCollection(at_us=1, nonce="n", collection="c"),
-        '{"at_us":1,"collection":"c","nonce":"n","op":"delete-collection"}',
+        DeleteCollection(at_us=1, nonce="n", store="s", collection="c"),
+        '{"at_us":1,"collection":"c","nonce":"n","op":"delete-collection","store":"s"}',
     ),
     (
         Link(at_us=1, nonce="n", portfolio="c", project="p", version="v", name="cats:v3", digest="blake3:m"),
@@ -257,8 +257,8 @@ def test_an_unknown_kind_stops() -> None:
         b"{}",
         b'{"op":1}',
         b'{"op":"delete"}',
-        b'{"at_us":1,"nonce":"n","op":"delete","version":null}',
-        b'{"at_us":1,"nonce":"n","op":"delete","version":"\xff"}',
+        b'{"at_us":1,"nonce":"n","op":"delete","store":"s","version":null}',
+        b'{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"\xff"}',
         b'{"at_us":1,"kind":"project","nonce":"n","op":"describe","target":"v","text":null}',
     ],
 )
@@ -271,14 +271,14 @@ def test_what_is_no_op_is_damage(data: bytes) -> None:
 
 def test_an_op_with_a_field_of_the_future_is_read() -> None:
     """A field may be added to a kind without a new format; an older artstore acts on those it knows."""
-    data = b'{"at_us":1,"colour":"red","nonce":"n","op":"delete","version":"v"}'
+    data = b'{"at_us":1,"colour":"red","nonce":"n","op":"delete","store":"s","version":"v"}'
 
-    assert Delete(at_us=1, nonce="n", version="v") == decode_op(data)
+    assert Delete(at_us=1, nonce="n", store="s", version="v") == decode_op(data)
 
 
 def test_fields_of_the_future_survive_in_a_transaction() -> None:
     """I17. An older artstore that passes an op on passes on all of it, or its id would be another one."""
-    op = b'{"at_us":1,"colour":"red","nonce":"n","op":"delete","version":"v"}'
+    op = b'{"at_us":1,"colour":"red","nonce":"n","op":"delete","store":"s","version":"v"}'
     data = encode_transaction(
         Transaction(format=1, project="p", log="0" * 32, seq=1, before=None, ops=[msgspec.Raw(op)]),
     )
@@ -289,11 +289,11 @@ def test_fields_of_the_future_survive_in_a_transaction() -> None:
 
 def test_the_bytes_of_a_transaction_never_change() -> None:
     """The next one names it by their digest: the chain would break."""
-    op = encode_op(Delete(at_us=1, nonce="n", version="v"))
+    op = encode_op(Delete(at_us=1, nonce="n", store="s", version="v"))
     transaction = Transaction(format=1, project="p", log="0f" * 16, seq=7, before="blake3:b", ops=[msgspec.Raw(op)] * 2)
     expected = (
         '{"before":"blake3:b","format":1,"log":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","ops":'
-        '[{"at_us":1,"nonce":"n","op":"delete","version":"v"},{"at_us":1,"nonce":"n","op":"delete","version":"v"}],'
+        '[{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"v"},{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"v"}],'
         '"project":"p","seq":7}'
     )
 

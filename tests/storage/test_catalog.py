@@ -211,7 +211,7 @@ class Guess:
         )
 
     def delete(self) -> AnyOp:
-        return Delete(at_us=self.time(), nonce=self.nonce(), version=self.version())
+        return Delete(at_us=self.time(), nonce=self.nonce(), store="s", version=self.version())
 
     def retype(self) -> AnyOp:
         return Retype(
@@ -221,7 +221,7 @@ class Guess:
     def delete_collection(self) -> AnyOp:
         # Rarely, since everything that comes later is void then.
         collection = self.collection() if self.random.random() < 0.3 else UNKNOWN
-        return DeleteCollection(at_us=self.time(), nonce=self.nonce(), collection=collection)
+        return DeleteCollection(at_us=self.time(), nonce=self.nonce(), store="s", collection=collection)
 
     def link(self) -> AnyOp:
         return Link(
@@ -364,7 +364,10 @@ def cats(root: Root) -> tuple[ProjectView, str, list[str]]:
     ]  # fmt: skip
     ids = [str(record.id) for record in records]
     ops: list[AnyOp] = [create, *(Commit(at_us=1, nonce="n", record=record) for record in records)]
-    ops += [Delete(at_us=1, nonce="d", version=ids[1]), Relog(at_us=1, nonce="r", target=ids[0], record=records[0])]
+    ops += [
+        Delete(at_us=1, nonce="d", store="s", version=ids[1]),
+        Relog(at_us=1, nonce="r", target=ids[0], record=records[0]),
+    ]
     ops += [StartRun(at_us=1, nonce="s", run="r", name=None, job_type=None, group=None, notes=None, tags=[], config={})]
     ops += [Use(at_us=1, nonce="u", run="r", project="p", version=ids[2], name="cats:v2", digest="blake3:m")]
     append(root, "p", [encode_op(op) for op in ops], 3)
@@ -404,7 +407,7 @@ def test_an_edit_costs_what_it_changes(root: Root) -> None:
     project = root.catalog.project("p")
     assert project is not None
     with root.catalog.write():
-        delete = encode_op(Delete(at_us=1, nonce="d", version=str(record.id)))
+        delete = encode_op(Delete(at_us=1, nonce="d", store="s", version=str(record.id)))
         Journal(root.catalog, project).append(2, "blake3:2", [delete])
 
     assert log.stat().st_size - before < 100_000

@@ -144,9 +144,9 @@ def what_is_freed_is_not_looked_for_elsewhere(patch: pytest.MonkeyPatch) -> None
 
 
 def what_is_forgotten_here_is_deleted_for_all(patch: pytest.MonkeyPatch) -> None:
-    def end_of(_view: object, version: str, *, everywhere: bool = False) -> Delete:
+    def end_of(root: Any, _view: object, version: str, *, everywhere: bool = False) -> Delete:
         assert everywhere in {True, False}
-        return Delete(at_us=now_us(), nonce=nonce(), version=version)
+        return Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
 
     patch.setattr(delete, "end_of", end_of)
 
@@ -156,7 +156,7 @@ def parts_that_were_gathered_stay(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
-    for name in ("_LIVE", "_LIVE_MANIFESTS", "_NEEDED_BLOBS", "_OF_REFUSED"):
+    for name in ("_LIVE", "_OF_REFUSED"):
         patch.setattr(marking, name, getattr(marking, name).replace(marking._OF_REFUSED, _NO_MANIFEST))
 
 

@@ -1,0 +1,122 @@
+"""What somebody deletes is gone for all, and its bytes go from another machine only when somebody there says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from artstore.cli import main
+from artstore.lifecycle.reports import GcReport
+from artstore.store import Store
+from tests.sync.conftest import Machine
+
+Make = Callable[..., Machine]
+
+SMALL = {f"d/{number}": b"small %d" % number for number in range(3)}
+LARGE = {"large": bytes(1_500_000)}
+
+
+def deleted_by_another(machine: Make) -> tuple[Machine, Machine]:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.put(SMALL)
+    a.push()
+    b.pull()
+    b.store.delete("cats:v0", everywhere=True, force=True)
+    b.push()
+    a.pull()
+    return a, b
+
+
+def named(report: GcReport) -> tuple[list[str], int, int]:
+    return report.deleted_versions, report.deleted_bytes, report.freed_blobs
+
+
+def test_bytes_of_what_another_deleted_stay_until_they_are_let_go(machine: Make) -> None:
+    """Whoever made them would lose them by a gc of every night, unasked, to anybody with the right to write."""
+    a, _b = deleted_by_another(machine)
+    kept = [named(a.store.gc(grace_s=0, dry_run=dry_run)) for dry_run in (True, False, False)]
+    whole = a.store.verify().ok
+    foreseen = named(a.store.gc(grace_s=0, deleted=True, dry_run=True))
+    freed = named(a.store.gc(grace_s=0, deleted=True))
+
+    assert [(["uncategorized/cats:v0"], 1_500_000, 0)] * 3 == kept
+    assert ["cats:v1"] == [name for name, *_ in a.names()]
+    assert whole
+    assert foreseen == freed == (["uncategorized/cats:v0"], 1_500_000, 1)
+    assert ([], 0, 0) == named(a.store.gc(grace_s=0))
+    assert SMALL == a.read("cats:v1")
+    assert a.store.verify().ok
+
+
+def test_what_is_put_again_finds_the_bytes_that_another_deleted(machine: Make) -> None:
+    a, b = deleted_by_another(machine)
+    a.store.gc(grace_s=0)
+    before = a.store.status().stored_bytes
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+
+    assert before == a.store.status().stored_bytes
+    assert ([], 0, 0) == named(a.store.gc(grace_s=0))
+    assert SMALL | LARGE == a.read("cats:v2") == b.read("cats:v2")
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_what_was_deleted_here_goes_at_once(machine: Make, *, everywhere: bool) -> None:
+    """Also where another was first: whoever deletes does not ask for it to be kept."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+    b.read("cats:v0")
+    a.store.delete("cats:v0", everywhere=everywhere, force=True)
+    b.store.delete("cats:v0", everywhere=True, force=True)
+    b.push()
+    a.move("sync")
+
+    assert ([], 0, 4) == named(a.store.gc(grace_s=0))
+    assert ([], 0, 4) == named(b.store.gc(grace_s=0))
+
+
+def test_what_never_came_here_is_not_named(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    b.pull()
+
+    assert [] == b.store.gc(grace_s=0).deleted_versions
+    assert ([], 0, 4) == named(a.store.gc(grace_s=0))
+
+
+def test_a_rebuilt_catalog_knows_who_deleted(machine: Make) -> None:
+    a, b = deleted_by_another(machine)
+    b.read("cats:v1")
+    for each in (a, b):
+        each.store.gc(grace_s=0)
+        each.store.close()
+        (each.store.path / "catalog.db").unlink()
+        assert [] == Store.rebuild(each.store.path).lost
+        each.again()
+
+    assert (["uncategorized/cats:v0"], 1_500_000, 0) == named(a.store.gc(grace_s=0))
+    assert ([], 0, 0) == named(b.store.gc(grace_s=0))
+
+
+def test_the_command_names_it_and_a_depot_has_nothing_of_the_kind(
+    machine: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, _b = deleted_by_another(machine)
+    command = ["--store", str(a.store.path), "gc", "--grace", "0"]
+    assert 0 == main(command)
+    kept = capsys.readouterr().out
+    assert 0 == main([*command, "--deleted"])
+    gone = capsys.readouterr().out
+
+    assert "others have deleted uncategorized/cats:v0: 1.4 MiB of it stay until artstore gc --deleted" in kept
+    assert "1 blob; freed: 1.4 MiB" in gone
+    assert 2 == main([*command, "--deleted", "--remote", "hub"])
