@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, Unreachable
+from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, NotFound, Unreachable
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped
@@ -68,9 +68,10 @@ def exchange(
     bytes are missing here stays, with what builds on it, and the report says so; where a log has given numbers before,
     what comes behind it in its collection stays too, unless `renumber`.
 
-    Raises NotFound (no-upstream, remote-not-found, collection-not-found), Invalid (not-the-upstream) where the remote
-    is a server that is not, Invalid (not-chosen) for a collection that the remote was not noted for, Conflict (locked)
-    where another process is at it for longer than the patience, Unreachable, Denied.
+    Raises NotFound (no-upstream, remote-not-found, project-not-found, and for what a push names collection-not-found,
+    version-not-found and the like), Invalid (not-the-upstream) where the remote is a server that is not, Invalid
+    (not-chosen) for a collection that the remote was not noted for, Conflict (locked) where another process is at it
+    for longer than the patience, Unreachable, Denied.
     """
     began = time.monotonic()
     name, settings = _chosen(store, remote)
@@ -87,6 +88,8 @@ def exchange(
     with Exclusive(root.path, "sync", patience_s=patience_s), told as attempt, root.session(verb) as session:
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
+        if projects is not None:
+            _check_there(root, round_, verb, wanted)
         if not wanted:
             # Whether it can be reached is found out all the same.
             next(iter(round_.remote.projects()), None)
@@ -267,3 +270,16 @@ def _check_asked(root: Root, verb: Verb, name: str, settings: Settings, asked: S
             raise Invalid(message, code="not-the-upstream")
         if verb == "push":
             find_collection(root, each.project, each.collection)
+            if each.selector != LATEST:
+                resolve(root, each)
+
+
+def _check_there(root: Root, round_: _Round, verb: Verb, projects: Sequence[str]) -> None:
+    """Raise NotFound (project-not-found) for one that is neither here nor, where others are taken in, there."""
+    unknown = [each for each in projects if root.catalog.project(each) is None]
+    there = set(round_.remote.projects()) if unknown and verb != "push" else set()
+    for each in unknown:
+        if each not in there:
+            where = "this store" if verb == "push" else "this store or at the remote"
+            message = f"there is no project {each!r} in {where}"
+            raise NotFound(message, code="project-not-found")

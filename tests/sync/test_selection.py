@@ -119,6 +119,11 @@ def test_what_cannot_be_chosen_is_refused_before_anything_moves(machine: Make) -
     add_remote(a.store.path, "copy", f"file://{a.depot}", upstream=False, join=True)
     with pytest.raises(NotFound):
         exchange(a.store, "push", references=["cast"])
+    with pytest.raises(NotFound):
+        exchange(a.store, "push", references=["cats:v9"])
+    for verb in ("push", "pull", "sync"):
+        with pytest.raises(NotFound, match="no project 'nosuch'"):
+            exchange(a.store, verb, projects=["nosuch"])
     with pytest.raises(Invalid):
         exchange(a.store, "push", remote="copy", references=["cats"])
     with pytest.raises(Invalid):
