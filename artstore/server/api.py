@@ -121,7 +121,7 @@ class _Api:
         asked = _decoded(await _body(request, LONGEST_BODY), tuple[list[bytes], list[bytes]])
         manifests, blobs = map(_digests, asked)
         found = await self._work(lambda: self._hosted.lacks(project, manifests, blobs))
-        return _messages([list(map(bytes, each)) for each in found])
+        return _messages((*(list(map(bytes, each)) for each in found[:2]), found[2]))
 
     async def proofs(self, request: Request) -> Response:
         """What parts of blobs hash to, as they are on the disk now."""

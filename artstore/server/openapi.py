@@ -53,7 +53,9 @@ def describe(version: str) -> dict[str, Any]:
         },
         _P + "/lacks": {
             "post": _asks(
-                "Which manifests and blobs are not there", MESSAGES, body=(MESSAGES, _row(_DIGESTS, _DIGESTS))
+                "Which manifests and blobs are not there, and how many bytes may still be sent",
+                MESSAGES,
+                body=(MESSAGES, _row(_DIGESTS, _DIGESTS)),
             )
         },
         _P + "/proofs": {

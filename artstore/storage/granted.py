@@ -1,8 +1,8 @@
 """Granted: which blobs each project may ask a server for, in a database of its own, `granted.db`.
 
 A project was granted what a version of it names, and what was sent for it, until no version names that any more and it
-was freed. Nobody learns through one project what
-another one has. The file can be lost: the manifests of a project's versions say it again.
+was freed. Nobody learns through one project what another one has. The file can be lost: the manifests of a project's
+versions say it again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import ArtstoreError, Corrupt
+from artstore.errors import ArtstoreError, Corrupt, StorageFull
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
@@ -29,7 +29,7 @@ _NAMES: Final = "names"
 
 
 class Missing(NamedTuple):
-    """What is neither here nor there."""
+    """What is neither here nor there, or has no place there."""
 
     manifests: frozenset[Digest] = frozenset()
     blobs: frozenset[Digest] = frozenset()
@@ -98,7 +98,7 @@ def held(
 
 def left_behind(
     root: Root, project: Project, transactions: Sequence[Sequence[Waiting]], missing: Missing, *, renumber: bool
-) -> Corrupt | None:
+) -> ArtstoreError | None:
     """The error that says what stays here and why; None where nothing does."""
     stay = held(root, project, transactions, missing, renumber=renumber)
     if not stay:
@@ -121,6 +121,8 @@ def left_behind(
             "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "
             "under new ones"
         )
+    if isinstance(missing.why, StorageFull):
+        return StorageFull(message, code=missing.why.code)
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
 
 

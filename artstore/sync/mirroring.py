@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt
+from artstore.errors import ArtstoreError, Conflict
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, TakenSlot, accept, take, waiting
 from artstore.model.digest import Digest
@@ -57,7 +57,7 @@ class MirrorWay(NamedTuple):
         return shelf
 
 
-def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, Corrupt | None]:
+def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, ArtstoreError | None]:
     """Bring a mirror what it lacks of a project's log, and say there what waits here.
 
     Answers how much it was, and why some of what waits stays here, where bytes are missing. Raises Conflict (other-log)

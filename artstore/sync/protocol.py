@@ -104,6 +104,10 @@ class Fetched(NamedTuple):
 class Shelf(Protocol):
     """The objects of one log. What it holds is known from the slots that it was told of."""
 
+    @property
+    def room(self) -> int | None:
+        """Bytes that may still be put there, as was said when it was last asked what it lacks; None: nobody counts."""
+
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those that no slot has brought, or of whose blobs some may be gone since."""
 

@@ -3,7 +3,8 @@
 First the upstream's slots are counted here, so that what is offered is known to apply where it comes to stand; own ops
 that would change nothing there stay here, as conflicts. Then objects, then the slot. Where somebody else claims it
 first, all begins again with theirs. A lost answer is read back: an op counts once, however often it is offered. What
-needs bytes that are missing stays, with what builds on it (`held`), and all else goes.
+needs bytes that are missing, or more than the other side may take, stays, with what builds on it (`held`), and all else
+goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt
+from artstore.errors import ArtstoreError, Conflict, StorageFull
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
 from artstore.model.digest import Digest
@@ -58,7 +59,7 @@ class Pushed(NamedTuple):
     pulled: Moved
     """What was counted first."""
     pushed: Moved
-    left: Corrupt | None = None
+    left: ArtstoreError | None = None
     """Why some of it stays here, if some does."""
 
 
@@ -144,7 +145,7 @@ def _offers(
         return made if made[0].transactions else []
 
 
-def what_is_left(way: Way, missing: Missing) -> Corrupt | None:
+def what_is_left(way: Way, missing: Missing) -> ArtstoreError | None:
     """The error that says what stays here where this is missing, and why; None where nothing does."""
     found = way.root.catalog.project(way.project)
     if found is None or not missing:
@@ -240,6 +241,8 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     try:
         cargo = lacking(way.root, shelf, offer.manifests)
         blobs = list(cargo.blobs)
+        if (too_large := _what_does_not_fit(way, shelf, offer, cargo)) is not None:
+            return too_large
         # What came from another upstream may not be here.
         way.root.blobs.bring(blobs)
         objects = shelf.send(way.root, way.session, cargo.manifests, blobs, _telling(way, cargo))
@@ -255,6 +258,27 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     shelf.note(slot)
     shelf.save()
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
+
+
+def _what_does_not_fit(way: Way, shelf: Shelf, offer: Offer, cargo: Cargo) -> Missing | None:
+    """Those of an offer, in its order, for which too little may still be put there; None where all may."""
+    room = shelf.room
+    if room is None or cargo.bytes <= (room := room - sum(len(each.data) for each in cargo.manifests)):
+        return None
+    left, sent, over = room, set[Digest](), set[Digest]()
+    for manifest in dict.fromkeys(offer.manifests):
+        entries = way.root.manifests.entries(manifest)
+        new = {blob.digest for entry in entries if (blob := blob_of(entry)) is not None} & cargo.blobs.keys() - sent
+        size = sum(cargo.blobs[digest] for digest in new)
+        if size > left:
+            over.add(manifest)
+        else:
+            left, sent = left - size, sent | new
+    message = (
+        f"{way.place} may take {max(0, room)} bytes more, which is too little for it. Delete versions everywhere, "
+        "which gives back what `artstore gc` frees on the server, or ask whoever keeps it for more"
+    )
+    return Missing(frozenset(over), why=StorageFull(message, code="quota-exceeded"))
 
 
 def _telling(way: Way, cargo: Cargo) -> Tell:

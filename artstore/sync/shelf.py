@@ -72,6 +72,10 @@ class DepotShelf:
 
     # What is there.
 
+    @property
+    def room(self) -> None:
+        """See Shelf."""
+
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf."""
         holders, dead = self._holding(), self.known.dead

@@ -130,6 +130,7 @@ def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path:
         a.push()
         server.hosted.rest(0)
         server.store.gc(grace_s=0)
+        server.hosted.rest(0)
         a.put(four, project="zoo")
         a.push()
         sizes = server.hosted.sizes()
@@ -144,6 +145,30 @@ def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path:
         assert sizes == server.hosted.sizes()
     for each in (a, b):
         each.store.close()
+
+
+def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) -> None:
+    """Least of all the end of other versions, which is the way out."""
+    with served(tmp_path / "server", quotas={"": 250_000}) as server:
+        a, b = (Machine(tmp_path, server.url, name) for name in "ab")
+        for content in (b"1", b"2"):
+            a.put({"a": content * 50_000})
+        a.push()
+        a.put({str(part): bytes([part]) * 90_000 for part in range(3)}, name="large")
+        a.put({"a": b"3" * 50_000})
+        a.put({"a": b"small"}, name="small")
+        a.store.delete("cats:v0", everywhere=True, force=True)
+        taken = server.hosted.sizes()["uncategorized"]
+        (report,) = exchange(a.store, "push").projects
+        b.move("pull", blobs=True)
+
+        assert (7, "quota-exceeded") == (report.exit_code, report.code)
+        assert "large:v0 cannot be sent yet" in str(report.error)
+        assert ["cats:v2", "cats:v1"] == [name for name, _, _ in b.names()]
+        assert {"a": b"small"} == b.read("small")
+        assert 60_000 > server.hosted.sizes()["uncategorized"] - taken
+        for each in (a, b):
+            each.store.close()
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:

@@ -182,14 +182,18 @@ class Hosted:
 
     def lacks(
         self, project: str, manifests: Sequence[Digest], blobs: Sequence[Digest]
-    ) -> tuple[list[Digest], list[Digest]]:
-        """Those that are not there for a project. The others stay for an hour at least, so that they can be named."""
+    ) -> tuple[list[Digest], list[Digest], int | None]:
+        """Those that are not there for a project, and how many bytes it may still take, if that is limited.
+
+        What is there stays for an hour at least, so that it can be named.
+        """
         self._pins.session()
         live = live_manifests(self._root, project)
         may, here = self._granted.among(project, blobs), self._root.blobs.known(blobs)
         return (
             [digest for digest in manifests if digest not in live],
             [digest for digest in blobs if digest not in may or digest not in here],
+            self._room(project),
         )
 
     def measured(self, project: str, stretches: Sequence[Stretch]) -> list[Measured | None]:
@@ -245,7 +249,7 @@ class Hosted:
 
     def stand(self, project: str, digest: Digest) -> Stand:
         """How much has come of a large blob."""
-        if not any(self.lacks(project_name(project), [], [digest])):
+        if not self.lacks(project_name(project), [], [digest])[1]:
             return Stand(offset=0, checksum="", done=True)
         return self.upload(project, digest).stand()
 
@@ -316,6 +320,15 @@ class Hosted:
                 return taken
             self._reserved[project] = reserved + size
             return None
+
+    def _room(self, project: str) -> int | None:
+        quota = self._quotas.get(project, self._quotas.get(""))
+        if quota is None:
+            return None
+        if self._is_news(project):
+            self._give_back(project)
+        with self._lock:
+            return max(0, quota - self._size(project) - self._reserved.get(project, 0))
 
     def _is_news(self, project: str) -> bool:
         """Whether `gc` may have freed something since it was looked at last: it takes a while, and anybody may ask."""

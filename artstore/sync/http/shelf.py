@@ -37,6 +37,8 @@ class HttpShelf:
         self._path = path
         self._ahead = ahead
         self._root = root
+        self.room: int | None = None
+        """See Shelf."""
 
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf."""
@@ -125,10 +127,10 @@ class HttpShelf:
         path = f"{self._path}/lacks"
         answer = self._connection.ask("POST", path, body, doing="asking what it has", kind=MESSAGES)
         try:
-            found = msgspec.msgpack.decode(answer.data, type=tuple[list[bytes], list[bytes]])[which]
+            *found, self.room = msgspec.msgpack.decode(answer.data, type=tuple[list[bytes], list[bytes], int | None])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise corrupt(f"{self._connection.url} answers what cannot be read: {error}") from error
-        lacking = set(found)
+        lacking = set(found[which])
         return [digest for digest in digests if digest in lacking]
 
     def _measured(self, stretches: Sequence[Stretch]) -> list[Measured | None]:
