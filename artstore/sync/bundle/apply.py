@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from artstore.errors import ArtstoreError, Conflict
+from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import accept, attach, take, waiting
@@ -65,12 +65,12 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
         works = [_Work(root, session, reader, number, each, join=join) for number, each in enumerate(head.projects)]
         for work in works:
             work.check()
-        brought = Moved()
+        brought, bad = Moved(), dict[Digest, ArtstoreError]()
         if any(work.error is None for work in works):
             # Of all: what several projects need was put in for the first.
-            brought = _bring(root, session, reader, len(works), progress)
+            brought, bad = _bring(root, session, reader, len(works), progress)
         for work in works:
-            work.take()
+            work.take(bad)
     return ApplyReport(
         store=head.store,
         blobs=brought.blobs,
@@ -105,11 +105,11 @@ class _Work:
         except ArtstoreError as error:
             self.error = error
 
-    def take(self) -> None:
-        """Take lists of files, slots and offers."""
+    def take(self, bad: Mapping[Digest, ArtstoreError]) -> None:
+        """Take lists of files, slots and offers. Of blobs that are damaged it is known what was said."""
         if self.error is None:
             try:
-                self._take()
+                self._take(bad)
             except ArtstoreError as error:
                 self.error = error
 
@@ -181,7 +181,7 @@ class _Work:
             )
             raise Conflict(message, code="needs-join")
 
-    def _take(self) -> None:
+    def _take(self, bad: Mapping[Digest, ArtstoreError]) -> None:
         root, section = self._root, self._section
         where = f"project {section.project!r} in {self._reader.url!r}"
         encodings = read_manifests(self._reader, self.number)
@@ -194,7 +194,7 @@ class _Work:
         attachments: Attachments | None = Attachments(
             manifests=take_manifests(root, where, encodings, lambda _digest: [])
         )
-        self._check_whole()
+        self._check_whole(bad)
         offered = [bytes(raw) for ops in read_offers(self._reader, self.number) for raw in ops]
         self._refuse_missing(holes(root, section.project, offered, self._bodies()))
         if self._changes_log:
@@ -229,7 +229,7 @@ class _Work:
         )
         self._taken = self._taken.plus(counted(slot for slot, _digest in slots))
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, bad: Mapping[Digest, ArtstoreError]) -> None:
         """Refuse where bytes are missing that the bundle's maker took to be here."""
         root = self._root
         missing: list[Digest] = []
@@ -240,6 +240,13 @@ class _Work:
             blobs = [blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None]
             there = root.blobs.known(blobs)
             missing += [blob for blob in blobs if blob not in there]
+        damaged = next((blob for blob in missing if blob in bad), None)
+        if damaged is not None:
+            message = (
+                f"nothing of project {self._section.project!r} was taken: blob {damaged} is damaged in the bundle "
+                f"{self._reader.url!r}. Copy it again"
+            )
+            raise Corrupt(message, code="bundle-damaged") from bad[damaged]
         self._refuse_missing(missing)
 
     def _refuse_missing(self, digests: Iterable[Digest]) -> None:
@@ -269,8 +276,11 @@ class _Work:
         return Conflict(message, code="rolled-back")
 
 
-def _bring(root: Root, session: Session, reader: BundleReader, count: int, progress: Progress | None) -> Moved:
-    """Take in the blobs that are not here."""
+def _bring(
+    root: Root, session: Session, reader: BundleReader, count: int, progress: Progress | None
+) -> tuple[Moved, dict[Digest, ArtstoreError]]:
+    """Take in the blobs that are not here; answers also what was said of those that are damaged."""
+    bad: dict[Digest, ArtstoreError] = {}
     lying: dict[Digest, Wanted] = {}
     patched: dict[Digest, str] = {}
     for number in range(count):
@@ -283,11 +293,10 @@ def _bring(root: Root, session: Session, reader: BundleReader, count: int, progr
     done = size = 0
     with Intake(root, session) as intake:
         for some in _batches(absent, sizes):
-            bad = download(reader, intake, some, None)
+            bad.update(download(reader, intake, some, None))
             intake.settle()
-            if bad:
-                raise next(iter(bad.values()))
-            done, size = done + len(some), size + sum(sizes[each.digest] for each in some)
+            came = [each for each in some if each.digest not in bad]
+            done, size = done + len(came), size + sum(sizes[each.digest] for each in came)
             if progress is not None:
                 progress(Tick("apply", done, size, len(absent), sum(sizes.values())))
         for digest, name in patched.items():
@@ -296,7 +305,7 @@ def _bring(root: Root, session: Session, reader: BundleReader, count: int, progr
             if made is not None:
                 intake.settle()
                 done, size = done + 1, size + made
-    return Moved(blobs=done, bytes=size)
+    return Moved(blobs=done, bytes=size), bad
 
 
 def _batches(blobs: Sequence[Wanted], sizes: Mapping[Digest, int]) -> Iterator[list[Wanted]]:

@@ -125,6 +125,23 @@ def test_what_is_new_of_a_file_is_not_taken_for_the_file(site: MakeSite, stick: 
     assert [] == [version for version in b.store.versions("cats") if version.number]
 
 
+def test_one_damaged_blob_holds_up_its_project_alone(site: MakeSite, stick: Stick) -> None:
+    """Whoever carries a stick for a week must not come home with nothing for one bad block."""
+    a, b = site("a"), site("b")
+    large = os.urandom(1_500_000)
+    a.put({"x": large}, project="farm")
+    a.put({"x": b"fine"}, project="zoo")
+    stick.write(a)
+    data = stick.path().read_bytes()
+    stick.path().write_bytes(data.replace(large[:100], bytes(100)))
+    farm, zoo = apply_bundle(b.store, stick.path()).projects
+
+    assert ("bundle-damaged", None) == (farm.code, zoo.code)
+    assert str(farm.error).endswith("Copy it again")
+    assert ["zoo"] == b.store.projects()
+    assert {"x": b"fine"} == b.read("zoo/cats")
+
+
 def test_damage_anywhere_is_found_and_harms_nothing(site: MakeSite, stick: Stick) -> None:
     """X3. Sticks forget bits: no byte of another file may come in, and no version that is not whole."""
     a, b = site("a"), site("b")
