@@ -126,7 +126,9 @@ class _Loads:
             manifests = [each for each in dict.fromkeys([*coming.manifests, *waiting]) if each not in held.manifests]
             encodings = list(_encoded(root, manifests, held))
         wanted = self._wanted.get(project.name)
-        chosen = manifests if wanted is None else [each for each in wanted if each not in held.whole]
+        # Of what waits here the other side needs the bytes also where it has only the list of files.
+        lacked = [each for each in dict.fromkeys([*manifests, *waiting]) if each not in held.whole]
+        chosen = lacked if wanted is None else [each for each in wanted if each not in held.whole]
         blobs, whole = self._blobs(held, chosen, is_asked=wanted is not None)
         # Nobody can give it but this store, should it be gone there since.
         whole += [each for each in dict.fromkeys(waiting) if each in held.whole]

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import pytest
+
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.store import Store
 from artstore.sync.bundle.apply import apply_bundle
+from artstore.sync.bundle.receipt import make_receipt
+from artstore.sync.collect import collect_remote
+from artstore.sync.evict import evict
 from tests.sync.bundle.conftest import Site, Stick
+from tests.sync.conftest import Machine
 
 MakeSite = Callable[[str], Site]
+Make = Callable[..., Machine]
 
 FILES = {f"d/{number}": b"small %d" % number for number in range(3)} | {"large": os.urandom(1_200_000)}
 
@@ -75,6 +82,38 @@ def test_content_that_the_other_side_has_is_not_carried_again(site: MakeSite, st
     assert stick.path().stat().st_size < 100_000
     assert FILES == office.read("cats")
     assert ["cats:v1", "cats:v0"] == [name for name, *_ in office.names()]
+
+
+@pytest.mark.parametrize("frees", [False, True])
+def test_bytes_come_also_where_only_the_list_of_files_is(
+    machine: Make, site: MakeSite, stick: Stick, *, frees: bool
+) -> None:
+    """Whoever has evicted a version that is then deleted would have one of which nothing is there."""
+    office, lab, other = machine("office"), site("lab"), machine("other")
+    office.put(FILES)
+    office.push()
+    stick.carry(office, lab)
+    evict(office.store, ["cats:v0"])
+    lab.put({"y": b"y"})
+    lab.put(FILES)
+    stick.write(lab, since=make_receipt(office.store))
+    other.pull()
+    other.store.delete("cats:v0", everywhere=True, force=True)
+    other.push()
+    for _ in range(2):
+        collect_remote(other.store, "hub", grace_s=0)
+    office.pull()
+    if frees:
+        office.store.gc(grace_s=0)
+    (taken,) = apply_bundle(office.store, stick.path()).projects
+
+    assert ("bundle-incomplete" if frees else None) == taken.code
+    if frees:
+        stick.carry(lab, office)
+    office.push()
+    other.pull()
+    assert FILES == office.read("cats") == other.read("cats")
+    assert office.store.verify().ok
 
 
 def test_one_version_whose_list_of_files_is_lost_does_not_stop_the_others(site: MakeSite, stick: Stick) -> None:
