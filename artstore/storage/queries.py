@@ -20,6 +20,7 @@ BATCH: Final = 5_000
 ROWS: Final = 50_000
 """Rows of small manifests that are read together."""
 
+_WANTED: Final = "version.id NOT IN (SELECT version FROM forgotten)"
 _TOTALS: Final = """
 SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM collection WHERE deleted = 0), count(*),
     coalesce(sum(entries), 0), coalesce(sum(bytes), 0),
@@ -247,7 +248,7 @@ class Queries:
         """The manifests of a collection's live versions, by their ids, in the order of their numbers."""
         sql = (
             "SELECT version.id, max(manifest.id) FROM version JOIN manifest ON manifest.digest = version.manifest "
-            "WHERE project = ? AND collection = ? AND deleted = 0 GROUP BY version.id ORDER BY number"
+            f"WHERE project = ? AND collection = ? AND deleted = 0 AND {_WANTED} GROUP BY version.id ORDER BY number"
         )
         return dict(self._catalog.rows(sql, (project, collection)))
 
@@ -255,7 +256,7 @@ class Queries:
         """Every live version, of one project or of all, the newest of a collection first."""
         sql = (
             "SELECT project, collection, version.id, max(manifest.id) FROM version JOIN manifest "
-            "ON manifest.digest = version.manifest WHERE deleted = 0 AND ?1 IN (-1, project) "
+            f"ON manifest.digest = version.manifest WHERE deleted = 0 AND {_WANTED} AND ?1 IN (-1, project) "
             "GROUP BY project, version.id ORDER BY project, collection, number DESC"
         )
         return [Shelved(*row) for row in self._catalog.rows(sql, (-1 if project is None else project,))]

@@ -254,6 +254,19 @@ def test_a_rebuilt_catalog_is_the_same_and_pushes_nothing_again(machine: Make, d
     assert a.state_hash() == b.state_hash()
 
 
+def test_what_was_deleted_on_this_machine_counts_nowhere(machine: Make) -> None:
+    """What a version brought would be another number when `gc` has been, or the catalog was made anew."""
+    a = machine("a")
+    a.put({"x": b"same", "y": b"1"})
+    a.put({"x": b"same", "y": b"2"})
+    a.push()
+    a.store.delete("cats:v0")
+    (line,) = a.store.history("cats").lines
+
+    assert (2, 5) == (line.new_blobs, line.new_bytes)
+    assert 5 == a.store.du().logical_bytes
+
+
 def test_two_logs_are_not_put_together_unasked(machine: Make) -> None:
     """Numbers that somebody has written down would mean something else."""
     a, b = machine("a"), machine("b", join=False)
