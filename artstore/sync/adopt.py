@@ -6,13 +6,14 @@ numbers; where others have written to it before, their ops come first.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Denied, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
 from artstore.lifecycle.upstream import accepted, attach, keeps_log, waiting
@@ -50,10 +51,10 @@ def add_upstream(
 ) -> RemoteInfo:
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
-    Nothing is moved yet. Raises Conflict (needs-join), before anything is changed, where a project has ops that the log
-    there lacks, and the other way round, unless `join`: then its own wait behind those there. `aside` has new names for
-    such projects: what was made here has that name from now on, here and there, and the old one is that of the log
-    there. "" stands for the only such project.
+    Nothing is moved yet, and projects that its token is not for are passed over. Raises Conflict (needs-join), before
+    anything is changed, where a project has ops that the log there lacks, and the other way round, unless `join`: then
+    its own wait behind those there. `aside` has new names for such projects: what was made here has that name from now
+    on, here and there, and the old one is that of the log there. "" stands for the only such project.
 
     Raises Conflict (not-the-owner) in a store that keeps logs for others, Conflict (project-exists, not-its-own) and
     Invalid (nothing-to-rename) for what `aside` names, and as add_remote.
@@ -62,11 +63,12 @@ def add_upstream(
     file = None if token_file is None else str(token_file.absolute())
     root, remote = store.root, open_remote(Settings(url=url, token_file=file))
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("adopt") as session:
-        others = [project for project in root.catalog.projects() if _is_another(remote, project)]
+        reachable = _reachable(remote, root.catalog.projects())
+        others = [project for project in reachable if _is_another(remote, project)]
         for project in others:
             if not join:
                 refuse_apart(remote, project.name, {op.id for op in Journal(root.catalog, project).ops()})
-        renamed = _renamed(root, remote, aside or {}, join=join)
+        renamed = _renamed(root, remote, reachable, aside or {}, join=join)
         info = add_remote(
             store.path,
             name,
@@ -84,9 +86,21 @@ def add_upstream(
     return info
 
 
-def _renamed(root: Root, remote: Remote, aside: Mapping[str, str], *, join: bool) -> dict[str, str]:
+def _reachable(remote: Remote, projects: Sequence[Project]) -> list[Project]:
+    """Those projects that may be asked about there: a token may be for one, and the others are then none of its."""
+    found: list[Project] = []
+    for project in projects:
+        with contextlib.suppress(Denied):
+            read_slot(remote, project.name, 1)
+            found.append(project)
+    return found
+
+
+def _renamed(
+    root: Root, remote: Remote, projects: Sequence[Project], aside: Mapping[str, str], *, join: bool
+) -> dict[str, str]:
     """The new names of projects that began apart from the log there. Raises as add_upstream."""
-    alone = [project for project in root.catalog.projects() if project.upstream is None]
+    alone = [project for project in projects if project.upstream is None]
     found = [each for project in alone if (each := apart(root, remote, project)) is not None]
     names = {each.project for each in found}
     chosen = {(found[0].project if len(found) == 1 and not old else old): new for old, new in aside.items()}

@@ -20,6 +20,7 @@ from artstore.server.listening import Address, Certificate
 from artstore.server.serving import serve
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
+from artstore.sync.adopt import add_upstream
 from artstore.sync.hosting.tokens import Scope, create_token, find_token, list_tokens, revoke_token
 from artstore.sync.http import tokens
 from artstore.sync.http.connection import Connection
@@ -159,6 +160,22 @@ def test_what_a_token_is_not_for_holds_up_nothing_else(server: Served, word: Wor
 
     assert [("early", 7), ("mine", 0), ("other", 7)] == [(each.project, each.exit_code) for each in report.projects]
     assert 1 == len(server.store.collections(project="mine"))
+
+
+def test_what_a_token_is_not_for_does_not_keep_a_store_from_following(
+    server: Served, word: Word, tmp_path: Path
+) -> None:
+    """Whoever has one version of their own elsewhere could not join a team that gives tokens by project."""
+    (tmp_path / "token").write_text(word("write", "cats"))
+    (tmp_path / "file").write_bytes(b"x")
+    with Store.init(tmp_path / "store") as store:
+        for project in ("cats", "dogs"):
+            store.put([tmp_path / "file"], name="c", type="t", project=project)
+        add_upstream(store, "hub", server.url, join=False, token_file=tmp_path / "token")
+        report = exchange(store, "push")
+
+    assert [("cats", 0), ("dogs", 7)] == [(each.project, each.exit_code) for each in report.projects]
+    assert ["cats"] == server.store.projects()
 
 
 def test_bytes_that_another_project_has_have_to_be_sent(
