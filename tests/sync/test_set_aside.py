@@ -70,7 +70,7 @@ def test_what_was_made_here_gets_a_name_of_its_own_here_and_there(machine: Make,
     Store.rebuild(mine.path)
     with Store.open(mine.path) as again:
         assert before == seen(again, "my-zoo")
-        assert [0] == [each.pushed.ops for each in exchange(again, "push").projects]
+        assert {0} == {each.pushed.ops for each in exchange(again, "push").projects}
 
 
 def test_without_a_word_nothing_is_put_together_and_what_would_become_of_it_is_said(machine: Make, mine: Store) -> None:
