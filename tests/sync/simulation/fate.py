@@ -24,12 +24,15 @@ from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Unreachable
 from artstore.sync import checkpoints, indexes
+from artstore.sync.http import remote as loaded_when_a_server_is_asked
 
 T = TypeVar("T")
 
 BEGIN_S: Final = 1_900_000_000
 """The true time when a world begins: years from that of the files, as with a clock that is wrong."""
 YEARS_S: Final = 10 * 365 * 86_400
+_LATE: Final = (loaded_when_a_server_is_asked,)
+"""What is loaded when it is needed: what is replaced in it has to be there before."""
 _ON_DISK: Final = ("fsync", "fdatasync", "mkdir", "link", "rename", "replace", "unlink", "rmdir")
 _SYNCS: Final = frozenset({"fsync", "fdatasync"})
 
