@@ -20,9 +20,11 @@ from artstore.storage.marking import Marking
 from artstore.sync import remotes
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
+from artstore.sync.remotes import read_remotes
 from tests.sync.simulation import checks, deeds, travels
 from tests.sync.simulation.deeds import Deed
 from tests.sync.simulation.fate import Fate, ruled_by
+from tests.sync.simulation.naive import fold
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Depot, Place, Pool, Server
 
@@ -86,6 +88,7 @@ class World:
         """Who is at work on a round."""
         self.set_back: set[str] = set()
         """Places that were ever set back to an older state."""
+        self.times_set_back = 0
         self.is_shaken = False
         """Whether a place has lost something since all were of one mind."""
         self.places: list[Place] = [
@@ -170,8 +173,15 @@ class World:
             place.snapshot = None
 
     def has_bytes(self, node: Node, version: VersionInfo) -> bool:
-        """Whether a machine has the bytes of a version, or somebody to ask for them."""
-        return node.place is not None or Digest.parse(version.digest) in _whole(node)
+        """Whether a machine has the bytes of a version, or somebody who is known to have them."""
+        if Digest.parse(version.digest) in _whole(node):
+            return True
+        if node.place is None or not self.is_shaken:
+            return node.place is not None
+        # What a place has lost comes again with those who have it. Of what its log has, it has the bytes.
+        known = read_remotes(node.store.path)
+        standing = [each for each in self.places if each.name in known and not each.is_lost]
+        return any(fold(each.logs / PROJECT).version(version.id) is not None for each in standing)
 
     def can_do_without(self, _place: Place) -> bool:
         """Whether what all need is with those that can give it to the others."""
