@@ -15,6 +15,7 @@ from artstore.sync.mirror import mirrored
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Fetched, Remote, Shelf, Tell, read_slot
 from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes, token_of
+from artstore.sync.shelf import Noted, when_noted
 from artstore.sync.standing import note_failure, note_success
 
 
@@ -30,7 +31,7 @@ class _Elsewhere:
     def __init__(self, root: Root, pace: Pace | None) -> None:
         self._root = root
         self._pace = pace
-        self._shelves: dict[tuple[str, str | None, str, str], Shelf] = {}
+        self._shelves: dict[tuple[str, str | None, str, str], tuple[Shelf, Noted | None]] = {}
         """By address, token, project and log: a token that has ended is renewed while a store is open."""
         self._lock = threading.RLock()
         self._is_bringing = False
@@ -93,9 +94,13 @@ class _Elsewhere:
 
     def _shelf(self, remote: Remote, token: str | None, project: str, log: str) -> Shelf:
         key = remote.url, token, project, log
-        if key not in self._shelves:
-            self._shelves[key] = remote.shelf(self._root, project, log)
-        return self._shelves[key]
+        noted = when_noted(self._root.path, log)
+        shelf, before = self._shelves.get(key, (None, None))
+        if shelf is None or noted != before:
+            # What a slot named may be no more: after a place was set back others have the same numbers.
+            shelf = remote.shelf(self._root, project, log)
+            self._shelves[key] = shelf, noted
+        return shelf
 
 
 def _fetch(remote: Remote, shelf: Shelf, intake: Intake, digests: Sequence[Digest], tell: Tell | None) -> Fetched:

@@ -37,6 +37,15 @@ _OBJECT: Final = re.compile(r"[0-9a-f]{32}\Z")
 _BLOB: Final = re.compile(r"([0-9a-f]{64})\.[0-9a-f]{16}\Z")
 KINDS: Final = ("packs", "blobs", "manifests")
 """Folders of the objects that slots name."""
+Noted = tuple[int, int]
+
+
+def when_noted(root: Path, log: str) -> Noted | None:
+    """What is another one whenever it was written anew what is known of a log; None: nothing is."""
+    with contextlib.suppress(OSError):
+        found = (root / "sync" / log / "known").stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
 
 
 class DepotShelf:

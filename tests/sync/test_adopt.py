@@ -69,6 +69,25 @@ def test_recover_offers_what_was_lost_in_the_same_order(machine: Make, depot: Pa
         recover(a.store)
 
 
+def test_what_was_lost_and_came_again_can_be_read_by_who_was_at_work_all_the_time(machine: Make, depot: Path) -> None:
+    """It looked where the bytes had been before, and said that they are missing, until it was started again."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    kept = shutil.copytree(depot, depot.with_name("kept"))
+    a.put({"x": b"1", "y": b"2"})
+    a.push()
+    b.pull()
+    first = b"".join(b.store.read("cats:v1", "x"))
+    shutil.rmtree(depot)
+    shutil.copytree(kept, depot)
+    recover(a.store)
+    recover(b.store)
+
+    assert b"1" == first
+    assert b"2" == b"".join(b.store.read("cats:v1", "y"))
+
+
 def test_recover_sends_nothing_that_was_not_chosen(machine: Make, depot: Path) -> None:
     """What was to stay on this machine for good went to all others, when the upstream had been restored."""
     a, b = history(machine)
