@@ -184,13 +184,14 @@ PLANTED: Final[tuple[Plant, ...]] = (
     what_was_refused_is_freed,
 )
 FIRST: Final[dict[Plant, int]] = {
-    a_slot_is_taken_from_others: 127,
-    equal_content_is_another_version: 103,
-    what_was_given_up_counts_on: 112,
-    a_token_that_has_ended_lets_in: 149,
-    what_is_freed_is_not_looked_for_elsewhere: 109,
-    parts_that_were_gathered_stay: 112,
-    what_was_refused_is_freed: 116,
+    a_slot_is_taken_from_others: 111,
+    equal_content_is_another_version: 111,
+    what_was_given_up_counts_on: 104,
+    a_token_that_has_ended_lets_in: 153,
+    what_is_freed_is_not_looked_for_elsewhere: 117,
+    parts_that_were_gathered_stay: 125,
+    what_was_refused_is_freed: 132,
+    what_is_forgotten_here_is_deleted_for_all: 104,
 }
 """The first seed that finds one, of those that would take long from 100 on."""
 _WORLDS: Final = 40
