@@ -270,8 +270,8 @@ def eaten_sync_errors(plant: Plant) -> None:
 def raw_errors(plant: Plant) -> None:
     """What the system says is passed on as it is."""
 
-    def raw(error: OSError, doing: str) -> ArtstoreError:
-        del doing
+    def raw(error: OSError, doing: str, *, room: str = "") -> ArtstoreError:
+        del doing, room
         return error  # type: ignore[return-value]  # That is the bug.
 
     plant.replace(files, "storage_error", raw)
