@@ -218,28 +218,31 @@ def _nothing_new(place: Path, laps: int, versions: int) -> list[Row]:
     entries(_VERSION_FILES).generate(source)
     sender = ToServer(place / "lap", source)
     seconds: dict[str, list[float]] = {"push": [], "sync": []}
-    requests: list[float] = []
+    requests: dict[str, list[float]] = {"push": [], "sync": []}
     try:
         sender.prepare()
         sender.here.fill(_VERSION_FILES, 1, versions - 1)
         run(sender.push())
         settle(sender.here.store)
         for lap in range(laps + 1):
-            asked = len(sender.asked())
             for verb, series in seconds.items():
+                asked = len(sender.asked())
                 sample = run(Command(sender.here.call(verb), sender.here.place, sender.here.environment))
                 series.append(sample.wall_s)
-            requests.append(len(sender.asked()) - asked)
+                requests[verb].append(len(sender.asked()) - asked)
             if lap == 0:
                 seconds = {"push": [], "sync": []}
-                requests.clear()
+                requests = {"push": [], "sync": []}
     finally:
         sender.close()
     remove(place)
     title = f"of nothing new, {versions:,} versions"
     return [
         *(plain("sync", f"{verb} nothing", f"{verb} {title}", "s", Series(tuple(seconds[verb]))) for verb in seconds),
-        plain("sync", "requests", f"push and sync {title}: requests", "", Series(tuple(requests))),
+        *(
+            plain("sync", f"{verb} requests", f"{verb} {title}: requests", "", Series(tuple(requests[verb])))
+            for verb in requests
+        ),
     ]
 
 
