@@ -73,12 +73,12 @@ def evict(
         shelves = _Shelves(root)
         if to_fit is None:
             chosen = [_named(root, reference, project) for reference in references]
-            lonely = next((each for each in chosen if not shelves.of(each)), None)
+            lonely = next((each for each, there in shelves.of(chosen).items() if not there), None)
             if lonely is not None:
                 message = f"{lonely.name} is in no remote's log, so this may be the last copy: `artstore push` first"
                 raise Conflict(message, code="last-copy")
         else:
-            chosen = _oldest(marking, [each for each in _all(root) if shelves.of(each)], to_fit)
+            chosen = _oldest(marking, [each for each, there in shelves.of(_all(root)).items() if there], to_fit)
         sizes = dict(marking.evictable([each.id for each in chosen]))
         proven = shelves.proven({*chosen, *_received(root)}, list(sizes), read_all=read_all)
         if to_fit is None and len(proven) < len(sizes):
@@ -117,18 +117,25 @@ class _Shelves:
         self._mirrors = [mirror for each in settings if (mirror := open_mirror(each)) is not None]
         self._by_project: dict[str, list[_Holder]] = {}
 
-    def of(self, version: _Chosen) -> list[Shelf]:
-        """Those that have a version; none where others have it from this very store."""
-        if keeps_log(self._root, version.project):
-            return []
-        holders = [holder for holder in self._all(version.project) if version.id in holder.versions]
-        return [shelf for shelf, _ in holders if not shelf.lacks_manifests([version.manifest])]
+    def of(self, versions: Iterable[_Chosen]) -> dict[_Chosen, list[Shelf]]:
+        """Those that have each version; none where others have it from this very store.
+
+        All together: a question for each would be thousands over a network.
+        """
+        found: dict[_Chosen, list[Shelf]] = {version: [] for version in versions}
+        for project in dict.fromkeys(version.project for version in found):
+            for shelf, there in () if keeps_log(self._root, project) else self._all(project):
+                held = [version for version in found if version.project == project and version.id in there]
+                lacking = set(shelf.lacks_manifests([version.manifest for version in held])) if held else set()
+                for version in held:
+                    if version.manifest not in lacking:
+                        found[version].append(shelf)
+        return found
 
     def proven(self, versions: Iterable[_Chosen], digests: list[Digest], *, read_all: bool) -> set[Digest]:
         """Those of some blobs that remotes show to have, for each of these versions that needs them one that has it."""
         needs: dict[tuple[int, ...], tuple[list[Shelf], dict[Digest, None]]] = {}
-        for version in versions:
-            shelves = self.of(version)
+        for version, shelves in self.of(versions).items():
             needs.setdefault(tuple(map(id, shelves)), (shelves, {}))[1][version.manifest] = None
         found = set(digests)
         for shelves, manifests in needs.values():

@@ -216,6 +216,23 @@ def test_what_was_put_again_and_waits_outlives_the_version_that_it_was(machine: 
     assert a.store.verify().ok
 
 
+def test_many_versions_are_asked_about_together(tmp_path: Path) -> None:
+    """A question for each would take minutes over a network, whichever version is to go."""
+    with served(tmp_path / "server") as server:
+        a = Machine(tmp_path, server.url, "a")
+        for number in range(12):
+            a.put({"x": b"%d" % number})
+        a.push()
+        evict(a.store, to_fit=0)
+        a.put(SMALL)
+        a.push()
+        server.requests.clear()
+        evict(a.store, ["cats"])
+        a.store.close()
+
+    assert len(server.requests) < 12
+
+
 def test_the_oldest_go_until_the_rest_fits(machine: Make) -> None:
     a = machine("a")
     for number in range(4):

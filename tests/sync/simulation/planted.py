@@ -140,7 +140,7 @@ def what_is_freed_is_not_looked_for_elsewhere(patch: pytest.MonkeyPatch) -> None
         return set(digests)
 
     patch.setattr(evict._Shelves, "proven", proven)
-    patch.setattr(evict._Shelves, "of", lambda _self, _version: [None])
+    patch.setattr(evict._Shelves, "of", lambda _self, versions: {each: [None] for each in versions})
 
 
 def what_is_forgotten_here_is_deleted_for_all(patch: pytest.MonkeyPatch) -> None:
