@@ -127,7 +127,7 @@ class _Api:
         """What parts of blobs hash to, as they are on the disk now."""
         project = _project(request)
         stretches = _decoded(await _body(request, LONGEST_BODY), list[Stretch])
-        return _messages(await self._work(lambda: self._hosted.measured(project, stretches)))
+        return _messages(await self._work(lambda: self._hosted.blobs.measured(project, stretches)))
 
     async def manifests(self, request: Request) -> Response:
         """An object of manifests."""
@@ -152,18 +152,18 @@ class _Api:
         project = _project(request, "write")
         with self._hosted.spool() as body:
             await self._fill(body, request, LONGEST_BODY)
-            return answer({"taken": await self._work(lambda: self._hosted.take_packed(project, body))})
+            return answer({"taken": await self._work(lambda: self._hosted.blobs.take_packed(project, body))})
 
     async def fetch(self, request: Request) -> Response:
         """Small blobs together."""
         project = _project(request)
         digests = _digests(_decoded(await _body(request, LONGEST_BODY), list[bytes]))
-        return _raw(await self._work(lambda: self._hosted.packed(project, digests)))
+        return _raw(await self._work(lambda: self._hosted.blobs.packed(project, digests)))
 
     async def blob(self, request: Request) -> Response:
         """A blob, or the rest of it."""
         project, digest = _project(request), _digest(request)
-        reader = await self._work(lambda: self._hosted.open(project, digest))
+        reader = await self._work(lambda: self._hosted.blobs.open(project, digest))
         start, end, size = 0, reader.size, reader.size
         headers = {"Accept-Ranges": "bytes", MARK: "1"}
         asked = _RANGE.match(request.headers.get("range", ""))
@@ -179,7 +179,7 @@ class _Api:
         if request.method == "HEAD":
             reader.close()
             return Response(status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
-        body = await self._work(lambda: self._hosted.begun(digest, blocks(reader, [(start, end)])))
+        body = await self._work(lambda: self._hosted.blobs.begun(digest, blocks(reader, [(start, end)])))
         return StreamingResponse(body, status_code=200 if asked is None else 206, headers=headers, media_type=BYTES)
 
     async def chunks(self, request: Request) -> Response:
@@ -190,14 +190,14 @@ class _Api:
         if mean not in MEANS or len(ranges) > RANGES or _length(ranges) > SPAN:
             message = f"ask for chunks of {MEANS} bytes, of {RANGES} stretches of {SPAN} bytes in all at most"
             raise Invalid(message, code="bad-request")
-        return _messages(await self._work(lambda: self._hosted.chunks(project, of, mean, ranges)))
+        return _messages(await self._work(lambda: self._hosted.blobs.chunks(project, of, mean, ranges)))
 
     async def ranges(self, request: Request) -> Response:
         """Stretches of a blob."""
         project = _project(request)
         digest, ranges = _decoded(await _body(request, LONGEST_RANGES), tuple[bytes, list[Range]])
         of, length = _digests([digest])[0], _length(ranges)
-        reader = await self._work(lambda: self._hosted.open(project, of))
+        reader = await self._work(lambda: self._hosted.blobs.open(project, of))
         if len(ranges) > MANY or any(each.end > reader.size for each in ranges):
             reader.close()
             message = f"ask for {MANY} stretches at most, of the {reader.size} bytes that it has"
@@ -208,7 +208,7 @@ class _Api:
     async def stand(self, request: Request) -> Response:
         """How much of a large blob has come."""
         project, digest = _project(request, "write"), _digest(request)
-        return answer(await self._work(lambda: self._hosted.stand(project, digest)))
+        return answer(await self._work(lambda: self._hosted.blobs.stand(project, digest)))
 
     async def upload(self, request: Request) -> Response:
         """Go on with a large blob."""
@@ -218,15 +218,15 @@ class _Api:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
         base = _base(request)
-        with self._hosted.reserved(project, size - start):
-            writer = await self._work(lambda: self._hosted.begin(project, digest, start, size, base))
+        with self._hosted.quotas.reserved(project, size - start):
+            writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, base))
             try:
                 await self._each(_gathered(request, _BLOCK), writer.write)
             finally:
                 writer.close()
-        if await self._work(lambda: self._hosted.finish(project, digest, size)):
+        if await self._work(lambda: self._hosted.blobs.finish(project, digest, size)):
             return answer(Stand(offset=size, checksum="", done=True))
-        return answer(await self._work(lambda: self._hosted.stand(project, digest)))
+        return answer(await self._work(lambda: self._hosted.blobs.stand(project, digest)))
 
     async def _fill(self, body: Spool, request: Request, limit: int) -> None:
         async for block in _gathered(request, PIECE, limit):

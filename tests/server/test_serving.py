@@ -133,7 +133,7 @@ def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path:
         server.hosted.rest(0)
         a.put(four, project="zoo")
         a.push()
-        sizes = server.hosted.sizes()
+        sizes = server.hosted.quotas.sizes()
         b.move("pull", blobs=True)
 
         assert "quota-exceeded" == code
@@ -142,7 +142,7 @@ def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path:
     (tmp_path / "server" / "hosted" / "granted.db").unlink()
     with served(tmp_path / "server") as server:
         server.hosted.heads()
-        assert sizes == server.hosted.sizes()
+        assert sizes == server.hosted.quotas.sizes()
     for each in (a, b):
         each.store.close()
 
@@ -158,7 +158,7 @@ def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) ->
         a.put({"a": b"3" * 50_000})
         a.put({"a": b"small"}, name="small")
         a.store.delete("cats:v0", everywhere=True, force=True)
-        taken = server.hosted.sizes()["uncategorized"]
+        taken = server.hosted.quotas.sizes()["uncategorized"]
         (report,) = exchange(a.store, "push").projects
         b.move("pull", blobs=True)
 
@@ -166,7 +166,7 @@ def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) ->
         assert "large:v0 cannot be sent yet" in str(report.error)
         assert ["cats:v2", "cats:v1"] == [name for name, _, _ in b.names()]
         assert {"a": b"small"} == b.read("small")
-        assert 60_000 > server.hosted.sizes()["uncategorized"] - taken
+        assert 60_000 > server.hosted.quotas.sizes()["uncategorized"] - taken
         for each in (a, b):
             each.store.close()
 

@@ -21,7 +21,7 @@ from artstore.sync.delta.chunks import MEANS, RANGES, RECORD, SPAN, LocalBlob, R
 from artstore.sync.delta.patch import FRAME, NEW, Patcher, patch_size, write_patch
 from artstore.sync.delta.plan import Piece, between, find_pieces, new_bytes
 from artstore.sync.explain import explain
-from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.hosting.blobs import HostedBlobs
 from artstore.sync.http import patching
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import MANY, MESSAGES
@@ -274,16 +274,16 @@ def test_chunks_that_are_said_to_be_the_same_and_are_not_cost_a_repetition_and_n
     server: Served, sender: Machine, receiver: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """XXH3 can be forged: whoever does it must not decide what is in a file."""
-    found = Hosted.chunks
+    found = HostedBlobs.chunks
 
-    def lying(self: Hosted, project: str, digest: Digest, *rest: object) -> tuple[int, list[bytes]]:
+    def lying(self: HostedBlobs, project: str, digest: Digest, *rest: object) -> tuple[int, list[bytes]]:
         swapped = {Digest.of(OLD): Digest.of(new), Digest.of(new): Digest.of(OLD)}
         with contextlib.suppress(MissingObject):
             return found(self, project, swapped[digest], *rest)  # type: ignore[arg-type]
         return len(OLD), LocalBlob(sender.store.root, swapped[digest], len(OLD)).chunks(*rest)  # type: ignore[arg-type]
 
     new, _ = CHANGES["in place"]
-    monkeypatch.setattr(Hosted, "chunks", lying)
+    monkeypatch.setattr(HostedBlobs, "chunks", lying)
     sender.put({"large": new})
     sender.push()
     receiver.pull()

@@ -130,7 +130,7 @@ def test_an_upload_is_taken_over_from_one_that_hangs(
         head = f"PUT {PREFIX}/projects/{PROJECT}/uploads/{HEX} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpload-Offset: 0\r\n"
         sizes = f"Upload-Length: {len(BYTES)}\r\nContent-Length: {len(BYTES)}\r\n\r\n"
         hanging.sendall(f"{head}{sizes}".encode() + BYTES[:HALF])
-        while not server.hosted.stand(PROJECT, Digest.of(BYTES)).offset:
+        while not server.hosted.blobs.stand(PROJECT, Digest.of(BYTES)).offset:
             time.sleep(0.01)
         before = server.received
         one.push()

@@ -62,6 +62,12 @@ def live_manifests(root: Root, project: str) -> set[Digest]:
     return set() if found is None else Marking(root.catalog).live_manifests(found.id)
 
 
+def needed_blobs(root: Root, project: str) -> dict[bytes, int]:
+    """The blobs that versions of a project need, with their sizes."""
+    found = root.catalog.project(project)
+    return {} if found is None else Marking(root.catalog).needed_by(found.id)
+
+
 def blobs_of(encodings: Iterable[Encoding]) -> Iterator[BlobEntry]:
     """The blobs that encodings name; of a difference, those that came."""
     for encoding in encodings:
