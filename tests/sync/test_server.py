@@ -158,6 +158,31 @@ def test_a_slot_with_a_hole_is_refused_and_says_which(server: Served, machine: M
     assert [] == list(HttpRemote(connection).projects())
 
 
+def test_what_was_put_twice_and_deleted_before_it_was_sent_holds_nothing_up(machine: Make) -> None:
+    """The second one was equal to the first when it was put, and makes no version: nobody sends a list of its files."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.put({"a": b"1"})
+    one.store.delete("cats:v0", force=True)
+    one.put({"a": b"2"})
+    one.push()
+    two = machine("two")
+    two.pull()
+
+    assert [("cats:v1", {"a": b"2"})] == [(name, two.read(name)) for name, *_ in two.names()]
+
+
+def test_an_end_before_the_beginning_excuses_no_hole(server: Served, machine: Make) -> None:
+    """What is deleted before it is there stays, and everybody would see it without its bytes."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.store.delete("cats:v0", force=True)
+    connection = Connection(server.url)
+
+    assert _claim(connection, one, {}, backwards=True).lacks.manifests
+    assert _claim(connection, one, {}).claimed
+
+
 def test_what_is_freed_on_the_server_while_it_was_offered_is_sent_again(server: Served, machine: Make) -> None:
     """A claim asks anew for all that it needs, whatever was said to be there before."""
     one = machine("one")
@@ -332,9 +357,12 @@ def test_an_address_that_would_give_something_away_is_refused(url: str, code: st
     assert "secret" not in refused.value.message
 
 
-def _claim(connection: Connection, machine: Machine, manifests: dict[str, list[str]]) -> Claimed:
-    """Offer what waits, as the next slot."""
+def _claim(
+    connection: Connection, machine: Machine, manifests: dict[str, list[str]], *, backwards: bool = False
+) -> Claimed:
+    """Offer what waits, as the next slot, perhaps the last of it first."""
     root = machine.store.root
+    ops = [msgspec.Raw(op.body) for op in waiting(root, PROJECT)]
     last = followed(root, PROJECT)
     slot = Slot(
         format=FORMAT,
@@ -343,7 +371,7 @@ def _claim(connection: Connection, machine: Machine, manifests: dict[str, list[s
         number=1 if last is None else last.slot + 1,
         before=None if last is None else last.head,
         store=root.format.store_id,
-        transactions=[[msgspec.Raw(op.body) for op in waiting(root, PROJECT)]],
+        transactions=[[*ops[-1:], *ops[:-1]] if backwards else ops],
         manifests=manifests,
     )
     path = f"projects/{PROJECT}/slots/{slot.number}"

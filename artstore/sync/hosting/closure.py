@@ -92,41 +92,44 @@ def _blobs(encodings: Sequence[Encoding]) -> Iterator[BlobEntry]:
 
 
 def _needed(root: Root, slot: Slot) -> list[Digest]:
-    """The manifests of what a slot brings and does not end itself."""
+    """The manifests of what a slot brings and does not end itself behind it."""
     ops = [(str(Digest.of(bytes(raw))), decode_op(bytes(raw))) for raw in slot.ops]
-    gone = set(_gone(op for _, op in ops))
-    collections = {op.collection for _, op in ops if isinstance(op, DeleteCollection)}
-    made = {str(op.record.id) for _, op in ops if isinstance(op, Commit)} - gone
+    last = {id_: place for place, (_, op) in enumerate(ops) for id_ in _ended(op)}
     found = root.catalog.project(slot.project)
     view = None if found is None else ProjectView(root.catalog, found.id)
+    stands: dict[str, bool] = {}
     needed = []
-    for id_, op in ops:
+    for place, (id_, op) in enumerate(ops):
+        stands.update(dict.fromkeys(_ended(op), False))
         named = manifest_of(op)
         if named is None:
             continue
         if isinstance(op, Part):
-            is_gone = id_ in gone
+            ids = {id_}
         else:
             assert isinstance(op, Commit | Relog)
-            is_gone = str(op.record.id) in gone or op.record.collection in collections
-            if isinstance(op, Relog) and op.target not in gone:
-                # It makes no version while its target lives.
+            version = str(op.record.id)
+            ids = {version, op.record.collection}
+            if isinstance(op, Relog):
                 target = None if view is None else view.version(op.target)
-                is_gone = is_gone or op.target in made or (target is not None and not target.deleted)
-        if not is_gone:
+                if stands.get(op.target, target is not None and not target.deleted):
+                    # It makes no version, also if the one that it is equal to ends behind it.
+                    continue
+            stands[version] = True
+        if all(last.get(each, -1) < place for each in ids):
             needed.append(Digest.parse(named))
     return needed
 
 
-def _gone(ops: Iterable[AnyOp]) -> Iterator[str]:
-    """Ids of versions and parts that are no more, or are in another one, when all of this is done."""
-    for op in ops:
-        if isinstance(op, Delete):
-            yield op.version
-        elif isinstance(op, DropPart):
-            yield op.part
-        elif isinstance(op, Commit | Relog):
-            yield from op.parts
+def _ended(op: AnyOp) -> Sequence[str]:
+    """Ids of versions, collections and parts that are no more, or are in another one, when this is done."""
+    if isinstance(op, Delete):
+        return [op.version]
+    if isinstance(op, DeleteCollection):
+        return [op.collection]
+    if isinstance(op, DropPart):
+        return [op.part]
+    return op.parts if isinstance(op, Commit | Relog) else []
 
 
 def _other_size(blob: BlobEntry) -> Invalid:

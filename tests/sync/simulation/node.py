@@ -14,7 +14,7 @@ from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
-from artstore.model.records import decode_op, manifest_of
+from artstore.model.records import Delete, decode_op, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.store import Store
@@ -109,9 +109,12 @@ class Node(Machine):
     def refused(self) -> set[Digest]:
         """The manifests of what was committed here, has no place in the log, and was not deleted here either."""
         view = self.view()
-        void = [(op.version, op.body) for op in self.waiting() if op.void is not None and op.version is not None]
-        own = [body for id_, body in void if view and not view.is_received(id_) and id_ not in self.may_forget]
-        return {Digest.parse(str(manifest_of(decode_op(body)))) for body in own}
+        waiting = [(op, decode_op(op.body)) for op in self.waiting()]
+        # What was deleted elsewhere before anybody had accepted it came with its end, and without its bytes.
+        ended = {op.version for _, op in waiting if isinstance(op, Delete)} | self.may_forget
+        void = [(op.version, made) for op, made in waiting if op.void is not None and op.version is not None]
+        own = [made for id_, made in void if view and not view.is_received(id_) and id_ not in ended]
+        return {Digest.parse(str(manifest_of(made))) for made in own}
 
     # Its upstream.
 
