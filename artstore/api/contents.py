@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -60,7 +60,7 @@ class Contents:
         self._lock = threading.RLock()
         self._draft: Draft | None = None
         self._ending: weakref.finalize[..., Any] | None = None
-        self._there: dict[str, Entry] = {}
+        self._there: Mapping[str, Entry] = {}
         """What the draft has, also when it was given away."""
         self._hall: Hall | None = None
         self._pid = os.getpid()

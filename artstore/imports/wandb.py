@@ -36,7 +36,7 @@ from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import checked_metadata
 from artstore.lifecycle.reports import RunInfo
 from artstore.model.digest import Digest
-from artstore.model.manifest import Entry, digest_of_lines, reference
+from artstore.model.manifest import Entry, reference
 from artstore.model.names import LATEST, UNCATEGORIZED, alias_name, tag_name
 from artstore.model.paths import entry_path
 from artstore.store import Store
@@ -186,7 +186,7 @@ class _Import:
     def _commit(self, draft: Draft, artifact: LoggedArtifact, here: _Here, where: str) -> None:
         if artifact.is_incremental:
             self._build_on_last(draft, artifact, here, where)
-        digest = str(digest_of_lines(entry.line() for entry in draft.sorted_entries()))
+        digest = str(draft.content().digest)
         is_here = here.has(artifact.name, digest)
         if artifact.client_id:
             self._entries[artifact.client_id] = dict(draft.entries)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from artstore.errors import Conflict, Invalid
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
+from artstore.lifecycle.content import Content
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label
 from artstore.lifecycle.reports import VersionInfo
@@ -19,7 +20,6 @@ from artstore.model.manifest import (
     Entry,
     blob_of,
     difference_between,
-    digest_of_lines,
     encode_difference,
     encode_full,
 )
@@ -79,21 +79,19 @@ def commit_draft(
     Overtaken where they are no longer all of them. What the upstream has of their bytes need not come here.
     """
     draft.intake.seal()
-    entries = draft.sorted_entries()
-    warnings = draft.check_paths([entry.path for entry in entries])
-    away = _settle_bytes(draft, label, entries, parts)
-    digest = digest_of_lines(entry.line() for entry in entries)
+    content = draft.content()
+    away = _settle_bytes(draft, label, content.entries, parts)
     outcome = None
     while outcome is None:
-        attachments = attachments_of(draft, label, digest, entries, away=away)
+        attachments = attachments_of(draft, label, content, away=away)
         draft.intake.settle()
         try:
-            outcome = _commit(draft, label, digest, entries, attachments, onto=onto, parts=parts, is_away=bool(away))
+            outcome = _commit(draft, label, content, attachments, onto=onto, parts=parts, is_away=bool(away))
         except _ContentGone:
             # The version with this content was deleted a moment ago, so its rows have to be made after all.
             continue
-    draft.save_stat_caches(digest)
-    draft.warnings = warnings + outcome.warnings
+    draft.save_stat_caches(content.digest)
+    draft.warnings = content.warnings + outcome.warnings
     return outcome._replace(warnings=draft.warnings)
 
 
@@ -125,8 +123,7 @@ def _settle_bytes(draft: Draft, label: Label, entries: Sequence[Entry], parts: S
 def attachments_of(
     draft: Draft,
     label: Label,
-    digest: Digest,
-    entries: Sequence[Entry],
+    content: Content,
     *,
     always: bool = False,
     away: Group[Digest] = (),
@@ -141,23 +138,23 @@ def attachments_of(
     project = root.catalog.project(label.project)
     view = None if project is None else ProjectView(root.catalog, project.id)
     collection = None if view is None else view.collection_named(label.name)
-    there = None if view is None or collection is None else view.version_with_manifest(collection.id, digest)
+    there = None if view is None or collection is None else view.version_with_manifest(collection.id, content.digest)
     if there is not None and not always:
         return Attachments(sums=sums, packs=draft.intake.packs)
     latest = None if view is None or collection is None else view.latest(collection.id)
-    encoding = _insert_manifest(root, digest, entries, latest, draft.intake, away=away)
+    encoding = _insert_manifest(root, content, latest, draft.intake, away=away)
     return Attachments(manifests=[encoding], sums=sums, packs=draft.intake.packs)
 
 
 def _insert_manifest(
     root: Root,
-    digest: Digest,
-    entries: Sequence[Entry],
+    content: Content,
     latest: Version | None,
     intake: Intake,
     *,
     away: Group[Digest],
 ) -> Encoding:
+    digest, entries = content.digest, content.entries
     stored_only = not away
     is_here = root.manifests.find(digest) is not None
     if is_here:
@@ -168,7 +165,9 @@ def _insert_manifest(
         base_digest = Digest.parse(latest.manifest)
         base = root.manifests.find(base_digest)
         if base is not None:
-            difference = difference_between(root.manifests.entries(base_digest), entries)
+            difference = content.difference_to(base_digest)
+            if difference is None:
+                difference = difference_between(root.manifests.entries(base_digest), entries)
             if root.manifests.can_build_on(base, difference.weight, len(entries)):
                 if not is_here:
                     root.manifests.add_difference(
@@ -196,8 +195,7 @@ def _blobs_of(entries: Iterable[Entry]) -> list[Digest]:
 def _commit(
     draft: Draft,
     label: Label,
-    digest: Digest,
-    entries: Sequence[Entry],
+    content: Content,
     attachments: Attachments,
     *,
     onto: Onto | None,
@@ -236,21 +234,21 @@ def _commit(
             )
         record = VersionRecord(
             collection=collection.id,
-            manifest=str(digest),
+            manifest=str(content.digest),
             created_us=at_us if label.created_us is None else label.created_us,
             run=label.run,
             description=label.description,
             metadata=label.metadata,
-            entries=len(entries),
+            entries=len(content.entries),
             bytes=draft.bytes,
             nonce=nonce(),
         )
-        there = view.version_with_manifest(collection.id, digest)
+        there = view.version_with_manifest(collection.id, content.digest)
         if there is None:
             if not attachments.manifests:
                 raise _ContentGone
-            draft.root.manifests.keep(digest)
-            there = view.forgotten_with_manifest(collection.id, digest)
+            draft.root.manifests.keep(content.digest)
+            there = view.forgotten_with_manifest(collection.id, content.digest)
             ops.extend(_wanted_again(there, at_us))
         if there is None:
             ops.append(Commit(at_us=at_us, nonce=nonce(), record=record, parts=gathered))

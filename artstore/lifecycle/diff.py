@@ -189,10 +189,8 @@ def _hash(source: str, path: str, cache: StatCache) -> Digest:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(None, describe_kind(status.st_mode))
-        known = cache.files.get(path)
-        if known is not None and known.stamp == stamp_of(status):
-            return known.digest
-        return whole.measure(fd).digest
+        at = cache.unchanged(path, stamp_of(status))
+        return whole.measure(fd).digest if at is None else cache.digest(at)
     finally:
         os.close(fd)
 

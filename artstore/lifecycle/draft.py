@@ -10,14 +10,16 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from types import MappingProxyType, TracebackType
+from typing import BinaryIO, Final, Self
 
 import msgspec
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Problem, Refused, named
+from artstore.lifecycle.again import Gathering, Since
+from artstore.lifecycle.content import Content
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reading import OPEN_FLAGS, Reader, stood_still
 from artstore.lifecycle.reports import Skipped, VersionInfo
@@ -26,7 +28,7 @@ from artstore.lifecycle.scan import Found, Scan, check_folder, describe_kind
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Entry, pointer
 from artstore.model.names import UNCATEGORIZED, Reference
-from artstore.model.paths import entry_path, find_collisions, portability_warnings, quoted
+from artstore.model.paths import entry_path, quoted
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.files import AnyPath, as_path, read_into, read_some
@@ -38,15 +40,7 @@ from artstore.storage.whole import Stored
 
 TRIES: Final = 3
 """Reads of a file that changes meanwhile, before it is an error."""
-_SHOWN_WARNINGS: Final = 20
 _TICK_S: Final = 0.05
-
-
-class _Scanned(NamedTuple):
-    """A folder that was added, with what the stat cache has not of it."""
-
-    prefix: str
-    findings: Findings
 
 
 class Draft:
@@ -59,7 +53,13 @@ class Draft:
         self.session = root.session("put")
         self.intake = Intake(root, self.session, keep=keep)
         self._reader = Reader(self.intake)
-        self.entries: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}
+        self._is_one_folder = False
+        """Whether the entries are what one scan found, and nothing else."""
+        self._since: Since | None = None
+        """What they are since the same folder was added last, where that is known."""
+        self._is_portable = False
+        """Whether no system has trouble with their paths, as far as anybody has looked."""
         self.skipped: list[Skipped] = []
         self.stores: list[Skipped] = []
         """Other stores in the folders that were added, which are left out."""
@@ -67,13 +67,18 @@ class Draft:
         """What the commit had to say, once it is done."""
         self.empty_directories = 0
         self.bytes = 0
-        self._problems: list[Skipped] = []
-        self._scanned: list[_Scanned] = []
+        self._scanned: list[Findings] = []
+        """Of folders that were added, with what the stat cache has not of them."""
         self._progress = progress
         self._ticked = 0.0
         self._more: tuple[int, int, Progress | None] = (0, 0, None)
         """Files and bytes of a folder that are in and not yet entries, and who is told."""
         self._has_ended = False
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What was added, by path."""
+        return MappingProxyType(self._entries)
 
     def __enter__(self) -> Self:
         return self
@@ -151,47 +156,32 @@ class Draft:
         self._more = 0, 0, progress
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
-        cache = self._usable_cache(where)
         scan = Scan(folder, store=self.root.path, ignore=ignore)
-        findings = Findings(where, time.time_ns())
-        new: dict[str, Entry] = {}
-        same: list[Known] = []
-        size = 0
+        found = Gathering(where, start, self._usable_cache(where))
 
-        def note(some: Sequence[Known]) -> None:
-            nonlocal size
-            # With the cache's own strings: the new ones of the same paths are not kept.
-            findings.add(some)
-            for known in some:
-                path = start + known.path
-                new[path] = BlobEntry(path, known.digest, known.size)
-                size += known.size
-            self._tick(len(new), size, progress)
-
-        def unknown() -> Iterator[Found]:
-            for found, known in _chosen(scan, cache, select):
-                if known is None:
-                    yield found
-                else:
-                    same.append(known)
-
-        def alone(found: Found) -> Known | None:
+        def alone(file: Found) -> Known | None:
             try:
-                return self._read(found.source, found.path)
+                return self._read(file.source, file.path)
             except _Unreadable as problem:
-                scan.problem(found.source, problem.reason, unkeepable=problem.number == errno.EINVAL)
+                scan.problem(file.source, problem.reason, unkeepable=problem.number == errno.EINVAL)
                 return None
 
-        for some in self._reader.read(unknown(), alone):
-            note(some)
-        note(same)
+        for some in self._reader.read(found.unknown(scan, select), alone):
+            found.add(some)
+            self._tick(len(found.entries), found.bytes, progress)
+        found.add_unchanged()
+        self._tick(len(found.entries), found.bytes, progress)
         self.settle_problems(scan.problems, skip=skip_unreadable)
         self.stores += scan.stores
-        self._add_all(new, size, overwrite=overwrite)
+        is_first = not self._entries and not self._scanned
+        self._add_all(found.entries, found.bytes, overwrite=overwrite)
+        if is_first:
+            self._is_one_folder, self._since = True, found.since()
         self._more = 0, 0, None
         self.empty_directories += scan.empty_directories
-        if len(same) < len(findings.paths) or len(same) != len(cache.files):
-            self._scanned.append(_Scanned(start, findings))
+        news = found.news()
+        if news is not None:
+            self._scanned.append(news)
 
     def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:
         """Add an entry of a version that is here, or a reference to bytes that stay elsewhere; no bytes move."""
@@ -203,8 +193,9 @@ class Draft:
 
     def begin_again(self, entries: Iterable[Entry]) -> None:
         """Hold these entries and no others, whose bytes are here or were taken in before."""
-        self.entries = {entry.path: entry for entry in entries}
-        self.bytes = sum(entry.size or 0 for entry in self.entries.values())
+        self._is_other()
+        self._entries = {entry.path: entry for entry in entries}
+        self.bytes = sum(entry.size or 0 for entry in self._entries.values())
 
     def add_link(
         self,
@@ -234,12 +225,13 @@ class Draft:
     def remove(self, path: str) -> int:
         """Remove a file, or every file below a folder; answers how many. Raises NotFound (path-not-found)."""
         name = entry_path(path)
-        gone = [name] if name in self.entries else [p for p in self.entries if p.startswith(name + "/")]
+        gone = [name] if name in self._entries else [p for p in self._entries if p.startswith(name + "/")]
         if not gone:
             message = f"the draft has no file and no folder {name!r}"
             raise NotFound(message, code="path-not-found")
+        self._is_other()
         for each in gone:
-            self.bytes -= self.entries.pop(each).size or 0
+            self.bytes -= self._entries.pop(each).size or 0
         return len(gone)
 
     def settle_problems(self, problems: list[Skipped], *, skip: bool) -> None:
@@ -260,56 +252,58 @@ class Draft:
 
     def sorted_entries(self) -> list[Entry]:
         """The entries in the order of a manifest."""
-        return [self.entries[path] for path in sorted(self.entries)]
+        return [self._entries[path] for path in sorted(self._entries)]
+
+    def content(self) -> Content:
+        """The entries with the digest of their manifest. Raises PathCollision for paths that cannot exist together."""
+        content = Content.of(self.sorted_entries(), self._since)
+        self._is_portable = not content.warnings
+        return content
 
     def scratch(self) -> Path:
         """A folder on the store's disk for what is being written; gone with the draft."""
         return self.session.scratch()
 
-    def check_paths(self, paths: list[str]) -> list[str]:
-        """Warnings about sorted paths that not every system can hold. Raises PathCollision for what none can."""
-        warnings = [
-            f"{' and '.join(map(quoted, twins))} are one path where case or Unicode form does not count"
-            for twins in find_collisions(paths)
-        ]
-        for path in paths:
-            warnings += portability_warnings(path)
-        if len(warnings) > _SHOWN_WARNINGS:
-            warnings[_SHOWN_WARNINGS:] = [
-                f"and {len(warnings) - _SHOWN_WARNINGS} more paths that not every system can hold"
-            ]
-        return warnings
-
     def save_stat_caches(self, manifest: Digest) -> None:
         """Let the next scan of the same folders skip what was hashed now, which the committed manifest holds."""
-        for prefix, findings in self._scanned:
+        for findings in self._scanned:
 
-            def holds(path: str, digest: Digest, prefix: str = prefix) -> bool:
-                entry = self.entries.get(prefix + path)
+            def holds(path: str, digest: Digest, prefix: str = findings.prefix) -> bool:
+                entry = self._entries.get(prefix + path)
                 return isinstance(entry, BlobEntry) and entry.digest == digest
 
-            stat_cache.save(self.root.path, manifest, findings, holds)
+            if self._is_one_folder:
+                stat_cache.save(self.root.path, manifest, findings, is_whole=self._is_portable)
+            else:
+                stat_cache.save(self.root.path, manifest, findings, holds)
+
+    def _is_other(self) -> None:
+        """Note that the entries become something else than what one scan found."""
+        self._is_one_folder = False
+        self._since = None
 
     def _add(self, entry: Entry, *, overwrite: bool) -> Entry:
-        before = self.entries.get(entry.path) if overwrite else self._check_free(entry)
+        before = self._entries.get(entry.path) if overwrite else self._check_free(entry)
         if before is not None:
             self.bytes -= before.size or 0
-        self.entries[entry.path] = entry
+        self._is_other()
+        self._entries[entry.path] = entry
         self.bytes += entry.size or 0
         self._tick()
         return entry
 
     def _add_all(self, new: dict[str, Entry], size: int, *, overwrite: bool) -> None:
-        there = self.entries.keys() & new.keys()
+        there = self._entries.keys() & new.keys()
         if not overwrite:
             for path in sorted(there):
                 self._check_free(new[path])
-        self.bytes += size - sum(self.entries[path].size or 0 for path in there)
-        self.entries.update(new)
+        self._is_other()
+        self.bytes += size - sum(self._entries[path].size or 0 for path in there)
+        self._entries.update(new)
 
     def _check_free(self, entry: Entry) -> Entry | None:
         """What stands at the path already. Raises PathCollision (path-taken) where that is something else."""
-        before = self.entries.get(entry.path)
+        before = self._entries.get(entry.path)
         if before is not None and before != entry:
             message = f"{entry.path!r} was added already with other bytes: remove it first, or add under another name"
             raise PathCollision(message, code="path-taken")
@@ -322,18 +316,14 @@ class Draft:
     def _usable_cache(self, folder: str) -> StatCache:
         cache = stat_cache.load(self.root.path, folder)
         if cache.manifest is None or self.root.manifests.find(cache.manifest) is None:
-            return StatCache(None, {})
+            return StatCache()
         blobs = self.root.blobs
         if not blobs.has_all_packs():
             # What was in them is stored again.
-            return StatCache(None, {})
-        gone = [
-            path
-            for path, known in cache.files.items()
-            if known.size > SMALL and not blobs.has_file(known.digest, known.size)
-        ]
-        for path in gone:
-            del cache.files[path]
+            return StatCache()
+        for at in cache.larger_than(SMALL):
+            if not blobs.has_file(cache.digest(at), cache.size(at)):
+                cache.disbelieve(at)
         return cache
 
     def _read(self, source: str, path: str) -> Known:
@@ -392,7 +382,7 @@ class Draft:
         told = progress or self._progress
         if told is not None and time.monotonic() - self._ticked > _TICK_S:
             self._ticked = time.monotonic()
-            told(Tick("store", files=len(self.entries) + more_files, bytes=self.bytes + more_bytes))
+            told(Tick("store", files=len(self._entries) + more_files, bytes=self.bytes + more_bytes))
 
 
 class _Unreadable(Exception):
@@ -415,26 +405,6 @@ class _Unreadable(Exception):
         if self.number == errno.EAGAIN:
             return Conflict(message, code="file-changed")
         return Refused(message, code="unreadable")
-
-
-def _chosen(
-    scan: Scan, cache: StatCache, select: Callable[[Found, bool], bool] | None
-) -> Iterator[tuple[Found, Known | None]]:
-    for found in scan.files():
-        known = _from_cache(found, cache)
-        if select is None or select(found, known is not None):
-            yield found, known
-
-
-def _from_cache(found: Found, cache: StatCache) -> Known | None:
-    known = cache.files.get(found.path)
-    if known is None:
-        return None
-    try:
-        status = found.entry.stat()
-    except OSError:
-        return None
-    return known if known.stamp == stamp_of(status) else None
 
 
 def _read(fd: int, buffer: memoryview, size: int) -> int:

@@ -21,7 +21,7 @@ from artstore.lifecycle.prune import safe_now
 from artstore.lifecycle.reports import PartInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.model.digest import Digest
-from artstore.model.manifest import Entry, digest_of_lines
+from artstore.model.manifest import Entry
 from artstore.model.names import LONGEST, project_name, run_id
 from artstore.model.records import DropPart, Op, Part, encode_op
 from artstore.model.state import UnfinishedPart
@@ -43,10 +43,8 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
     _check_id(distributed_id)
     check_type(root, label)
     draft.intake.seal()
-    entries = draft.sorted_entries()
-    warnings = draft.check_paths([entry.path for entry in entries])
-    digest = digest_of_lines(entry.line() for entry in entries)
-    attachments = attachments_of(draft, label, digest, entries, always=True)
+    content = draft.content()
+    attachments = attachments_of(draft, label, content, always=True)
     draft.intake.settle()
     op = Part(
         at_us=now_us(),
@@ -56,8 +54,8 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
         distributed_id=distributed_id,
         run=label.run,
         store=root.format.store_id,
-        manifest=str(digest),
-        entries=len(entries),
+        manifest=str(content.digest),
+        entries=len(content.entries),
         bytes=draft.bytes,
         aliases=label.aliases,
         description=label.description,
@@ -74,15 +72,15 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
         if same is not None:
             id_ = same.id
             return []
-        root.manifests.keep(digest)
+        root.manifests.keep(content.digest)
         return [op]
 
     def after(_project: Project, _view: ProjectView) -> str:
         return id_
 
     added = commit_and_answer(root, draft.session, label.project, plan, answer=after, attachments=attachments)
-    draft.save_stat_caches(digest)
-    draft.warnings = warnings
+    draft.save_stat_caches(content.digest)
+    draft.warnings = content.warnings
     return added
 
 
@@ -92,7 +90,7 @@ def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int
     if expect is not None and expect < 0:
         message = f"{expect} parts cannot be waited for: expect 0 or more"
         raise Invalid(message, code="bad-count")
-    own, own_bytes = dict(draft.entries), draft.bytes
+    own = dict(draft.entries)
     while True:
         parts = _unfinished(draft.root, label, distributed_id)
         _check_types(parts, label)
@@ -101,13 +99,12 @@ def finish_parts(draft: Draft, label: Label, distributed_id: str, *, expect: int
         if not parts and not own:
             message = f"{label.project}/{label.name} has no parts of {distributed_id!r}: add some, then finish"
             raise NotFound(message, code="no-parts")
-        draft.entries = _union(draft.root, own, label.run, parts)
-        draft.bytes = sum(entry.size or 0 for entry in draft.entries.values())
+        draft.begin_again(_union(draft.root, own, label.run, parts).values())
         try:
             return commit_draft(draft, _said_together(label, parts), parts=parts).version
         except Overtaken:
             # A part came, or somebody else finished, a moment ago.
-            draft.entries, draft.bytes = dict(own), own_bytes
+            draft.begin_again(own.values())
 
 
 def all_parts(root: Root, project: str | None) -> list[PartInfo]:

@@ -16,7 +16,7 @@ from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import PutReport, VersionInfo
 from artstore.lifecycle.resolve import describe, resolve
 from artstore.model.digest import Digest
-from artstore.model.manifest import ReferenceEntry, digest_of_lines
+from artstore.model.manifest import ReferenceEntry
 from artstore.model.names import Reference
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
@@ -104,10 +104,8 @@ def _add_sources(
 def _foresee(draft: Draft, label: Label) -> tuple[VersionInfo | None, list[str]]:
     """The version that has this content already, and what a commit would warn of."""
     draft.intake.settle()
-    entries = draft.sorted_entries()
-    warnings = draft.check_paths([entry.path for entry in entries])
-    digest = digest_of_lines(entry.line() for entry in entries)
-    return _same_content(draft.root, label, digest), warnings
+    content = draft.content()
+    return _same_content(draft.root, label, content.digest), content.warnings
 
 
 def _same_content(root: Root, label: Label, digest: Digest) -> VersionInfo | None:

@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -110,7 +111,7 @@ class Scan:
     def _list(self, folder: _Folder, below: list[_Folder]) -> Iterator[Found]:
         try:
             with os.scandir(folder.source) as listing:
-                entries = sorted(listing, key=_name)
+                entries = sorted(listing, key=attrgetter("name"))
         except OSError as error:
             self.problem(folder.source, error.strerror or str(error))
             return
@@ -197,10 +198,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError:
         # A link to itself, or where nobody may look: `is_file` says which.
         return False
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -35,7 +35,7 @@ from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped, WatchReport
 from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.lifecycle.scan import Found, Scan, check_folder
-from artstore.model.manifest import Entry, digest_of_lines
+from artstore.model.manifest import Entry
 from artstore.model.names import Reference, listed
 from artstore.storage.root import Root
 from artstore.storage.stat_cache import stamp_of
@@ -352,10 +352,9 @@ class Watch:
             for each in (*draft.skipped, *kept_back):
                 _keep_as_before(draft, os.path.relpath(each.path, self.folder), before)
             self._mounts.check()
-            entries = draft.sorted_entries()
-            digest = digest_of_lines(entry.line() for entry in entries)
-            if not entries:
+            if not draft.entries:
                 return WatchReport(folder=str(self.folder), kept_back=kept_back)
+            digest = draft.content().digest
             if latest is not None and latest.manifest == digest:
                 draft.save_stat_caches(digest)
                 return WatchReport(folder=str(self.folder), kept_back=kept_back)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
 from pathlib import Path
@@ -26,15 +27,18 @@ from artstore.storage.files import random_hex
 T = TypeVar("T")
 
 MARGIN_NS: Final = 2_000_000_000
-_MAGIC: Final = b"artstore-stat 1\n"
-# The magic, the manifest's digest, how many files; then their stamps, digests and paths, and the XXH3-64 of all of it.
-_HEAD: Final = struct.Struct(f"={len(_MAGIC)}s{SIZE}sQ")
+_MAGIC: Final = b"artstore-stat 2\n"
+# The magic, the manifest's digest, how many files, whether those are all of it; then their stamps and digests, the
+# prefix and the paths, and the XXH3-64 of all of that.
+_HEAD: Final = struct.Struct(f"={len(_MAGIC)}s{SIZE}sQ?")
 _SUM_SIZE: Final = 8
 _BETWEEN: Final = "\n"
 """Between paths, which have no control characters."""
 _AT_ONCE: Final = 20_000
 # Device and inode without a sign: overlay, CephFS and FUSE use the upper bits. Dates before 1970 have one.
 _STAMP: Final = struct.Struct("=QQqqq")
+_NUMBER: Final = 8
+_SIZE_AT: Final = 2
 
 Stamp = bytes
 """What tells a file from a changed one: device, inode, size, mtime and ctime in nanoseconds, packed: a million fit."""
@@ -55,19 +59,71 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 class StatCache:
-    """What was hashed below one folder."""
+    """What was hashed below one folder. A file has a place in it, from 0 on: an object for each would be slow."""
 
-    def __init__(self, manifest: Digest | None, files: dict[str, Known]) -> None:
+    def __init__(
+        self,
+        manifest: Digest | None = None,
+        *,
+        prefix: str = "",
+        is_whole: bool = False,
+        paths: Sequence[str] = (),
+        stamps: bytes = b"",
+        digests: bytes = b"",
+    ) -> None:
         self.manifest = manifest
         """A manifest that holds every blob named here: while it lives, so do they."""
-        self.files = files
+        self.prefix = prefix
+        """What the paths of that manifest have before those of this cache."""
+        self.is_whole = is_whole
+        """Whether the manifest holds these files and nothing else, and no system has trouble with their paths."""
+        self.paths = paths
+        """In the folder, each at its place."""
+        self._stamps = stamps
+        self._digests = digests
+        self._sizes = array("q", stamps)[_SIZE_AT :: _STAMP.size // _NUMBER]
+        self._places = dict(zip(paths, range(len(paths)), strict=True))
+
+    def unchanged(self, path: str, stamp: Stamp) -> int | None:
+        """The place of a file whose stamp is still the same; None for any other."""
+        at = self._places.get(path)
+        if at is None or self._stamps[at * _STAMP.size : (at + 1) * _STAMP.size] != stamp:
+            return None
+        return at
+
+    def digest_at(self, path: str) -> Digest | None:
+        """The digest that the file at a path had; None where there was none, or it is not believed."""
+        at = self._places.get(path)
+        return None if at is None else self.digest(at)
+
+    def digest(self, at: int) -> Digest:
+        """The digest of the file at a place."""
+        return Digest(self._digests[at * SIZE : (at + 1) * SIZE])
+
+    def size(self, at: int) -> int:
+        """The bytes of the file at a place."""
+        return self._sizes[at]
+
+    def stamp(self, at: int) -> Stamp:
+        """The stamp of the file at a place."""
+        return self._stamps[at * _STAMP.size : (at + 1) * _STAMP.size]
+
+    def larger_than(self, size: int) -> list[int]:
+        """The places of the files that have more bytes."""
+        return [at for at, each in enumerate(self._sizes) if each > size]
+
+    def disbelieve(self, at: int) -> None:
+        """Let the file at a place be hashed again."""
+        self._places.pop(self.paths[at], None)
 
 
 class Findings:
     """What a scan found below a folder, to be kept for the next one."""
 
-    def __init__(self, folder: str, began_ns: int) -> None:
+    def __init__(self, folder: str, prefix: str, began_ns: int) -> None:
         self.folder = folder
+        self.prefix = prefix
+        """See StatCache."""
         self.began_ns = began_ns
         """When the scan began, in nanoseconds since 1970: no file was hashed before."""
         self.paths: list[str] = []
@@ -80,6 +136,12 @@ class Findings:
         self.digests += [file.digest for file in files]
         self.stamps += b"".join([file.stamp for file in files])
 
+    def add_unchanged(self, cache: StatCache, places: Sequence[int]) -> None:
+        """Note some files that a cache has."""
+        self.paths += [cache.paths[at] for at in places]
+        self.digests += [cache.digest(at) for at in places]
+        self.stamps += b"".join([cache.stamp(at) for at in places])
+
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """The stamp of a file."""
@@ -91,39 +153,46 @@ def load(root: Path, folder: str) -> StatCache:
     try:
         data = _file(root, folder).read_bytes()
     except OSError:
-        return StatCache(None, {})
+        return StatCache()
     if len(data) < _HEAD.size + _SUM_SIZE or xxh3_64_digest(memoryview(data)[:-_SUM_SIZE]) != data[-_SUM_SIZE:]:
-        return StatCache(None, {})
-    magic, manifest, count = _HEAD.unpack_from(data)
+        return StatCache()
+    magic, manifest, count, is_whole = _HEAD.unpack_from(data)
     if magic != _MAGIC:
-        return StatCache(None, {})
-    width = _STAMP.size
-    stamps = _HEAD.size
-    digests = stamps + width * count
-    paths = data[digests + SIZE * count : -_SUM_SIZE].decode().split(_BETWEEN) if count else []
-    files = {
-        path: Known(
-            path,
-            data[stamps + at * width : stamps + at * width + width],
-            Digest(data[digests + at * SIZE : digests + at * SIZE + SIZE]),
-            int(size),
-        )
-        for at, (path, (_, _, size, _, _)) in enumerate(
-            zip(paths, _STAMP.iter_unpack(data[stamps:digests]), strict=True)
-        )
-    }
-    return StatCache(Digest(manifest), files)
+        return StatCache()
+    digests = _HEAD.size + _STAMP.size * count
+    names = digests + SIZE * count
+    prefix, *paths = data[names:-_SUM_SIZE].decode().split(_BETWEEN)
+    return StatCache(
+        Digest(manifest),
+        prefix=prefix,
+        is_whole=is_whole,
+        paths=paths,
+        stamps=data[_HEAD.size : digests],
+        digests=data[digests:names],
+    )
 
 
-def save(root: Path, manifest: Digest, findings: Findings, holds: Callable[[str, Digest], bool]) -> None:
-    """Keep what was found, as far as the manifest holds it. Never fails: it is only a cache."""
+def save(
+    root: Path,
+    manifest: Digest,
+    findings: Findings,
+    holds: Callable[[str, Digest], bool] | None = None,
+    *,
+    is_whole: bool = False,
+) -> None:
+    """Keep what was found, as far as the manifest holds it; `holds` is not asked where it has all of it.
+
+    `is_whole` says that it has nothing else; see StatCache. Never fails: it is only a cache.
+    """
     newest = findings.began_ns - MARGIN_NS
     width = _STAMP.size
     stamps = memoryview(findings.stamps)
-    chosen = bytearray(
-        stamp[3] < newest and stamp[4] < newest and holds(path, digest)
-        for stamp, path, digest in zip(_STAMP.iter_unpack(stamps), findings.paths, findings.digests, strict=True)
-    )
+    old = (stamp[3] < newest and stamp[4] < newest for stamp in _STAMP.iter_unpack(stamps))
+    if holds is not None:
+        held = map(holds, findings.paths, findings.digests)
+        old = (is_old and is_held for is_old, is_held in zip(old, held, strict=True))
+    chosen = bytearray(old)
+    count = sum(chosen)
     target = _file(root, findings.folder)
     temporary = target.with_name(f"{target.name}.{random_hex(4)}.tmp")
     with contextlib.suppress(OSError):
@@ -134,17 +203,16 @@ def save(root: Path, manifest: Digest, findings: Findings, holds: Callable[[str,
                 hasher.update(data)
                 file.write(data)
 
-            write(_HEAD.pack(_MAGIC, manifest, sum(chosen)))
+            write(_HEAD.pack(_MAGIC, manifest, count, is_whole and count == len(chosen)))
             # In pieces: a second copy of a million paths is more than the memory that there is for it.
             each = (stamps[at : at + width] for at in range(0, len(stamps), width))
             for some in _batches(compress(each, chosen)):
                 write(b"".join(some))
             for digests in _batches(compress(findings.digests, chosen)):
                 write(b"".join(digests))
-            separator = ""
+            write(findings.prefix.encode())
             for paths in _batches(compress(findings.paths, chosen)):
-                write(f"{separator}{_BETWEEN.join(paths)}".encode())
-                separator = _BETWEEN
+                write("".join([f"{_BETWEEN}{path}" for path in paths]).encode())
             file.write(hasher.digest())
         os.replace(temporary, target)
 

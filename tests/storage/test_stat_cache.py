@@ -24,7 +24,7 @@ def stamp(*, mtime_ns: int = OLD, ctime_ns: int = OLD, inode: int = 2) -> Stamp:
 
 
 def save(place: Path, folder: str, stamps: dict[str, Stamp]) -> None:
-    findings = Findings(folder, NOW)
+    findings = Findings(folder, "", NOW)
     findings.add(list(known(stamps).values()))
     stat_cache.save(place, MANIFEST, findings, lambda _path, _digest: True)
 
@@ -42,9 +42,15 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def files(place: Path, folder: str) -> dict[str, Known]:
+    cache = load(place, folder)
+    assert all(cache.unchanged(path, cache.stamp(at)) == at for at, path in enumerate(cache.paths))
+    return {path: Known(path, cache.stamp(at), cache.digest(at), cache.size(at)) for at, path in enumerate(cache.paths)}
+
+
 def kept(place: Path, stamps: dict[str, Stamp]) -> dict[str, Known]:
     save(place, "/data", stamps)
-    return load(place, "/data").files
+    return files(place, "/data")
 
 
 @given(
@@ -79,11 +85,11 @@ def test_an_inode_number_beyond_63_bits_is_like_any_other(place: Path) -> None:
 
 def test_what_the_manifest_does_not_hold_is_not_kept(place: Path) -> None:
     """It was removed from the draft: nothing keeps its bytes, and the next put would take them for stored."""
-    findings = Findings("/data", NOW)
+    findings = Findings("/data", "", NOW)
     findings.add(list(known({"held": stamp(), "removed": stamp()}).values()))
     stat_cache.save(place, MANIFEST, findings, lambda path, _digest: path == "held")
 
-    assert known({"held": stamp()}) == load(place, "/data").files
+    assert known({"held": stamp()}) == files(place, "/data")
 
 
 @pytest.mark.parametrize("change", ["content", "time restored", "replaced", "longer"])
@@ -112,7 +118,7 @@ def test_a_damaged_cache_is_an_empty_one(place: Path, size: int) -> None:
     (file,) = (place / "stat_cache").iterdir()
     file.write_bytes(file.read_bytes()[:size])
 
-    assert ({}, None) == (load(place, "/data").files, load(place, "/data").manifest)
+    assert ({}, None) == (files(place, "/data"), load(place, "/data").manifest)
 
 
 def test_a_flipped_bit_makes_an_empty_cache(place: Path) -> None:
@@ -122,27 +128,27 @@ def test_a_flipped_bit_makes_an_empty_cache(place: Path) -> None:
     whole = file.read_bytes()
     for at in range(len(whole)):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
-        assert load(place, "/data").files == {}
+        assert files(place, "/data") == {}
 
 
 def test_folders_do_not_share_what_they_know(place: Path) -> None:
     kept(place, {"a": stamp()})
 
-    assert load(place, "/data/").files == {}
-    assert load(place, "/other").files == {}
+    assert files(place, "/data/") == {}
+    assert files(place, "/other") == {}
 
 
 def test_a_name_that_is_not_utf8_can_be_a_folder_s(place: Path) -> None:
     folder = os.fsdecode(b"/caf\xe9")
     save(place, folder, {"a": stamp()})
 
-    assert load(place, folder).files == known({"a": stamp()})
+    assert files(place, folder) == known({"a": stamp()})
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     save(tmp_path / "missing", "/data", {"a": stamp()})
 
-    assert load(tmp_path / "missing", "/data").files == {}
+    assert files(tmp_path / "missing", "/data") == {}
 
 
 def test_all_of_it_can_be_forgotten(place: Path) -> None:
@@ -150,4 +156,26 @@ def test_all_of_it_can_be_forgotten(place: Path) -> None:
     kept(place, {"a": stamp()})
     forget(place)
 
-    assert (load(place, "/data").files, list((place / "stat_cache").iterdir())) == ({}, [])
+    assert (files(place, "/data"), list((place / "stat_cache").iterdir())) == ({}, [])
+
+
+@pytest.mark.parametrize(("prefix", "names"), [("", []), ("", ["a"]), ("d/", []), ("d/e/", ["a", "b"])])
+def test_a_cache_says_whether_it_has_all_of_its_manifest(place: Path, prefix: str, names: list[str]) -> None:
+    """Only then is what differs from the cache what differs from the manifest; half of it would be another's files."""
+    for young in (0, 1):
+        findings = Findings("/data", prefix, NOW)
+        stamps = {name: stamp() for name in names} | {f"young {at}": stamp(mtime_ns=NOW) for at in range(young)}
+        findings.add(list(known(stamps).values()))
+        stat_cache.save(place, MANIFEST, findings, is_whole=True)
+        cache = load(place, "/data")
+
+        assert (cache.prefix, list(cache.paths), cache.is_whole) == (prefix, names, not young)
+
+
+def test_what_is_no_longer_believed_is_as_if_never_hashed(place: Path) -> None:
+    """Its bytes are gone from the store: to skip the file would make a version without them."""
+    save(place, "/data", {"a": stamp(), "b": stamp()})
+    cache = load(place, "/data")
+    cache.disbelieve(0)
+
+    assert (None, None, 1) == (cache.unchanged("a", stamp()), cache.digest_at("a"), cache.unchanged("b", stamp()))
