@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from artstore.errors import Conflict, NotFound, Refused
 from artstore.lifecycle.progress import Progress
+from artstore.lifecycle.upstream import HOSTED
 from artstore.storage.rights import owner_is_another
 from artstore.store import Store
 
@@ -157,6 +158,14 @@ def remotes_of(store: Store) -> list[Any]:
     """How it is with each remote of a store: `artstore.sync.standing.standings`."""
     if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
         found: list[Any] = importlib.import_module("artstore.sync.standing").standings(store)
+        return found
+    return []
+
+
+def served_by(store: Store) -> list[Any]:
+    """What each project takes of a store that is a server: `artstore.sync.hosting.usage.served`."""
+    if (store.path / HOSTED).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        found: list[Any] = importlib.import_module("artstore.sync.hosting.usage").served(store)
         return found
     return []
 

@@ -12,7 +12,7 @@ from artstore.cli.discovery import chosen_project, open_store
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, pairs, say, table
 from artstore.cli.progress import progress
-from artstore.discovery import remotes_of
+from artstore.discovery import remotes_of, served_by
 from artstore.units import count, moment, size
 from artstore.units import duration as written_duration
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artstore.lifecycle.reports import DuReport, GcReport, SessionInfo, StatusReport
+    from artstore.sync.hosting.usage import Taken
     from artstore.sync.reports import RemoteStanding
 
 
@@ -41,9 +42,9 @@ def du(call: Call) -> None:
 def status(call: Call) -> None:
     """Show the store at a glance."""
     with open_store(call) as store:
-        report, remotes = store.status(), remotes_of(store)
-    with_remotes = {**msgspec.to_builtins(report), "remotes": msgspec.to_builtins(remotes)}
-    emit(call, with_remotes, lambda _all: render_status(report, remotes))
+        report, remotes, served = store.status(), remotes_of(store), served_by(store)
+    found = {**msgspec.to_builtins(report), **msgspec.to_builtins({"remotes": remotes, "served": served})}
+    emit(call, found, lambda _all: render_status(report, remotes, served))
 
 
 @verb("artstore gc --dry-run", "artstore gc --grace 0", "artstore gc --deleted", "artstore gc --remote hub --dry-run")
@@ -102,8 +103,8 @@ def render_du(report: DuReport) -> None:
     )
 
 
-def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = ()) -> None:
-    """Write the figures, one a line, and a line a remote."""
+def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = (), served: Sequence[Taken] = ()) -> None:
+    """Write the figures, one a line, a line a project that is kept for others, and a line a remote."""
     pairs(
         [
             ("store", report.root),
@@ -122,6 +123,7 @@ def render_status(report: StatusReport, remotes: Sequence[RemoteStanding] = ()) 
             ("pending", count(report.pending_ops, "op")),
             ("unfinished", count(report.unfinished_parts, "part")),
             ("at work", _sessions(report.sessions)),
+            *([("for others", "\n".join(map(_taken, served)))] if served else []),
             *((each.name, _standing(each)) for each in remotes),
         ]
     )
@@ -164,6 +166,13 @@ def _stored(report: StatusReport) -> str:
 
 def _damaged(report: StatusReport | GcReport) -> str:
     return f"{size(report.quarantine_bytes)} in quarantine, yours to delete once artstore verify misses nothing"
+
+
+def _taken(project: Taken) -> str:
+    parts = (("files", project.blob_bytes), ("lists", project.list_bytes), ("log", project.log_bytes))
+    coming = (("on their way", project.coming_bytes),) if project.coming_bytes else ()
+    what = ", ".join(f"{name} {size(amount)}" for name, amount in (*parts, *coming))
+    return f"{project.project}: {size(project.bytes)} ({what})"
 
 
 def _standing(remote: RemoteStanding) -> str:

@@ -218,13 +218,14 @@ class _Api:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
         base = _base(request)
-        with self._hosted.quotas.reserved(project, size - start):
+        with self._hosted.quotas.reserved(project, size, blob=digest):
             writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, base))
             try:
                 await self._each(_gathered(request, _BLOCK), writer.write)
             finally:
                 writer.close()
-        if await self._work(lambda: self._hosted.blobs.finish(project, digest, size)):
+            is_whole = await self._work(lambda: self._hosted.blobs.finish(project, digest, size))
+        if is_whole:
             return answer(Stand(offset=size, checksum="", done=True))
         return answer(await self._work(lambda: self._hosted.blobs.stand(project, digest)))
 

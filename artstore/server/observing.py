@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artstore.plain import escape
 from artstore.server.guard import RIGHTS
+from artstore.sync.hosting.quotas import Quotas
 
 KIND: Final = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
@@ -65,10 +67,10 @@ class Observed:
 class Numbers:
     """What Prometheus asks for."""
 
-    def __init__(self, projects: Callable[[], dict[str, int]]) -> None:
-        """`projects` says how many bytes each takes."""
+    def __init__(self, quotas: Quotas) -> None:
+        """`quotas` say how many bytes each project takes, and may take."""
         self._registry = CollectorRegistry()
-        self._projects = projects
+        self._quotas = quotas
         labels = ("method", "asked", "status")
         self._requests = Counter("artstore_requests", "Requests that were answered.", labels, registry=self._registry)
         self._seconds = Histogram(
@@ -77,9 +79,9 @@ class Numbers:
         self._came = Counter("artstore_received_bytes", "Bytes of bodies that came.", registry=self._registry)
         self._went = Counter("artstore_sent_bytes", "Bytes of bodies that went.", registry=self._registry)
         self.at_work = Gauge("artstore_requests_at_work", "Requests that are worked on.", registry=self._registry)
-        self._takes = Gauge(
-            "artstore_project_bytes", "Bytes of a project's blobs.", ("project",), registry=self._registry
-        )
+        gauge = partial(Gauge, labelnames=("project",), registry=self._registry)
+        self._takes = gauge("artstore_project_bytes", "Bytes that a project takes.")
+        self._limit = gauge("artstore_project_quota_bytes", "Bytes that a project may take.")
 
     def count(self, scope: Scope, status: int, came: int, went: int, seconds: float) -> None:
         """Note a request."""
@@ -92,8 +94,10 @@ class Numbers:
 
     def written(self) -> bytes:
         """All of it, in Prometheus's words."""
-        for project, size in self._projects().items():
+        for project, size in self._quotas.sizes().items():
             self._takes.labels(project).set(size)
+            if (limit := self._quotas.limit(project)) is not None:
+                self._limit.labels(project).set(limit)
         return generate_latest(self._registry)
 
 

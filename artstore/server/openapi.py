@@ -53,7 +53,7 @@ def describe(version: str) -> dict[str, Any]:
         },
         _P + "/lacks": {
             "post": _asks(
-                "Which manifests and blobs are not there, and how many bytes may still be sent",
+                "Which manifests and blobs are not there, and what of the quota is taken",
                 MESSAGES,
                 body=(MESSAGES, _row(_DIGESTS, _DIGESTS)),
             )

@@ -63,7 +63,7 @@ def serve(
         )
         raise Refused(message, code="needs-tls")
     with contextlib.closing(Hosted(store, quotas)) as hosted, _resting(hosted):
-        numbers = Numbers(hosted.quotas.sizes)
+        numbers = Numbers(hosted.quotas)
         listening.serve(
             store,
             address,

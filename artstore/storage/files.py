@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -272,6 +272,18 @@ def reflink(source: int, target: int) -> bool:
 def is_open_elsewhere(name: str) -> bool:
     """Whether a file was deleted while a process has it open, by what NFS calls it meanwhile; it goes by itself."""
     return name.startswith(".nfs")
+
+
+def bytes_in(folder: Path, *, but: Collection[str] = ()) -> int:
+    """The bytes of the files that lie in a folder, but of hidden ones and some names; none where it is not there."""
+    size = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name not in but and not entry.name.startswith("."):
+                # What ends meanwhile takes nothing.
+                with contextlib.suppress(FileNotFoundError):
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size
 
 
 def size_on_disk(status: os.stat_result) -> int:

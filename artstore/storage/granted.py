@@ -16,6 +16,7 @@ from artstore.model.digest import Digest
 from artstore.storage.database import Connections, is_wal_safe, sqlite_version
 from artstore.storage.mounts import has_small_blocks
 
+FILE_NAME: Final = "granted.db"
 _LOOKUP: Final = 5_000
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS granted (project TEXT NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
@@ -26,12 +27,12 @@ CREATE TABLE IF NOT EXISTS granted (project TEXT NOT NULL, digest BLOB NOT NULL,
 class Granted(Connections):
     """What projects may ask for."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            folder / "granted.db", read_only=False, wal=is_wal_safe(sqlite_version()) and not has_small_blocks(folder)
-        )
-        with self.write():
-            self.execute(_TABLE)
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        wal = is_wal_safe(sqlite_version()) and not has_small_blocks(folder)
+        super().__init__(folder / FILE_NAME, read_only=read_only, wal=wal)
+        if not read_only:
+            with self.write():
+                self.execute(_TABLE)
 
     def add(self, project: str, blobs: Iterable[tuple[Digest, int]]) -> None:
         """Grant blobs, each with its size, to a project."""
@@ -70,6 +71,10 @@ class Granted(Connections):
         with self.write():
             marks = ",".join("?" * len(digests))
             self.execute(f"DELETE FROM granted WHERE project = ? AND digest IN ({marks})", (project, *digests))
+
+    def projects(self) -> list[str]:
+        """The projects that were granted something."""
+        return [project for (project,) in self.rows("SELECT DISTINCT project FROM granted")]
 
     def size(self, project: str) -> int:
         """The bytes of all that a project was granted."""

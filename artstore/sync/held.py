@@ -1,8 +1,8 @@
-"""Held: what of the waiting ops cannot be sent yet, since bytes are missing, and what builds on that.
+"""Held: what of the waiting ops cannot be sent yet, since bytes or room are missing, and what builds on that.
 
 A slot must not show a version without its bytes, and an op has to come to mean there what it means here. So what stays
-is a transaction that needs what is missing; one that reads or changes what such a one changes, or changes what it
-reads; and a version that was deleted since, if its end stays. All else goes, whatever it stands behind.
+is a transaction that needs what is missing or has no room; one that reads or changes what such a one changes, or
+changes what it reads; and a version that was deleted since, if its end stays. All else goes, whatever it stands behind.
 
 A version that some log has accepted has a number that people may have written down. Where it stays, what comes behind
 it in its collection stays too, so that a new log comes to the same numbers, once somebody has brought the bytes; unless
@@ -33,15 +33,18 @@ class Missing(NamedTuple):
 
     manifests: frozenset[Digest] = frozenset()
     blobs: frozenset[Digest] = frozenset()
+    ops: frozenset[str] = frozenset()
+    """Ids of ops that have no place there, themselves or with what they bring."""
     why: ArtstoreError | None = None
     """What was said of the first of them."""
 
     def __bool__(self) -> bool:
-        return bool(self.manifests or self.blobs)
+        return bool(self.manifests or self.blobs or self.ops)
 
     def plus(self, other: Missing) -> Missing:
         """The sum of two."""
-        return Missing(self.manifests | other.manifests, self.blobs | other.blobs, self.why or other.why)
+        manifests, blobs = self.manifests | other.manifests, self.blobs | other.blobs
+        return Missing(manifests, blobs, self.ops | other.ops, self.why or other.why)
 
 
 class Need(NamedTuple):
@@ -82,7 +85,11 @@ def held(
     numbered = frozenset[str]() if renumber else _numbered(root, project)
     touched = [_Touched(view, ops, numbered, renumber=renumber) for ops in transactions]
     needs = [[need_of(view, op) for op in ops] for ops in transactions]
-    stay = {place for place, some in enumerate(needs) if _is_missing(root, some, missing)}
+    stay = {
+        place
+        for place, some in enumerate(needs)
+        if any(op.id in missing.ops for op in transactions[place]) or _is_missing(root, some, missing)
+    }
     while True:
         stay = _with_what_follows(touched, stay)
         endless = {
@@ -107,7 +114,9 @@ def left_behind(
     brought = [op.version for place in sorted(stay) for op in transactions[place] if op.version is not None]
     versions = [version for id_ in brought if (version := view.version(id_)) is not None]
     parts = sum(view.part(id_) is not None for id_ in brought)
-    what = [_counted(parts, "part")] if parts else []
+    others = [transactions[place] for place in stay if all(op.version is None for op in transactions[place])]
+    changes = sum(any(op.id in missing.ops for op in ops) for ops in others)
+    what = [_counted(number, noun) for number, noun in ((parts, "part"), (changes, "change")) if number]
     if versions:
         collection = view.collection(versions[0].collection)
         assert collection is not None

@@ -23,6 +23,7 @@ from artstore.model.records import AnyOp, decode_op
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync.room import Room
 
 FORMAT: Final = 1
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
@@ -104,9 +105,8 @@ class Fetched(NamedTuple):
 class Shelf(Protocol):
     """The objects of one log. What it holds is known from the slots that it was told of."""
 
-    @property
-    def room(self) -> int | None:
-        """Bytes that may still be put there, as was said when it was last asked what it lacks; None: nobody counts."""
+    def room(self) -> Room | None:
+        """How it is with the quota there, as was said when it was asked what it lacks, or is now; None: it has none."""
 
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those that no slot has brought, or of whose blobs some may be gone since."""

@@ -9,6 +9,7 @@ goes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
+from artstore.model.records import decode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
@@ -27,11 +29,14 @@ from artstore.sync.held import Missing, held, left_behind, need_of
 from artstore.sync.protocol import Shelf, Tell
 from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
+from artstore.sync.room import Room, only_ends
 from artstore.sync.selection import select
 from artstore.sync.way import Way
 
 _SLOT_BYTES: Final = 4 << 20
 """Ops in one slot, at most but for the last transaction."""
+_FRAME_BYTES: Final = 1 << 10
+"""What a slot is beside its ops, with room to spare."""
 _TRIES: Final = 100
 """Slots that others may claim first before it is an error."""
 
@@ -44,8 +49,13 @@ class Offer(NamedTuple):
     """What goes into the next slot."""
 
     transactions: list[list[Waiting]]
-    manifests: list[Digest]
-    """Those that versions need which are to be seen there."""
+    needs: list[list[Digest]]
+    """The manifests that versions of each need which are to be seen there."""
+
+    @property
+    def manifests(self) -> list[Digest]:
+        """All of these."""
+        return [digest for some in self.needs for digest in some]
 
     def counted(self) -> Moved:
         """How much it is, without blobs."""
@@ -140,7 +150,7 @@ def _offers(
             size += sum(len(op.body) for op in ops)
             needs = [need_of(view, op) for op in ops]
             named = [need.manifest for need in needs if apart or not need.is_equal]
-            made[-1].manifests.extend(manifest for manifest in named if manifest is not None)
+            made[-1].needs.append([manifest for manifest in named if manifest is not None])
             ends_later |= any(need.ends for need in needs)
         return made if made[0].transactions else []
 
@@ -229,7 +239,7 @@ def what_is_missing(
         here = {digest: place for digest, place in here.items() if judge(place) == "whole"}
     freed = [digest for digest in manifests if root.manifests.find(digest) is None]
     lost = shelf.lacks_manifests(freed) if freed else []
-    return Missing(frozenset(lost), frozenset(digest for digest in blobs if digest not in here), why)
+    return Missing(frozenset(lost), frozenset(digest for digest in blobs if digest not in here), why=why)
 
 
 def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
@@ -241,7 +251,9 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     try:
         cargo = lacking(way.root, shelf, offer.manifests)
         blobs = list(cargo.blobs)
-        if (too_large := _what_does_not_fit(way, shelf, offer, cargo)) is not None:
+        # It was said with what is lacking there; where nothing was asked, it is when there turns out to be too little.
+        room = shelf.room() if offer.manifests else None
+        if room is not None and (too_large := _what_does_not_fit(way, room, offer, cargo)):
             return too_large
         # What came from another upstream may not be here.
         way.root.blobs.bring(blobs)
@@ -252,7 +264,13 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
             raise
         return missing
     bodies = [[op.body for op in transaction] for transaction in offer.transactions]
-    slot = claim_next(way, last, bodies, objects, bases=cargo.bases)
+    try:
+        slot = claim_next(way, last, bodies, objects, bases=cargo.bases)
+    except StorageFull as error:
+        room = shelf.room() if error.code == "quota-exceeded" else None
+        if room is None or not (too_large := _what_does_not_fit(way, room, offer, cargo, refused=True)):
+            raise
+        return too_large
     if slot is None:
         return None
     shelf.note(slot)
@@ -260,25 +278,33 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
 
 
-def _what_does_not_fit(way: Way, shelf: Shelf, offer: Offer, cargo: Cargo) -> Missing | None:
-    """Those of an offer, in its order, for which too little may still be put there; None where all may."""
-    room = shelf.room
-    if room is None or cargo.bytes <= (room := room - sum(len(each.data) for each in cargo.manifests)):
-        return None
-    left, sent, over = room, set[Digest](), set[Digest]()
-    for manifest in dict.fromkeys(offer.manifests):
-        entries = way.root.manifests.entries(manifest)
+def _what_does_not_fit(way: Way, room: Room, offer: Offer, cargo: Cargo, *, refused: bool = False) -> Missing:
+    """The ops of an offer, in its order, for which there is too little room; none where all fits.
+
+    What only ends things comes first, since it makes room. Where the slot was `refused`, it is some at least, unless
+    there is nothing else.
+    """
+    lists = {each.digest: len(each.data) for each in cargo.manifests}
+    of_ops = [sum(len(op.body) + 1 for op in ops) for ops in offer.transactions]
+    if not refused and _FRAME_BYTES + cargo.bytes + sum(lists.values()) + sum(of_ops) <= room.left:
+        return Missing()
+    ends = [only_ends(decode_op(op.body) for op in ops) for ops in offer.transactions]
+    left = room.left - _FRAME_BYTES - sum(itertools.compress(of_ops, ends))
+    over: dict[int, int] = {}
+    sent = set[Digest]()
+    for place, needs in enumerate(offer.needs):
+        entries = itertools.chain.from_iterable(map(way.root.manifests.entries, needs))
         new = {blob.digest for entry in entries if (blob := blob_of(entry)) is not None} & cargo.blobs.keys() - sent
-        size = sum(cargo.blobs[digest] for digest in new)
-        if size > left:
-            over.add(manifest)
-        else:
+        size = of_ops[place] + sum(lists.get(each, 0) for each in needs) + sum(cargo.blobs[digest] for digest in new)
+        if not ends[place] and size > left:
+            over[place] = size
+        elif not ends[place]:
             left, sent = left - size, sent | new
-    message = (
-        f"{way.place} may take {max(0, room)} bytes more, which is too little for it. Delete versions everywhere, "
-        "which gives back what `artstore gc` frees on the server, or ask whoever keeps it for more"
-    )
-    return Missing(frozenset(over), why=StorageFull(message, code="quota-exceeded"))
+    if refused and not over:
+        # Others have taken it meanwhile.
+        over = {place: size for place, size in enumerate(of_ops) if not ends[place]}
+    ops = frozenset(op.id for place in over for op in offer.transactions[place])
+    return Missing(ops=ops, why=room.too_little(way.place, sum(over.values())))
 
 
 def _telling(way: Way, cargo: Cargo) -> Tell:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import random
 import socket
 import time
 from collections.abc import Iterator
@@ -15,20 +13,14 @@ import anyio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from artstore.errors import StorageFull
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
 from artstore.server import patience
 from artstore.server.listening import Address, listen
-from artstore.storage.blobs import SMALL
 from artstore.store import Store
 from artstore.sync.hosting.tokens import create_token
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import LONGEST_BODY, PREFIX, header
-from artstore.sync.protocol import encode_manifests
-from artstore.sync.rounds import exchange
 from tests.server.asking import ask_for_anything
-from tests.sync.conftest import Machine
 from tests.sync.serving import Served, ServerProcess, served
 
 
@@ -72,103 +64,6 @@ def test_the_numbers_are_for_who_may_see_how_the_server_is(server: Served) -> No
 
     assert 200 == status
     assert 'artstore_requests_total{asked="packs",method="POST",status="200"} 1.0' in text
-
-
-def test_a_project_takes_no_more_than_its_quota(tmp_path: Path) -> None:
-    with served(tmp_path / "server", quotas={"": 1000, "large": 3 * SMALL}) as server:
-        connection = Connection(server.url)
-        connection.ask("POST", "projects/cats/packs", _pack(b"1" * 600), doing="sending")
-        for path in ("projects/cats/packs", "projects/dogs/packs", "projects/large/packs"):
-            if "cats" in path:
-                with pytest.raises(StorageFull, match="1000 bytes"):
-                    connection.ask("POST", path, _pack(b"2" * 600), doing="sending")
-            else:
-                connection.ask("POST", path, _pack(b"2" * 600), doing="sending")
-        headers = {"Upload-Offset": "0", "Upload-Length": str(4 * SMALL)}
-        with pytest.raises(StorageFull, match="do not fit"):
-            connection.ask("PUT", f"projects/large/uploads/{'0' * 64}", b"", doing="sending", headers=headers)
-
-
-def test_lists_of_files_count_and_end_where_nobody_names_them(tmp_path: Path) -> None:
-    """Whoever may write could fill the disk with them, which no quota and no `gc` would know of."""
-    with served(tmp_path / "server", quotas={"": 20_000}) as server:
-        connection = Connection(server.url)
-        body = encode_manifests([Encoding(Digest.of(b""), None, 1, random.Random(1).randbytes(8_000))])
-        names = [f"projects/cats/manifests/{number:032}" for number in range(3)]
-        for name in names[:2]:
-            connection.ask("PUT", name, body, doing="sending")
-        with pytest.raises(StorageFull, match="20000 bytes"):
-            connection.ask("PUT", names[2], body, doing="sending")
-        tree = tmp_path / "tree"
-        tree.mkdir()
-        (tree / "x").write_bytes(b"x")
-        server.store.put([tree], name="c", type="t", project="cats")
-        server.hosted.heads()
-        objects = sorted((server.store.path / "hosted" / "manifests" / "cats").iterdir())
-        for path in objects:
-            os.utime(path, (1, 1))
-        server.hosted.rest()
-
-        assert 3 == len(objects)
-        assert objects[2:] == [path for path in objects if path.exists()]
-        connection.ask("PUT", names[2], body, doing="sending")
-
-
-def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path: Path) -> None:
-    """Else a project that deletes what it does not need would be full for ever; and others lose nothing by it."""
-    one, two, three, four = ({"a": bytes([number]) * 100_000} for number in range(1, 5))
-    with served(tmp_path / "server", quotas={"": 250_000}) as server:
-        a, b = (Machine(tmp_path, server.url, name) for name in "ab")
-        for project, content in (("farm", one), ("farm", two), ("zoo", one), ("zoo", two)):
-            a.put(content, project=project)
-        a.push()
-        for deleted in ("farm/cats:v0", "zoo/cats:v1"):
-            a.store.delete(deleted, everywhere=True, force=True)
-        a.put(three, project="zoo")
-        code = exchange(a.store, "push", projects=["zoo"]).projects[0].code
-        a.store.delete("zoo/cats:v2")
-        a.push()
-        server.hosted.rest(0)
-        server.store.gc(grace_s=0)
-        server.hosted.rest(0)
-        a.put(four, project="zoo")
-        a.push()
-        sizes = server.hosted.quotas.sizes()
-        b.move("pull", blobs=True)
-
-        assert "quota-exceeded" == code
-        assert {"farm": 1, "zoo": 2} == {project: size // 100_000 for project, size in sizes.items()}
-        assert [two, one, four] == [b.read(each) for each in ("farm/cats", "zoo/cats:v0", "zoo/cats")]
-    (tmp_path / "server" / "hosted" / "granted.db").unlink()
-    with served(tmp_path / "server") as server:
-        server.hosted.heads()
-        assert sizes == server.hosted.quotas.sizes()
-    for each in (a, b):
-        each.store.close()
-
-
-def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) -> None:
-    """Least of all the end of other versions, which is the way out."""
-    with served(tmp_path / "server", quotas={"": 250_000}) as server:
-        a, b = (Machine(tmp_path, server.url, name) for name in "ab")
-        for content in (b"1", b"2"):
-            a.put({"a": content * 50_000})
-        a.push()
-        a.put({str(part): bytes([part]) * 90_000 for part in range(3)}, name="large")
-        a.put({"a": b"3" * 50_000})
-        a.put({"a": b"small"}, name="small")
-        a.store.delete("cats:v0", everywhere=True, force=True)
-        taken = server.hosted.quotas.sizes()["uncategorized"]
-        (report,) = exchange(a.store, "push").projects
-        b.move("pull", blobs=True)
-
-        assert (7, "quota-exceeded") == (report.exit_code, report.code)
-        assert "large:v0 cannot be sent yet" in str(report.error)
-        assert ["cats:v2", "cats:v1"] == [name for name, _, _ in b.names()]
-        assert {"a": b"small"} == b.read("small")
-        assert 60_000 > server.hosted.quotas.sizes()["uncategorized"] - taken
-        for each in (a, b):
-            each.store.close()
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:

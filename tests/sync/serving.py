@@ -68,7 +68,7 @@ def served(
         contextlib.closing(Hosted(store, quotas)) as hosted,
     ):
         found = Served(store, hosted, free_port(), "http" if certificate is None else "https")
-        numbers = Numbers(hosted.quotas.sizes)
+        numbers = Numbers(hosted.quotas)
         more = beside(hosted, numbers)
         found.routes = [
             (method, route.path.removeprefix("/1"))

@@ -3,7 +3,8 @@
     hosted    the logs: what was claimed, and who may claim next
     own       these logs, as the store itself follows them
     blobs     what projects have brought of blobs, and may ask of them
-    quotas    how many bytes each project takes, and may take
+    usage     how many bytes each project takes
+    quotas    and how many it may take
     closure   whether a slot brings all that its versions need
     incoming  blobs on their way in, many small ones together or a large one bit by bit
     pins      what was sent, or said to be there, stays until it is named

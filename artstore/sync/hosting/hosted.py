@@ -13,6 +13,7 @@ from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.names import project_name
+from artstore.model.records import decode_op
 from artstore.storage.files import make_directory
 from artstore.storage.granted import Granted
 from artstore.storage.sessions import Exclusive
@@ -26,6 +27,7 @@ from artstore.sync.hosting.own import OwnLogs
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.quotas import Quotas
 from artstore.sync.hosting.spool import Spool
+from artstore.sync.hosting.usage import Usage
 from artstore.sync.http.wire import BODY, Claimed, Head, Lacks
 from artstore.sync.known import collecting
 from artstore.sync.objects.folder import FolderObjects
@@ -34,6 +36,7 @@ from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
 from artstore.sync.remotes import read_remotes
+from artstore.sync.room import Room, only_ends
 from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
@@ -64,9 +67,10 @@ class Hosted:
         self._heavy = threading.Lock()
         self._pins = Pins(self._root)
         self._ending.callback(self._pins.close)
-        self.quotas = Quotas(self._root, quotas or {}, self._granted, self._lists, self._uploads, alone=self._way)
+        self._remote = OwnLogs(self._objects, folder, self._granted, self._lists)
+        usage = Usage(self._granted, self._lists, self._uploads, self._remote)
+        self.quotas = Quotas(self._root, quotas or {}, self._granted, usage, alone=self._way)
         self.blobs = HostedBlobs(self._root, self._granted, self._uploads, self._pins, self.quotas)
-        self._remote = OwnLogs(self._objects, self._granted)
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._ready: set[str] = set()
@@ -114,7 +118,7 @@ class Hosted:
         return found
 
     def claim(self, project: str, number: int, body: Spool) -> Claimed:
-        """Claim the next slot of a log, if it is whole. Raises Invalid (bad-slot), UpgradeNeeded."""
+        """Claim the next slot of a log, if it is whole. Raises Invalid (bad-slot), UpgradeNeeded, StorageFull."""
         with self._whole(body) as data, self._way(project) as way:
             slot = _read(project, number, data)
             last = way.followed
@@ -124,6 +128,7 @@ class Hosted:
             if (slot.log, number, slot.before) != expected:
                 message = f"slot {number} does not follow the last one of {project!r}: pull, and claim the next"
                 raise Conflict(message, code="not-the-next")
+            self.quotas.check_slot(project, len(data), ends=only_ends(decode_op(bytes(raw)) for raw in slot.ops))
             shelf = way.shelf(slot.log)
             shelf.follow(self._remote, number - 1)
             encodings, absent = self._encodings(slot)
@@ -169,8 +174,8 @@ class Hosted:
 
     def lacks(
         self, project: str, manifests: Sequence[Digest], blobs: Sequence[Digest]
-    ) -> tuple[list[Digest], list[Digest], int | None]:
-        """Those that are not there for a project, and how many bytes it may still take, if that is limited.
+    ) -> tuple[list[Digest], list[Digest], Room | None]:
+        """Those that are not there for a project, and how it is with its quota, if it has one.
 
         What is there stays for an hour at least, so that it can be named.
         """

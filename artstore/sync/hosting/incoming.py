@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
@@ -20,7 +21,7 @@ from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage import whole
 from artstore.storage.blob_reader import BlobReader
-from artstore.storage.files import make_directory, storage_errors, write_all
+from artstore.storage.files import bytes_in, make_directory, storage_errors, write_all
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -212,11 +213,9 @@ class Uploads:
                 self._recent.append(found)
             return found
 
-    def sizes(self, part: str) -> int:
-        """The bytes that have come for a project and are no blob yet."""
-        with contextlib.suppress(FileNotFoundError):
-            return sum(path.stat().st_size for path in (self._folder / part).iterdir())
-        return 0
+    def size(self, part: str, *, but: Iterable[Digest] = ()) -> int:
+        """The bytes that have come for a project and are no blob yet, but of some."""
+        return bytes_in(self._folder / part, but={digest.hex() for digest in but})
 
     def tidy(self) -> None:
         """Remove what nobody goes on with."""

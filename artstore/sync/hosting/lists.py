@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from artstore.errors import Corrupt, Invalid
+from artstore.storage.files import bytes_in
 from artstore.sync.depot import part_of
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
@@ -46,11 +47,18 @@ class Lists:
         return self._objects.read(f"manifests/{part_of(project)}/{name}")
 
     def size(self, project: str) -> int:
-        """The bytes of all objects of a project. What this store itself has put there since `tidy` is not in it."""
+        """The bytes of all objects of a project."""
         with self._lock:
             if project not in self._sizes:
-                self._sizes[project] = sum(size for _, size, _ in self._all(project))
+                self._sizes[project] = bytes_in(self._folder / part_of(project))
             return self._sizes[project]
+
+    def note(self, project: str, names: Iterable[str]) -> None:
+        """Be told of objects that this store itself has put there."""
+        size = sum(self._objects.size(f"manifests/{part_of(project)}/{name}") or 0 for name in names)
+        with self._lock:
+            if project in self._sizes:
+                self._sizes[project] += size
 
     def tidy(self, project: str, named: Container[str]) -> None:
         """Remove what is a day old and not among those that slots name."""

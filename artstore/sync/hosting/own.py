@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
+from artstore.storage.files import bytes_in
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.depot import Depot, part_of
 from artstore.sync.hosting.closure import blobs_of
+from artstore.sync.hosting.lists import Lists
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.protocol import Sent, Tell
 from artstore.sync.shelf import DepotShelf
@@ -19,24 +23,43 @@ from artstore.sync.shelf import DepotShelf
 class OwnLogs(Depot):
     """The logs in the folder `hosted/`. See Remote."""
 
-    def __init__(self, objects: FolderObjects, granted: Granted) -> None:
+    def __init__(self, objects: FolderObjects, folder: Path, granted: Granted, lists: Lists) -> None:
         super().__init__(objects)
+        self._folder = folder / "log"
         self._granted = granted
+        self._lists = lists
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] = {}
+
+    def size(self, project: str) -> int:
+        """The bytes of all slots of a project."""
+        with self._lock:
+            if project not in self._sizes:
+                self._sizes[project] = bytes_in(self._folder / part_of(project))
+            return self._sizes[project]
+
+    def claim(self, project: str, number: int, data: bytes) -> bool:
+        """See Remote."""
+        is_claimed = super().claim(project, number, data)
+        with self._lock:
+            if is_claimed and project in self._sizes:
+                self._sizes[project] += len(data)
+        return is_claimed
 
     def claimed(self, project: str, number: int) -> None:
         """See Remote. A server gives many slots in one answer."""
 
     def shelf(self, root: Root, project: str, log: str) -> DepotShelf:
         """See Remote."""
-        return _OwnShelf(self._objects, root.path, project, part_of(project), log, granted=self._granted)
+        return _OwnShelf(self._objects, root.path, project, part_of(project), log, own=(self._granted, self._lists))
 
 
 class _OwnShelf(DepotShelf):
     """The objects of a log of the store's own."""
 
-    def __init__(self, *args: object, granted: Granted) -> None:
+    def __init__(self, *args: object, own: tuple[Granted, Lists]) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
-        self._granted = granted
+        self._granted, self._lists = own
 
     def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:  # noqa: ARG002 - they are where they have to be
         """See Shelf."""
@@ -54,4 +77,6 @@ class _OwnShelf(DepotShelf):
         named = [(blob.digest, blob.size) for blob in blobs_of(manifests)]
         root.blobs.check_stored([digest for digest, _ in named])
         self._granted.add(self._project, named)
-        return super().send(root, session, manifests, blobs, tell)
+        sent = super().send(root, session, manifests, blobs, tell)
+        self._lists.note(self._project, sent.manifests)
+        return sent

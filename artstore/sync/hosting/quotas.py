@@ -1,25 +1,38 @@
-"""Quotas: how many bytes each project takes of a store that keeps its log, and may take."""
+"""Quotas: how many bytes each project may take of a store that keeps its log.
+
+All that is written for it counts, once: blobs, lists of files, slots of the log, and what is on its way. Of that its
+blobs can be given back.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Final, NamedTuple
 
 from artstore.errors import Conflict, StorageFull
+from artstore.model.digest import Digest
 from artstore.model.names import project_name
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
-from artstore.sync.depot import part_of
 from artstore.sync.hosting.closure import needed_blobs
-from artstore.sync.hosting.incoming import Uploads
-from artstore.sync.hosting.lists import Lists
+from artstore.sync.hosting.usage import Usage
+from artstore.sync.room import FOR_ENDS, Room
 
 _LOOK_S: Final = 60.0
 """How long what a project may give back is not looked for again, unless `gc` has begun meanwhile."""
+
+
+class _Kept(NamedTuple):
+    """What is on its way."""
+
+    size: int
+    """Bytes."""
+    blob: Digest | None
+    """The large blob that they make, if that comes bit by bit."""
 
 
 class Quotas:
@@ -30,8 +43,7 @@ class Quotas:
         root: Root,
         limits: Mapping[str, int],
         granted: Granted,
-        lists: Lists,
-        uploads: Uploads,
+        usage: Usage,
         *,
         alone: Callable[[str], AbstractContextManager[object]],
     ) -> None:
@@ -42,47 +54,64 @@ class Quotas:
         self._root = root
         self._limits = limits
         self._granted = granted
-        self._lists = lists
-        self._uploads = uploads
+        self._usage = usage
         self._alone = alone
         self._lock = threading.Lock()
-        self._reserved: dict[str, int] = {}
+        self._kept: dict[str, list[_Kept]] = {}
         self._looked: dict[str, tuple[int, float]] = {}
         """The epoch of `gc`, and when, at which it was looked what a project can give back."""
 
     def sizes(self) -> dict[str, int]:
-        """The bytes that each project takes: of its blobs, of its lists of files, and of what is on its way."""
-        return {project.name: self._size(project.name) for project in self._root.catalog.projects()}
+        """The bytes that each project takes, as `artstore status` counts them."""
+        return {project: self._usage.of(project).bytes for project in self._usage.projects()}
 
-    def room(self, project: str) -> int | None:
-        """How many bytes more a project may take; None: as many as there are."""
-        quota = self._limit(project)
-        if quota is None:
+    def limit(self, project: str) -> int | None:
+        """The bytes that a project may take; None: as many as there are."""
+        return self._limits.get(project, self._limits.get(""))
+
+    def room(self, project: str) -> Room | None:
+        """How it is with a project's quota; None: it has none."""
+        limit = self.limit(project)
+        if limit is None:
             return None
         self._give_back(project)
-        with self._lock:
-            return max(0, quota - self._size(project) - self._reserved.get(project, 0))
+        return self._now(project, limit)
 
     @contextlib.contextmanager
-    def reserved(self, project: str, size: int) -> Iterator[None]:
-        """Keep so many bytes of a project's quota for what comes. Raises StorageFull (quota-exceeded)."""
-        taken = self._reserve(project_name(project), size)
-        if taken is not None and self._give_back(project):
-            taken = self._reserve(project, size)
-        if taken is not None:
-            message = (
-                f"project {project!r} may have {self._limit(project)} bytes and has {taken}: {size} more do not fit. "
-                "Delete versions everywhere, which gives back what `artstore gc` frees on the server, or ask whoever "
-                "keeps it for more"
-            )
-            raise StorageFull(message, code="quota-exceeded")
+    def reserved(self, project: str, size: int, *, blob: Digest | None = None) -> Iterator[None]:
+        """Keep so many bytes of a project's quota for what comes. Raises StorageFull (quota-exceeded).
+
+        For a large `blob` it is all of its bytes: those that have come before count among them.
+        """
+        limit = self.limit(project_name(project))
+        if limit is None:
+            yield
+            return
+        kept = _Kept(size, blob)
+        error = self._reserve(project, limit, kept)
+        if error is not None and self._give_back(project):
+            error = self._reserve(project, limit, kept)
+        if error is not None:
+            raise error
         try:
             yield
         finally:
             with self._lock:
-                self._reserved[project] -= size
-                if not self._reserved[project]:
-                    del self._reserved[project]
+                self._kept[project].remove(kept)
+
+    def check_slot(self, project: str, size: int, *, ends: bool) -> None:
+        """Raise StorageFull (quota-exceeded) where a slot that is to be claimed next does not fit.
+
+        One that only `ends` things may go beyond the quota, a little. Call it as `take_back`.
+        """
+        limit = self.limit(project)
+        if limit is None:
+            return
+        most = limit - size + (FOR_ENDS if ends else 0)
+        if self._now(project, limit).takes > most:
+            self.take_back(project)
+            if (room := self._now(project, limit)).takes > most:
+                raise room.too_little(f"project {project!r}", size)
 
     def take_back(self, project: str) -> None:
         """Let a quota be free of what a project's versions do not need any more and `gc` has freed.
@@ -92,18 +121,26 @@ class Quotas:
         if self._is_news(project):
             self._take_back(project)
 
-    def _limit(self, project: str) -> int | None:
-        return self._limits.get(project, self._limits.get(""))
-
-    def _reserve(self, project: str, size: int) -> int | None:
-        """Reserve if it fits; answers how much is taken where it does not."""
-        quota = self._limit(project)
+    def _reserve(self, project: str, limit: int, new: _Kept) -> StorageFull | None:
+        """Reserve if it fits; answers the error where it does not."""
         with self._lock:
-            reserved = self._reserved.get(project, 0)
-            if quota is not None and (taken := self._size(project) + reserved) + size > quota:
-                return taken
-            self._reserved[project] = reserved + size
+            kept = self._kept.setdefault(project, [])
+            before, after = (self._room(project, limit, each) for each in (kept, [*kept, new]))
+            if after.takes > limit:
+                return before.too_little(f"project {project!r}", after.takes - before.takes)
+            kept.append(new)
             return None
+
+    def _now(self, project: str, limit: int) -> Room:
+        with self._lock:
+            return self._room(project, limit, self._kept.get(project, []))
+
+    def _room(self, project: str, limit: int, kept: Sequence[_Kept]) -> Room:
+        # Several requests may bring one blob, of which one goes on when another hangs.
+        large = {each.blob: each.size for each in kept if each.blob is not None}
+        taken = self._usage.of(project, but=large)
+        coming = sum(large.values()) + sum(each.size for each in kept if each.blob is None)
+        return Room(limit=limit, takes=taken.bytes + coming, stays=taken.list_bytes + taken.log_bytes)
 
     def _give_back(self, project: str) -> bool:
         """As `take_back`, whatever others do; answers whether it was worth looking."""
@@ -131,6 +168,3 @@ class Quotas:
             here, others = self._root.blobs.locate(free), self._granted.among_others(project, free)
             # What another project has too stays for that one's sake, and counts there.
             self._granted.remove(project, [each for each in free if each not in here or each in others])
-
-    def _size(self, project: str) -> int:
-        return self._granted.size(project) + self._lists.size(project) + self._uploads.sizes(part_of(project))

@@ -25,6 +25,7 @@ from artstore.sync.http.stretches import Measured, Stretch, choose, together
 from artstore.sync.http.uploading import find_patch
 from artstore.sync.http.wire import MANY, MESSAGES
 from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
+from artstore.sync.room import Room
 
 
 class HttpShelf:
@@ -37,8 +38,14 @@ class HttpShelf:
         self._path = path
         self._ahead = ahead
         self._root = root
-        self.room: int | None = None
+        self._room: Room | None = None
+        self._is_room_known = False
+
+    def room(self) -> Room | None:
         """See Shelf."""
+        if not self._is_room_known:
+            self._ask([], 0)
+        return self._room
 
     def lacks_manifests(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf."""
@@ -127,9 +134,10 @@ class HttpShelf:
         path = f"{self._path}/lacks"
         answer = self._connection.ask("POST", path, body, doing="asking what it has", kind=MESSAGES)
         try:
-            *found, self.room = msgspec.msgpack.decode(answer.data, type=tuple[list[bytes], list[bytes], int | None])
+            *found, self._room = msgspec.msgpack.decode(answer.data, type=tuple[list[bytes], list[bytes], Room | None])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise corrupt(f"{self._connection.url} answers what cannot be read: {error}") from error
+        self._is_room_known = True
         lacking = set(found[which])
         return [digest for digest in digests if digest in lacking]
 

@@ -224,7 +224,7 @@ class Server(Machine):
 
     def _begin(self) -> None:
         self._hosted = Hosted(self.store)
-        routes = beside(self._hosted, Numbers(self._hosted.quotas.sizes))
+        routes = beside(self._hosted, Numbers(self._hosted.quotas))
         admit = admitting(self.store, without_tokens=False)
         self._app = Guard(Starlette(routes=routes), names=LOOPBACK_NAMES, admit=admit)
 
