@@ -40,7 +40,8 @@ def render(report: RemoteGcReport) -> None:
             waits = "would wait" if report.dry_run else "waits" if each.waiting == 1 else "wait"
             say(f"{each.project}: {count(each.waiting, 'object')} {waits} for the grace to end")
         if each.missing:
-            say(f"{each.project}: {count(each.missing, 'object')} that versions need are not there", style="yellow")
+            lost = f"{count(each.missing, 'object')} that versions need are not there"
+            say(f"{each.project}: {lost}: `artstore remote recover` puts them back", style="yellow")
         if each.error is not None:
             say(f"{each.project}: {each.error}", style="red")
     if not any(each.swept or each.condemned or each.waiting or each.kept or each.error for each in report.projects):

@@ -257,7 +257,7 @@ def render(report: SyncReport) -> None:
     would = "would be " if report.dry_run else ""
     for project in report.projects:
         for word, moved in ((f"{would}pulled", project.pulled), (f"{would}pushed", project.pushed)):
-            if moved.ops or moved.blobs:
+            if moved.ops or moved.blobs or moved.lists:
                 say(f"{project.project}: {word} {_amount(moved)}")
         _say_left(project)
     if not any(project.pulled != project.pushed or project.error for project in report.projects):
@@ -274,7 +274,9 @@ def render_explained(report: ExplainReport) -> None:
 
 
 def _amount(moved: Moved) -> str:
-    parts = [count(moved.versions, "version"), f"{count(moved.ops, 'op')}"]
+    parts = [count(moved.versions, "version"), f"{count(moved.ops, 'op')}"] if moved.ops else []
+    if moved.lists:
+        parts.append(f"{count(moved.lists, 'list')} of files")
     if moved.blobs:
         saved = f", {size(moved.saved_bytes)} of it was there" if moved.saved_bytes else ""
         parts.append(f"{count(moved.blobs, 'blob')} ({size(moved.bytes)}{saved})")

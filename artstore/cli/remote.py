@@ -16,7 +16,7 @@ from artstore.cli.output import emit, say, table
 from artstore.cli.progress import progress
 from artstore.discovery import heed_tokens
 from artstore.sync.adopt import add_upstream
-from artstore.sync.adopt import recover as recover_upstream
+from artstore.sync.recover import recover as recover_upstream
 from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote, try_remote
 from artstore.sync.standing import noting
 
@@ -155,9 +155,15 @@ def test(call: Call, *, name: str) -> None:
     emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
 
 
-@verb("artstore remote recover")
-def recover(call: Call) -> int:
-    """Give the upstream again what it has lost: after it was set back, or where files of a depot's log are gone.
+@verb("artstore remote recover", "artstore remote recover hub --read-all")
+@click.argument("name", required=False)
+@click.option("--read-all", is_flag=True, help="Read all bytes there, to find also those that were changed in place.")
+def recover(call: Call, *, name: str | None, read_all: bool) -> int:
+    """Give the upstream again what it has lost: bytes, lists of files, or a part of its log.
+
+    Blobs and lists of files of a depot that are gone or have another length are sent again by a store that has them, as
+    one listing of each folder shows; with --read-all those too whose bytes were changed. A server is asked what it
+    lacks. What is not here either is named, with the store that sent it: run this there too.
 
     A store remembers how far it has followed the upstream's log. Where that was restored from an older copy, nothing is
     moved until this offers it what is missing, in the same order and with all that this store knows of others' changes.
@@ -165,7 +171,7 @@ def recover(call: Call) -> int:
     has another log by now.
     """
     with open_store(call) as store, progress(call) as watcher:
-        report = recover_upstream(store, progress=watcher)
+        report = recover_upstream(store, name, read_all=read_all, progress=watcher)
     emit(call, report, render)
     return max((project.exit_code for project in report.projects), default=0)
 

@@ -290,16 +290,16 @@ class Manifests:
         found = self._catalog.one("SELECT digest FROM manifest WHERE id = ?", (self.get(digest).base,))
         return None if found is None or found[0] is None else Digest(found[0])
 
-    def blobs_in(self, digests: Iterable[Digest]) -> set[bytes]:
-        """Blobs that some manifests have, without those that they have from a base: digests."""
-        found: set[bytes] = set()
+    def blobs_in(self, digests: Iterable[Digest]) -> dict[bytes, int]:
+        """Blobs that some manifests have, without those that they have from a base: digests, with their sizes."""
+        found: dict[bytes, int] = {}
         for digest in digests:
             rows = self._catalog.rows(
-                "SELECT blob.digest FROM manifest JOIN entry ON entry.manifest = manifest.id "
+                "SELECT blob.digest, blob.size FROM manifest JOIN entry ON entry.manifest = manifest.id "
                 "JOIN blob ON blob.id = entry.blob WHERE manifest.digest = ?",
                 (digest,),
             )
-            found.update(blob for (blob,) in rows)
+            found.update(rows)
         return found
 
     def can_build_on(self, base: ManifestRow, weight: int, entries: int) -> bool:

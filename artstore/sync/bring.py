@@ -48,7 +48,7 @@ def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progr
         came = root.blobs.locate(absent)
         moved = moved.plus(Moved(blobs=len(came), bytes=sum(place.size for place in came.values())))
         if len(came) < len(absent):
-            lost += _lost_files(root, project, manifest, {each: said.get(each) for each in absent if each not in came})
+            lost += lost_files(root, project, manifest, {each: said.get(each) for each in absent if each not in came})
     return Brought(moved, lost)
 
 
@@ -61,8 +61,9 @@ def _bring(root: Root, digests: Sequence[Digest], progress: Progress | None) -> 
     return {}
 
 
-def _lost_files(root: Root, project: str, manifest: Digest, said: Mapping[Digest, str | None]) -> Iterator[Skipped]:
-    of = _called(root, project, manifest)
+def lost_files(root: Root, project: str, manifest: Digest, said: Mapping[Digest, str | None]) -> Iterator[Skipped]:
+    """The files of a version whose bytes cannot be had, as `cats:v3/a/b`, and why, as far as something was said."""
+    of = called(root, project, manifest)
     for entry in root.manifests.entries(manifest):
         blob = blob_of(entry)
         if blob is not None and blob.digest in said:
@@ -70,7 +71,7 @@ def _lost_files(root: Root, project: str, manifest: Digest, said: Mapping[Digest
             yield Skipped(path=f"{of}/{entry.path}", reason=why)
 
 
-def _called(root: Root, project: str, manifest: Digest) -> str:
+def called(root: Root, project: str, manifest: Digest) -> str:
     """A version that has a manifest, or what stands for it where only a part has it."""
     found = root.catalog.project(project)
     assert found is not None

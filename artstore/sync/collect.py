@@ -23,22 +23,17 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import Followed
 from artstore.model.digest import Digest
-from artstore.model.fold import fold_into
-from artstore.model.manifest import blob_of
 from artstore.model.names import project_name
-from artstore.model.records import Condemn, Sweep, decode_op, encode_op
-from artstore.model.state import MemoryState, UnfinishedPart, Version
+from artstore.model.records import Condemn, Sweep, encode_op
 from artstore.storage.files import random_hex
-from artstore.storage.journal import Journal
-from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.claim import NOTHING, claim_next
 from artstore.sync.depot import Depot
+from artstore.sync.needs import blobs_of, read_lists, wanted
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.protocol import is_object
 from artstore.sync.pull import pull
-from artstore.sync.received import take_manifests
 from artstore.sync.remotes import find_remote, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport
 from artstore.sync.shelf import KINDS, DepotShelf
@@ -93,8 +88,8 @@ def collect_remote(
     catch_up(root, thorough=True)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), noting(root, name), root.session("gc") as session:
         way = Way(root, session, remote, "", settings.join, progress)
-        wanted = _projects(remote) if projects is None else [project_name(each) for each in projects]
-        reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in wanted]
+        chosen = _projects(remote) if projects is None else [project_name(each) for each in projects]
+        reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in chosen]
         leftovers = 0 if dry_run else remote.tidy()
     return RemoteGcReport(
         remote=name, dry_run=dry_run, projects=reports, leftovers=leftovers, seconds=time.monotonic() - began
@@ -250,16 +245,18 @@ class _Collector:
     def _needs(self, shelf: DepotShelf) -> _Needs:
         root = self._way.root
         self._way.tell(Tick("mark"))
-        manifests, swept = _wanted(root, self._way.project)
-        blobs = _blobs(root, self._way.place, shelf, {Digest.parse(digest) for digest in manifests})
+        manifests, swept = wanted(root, self._way.project)
+        digests = {Digest.parse(digest) for digest in manifests}
+        for digest in digests:
+            read_lists(root, self._way.place, shelf, digest)
         small, large = shelf.members(), shelf.known.blobs
         objects = shelf.known.keeping(manifests)
         missing = 0
-        for digest in blobs:
-            if digest in small:
-                objects.add(f"packs/{small[digest].pack}")
-            elif digest.hex() in large:
-                objects.add(f"blobs/{large[digest.hex()]}")
+        for blob in blobs_of(root, digests):
+            if blob in small:
+                objects.add(f"packs/{small[blob].pack}")
+            elif blob.hex() in large:
+                objects.add(f"blobs/{large[blob.hex()]}")
             else:
                 missing += 1
         if missing:
@@ -307,39 +304,3 @@ def _next_op(plan: _Plan) -> Condemn | Sweep | None:
         due = plan.due if len(dead) <= _MANY else []
         return Sweep(at_us=now_us(), nonce=nonce(), objects=due[:_MANY], kept=plan.kept[:_MANY], manifests=dead[:_MANY])
     return Condemn(at_us=now_us(), nonce=nonce(), objects=plan.new[:_MANY]) if plan.new else None
-
-
-def _wanted(root: Root, project: str) -> tuple[set[str], set[str]]:
-    """The manifests that the accepted ops keep, and the objects that they have swept.
-
-    What waits here, and what is forgotten here alone, does not count: others know nothing of it.
-    """
-    found = root.catalog.project(project)
-    if found is None:
-        return set(), set()
-    state = MemoryState()
-    swept: set[str] = set()
-    for position, op in enumerate((op for op in Journal(root.catalog, found).ops() if op.slot is not None), start=1):
-        read = decode_op(op.body)
-        if isinstance(read, Sweep):
-            swept.update(read.objects)
-        fold_into(state, op.id, read, position)
-    manifests = {version.manifest for version in state.all(Version) if not version.deleted}
-    return manifests | {part.manifest for part in state.all(UnfinishedPart)}, swept
-
-
-def _blobs(root: Root, place: str, shelf: DepotShelf, manifests: set[Digest]) -> set[bytes]:
-    """The blobs that some manifests name."""
-    found: set[bytes] = set()
-    for digest in manifests:
-        if root.manifests.find(digest) is None:
-            # Freed here, since only this store has forgotten its versions.
-            took = [each for each in shelf.manifest(digest) if each.digest == digest]
-            take_manifests(root, place, took, shelf.manifest)
-        base = root.manifests.base_of(digest)
-        if base is None or base in manifests:
-            found.update(root.manifests.blobs_in([digest]))
-        else:
-            entries = root.manifests.entries(digest)
-            found.update(bytes(blob.digest) for entry in entries if (blob := blob_of(entry)) is not None)
-    return found

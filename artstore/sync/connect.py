@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from artstore.errors import ArtstoreError, Corrupt, MissingObject, Problem
 from artstore.model.digest import Digest
@@ -11,7 +11,8 @@ from artstore.storage.intake import Intake
 from artstore.storage.places import MISSING_NOW
 from artstore.storage.root import Root
 from artstore.store import Store
-from artstore.sync.mirror import mirrored
+from artstore.sync.depot import Depot
+from artstore.sync.mirror import Mirror, mirrored
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Fetched, Remote, Shelf, Tell, read_slot
 from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes, token_of
@@ -54,11 +55,13 @@ class _Elsewhere:
             rest = [digest for digest in digests if digest not in here]
             failed: ArtstoreError | None = None
             bad: dict[Digest, ArtstoreError] = {}
+            reasons: dict[Digest, str] = {}
             for name, settings in read_remotes(root.path).items() if rest else ():
                 try:
                     for remote, shelf in self._of(settings):
                         fetched = _fetch(remote, shelf, intake, rest, tell)
                         bad.update(fetched.bad)
+                        reasons.update((digest, _reason(remote, digest, said)) for digest, said in fetched.bad.items())
                         rest = fetched.all
                         if not rest:
                             break
@@ -74,7 +77,10 @@ class _Elsewhere:
         if failed is not None and any(digest not in bad for digest in rest):
             raise failed
         if rest and bad:
-            raise _lost({digest: bad[digest] for digest in rest if digest in bad})
+            problems = [Problem(str(digest), reasons[digest]) for digest in rest if digest in bad]
+            more = f". {len(problems) - 1} more cannot be had either" if len(problems) > 1 else ""
+            code = next(bad[digest].code for digest in rest if digest in bad)
+            raise Corrupt(problems[0].reason + more, code=code, problems=problems)
 
     def _of(self, settings: Settings) -> Iterator[tuple[Remote, Shelf]]:
         remote = open_remote(settings, self._pace)
@@ -105,24 +111,26 @@ class _Elsewhere:
 
 def _fetch(remote: Remote, shelf: Shelf, intake: Intake, digests: Sequence[Digest], tell: Tell | None) -> Fetched:
     fetched = shelf.fetch(intake, digests, tell)
-    if any(isinstance(error, MissingObject) for error in fetched.bad.values()):
-        # It was swept there; if something needs its bytes still, slots that are not counted here say where they are.
+    if fetched.bad:
+        # It was swept there, or lost and sent again: slots that are not counted here say where its bytes are by now.
         shelf.follow(remote, _FAR)
         fetched = shelf.fetch(intake, fetched.all, tell)
     return fetched
 
 
-def _lost(bad: Mapping[Digest, ArtstoreError]) -> Corrupt:
-    """The error for blobs that are gone or damaged wherever they should be."""
-    problems = [Problem(str(digest), _reason(digest, error)) for digest, error in bad.items()]
-    more = f". {len(problems) - 1} more cannot be had either" if len(problems) > 1 else ""
-    return Corrupt(problems[0].reason + more, code=next(iter(bad.values())).code, problems=problems)
-
-
-def _reason(digest: Digest, error: ArtstoreError) -> str:
+def _reason(remote: Remote, digest: Digest, error: ArtstoreError) -> str:
+    """Why a blob cannot be had, and what now."""
+    if isinstance(remote, Depot) and not isinstance(remote, Mirror):
+        is_seen = isinstance(error, MissingObject) or error.code == "object-short"
+        now = (
+            f"In a store that has it, `artstore remote recover{'' if is_seen else ' --read-all'}` puts it there again; "
+            "if none has, put the same bytes again, or run `artstore repair PATH`"
+        )
+    else:
+        now = MISSING_NOW
     if isinstance(error, MissingObject):
-        return f"blob {digest} is gone from where it was pushed to ({error.message}). {MISSING_NOW}"
-    return error.message
+        return f"blob {digest} is gone from where it was pushed to ({error.message}). {now}"
+    return f"blob {digest} is damaged where it was pushed to ({error.message}). {now}"
 
 
 _FAR = 1 << 40

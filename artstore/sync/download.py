@@ -9,12 +9,12 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, NamedTuple, Protocol, cast
 
 from artstore.errors import ArtstoreError, Corrupt, MissingObject
 from artstore.model.digest import Digest
-from artstore.storage.intake import Intake
-from artstore.sync.objects.interface import Source
+from artstore.storage.whole import Measure, Stored
+from artstore.sync.objects.interface import BLOCK, Source
 from artstore.sync.protocol import Tell, corrupt
 
 STRETCH: Final = 8 << 20
@@ -22,6 +22,29 @@ STRETCH: Final = 8 << 20
 GAP: Final = 256 << 10
 """Bytes that are read and not needed, rather than asked around."""
 _AT_ONCE: Final = 6
+
+
+class Sink(Protocol):
+    """What is given the bytes of blobs. See Intake."""
+
+    def take(self, data: bytes | memoryview, *, only: Digest | None) -> Digest:
+        """See Intake."""
+
+    def take_stream(self, stream: BinaryIO, *, only: Digest | None) -> Stored:
+        """See Intake."""
+
+
+class Sieve:
+    """Says what bytes are, and keeps none. See Sink."""
+
+    def take(self, data: bytes | memoryview, *, only: Digest | None) -> Digest:  # noqa: ARG002 - nothing is kept
+        return Digest.of(data)
+
+    def take_stream(self, stream: BinaryIO, *, only: Digest | None) -> Stored:  # noqa: ARG002 - as above
+        measure = Measure()
+        while block := stream.read(BLOCK):
+            measure.add(block)
+        return measure.stored()
 
 
 class Wanted(NamedTuple):
@@ -35,9 +58,7 @@ class Wanted(NamedTuple):
     digest: Digest
 
 
-def download(
-    objects: Source, intake: Intake, wanted: Sequence[Wanted], tell: Tell | None
-) -> dict[Digest, ArtstoreError]:
+def download(objects: Source, sink: Sink, wanted: Sequence[Wanted], tell: Tell | None) -> dict[Digest, ArtstoreError]:
     """Take blobs in; answers those that are gone or damaged there, with what was said of each.
 
     Of what is damaged nothing is kept.
@@ -46,7 +67,7 @@ def download(
     done = size = 0
     small = sorted((each for each in wanted if each.size is not None), key=lambda each: (each.name, each.offset))
     large = (each for each in wanted if each.size is None)
-    for some in itertools.chain(_take_small(objects, intake, small), _take_large(objects, intake, large)):
+    for some in itertools.chain(_take_small(objects, sink, small), _take_large(objects, sink, large)):
         for blob, came in some:
             if isinstance(came, ArtstoreError):
                 bad[blob.digest] = came
@@ -61,7 +82,7 @@ _Came = list[tuple[Wanted, "int | ArtstoreError"]]
 """Blobs with the bytes that each has, or what was said of it."""
 
 
-def _take_small(objects: Source, intake: Intake, small: Sequence[Wanted]) -> Iterator[_Came]:
+def _take_small(objects: Source, sink: Sink, small: Sequence[Wanted]) -> Iterator[_Came]:
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="artstore-download") as pool:
         try:
             for stretch, future in _read(pool, objects, list(_stretches(small))):
@@ -73,27 +94,27 @@ def _take_small(objects: Source, intake: Intake, small: Sequence[Wanted]) -> Ite
                 except Corrupt:
                     # The object ends too early, perhaps behind some of them.
                     pieces = (_read_one(objects, blob) for blob in stretch)
-                yield [(blob, _take_one(objects, intake, blob, it)) for blob, it in zip(stretch, pieces, strict=True)]
+                yield [(blob, _take_one(objects, sink, blob, it)) for blob, it in zip(stretch, pieces, strict=True)]
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _take_large(objects: Source, intake: Intake, large: Iterable[Wanted]) -> Iterator[_Came]:
+def _take_large(objects: Source, sink: Sink, large: Iterable[Wanted]) -> Iterator[_Came]:
     for blob in large:
         try:
             stream = cast("BinaryIO", _Stream(objects.stream(blob.name)))
-            stored = intake.take_stream(stream, only=blob.digest)
+            stored = sink.take_stream(stream, only=blob.digest)
         except (MissingObject, Corrupt) as error:
             yield [(blob, error)]
         else:
             yield [(blob, stored.size if stored.digest == blob.digest else _other(objects, blob))]
 
 
-def _take_one(objects: Source, intake: Intake, blob: Wanted, piece: memoryview | ArtstoreError) -> int | ArtstoreError:
+def _take_one(objects: Source, sink: Sink, blob: Wanted, piece: memoryview | ArtstoreError) -> int | ArtstoreError:
     if isinstance(piece, ArtstoreError):
         return piece
-    return len(piece) if intake.take(piece, only=blob.digest) == blob.digest else _other(objects, blob)
+    return len(piece) if sink.take(piece, only=blob.digest) == blob.digest else _other(objects, blob)
 
 
 def _cut(stretch: Sequence[Wanted], data: memoryview) -> Iterator[memoryview]:

@@ -7,7 +7,7 @@ transactions is a slot; nobody but whoever follows it by bundles ever sees those
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -63,6 +63,12 @@ def history(root: Root, project: Project) -> History:
     return History(log, slots)
 
 
+def senders(slots: Iterable[TakenSlot], is_meant: Callable[[bytes], bool]) -> set[str]:
+    """Ids of the stores that sent such ops."""
+    found = (slot for slot in slots if any(is_meant(bytes(raw)) for raw in slot.ops))
+    return {msgspec.json.decode(slot.frame, type=_Sender).store for slot in found}
+
+
 def brought(root: Root, project: Project, bodies: Iterator[bytes]) -> Brought:
     """Which manifests some ops brought that a live version or a part needs, and which others."""
     view = ProjectView(root.catalog, project.id)
@@ -101,3 +107,7 @@ def _own(root: Root, project: Project, log: str) -> Iterator[TakenSlot]:
         )
         before = str(Digest.of(encode_slot(slot)))
         yield TakenSlot(number, before, raws, frame_of(slot))
+
+
+class _Sender(msgspec.Struct):
+    store: str

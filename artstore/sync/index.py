@@ -28,6 +28,11 @@ def encode_index(members: Iterable[Member]) -> bytes:
     return body + blake3(body).digest()
 
 
+def size_of_index(members: int) -> int:
+    """The bytes that the index of a pack of so many has."""
+    return len(_MAGIC) + members * _ROW.size + SIZE
+
+
 def decode_index(data: bytes, where: str) -> list[Member]:
     """The members of a pack. Raises Corrupt (remote-corrupt), which says where it lies."""
     body, digest = data[:-SIZE], data[-SIZE:]

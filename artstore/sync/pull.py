@@ -124,6 +124,18 @@ def slots_to_take(slots: Sequence[ReadSlot]) -> list[TakenSlot]:
 
 
 def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> None:
+    try:
+        taken = _read_manifests(way, shelf, batch, swept)
+    except MissingObject as error:
+        raise _mendable(Corrupt(f"{error.message}. Nothing of that project was taken", code=error.code)) from error
+    except Corrupt as error:
+        raise _mendable(error, " --read-all") from error
+    log = batch[0].slot.log
+    accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
+    shelf.save()
+
+
+def _read_manifests(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> list[Encoding]:
     came: dict[str, list[Encoding]] = {}
     swept.take(each.slot for each in batch)
     for slot, _digest in batch:
@@ -136,14 +148,11 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
             came[name] = encodings
         shelf.note(slot)
     try:
-        taken = _take_manifests(way, shelf, batch, came)
+        return _take_manifests(way, shelf, batch, came)
     except MissingObject:
         # What is being swept just now may go before what builds on it, or that has come with slots.
         names = [name for name in came if not swept.has(f"manifests/{name}", read_on=True)]
-        taken = _take_manifests(way, shelf, batch, {name: came[name] for name in names})
-    log = batch[0].slot.log
-    accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
-    shelf.save()
+        return _take_manifests(way, shelf, batch, {name: came[name] for name in names})
 
 
 def _take_manifests(
@@ -222,10 +231,12 @@ def _read_next(way: Way, number: int) -> ReadSlot | None:
         raise _mendable(error) from error
 
 
-def _mendable(error: Corrupt) -> Corrupt:
-    if error.code != "remote-corrupt":
+def _mendable(error: Corrupt, option: str = "") -> Corrupt:
+    if error.code not in {"remote-corrupt", "object-missing"}:
         return error
-    hint = "in a depot, `artstore remote recover` in a store that had followed the log until there puts it back"
+    hint = (
+        f"in a depot, `artstore remote recover{option}` in a store that had followed the log until there puts it back"
+    )
     return Corrupt(f"{error.message}; {hint}", code=error.code)
 
 

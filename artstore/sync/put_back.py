@@ -1,7 +1,7 @@
 """Put back: slots of a depot's log that were lost or damaged there, from the journal, byte for byte.
 
 That is done only in the middle of a log: where slots behind are there as they were taken, the ones before cannot have
-been others. What is lost at the end may have been lost with its objects, and is offered again instead (`adopt`).
+been others. What is lost at the end may have been lost with its objects, and is offered again instead (`recover`).
 """
 
 from __future__ import annotations

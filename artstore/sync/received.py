@@ -57,6 +57,17 @@ def take_manifests(root: Root, where: str, encodings: Sequence[Encoding], find: 
     return list(taken.values())
 
 
+def is_sound(root: Root, encoding: Encoding) -> bool:
+    """Whether an encoding is what it says, as far as that can be seen with the manifests that are here."""
+    if encoding.base is not None and root.manifests.find(encoding.base) is None:
+        return True
+    try:
+        _check(_entries(root, encoding), encoding)
+    except ArtstoreError:
+        return False
+    return encoding.base is not None or satisfies(encoding)
+
+
 def _take(root: Root, where: str, encoding: Encoding, taken: dict[Digest, Encoding]) -> Encoding:
     here = root.manifests.find(encoding.digest)
     try:

@@ -20,6 +20,8 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """Of the blobs."""
     saved_bytes: int = 0
     """Those of them that had not to be sent, since the other side had them in blobs that these are changed from."""
+    lists: int = 0
+    """Objects with lists of files, and indexes, that a depot had lost and has again."""
 
     def plus(self, other: Moved) -> Moved:
         """The sum of two."""
@@ -30,6 +32,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
             blobs=self.blobs + other.blobs,
             bytes=self.bytes + other.bytes,
             saved_bytes=self.saved_bytes + other.saved_bytes,
+            lists=self.lists + other.lists,
         )
 
 
@@ -87,7 +90,7 @@ class CollectedProject(msgspec.Struct, frozen=True, kw_only=True):
     kept: int
     """Objects that were condemned, and are needed again."""
     missing: int
-    """Objects and blobs that versions need, and that are not there: `artstore push` cannot send them again."""
+    """Objects and blobs that versions need, and that are not there: `artstore remote recover` puts them back."""
     error: str | None = None
     """Why it stopped; what was freed before stays freed."""
     code: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +22,25 @@ from artstore.storage.intake import Intake
 from artstore.storage.packs import Member
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
-from artstore.sync.download import Wanted, download
+from artstore.sync.download import Sieve, Wanted, download
+from artstore.sync.index import size_of_index
 from artstore.sync.indexes import Indexes
 from artstore.sync.known import Known
 from artstore.sync.objects.failures import missing
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.proof import prove
-from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, read_slot
+from artstore.sync.protocol import (
+    Fetched,
+    Remote,
+    Sent,
+    Slot,
+    Tell,
+    corrupt,
+    decode_manifests,
+    encode_manifests,
+    read_slot,
+)
 from artstore.sync.unnamed import Unnamed
 from artstore.sync.upload import Packed, Upload
 
@@ -168,9 +179,11 @@ class DepotShelf:
         """See Shelf."""
         self._check(name, _OBJECT)
         data = self._ahead.pop(name, None)
-        if data is None:
-            data = self._objects.read(f"manifests/{self._part}/{name}")
-        return decode_manifests(data, f"the object {name} of the manifests of {self._project!r} at {self._objects.url}")
+        return self.stored_manifests(name) if data is None else decode_manifests(data, self._so_called(name))
+
+    def stored_manifests(self, name: str) -> list[Encoding]:
+        """As `manifests`, from the object itself."""
+        return decode_manifests(self._objects.read(self.called(f"manifests/{name}")), self._so_called(name))
 
     def manifest(self, digest: Digest) -> list[Encoding]:
         """See Shelf."""
@@ -183,7 +196,7 @@ class DepotShelf:
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
         """See Shelf."""
-        wanted, absent = self._find(digests)
+        wanted, absent = self.find(digests)
         bad = download(self._objects, intake, wanted, tell)
         gone = self._indexes.gone
         if absent and gone and self._is_collected:
@@ -194,9 +207,9 @@ class DepotShelf:
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
         """See Shelf."""
-        return prove(self._objects, root, self._find(digests)[0], read_all=read_all)
+        return prove(self._objects, root, self.find(digests)[0], read_all=read_all)
 
-    def _find(self, digests: Sequence[Digest]) -> tuple[list[Wanted], list[Digest]]:
+    def find(self, digests: Iterable[Digest]) -> tuple[list[Wanted], list[Digest]]:
         """Where blobs lie, and those of which that is not known."""
         packed = self.members()
         wanted: list[Wanted] = []
@@ -232,6 +245,19 @@ class DepotShelf:
         """Put the index of a pack there again, whose name is as in ops, where it is known what it says."""
         self._indexes.restore(name.removeprefix("packs/"))
 
+    def restore_indexes(self, sizes: Mapping[str, int]) -> int:
+        """Put the indexes there again that are gone or cut while their packs are not, as a listing said; how many."""
+        packs = self._indexes.of(self.known.packs)
+        lost = [
+            name
+            for name, members in packs.items()
+            if self.called(f"packs/{name}.tar") in sizes
+            and sizes.get(self.called(f"packs/{name}.idx")) != size_of_index(len(members))
+        ]
+        for name in lost:
+            self._indexes.restore(name)
+        return len(lost)
+
     def tidy_indexes(self) -> None:
         """Remove segments of indexes that are of no use."""
         self._indexes.tidy(self.known.packs)
@@ -250,6 +276,20 @@ class DepotShelf:
             prefix = f"{kind}/{self._part}/"
             yield from (f"{kind}/{name.removeprefix(prefix)}" for name in self._objects.names(prefix))
 
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every file of an object that lies there, by the name that `called` gives it."""
+        return {name: size for kind in KINDS for name, size in self._objects.sizes(f"{kind}/{self._part}/")}
+
+    def damaged(self, digests: Iterable[Digest], tell: Tell | None) -> dict[Digest, ArtstoreError]:
+        """Those blobs that cannot be read as they should be, found out by reading all of them, and what was said."""
+        return download(self._objects, Sieve(), self.find(digests)[0], tell)
+
+    def put_manifests(self, name: str, encodings: Sequence[Encoding]) -> None:
+        """Put an object there again that slots name, with the same manifests."""
+        self._check(name, _OBJECT)
+        data = encode_manifests(encodings)
+        self._objects.write(self.called(f"manifests/{name}"), [data], len(data))
+
     @staticmethod
     def files_of(name: str) -> list[str]:
         """The files of an object, as it is called in ops."""
@@ -257,7 +297,7 @@ class DepotShelf:
 
     def size(self, file: str) -> int | None:
         """Bytes of a file; None if it is not there."""
-        return self._objects.size(self._called(file))
+        return self._objects.size(self.called(file))
 
     def remove(self, name: str) -> int:
         """Remove an object; answers how many bytes it had."""
@@ -265,12 +305,16 @@ class DepotShelf:
         # Of a pack the index first: without it, it is not there.
         for file in self.files_of(name):
             size += self.size(file) or 0
-            self._objects.remove(self._called(file))
+            self._objects.remove(self.called(file))
         return size
 
-    def _called(self, file: str) -> str:
+    def called(self, file: str) -> str:
+        """The whole name of a file."""
         kind, _, name = file.partition("/")
         return f"{kind}/{self._part}/{name}"
+
+    def _so_called(self, name: str) -> str:
+        return f"the object {name} of the manifests of {self._project!r} at {self._objects.url}"
 
     def _whole_unnamed(self) -> tuple[dict[str, list[Member]], list[str]]:
         """Packs with what is in them, and large blobs, that no slot names and that are still there."""

@@ -259,6 +259,7 @@ def test_names_of_many_pages_are_all_there(objects: Objects) -> None:
         pass
 
     assert names == list(objects.names("many/"))
+    assert [(name, 1) for name in names] == list(objects.sizes("many/"))
     assert names[1050:] == list(objects.names("many/", names[1049]))
     first = objects.names("many/")
     assert names[:3] == [next(first) for _ in range(3)]

@@ -92,7 +92,7 @@ def machine(tmp_path: Path, depot: Path) -> Iterator[Callable[..., Machine]]:
     made: list[Machine] = []
 
     def make(name: str, **options: Any) -> Machine:
-        made.append(Machine(tmp_path, depot, name, **options))
+        made.append(Machine(tmp_path, options.pop("url", depot), name, **options))
         return made[-1]
 
     yield make

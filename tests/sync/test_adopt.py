@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from artstore.errors import Conflict
-from artstore.sync.adopt import add_upstream, recover
+from artstore.sync.adopt import add_upstream
+from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings

@@ -13,10 +13,11 @@ from artstore.errors import Invalid
 from artstore.lifecycle.commit import now_us
 from artstore.store import Store
 from artstore.sync import collect, pull, remotes
-from artstore.sync.adopt import add_upstream, recover
+from artstore.sync.adopt import add_upstream
 from artstore.sync.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.objects.families import open_objects
+from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import CollectedProject
 from artstore.sync.rounds import exchange

@@ -9,9 +9,9 @@ import pytest
 
 from artstore.errors import Conflict
 from artstore.sync import push, remotes
-from artstore.sync.adopt import recover
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
+from artstore.sync.recover import recover
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 from tests.sync.simulation.network import Network

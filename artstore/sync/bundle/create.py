@@ -203,7 +203,7 @@ class _Held:
     @property
     def blobs(self) -> set[bytes]:
         if self._blobs is None:
-            self._blobs = self._root.manifests.blobs_in(self.whole)
+            self._blobs = set(self._root.manifests.blobs_in(self.whole))
         return self._blobs
 
 

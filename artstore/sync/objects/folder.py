@@ -126,6 +126,12 @@ class FolderObjects:
         check_prefix(prefix)
         yield from filter(is_name, walk(self._listed, prefix, after))
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        for name in self.names(prefix):
+            size = self.size(name)
+            if size is not None:
+                yield name, size
+
     def remove(self, name: str) -> None:
         check_name(name)
         with self._told(f"removing {name!r}"), contextlib.suppress(FileNotFoundError), self._folder(name) as folder:

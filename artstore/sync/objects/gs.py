@@ -162,9 +162,15 @@ class GsObjects:
             return int(blob.size)
 
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
+        return (name for name, _size in self._listed(prefix, after, "name"))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        return self._listed(prefix, "", "name,size")
+
+    def _listed(self, prefix: str, after: str, fields: str) -> Iterator[tuple[str, int]]:
         check_prefix(prefix)
         behind = {"start_offset": self._prefix + after} if after else {}
-        about: dict[str, Any] = {"prefix": self._prefix + prefix, "fields": "items(name),nextPageToken", **behind}
+        about: dict[str, Any] = {"prefix": self._prefix + prefix, "fields": f"items({fields}),nextPageToken", **behind}
         with self._told(f"listing {prefix!r}"), contextlib.ExitStack() as ending:
             client = ending.enter_context(self._lent())
             found = iter(client.list_blobs(self._bucket, **about, **_PATIENCE))
@@ -177,7 +183,7 @@ class GsObjects:
                     return
                 name = blob.name[len(self._prefix) :]
                 if name > after and is_name(name):
-                    yield name
+                    yield name, blob.size or 0
 
     def remove(self, name: str) -> None:
         check_name(name)

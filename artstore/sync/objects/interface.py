@@ -97,6 +97,9 @@ class Objects(Protocol):
         is left of `a/b`.
         """
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The names that begin so, in the order of `names`, each with the bytes that a listing says it has."""
+
     def remove(self, name: str) -> None:
         """Take an object away; fine where there is none."""
 

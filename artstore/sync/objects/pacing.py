@@ -74,6 +74,9 @@ class PacedObjects:
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
         return self._objects.names(prefix, after)
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        return self._objects.sizes(prefix)
+
     def remove(self, name: str) -> None:
         self._objects.remove(name)
 

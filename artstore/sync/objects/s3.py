@@ -200,6 +200,12 @@ class S3Objects:
             return size
 
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
+        return (name for name, _size in self._listed(prefix, after))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        return self._listed(prefix, "")
+
+    def _listed(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
         check_prefix(prefix)
         marker = {"StartAfter": self._prefix + after} if after else {}
         while True:
@@ -209,7 +215,7 @@ class S3Objects:
             for each in page.get("Contents", ()):
                 name = each["Key"][len(self._prefix) :]
                 if is_name(name):
-                    yield name
+                    yield name, each["Size"]
             if not is_truncated:
                 return
             marker = {"ContinuationToken": page["NextContinuationToken"]}

@@ -130,6 +130,17 @@ class SftpObjects:
         check_prefix(prefix)
         yield from filter(is_name, walk(self._listed, prefix, after))
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        found: dict[str, int] = {}
+
+        def listed(head: str) -> list[tuple[str, bool]]:
+            entries = self._do(f"listing {head!r}", lambda client: self._list(client, head))
+            found.update({head + name: size for name, _is_folder, size in entries})
+            return [(name, is_folder) for name, is_folder, _size in entries]
+
+        check_prefix(prefix)
+        yield from ((name, found.pop(name)) for name in walk(listed, prefix) if is_name(name))
+
     def remove(self, name: str) -> None:
         check_name(name)
         self._do(f"removing {name!r}", lambda client: self._remove(client, name))
@@ -189,16 +200,18 @@ class SftpObjects:
         return 0
 
     def _listed(self, head: str) -> list[tuple[str, bool]]:
-        return self._do(f"listing {head!r}", lambda client: self._list(client, head))
+        entries = self._do(f"listing {head!r}", lambda client: self._list(client, head))
+        return [(name, is_folder) for name, is_folder, _size in entries]
 
-    async def _list(self, client: SFTPClient, head: str) -> list[tuple[str, bool]]:
+    async def _list(self, client: SFTPClient, head: str) -> list[tuple[str, bool, int]]:
+        """What stands in a folder: the name of each, whether it is a folder, and its bytes."""
         found = []
         with contextlib.suppress(*_NO_FILE):
             async for entry in client.scandir(f"{self._path}/{head}"):
                 mode = entry.attrs.permissions or 0
                 name = str(entry.filename)
                 if name not in {".", ".."} and (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                    found.append((name, stat.S_ISDIR(mode)))
+                    found.append((name, stat.S_ISDIR(mode), entry.attrs.size or 0))
         return found
 
     @contextlib.contextmanager

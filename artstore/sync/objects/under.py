@@ -38,6 +38,10 @@ class ObjectsUnder:
         for name in self._objects.names(self._folder + prefix, self._folder + after if after else ""):
             yield name.removeprefix(self._folder)
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        for name, size in self._objects.sizes(self._folder + prefix):
+            yield name.removeprefix(self._folder), size
+
     def remove(self, name: str) -> None:
         self._objects.remove(self._folder + name)
 

@@ -350,6 +350,9 @@ class Wire:
     def names(self, prefix: str, after: str = "") -> Iterator[str]:
         yield from self._ask(lambda: list(self._objects.names(prefix, after)))
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        yield from self._ask(lambda: list(self._objects.sizes(prefix)))
+
     def remove(self, name: str) -> None:
         self._tell(lambda: self._objects.remove(name))
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Conflict, Denied, Invalid, NotFound, Unreachable
-from artstore.sync.adopt import recover
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.create import create_bundle
 from artstore.sync.bundle.receipt import make_receipt
 from artstore.sync.collect import collect_remote
 from artstore.sync.evict import evict as free
+from artstore.sync.recover import recover
 from artstore.sync.reports import SyncReport
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.fate import YEARS_S

@@ -1,0 +1,74 @@
+"""Lost: what the log of a depot names and is not there as it should be, found out by one listing of each folder.
+
+A listing says what is gone or has another length. Whether all bytes are right only reading them says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from artstore.errors import Corrupt, MissingObject
+from artstore.model.digest import Digest
+from artstore.storage.root import Root
+from artstore.sync.protocol import Tell
+from artstore.sync.received import is_sound
+from artstore.sync.shelf import DepotShelf
+
+
+class Damaged(NamedTuple):
+    """What was found out by reading all."""
+
+    blobs: dict[Digest, str]
+    """With the file in which each lies; in another it may be whole."""
+    lists: set[str]
+    """Names of objects of manifests."""
+
+
+NOT_READ: Final = Damaged({}, set())
+
+
+class Lost(NamedTuple):
+    """What is not there as it should be."""
+
+    blobs: list[Digest]
+    lists: list[str]
+    """Names of objects of manifests."""
+
+
+def find_damaged(root: Root, shelf: DepotShelf, blobs: Mapping[Digest, int], tell: Tell | None) -> Damaged:
+    """Read all of these blobs and all lists of files. Raises Unreachable, Denied."""
+    bad = shelf.damaged(blobs, tell)
+    files = {each.digest: each.name for each in shelf.find(bad)[0]}
+
+    def is_whole(name: str) -> bool:
+        try:
+            encodings = shelf.stored_manifests(name)
+        except (MissingObject, Corrupt):
+            return False
+        return [str(each.digest) for each in encodings] == shelf.known.manifests[name] and all(
+            is_sound(root, each) for each in encodings
+        )
+
+    # Not in threads: the catalog is asked for each.
+    return Damaged(files, {name for name in shelf.known.manifests if not is_whole(name)})
+
+
+def find_lost(shelf: DepotShelf, sizes: Mapping[str, int], blobs: Mapping[Digest, int], damaged: Damaged) -> Lost:
+    """What of these blobs, and of all lists of files, is lost, as a listing of the depot and `damaged` say."""
+    lying, absent = shelf.find(blobs)
+    lost = list(absent)
+    for each in lying:
+        there = sizes.get(each.name)
+        if each.size is None:
+            is_whole = there == blobs[each.digest]
+        else:
+            is_whole = there is not None and there >= each.offset + each.size
+        if not is_whole or damaged.blobs.get(each.digest) == each.name:
+            lost.append(each.digest)
+    lists = [
+        name
+        for name in shelf.known.manifests
+        if not sizes.get(shelf.called(f"manifests/{name}")) or name in damaged.lists
+    ]
+    return Lost(lost, lists)

@@ -1,0 +1,160 @@
+"""Recover: an upstream that has lost something is given it again, as far as this store has it.
+
+It may have been set back to an older state, or have lost slots of its log or bytes that versions need.
+"""
+
+from __future__ import annotations
+
+import time
+
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
+from artstore.lifecycle.progress import Progress
+from artstore.lifecycle.reports import Skipped
+from artstore.lifecycle.upstream import accepted, attach, waiting
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.model.records import decode_op, manifest_of
+from artstore.storage.journal import Waiting
+from artstore.storage.root import Root
+from artstore.storage.sessions import PATIENCE_S, Exclusive
+from artstore.store import Store
+from artstore.sync.absent import sweep_absent
+from artstore.sync.connect import connect
+from artstore.sync.depot import Depot
+from artstore.sync.history import History, history, senders
+from artstore.sync.pull import new_slots
+from artstore.sync.push import Pushed, push
+from artstore.sync.put_back import put_back
+from artstore.sync.remotes import Settings, find_remote, open_remote, read_remotes, upstream_of
+from artstore.sync.reports import Moved, ProjectReport, SyncReport
+from artstore.sync.send_again import send_again
+from artstore.sync.way import Way
+
+
+def recover(
+    store: Store, name: str | None = None, *, read_all: bool = False, progress: Progress | None = None
+) -> SyncReport:
+    """Give an upstream what it has lost, as far as this store knows it; `name` may say which one is meant.
+
+    Slots that a depot has lost in the middle are put back as they were; what is lost at the end is offered again, in
+    the same order, and what waited before is sent too, as with a push. Then it is looked which bytes and lists of files
+    of accepted versions are gone or have another length there, or with `read_all` are not as they should be, and they
+    are sent again. What cannot be sent, since it is not here either, is in the report, as is what goes wrong with one
+    project, such as that the place has another log by now (other-log).
+
+    Raises Conflict (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream,
+    remote-not-found), Invalid (not-the-upstream), Unreachable.
+    """
+    began = time.monotonic()
+    name, settings = _chosen(store, name)
+    connect(store)
+    remote, root = open_remote(settings), store.root
+    with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("recover") as session:
+        ways = [
+            Way(root, session, remote, each.name, join=True, progress=progress, only=settings.chosen(each.name))
+            for each in root.catalog.projects()
+            if each.upstream is not None
+        ]
+        reports = [report for way in ways if (report := _recover(way, read_all=read_all)) is not None]
+        if not reports:
+            message = f"{name} has all that was ever taken from it: there is nothing to recover"
+            raise Conflict(message, code="nothing-to-recover")
+    return SyncReport(remote=name, verb="sync", dry_run=False, projects=reports, seconds=time.monotonic() - began)
+
+
+def _chosen(store: Store, name: str | None) -> tuple[str, Settings]:
+    if name is None:
+        return upstream_of(store.path)
+    settings = find_remote(read_remotes(store.path), name)
+    if not settings.upstream:
+        message = (
+            f"{name!r} is not the upstream of this store: what a mirror has lost comes again with a push to another "
+            "place, noted as a remote of its own, and a server is recovered from by those whose upstream it is"
+        )
+        raise Invalid(message, code="not-the-upstream")
+    return name, settings
+
+
+def _recover(way: Way, *, read_all: bool) -> ProjectReport | None:
+    """Recover one project; None where nothing of it was lost."""
+    pulled = pushed = Moved()
+    errors: list[ArtstoreError] = []
+    lost: list[Skipped] = []
+    try:
+        if isinstance(way.remote, Depot):
+            pushed = put_back(way, way.remote)
+        if _is_set_back(way):
+            offered = _offer_again(way)
+            pulled, pushed = offered.pulled, pushed.plus(offered.pushed)
+            errors += [] if offered.left is None else [offered.left]
+        again = send_again(way, read_all=read_all)
+        pushed, lost = pushed.plus(again.moved), again.lost
+        errors += [] if again.left is None else [again.left]
+    except Unreachable:
+        raise
+    except ArtstoreError as problem:
+        errors.append(problem)
+    if not errors and pulled == pushed == Moved():
+        return None
+    error = errors[0] if errors else None
+    return ProjectReport(
+        project=way.project,
+        pulled=pulled,
+        pushed=pushed,
+        error=". ".join(each.message for each in errors) or None,
+        code=None if error is None else error.code,
+        exit_code=0 if error is None else error.exit_code,
+        lost=lost,
+    )
+
+
+def _offer_again(way: Way) -> Pushed:
+    before, project = way.followed, way.root.catalog.project(way.project)
+    assert before is not None
+    assert project is not None
+    known = history(way.root, project)
+    # It had these before, whatever is chosen to be sent there now.
+    also = frozenset(accepted(way.root, way.project))
+    if isinstance(way.remote, Depot):
+        sweep_absent(way, way.remote, before.log)
+    # The same log also where it is empty: whoever had followed it can tell it from somebody else's.
+    attach(way.root, way.session, way.project, before.log)
+    pulled, pushed, left = push(way._replace(also=also))
+    others = [] if left is None else _senders(way, known)
+    if left is not None and others:
+        where = f"store {others[0]}" if len(others) == 1 else f"the stores {', '.join(others)}"
+        message = (
+            f"{left.message}. It was sent by {where}, as `artstore status` calls it there: let that one recover first, "
+            "then run `artstore push` here"
+        )
+        left = Corrupt(message, code=left.code)
+    return Pushed(pulled, pushed, left)
+
+
+def _senders(way: Way, known: History) -> list[str]:
+    """Ids of the other stores that sent what waits here now for its bytes."""
+    waits = {op.id for op in waiting(way.root, way.project) if not _is_here(way.root, op)}
+    return sorted(senders(known.slots, lambda body: str(Digest.of(body)) in waits) - {way.root.format.store_id})
+
+
+def _is_here(root: Root, op: Waiting) -> bool:
+    """Whether all bytes are here that an op brings."""
+    named = manifest_of(decode_op(op.body))
+    if named is None:
+        return True
+    if root.manifests.find(Digest.parse(named)) is None:
+        return False
+    entries = root.manifests.entries(Digest.parse(named))
+    blobs = {blob.digest for entry in entries if (blob := blob_of(entry)) is not None}
+    return blobs <= root.blobs.locate(list(blobs)).keys()
+
+
+def _is_set_back(way: Way) -> bool:
+    try:
+        for _slot in new_slots(way):
+            pass
+    except Conflict as error:
+        if error.code != "rolled-back":
+            raise
+        return True
+    return False

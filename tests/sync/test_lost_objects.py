@@ -1,0 +1,212 @@
+"""Objects of a remote are lost or damaged: what somebody has comes again, and what nobody has is named."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from artstore.errors import Conflict, Corrupt, Invalid
+from artstore.model.digest import Digest
+from artstore.sync import remotes
+from artstore.sync.collect import collect_remote
+from artstore.sync.objects.families import open_objects
+from artstore.sync.recover import recover
+from artstore.sync.remotes import add_remote
+from artstore.sync.rounds import exchange
+from tests.sync.conftest import Machine
+from tests.sync.serving import Served, served
+from tests.sync.simulation.network import Network
+
+Make = Callable[..., Machine]
+
+LARGE, OTHER = random.Random(1).randbytes(1_100_000), random.Random(2).randbytes(1_100_000)
+MANY = {f"d/{number:03}": b"%d" % number for number in range(60)}
+"""So many that one file more is kept as a difference."""
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """The way of all machines to the depot, where others may be quicker."""
+    found = Network()
+    monkeypatch.setattr(remotes, "open_objects", lambda url: found.between(open_objects(url)))
+    return found
+
+
+def lying(depot: Path, kind: str, suffix: str = "") -> list[Path]:
+    """The files of objects of a kind."""
+    return sorted(path for path in (depot / kind).rglob(f"*{suffix}") if path.is_file())
+
+
+def blob(depot: Path, data: bytes) -> Path:
+    """Where a large one lies."""
+    (found,) = (path for path in lying(depot, "blobs") if path.name.startswith(Digest.of(data).hex()))
+    return found
+
+
+def spoil(path: Path) -> None:
+    """Change the last byte that counts, and the length of nothing."""
+    data = path.read_bytes().rstrip(b"\0")
+    path.chmod(0o644)
+    path.write_bytes((data[:-1] + bytes([data[-1] ^ 1])).ljust(path.stat().st_size, b"\0"))
+
+
+def test_what_was_changed_in_place_is_found_by_reading_all(machine: Make, depot: Path) -> None:
+    """Its length is right, so that no listing tells it, and whoever reads it is told what to do."""
+    a, b = machine("a"), machine("b")
+    files = {"x": b"0", "large": LARGE}
+    a.put(files)
+    a.push()
+    b.pull()
+    for path in (blob(depot, LARGE), *lying(depot, "packs", ".tar"), *lying(depot, "manifests")):
+        spoil(path)
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+    with pytest.raises(Corrupt, match="In a store that has it, `artstore remote recover --read-all` puts it there"):
+        b.read("cats")
+    (refused,) = exchange(machine("early").store, "pull").projects
+    (report,) = recover(a.store, read_all=True).projects
+    cold = machine("cold")
+    cold.pull()
+
+    assert "recover --read-all" in str(refused.error)
+    assert (None, 2, 1) == (report.error, report.pushed.blobs, report.pushed.lists)
+    assert files == cold.read("cats") == b.read("cats")
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(b.store, read_all=True)
+
+
+def test_what_is_not_here_either_is_named_with_who_sent_it_and_comes_from_there(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"a", "large": LARGE})
+    a.push()
+    b.pull()
+    b.put({"x": b"b", "large": OTHER}, name="dogs")
+    b.push()
+    a.pull()
+    for path in (*lying(depot, "packs"), *lying(depot, "blobs")):
+        path.unlink()
+    (first,) = recover(a.store).projects
+    (second,) = recover(b.store, "hub").projects
+    c = machine("c")
+    c.pull()
+
+    assert {"dogs:v0/large", "dogs:v0/x"} == {each.path for each in first.lost}
+    assert ("blob-missing", 5, 2) == (first.code, first.exit_code, first.pushed.blobs)
+    assert f"it was sent by store {b.store.id}" in str(first.error)
+    assert (None, [], 2) == (second.error, second.lost, second.pushed.blobs)
+    assert {"x": b"b", "large": OTHER} == c.read("dogs") == a.read("dogs")
+    assert {"x": b"a", "large": LARGE} == c.read("cats") == b.read("cats")
+
+
+def test_what_is_damaged_here_is_not_sent_and_all_else_is(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put({"large": LARGE, "other": OTHER})
+    a.push()
+    b.pull()
+    for path in lying(depot, "blobs"):
+        path.unlink()
+    (here,) = (path for path in lying(a.store.path, "blobs") if Digest.of(path.read_bytes()) == Digest.of(LARGE))
+    spoil(here)
+    (report,) = recover(a.store).projects
+
+    assert ["cats:v0/large"] == [each.path for each in report.lost]
+    assert 1 == report.pushed.blobs
+    assert OTHER == b"".join(b.store.read("cats", "other"))
+
+
+def test_lists_that_cannot_be_made_again_as_they_were_give_way(machine: Make, depot: Path) -> None:
+    """The first of two, on which the second builds, was of a version that is no more, and is gone from here too."""
+    a = machine("a")
+    a.put(MANY, name="dogs")
+    a.push()
+    a.put(MANY | {"x": b"0"}, name="dogs")
+    a.push()
+    a.put({"y": b"1"})
+    a.push()
+    a.store.delete("dogs:v0", everywhere=True, force=True)
+    a.push()
+    a.store.gc(grace_s=0)
+    gone = max(lying(depot, "manifests"), key=lambda path: path.stat().st_size)
+    gone.unlink()
+    (report,) = recover(a.store).projects
+    cold = machine("cold")
+    cold.pull()
+
+    assert (None, []) == (report.error, report.lost)
+    assert a.state_hash() == cold.state_hash()
+    assert b"0" == b"".join(cold.store.read("dogs:v1", "x"))
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+
+
+def test_beside_a_collector_and_a_push_nothing_is_lost(machine: Make, depot: Path, network: Network) -> None:
+    """What is put back is deleted, swept or sent by another store before its slot is claimed: nothing is left to do."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0", "large": LARGE})
+    a.push()
+    a.put({"x": b"1", "large": OTHER})
+    a.push()
+    b.pull()
+    exchange(b.store, "pull", blobs=True)
+    for path in (*lying(depot, "packs"), *lying(depot, "blobs")):
+        path.unlink()
+
+    def meanwhile() -> None:
+        b.store.delete("cats:v0", everywhere=True, force=True)
+        b.put({"z": b"0"}, name="dogs")
+        b.push()
+        collect_remote(b.store, "hub", grace_s=0)
+        recover(b.store)
+
+    deeds = [meanwhile]
+    network.meddle = lambda: deeds.pop()() if deeds else None
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+    collect_remote(b.store, "hub", grace_s=0)
+    cold = machine("cold")
+    cold.pull()
+
+    assert not deeds
+    assert {"x": b"1", "large": OTHER} == cold.read("cats:latest")
+    assert {"z": b"0"} == cold.read("dogs")
+    assert 0 == collect_remote(b.store, "hub", grace_s=0).projects[0].missing
+    assert 1 == len(lying(depot, "blobs"))
+
+
+def test_only_an_upstream_is_recovered(machine: Make, tmp_path: Path) -> None:
+    a = machine("a")
+    (tmp_path / "stick").mkdir()
+    add_remote(a.store.path, "stick", f"file://{tmp_path}/stick", upstream=False, join=False)
+
+    with pytest.raises(Invalid, match="a push to another place"):
+        recover(a.store, "stick")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    """A store behind a server."""
+    with served(tmp_path / "server") as found:
+        yield found
+
+
+def test_a_server_that_found_damage_in_its_store_is_given_it_again(machine: Make, server: Served) -> None:
+    """It has no remote of its own to mend it from, and a push takes it for there."""
+    a, b = (machine(name, url=server.url) for name in ("a", "b"))
+    a.put({"x": b"0", "large": LARGE})
+    a.push()
+    b.pull()
+    for path in (*lying(server.store.path, "blobs"), *lying(server.store.path, "packs", ".tar")):
+        spoil(path)
+    problems = server.store.verify().problems
+    with pytest.raises(Corrupt):
+        b.read("cats")
+    (report,) = recover(a.store).projects
+
+    assert 2 == len(problems)
+    assert (None, 2) == (report.error, report.pushed.blobs)
+    assert server.store.verify().ok
+    server.store.gc(grace_s=0)
+    assert {"x": b"0", "large": LARGE} == b.read("cats")
