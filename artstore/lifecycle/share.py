@@ -19,7 +19,7 @@ import select
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -29,6 +29,7 @@ from artstore.storage.files import write_all
 R = TypeVar("R")
 
 THREADS: Final = 4
+_PAUSE_S: Final = 0.05
 _NUMBER: Final = struct.Struct("=I")
 _FRAME: Final = struct.Struct("=II")
 
@@ -39,16 +40,18 @@ def share(
     kind: type[R],
     *,
     again: Callable[[int], R] | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> Iterator[tuple[int, R]]:
     """Do so many parts, numbered from 0; answers which was done and what it came to, in no order.
 
     An answer is of a kind that msgspec can send. `again` does a part that a child has begun, and perhaps not ended; it
-    is `work` if that makes no difference. What either raises ends the work.
+    is `work` if that makes no difference. What either raises ends the work. `waiting` is called some times a second
+    while only others are at work.
     """
     if parts <= 1 or not can_fork():
-        yield from _by_threads(work, parts)
+        yield from _by_threads(work, parts, waiting)
     else:
-        yield from _by_children(work, parts, kind, again or work)
+        yield from _by_children(work, parts, kind, again or work, waiting)
 
 
 def can_fork() -> bool:
@@ -56,14 +59,16 @@ def can_fork() -> bool:
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and len(os.listdir("/proc/self/task")) == 1
 
 
-def _by_threads(work: Callable[[int], R], parts: int) -> Iterator[tuple[int, R]]:
+def _by_threads(work: Callable[[int], R], parts: int, waiting: Callable[[], None] | None) -> Iterator[tuple[int, R]]:
     if parts <= 1:
         yield from ((number, work(number)) for number in range(parts))
         return
     with ThreadPoolExecutor(THREADS, thread_name_prefix="artstore-share") as pool:
-        waiting = [pool.submit(work, number) for number in range(parts)]
+        futures = [pool.submit(work, number) for number in range(parts)]
         try:
-            for number, future in enumerate(waiting):
+            for number, future in enumerate(futures):
+                while waiting is not None and not wait([future], timeout=_PAUSE_S).done:
+                    waiting()
                 yield number, future.result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -82,6 +87,7 @@ def _by_children(
     parts: int,
     kind: type[R],
     again: Callable[[int], R],
+    waiting: Callable[[], None] | None,
 ) -> Iterator[tuple[int, R]]:
     numbers = _numbered(parts)
     missing = set(range(parts))
@@ -99,7 +105,7 @@ def _by_children(
                     missing.discard(answer[0])
                     yield answer[0], decode(answer[1])
         for child in children:
-            while answer := _receive(child.answers):
+            while answer := _receive(child.answers, waiting):
                 missing.discard(answer[0])
                 yield answer[0], decode(answer[1])
         for number in sorted(missing):
@@ -152,9 +158,14 @@ def _end(children: Sequence[_Child], numbers: int) -> None:
 
 
 def _has_answered(child: _Child) -> bool:
+    return bool(_polled(child.answers, 0) & select.POLLIN)
+
+
+def _polled(answers: int, patience_s: float) -> int:
+    """What there is to read, an end among it; 0 for nothing yet."""
     poll = select.poll()
-    poll.register(child.answers, select.POLLIN)
-    return any(events & select.POLLIN for _, events in poll.poll(0))
+    poll.register(answers, select.POLLIN)
+    return next((events for _, events in poll.poll(patience_s * 1000)), 0)
 
 
 def _next(numbers: int) -> int | None:
@@ -162,8 +173,10 @@ def _next(numbers: int) -> int | None:
     return _NUMBER.unpack(taken)[0] if taken else None
 
 
-def _receive(answers: int) -> tuple[int, bytes] | None:
+def _receive(answers: int, waiting: Callable[[], None] | None = None) -> tuple[int, bytes] | None:
     """The number of a part and its answer; None at the end, also where that comes in the middle of an answer."""
+    while waiting is not None and not _polled(answers, _PAUSE_S):
+        waiting()
     head = _read(answers, _FRAME.size)
     if len(head) < _FRAME.size:
         return None

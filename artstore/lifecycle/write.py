@@ -18,8 +18,9 @@ from typing import Final, Literal, NamedTuple
 from blake3 import blake3
 
 from artstore.errors import Corrupt, Refused
-from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.share import share
+from artstore.lifecycle.tally import Tally
 from artstore.lifecycle.target import Target
 from artstore.model.digest import Digest
 from artstore.storage import whole
@@ -92,21 +93,22 @@ def write_files(
     packs = root.blobs.pack_paths()
     total_bytes = sum(entry.size for entry in entries)
     total = Counts()
-    done = seen_bytes = 0
+    tally = None if progress is None else Tally("write", len(batches), len(entries), total_bytes, progress)
 
     def write(number: int, *, is_fresh: bool = is_fresh) -> Counts:
-        with contextlib.closing(_Writer(root, top, mode, packs, is_fresh=is_fresh)) as writer:
+        told = None if tally is None else tally.counter(number)
+        with contextlib.closing(_Writer(root, top, mode, packs, is_fresh=is_fresh, told=told)) as writer:
             return writer.write(batches[number])
 
     def again(number: int) -> Counts:
         return write(number, is_fresh=False)
 
-    for number, counts in share(write, len(batches), Counts, again=again):
+    for number, counts in share(
+        write, len(batches), Counts, again=again, waiting=None if tally is None else tally.tell
+    ):
         total = total.plus(counts)
-        done += len(batches[number])
-        seen_bytes += sum(entry.size for entry in batches[number])
-        if progress is not None:
-            progress(Tick("write", done, seen_bytes, len(entries), total_bytes))
+        if tally is not None:
+            tally.add(number, len(batches[number]), sum(entry.size for entry in batches[number]))
     return total
 
 
@@ -137,7 +139,16 @@ class _Task(NamedTuple):
 class _Writer:
     """Writes some entries, in one process or thread."""
 
-    def __init__(self, root: Root, top: Path, mode: Mode, packs: Mapping[int, str], *, is_fresh: bool) -> None:
+    def __init__(
+        self,
+        root: Root,
+        top: Path,
+        mode: Mode,
+        packs: Mapping[int, str],
+        *,
+        is_fresh: bool,
+        told: whole.Told | None,
+    ) -> None:
         self._root = root
         self._mode = mode
         self._is_fresh = is_fresh
@@ -146,6 +157,7 @@ class _Writer:
         self._packs: dict[str, int] = {}
         self._damaged: list[Damaged] = []
         self._bytes_written = 0
+        self._told = told
 
     def close(self) -> None:
         """Let go of all files."""
@@ -270,20 +282,20 @@ class _Writer:
                 raise damaged(place, 0)
             if self._mode == "hardlink":
                 with reading(place):
-                    found = whole.measure(source)
+                    found = whole.measure(source, told=self._tick_within)
                 self._check(place, found)
                 self._link(name, place)
                 return "hardlink"
             with self._target.replacing(name) as (fd, _temporary):
                 if self._mode != "copy" and reflink(source, fd):
                     # The blob, whose blocks the file has now: unlike the file's, its pages may be in memory.
-                    self._check(place, whole.measure(source))
+                    self._check(place, whole.measure(source, told=self._tick_within))
                     return "reflink"
                 if self._mode == "reflink":
                     message = f"this file system cannot share the bytes of {name!r}: use the mode auto or copy"
                     raise Refused(message, code="no-reflink")
                 try:
-                    found = whole.copy_file(source, fd, limit=place.size)
+                    found = whole.copy_file(source, fd, limit=place.size, told=self._tick_within)
                 except Refused as error:
                     if error.code != "unreadable":
                         raise
@@ -292,6 +304,10 @@ class _Writer:
             return "copy"
         finally:
             os.close(source)
+
+    def _tick_within(self, done: int) -> None:
+        if self._told is not None:
+            self._told(self._bytes_written + done)
 
     def _check(self, place: Place, found: whole.Stored) -> None:
         if found.digest != place.digest:

@@ -15,6 +15,7 @@ import pytest
 
 from artstore.errors import ArtstoreError, Corrupt, Invalid, NotFound, PathCollision, Refused, StorageFull
 from artstore.lifecycle import checkout as checking_out
+from artstore.lifecycle import tally
 from artstore.lifecycle import write as writing
 from artstore.lifecycle.target import Target
 from artstore.model.digest import Digest
@@ -895,3 +896,49 @@ def test_what_an_earlier_checkout_shares_with_the_store_becomes_a_file_of_its_ow
     assert (report.written, report.unchanged) == (1, 1)
     assert (target / "large").stat().st_nlink == 1
     assert (target / "large").read_bytes() == LARGE
+
+
+@pytest.mark.parametrize("mode", ["copy", "auto", "hardlink"])
+def test_progress_moves_within_a_large_file(
+    store: Store, tmp_path: Path, mode: Literal["copy", "auto", "hardlink"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of 100 GB takes minutes, in which nothing was said: who waits takes it for stuck."""
+    monkeypatch.setattr(tally, "_PAUSE_S", -1)
+    commit(store, {"large": os.urandom(5 << 20), "small": b"x"})
+    seen: list[tuple[int, int]] = []
+    store.get("cats", tmp_path / "out", mode=mode, progress=lambda tick: seen.append((tick.files, tick.bytes)))
+
+    assert seen == sorted(seen)
+    assert sum(1 << 20 <= size < 5 << 20 for _, size in seen) >= 4
+    assert seen[-1] == (2, (5 << 20) + 1)
+
+
+@pytest.mark.parametrize("is_beside_threads", [False, True])
+def test_progress_moves_while_others_write(
+    store: Store, children: Children, tmp_path: Path, *, is_beside_threads: bool
+) -> None:
+    """What a child or a thread of this process writes is a part of it, and only whoever asked is told, in its turn."""
+    commit(store, {name: os.urandom(5 << 20) for name in "abcdefgh"})
+    said = children.run(
+        """
+import os, pathlib, sys, threading
+from artstore.lifecycle import share, tally, write
+from artstore.store import Store
+tally._PAUSE_S, share._PAUSE_S, write.BATCH_BYTES = -1, 0.001, 1 << 20
+store, target, is_beside_threads = sys.argv[1:]
+if is_beside_threads == "True":
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+here = os.getpid(), threading.get_ident()
+seen = []
+def progress(tick):
+    assert (os.getpid(), threading.get_ident()) == here
+    seen.append(tick.bytes)
+with Store.open(store) as opened:
+    opened.get("cats", target, mode="copy", progress=progress)
+print(seen == sorted(seen), seen[-1] == 40 << 20, len(set(seen)) > 8)
+""",
+        store.path,
+        tmp_path / "out",
+        is_beside_threads,
+    )
+    assert said == "True True True"
