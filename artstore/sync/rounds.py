@@ -27,8 +27,9 @@ from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.bring import bring_manifests
 from artstore.sync.connect import connect
+from artstore.sync.from_mirror import pull_from_mirror
 from artstore.sync.mirror import Mirror
-from artstore.sync.mirroring import MirrorWay, pull_from_mirror, push_to_mirror
+from artstore.sync.mirroring import MirrorWay
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_head, check_join, counted, new_slots, pull
@@ -36,6 +37,7 @@ from artstore.sync.push import Pushed, lacking, next_offer, offers, push
 from artstore.sync.remotes import Settings, find_remote, open_mirror, open_remote, read_remotes, upstream_of
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
 from artstore.sync.standing import Attempt, noting
+from artstore.sync.to_mirror import push_to_mirror
 from artstore.sync.way import Way
 
 Verb = Literal["push", "pull", "sync"]
