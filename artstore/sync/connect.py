@@ -100,7 +100,7 @@ class _Elsewhere:
 
     def _shelf(self, remote: Remote, token: str | None, project: str, log: str) -> Shelf:
         key = remote.url, token, project, log
-        noted = when_noted(self._root.path, log)
+        noted = when_noted(self._root.path, remote.url, log)
         shelf, before = self._shelves.get(key, (None, None))
         if shelf is None or noted != before:
             # What a slot named may be no more: after a place was set back others have the same numbers.

@@ -20,6 +20,8 @@ class Known(msgspec.Struct):
     """What is there."""
 
     slot: int = 0
+    head: str | None = None
+    """Digest of the slot; None in a mirror, whose pages say more."""
     packs: dict[str, None] = {}
     """Names, in the order in which they came."""
     blobs: dict[str, str] = {}

@@ -96,9 +96,7 @@ class Mirror(Depot):
 
     def shelf(self, root: Root, project: str, log: str) -> MirrorShelf:
         """See Remote."""
-        # What is known of the same log at its upstream lies beside it.
-        place = Digest.of(self.url.encode()).hex()[:16]
-        return MirrorShelf(self, self._objects, root.path, project, f"{log}.{place}")
+        return MirrorShelf(self, self._objects, root.path, project, log)
 
     def log(self, project: str) -> str | None:
         """The id of the log that is mirrored; None if none is."""
@@ -198,7 +196,7 @@ class Mirror(Depot):
 class MirrorShelf(DepotShelf):
     """The objects of a log in a mirror. See Shelf."""
 
-    _kind = "mirror"
+    kind = "mirror"
     _is_collected = False
 
     def __init__(self, mirror: Mirror, objects: Objects, root: Path, project: str, key: str) -> None:
@@ -223,7 +221,7 @@ class MirrorShelf(DepotShelf):
                 slot, transactions=[], manifests=page.manifests, bases=[], packs=page.packs, blobs=page.blobs
             )
         )
-        self.known.page = None if found is None else found.digest
+        self.known.head, self.known.page = None, None if found is None else found.digest
 
     def encodings(self, lying: Page | Pending) -> list[Encoding]:
         """The manifests that some slots or ops bring, not verified yet."""

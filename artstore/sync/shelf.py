@@ -39,6 +39,7 @@ from artstore.sync.protocol import (
     corrupt,
     decode_manifests,
     encode_manifests,
+    encode_slot,
     read_slot,
 )
 from artstore.sync.unnamed import Unnamed
@@ -51,18 +52,23 @@ KINDS: Final = ("packs", "blobs", "manifests")
 Noted = tuple[int, int]
 
 
-def when_noted(root: Path, log: str) -> Noted | None:
-    """What is another one whenever it was written anew what is known of a log; None: nothing is."""
+def when_noted(root: Path, url: str, log: str) -> Noted | None:
+    """What is another one whenever it was written anew what is known of a log in a depot; None: nothing is."""
     with contextlib.suppress(OSError):
-        found = (root / "sync" / log / "known").stat()
+        found = (_folder_of(root, DepotShelf.kind, url, log) / "known").stat()
         return found.st_ino, found.st_mtime_ns
     return None
+
+
+def _folder_of(root: Path, kind: str, url: str, log: str) -> Path:
+    """Where lies what is known of a log in one place: the same log may lie in others too, in other objects."""
+    return root / "sync" / f"{log}.{Digest.of(f'{kind} {url}'.encode()).hex()[:16]}"
 
 
 class DepotShelf:
     """See Shelf."""
 
-    _kind = "depot"
+    kind = "depot"
     """What tells its objects from others of one place."""
     _is_collected = True
     """Whether objects may be gone since, as slots say that it was not told of."""
@@ -82,10 +88,10 @@ class DepotShelf:
         self._ahead = {} if ahead is None else ahead
         self._project = project
         self._part = part
-        self._folder = root / "sync" / log
+        self._folder = _folder_of(root, self.kind, objects.url, log)
         self._temporary = root / "tmp"
         self.known = self._load()
-        self._unnamed = Unnamed(root, objects.url, self._kind, part)
+        self._unnamed = Unnamed(root, objects.url, self.kind, part)
         self._indexes = Indexes(objects, part, self._folder)
         self._packed: dict[bytes, Packed] | None = None
         self._holders: dict[str, str] | None = None
@@ -106,12 +112,19 @@ class DepotShelf:
         return [digest for digest in dict.fromkeys(digests) if digest not in packed and digest.hex() not in blobs]
 
     def follow(self, remote: Remote, until: int) -> None:
-        """See Shelf."""
+        """See Shelf. A log that was set back, and goes on in another way, is not taken for what it was."""
+        is_sure = self.known.head is None
+        if not is_sure and self.known.slot > until and not self._stands(remote):
+            self.begin_again()
         while self.known.slot < until:
             found = read_slot(remote, self._project, self.known.slot + 1)
-            if found is None:
-                return
-            self.note(found.slot)
+            if is_sure or (self._stands(remote) if found is None else found.slot.before == self.known.head):
+                if found is None:
+                    return
+                self.note(found.slot)
+            else:
+                self.begin_again()
+            is_sure = True
 
     def note(self, slot: Slot) -> None:
         """See Shelf."""
@@ -122,9 +135,15 @@ class DepotShelf:
         for name in slot.blobs:
             self._check(name, _BLOB)
         gone = self.known.note(slot)
+        self.known.head = str(Digest.of(encode_slot(slot)))
         self._unnamed.drop({*slot.packs, *slot.blobs, *(name.partition("/")[2] for name in gone)})
         self._indexes.drop(name.removeprefix("packs/") for name in sorted(gone) if name.startswith("packs/"))
         self._packed = self._holders = None
+
+    def _stands(self, remote: Remote) -> bool:
+        """Whether the last slot that is known is there still."""
+        found = read_slot(remote, self._project, self.known.slot)
+        return found is not None and found.digest == self.known.head
 
     def begin_again(self) -> None:
         """Slots are gone: what they named may be there still, and can be named by others once that is looked at."""

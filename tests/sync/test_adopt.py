@@ -123,6 +123,38 @@ def test_a_place_that_lost_all_is_the_same_log_again(machine: Make, depot: Path)
     assert a.state_hash() == b.state_hash()
 
 
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_what_was_known_of_a_log_is_not_taken_for_what_it_is_now(
+    machine: Make, depot: Path, tmp_path: Path, *, is_moved: bool
+) -> None:
+    """X11. Somebody else has put a lost log back; who comes from elsewhere would never find its bytes there."""
+    a, b = history(machine)
+    assert {"x": b"1"} == a.read("cats:v1")
+    remove_remote(b.store.path, "hub")
+    other, mirror = tmp_path / "other", tmp_path / "mirror"
+    other.mkdir()
+    add_upstream(b.store, "other", f"file://{other}", join=True)
+    shutil.rmtree(depot)
+    mirror.mkdir()
+    add_remote(a.store.path, "copy", f"file://{mirror}", upstream=False, join=True)
+    exchange(a.store, "push", remote="copy")
+    (tmp_path / "new").mkdir()
+    there = tmp_path / "new" if is_moved else depot
+    if is_moved:
+        remove_remote(a.store.path, "hub")
+    else:
+        there.mkdir()
+    add_upstream(a.store, "hub", f"file://{there}", join=True)
+    exchange(a.store, "pull", remote="copy")
+    recover(a.store)
+    remove_remote(b.store.path, "other")
+    add_upstream(b.store, "hub", f"file://{there}", join=True)
+    b.pull()
+    b.again()
+
+    assert [{"x": b"2"}, {"x": b"1"}, {"x": b"0"}] == [b.read(name) for name, *_ in b.names()]
+
+
 def test_recover_sends_what_it_has_and_says_who_has_the_rest(machine: Make, depot: Path) -> None:
     """It stopped at the first version whose bytes were never fetched, and did not say whom to ask for them."""
     a, b = machine("a"), machine("b")
