@@ -49,13 +49,13 @@ def killed(fleet: Fleet, server: WarmServer, wire: Chaos, chance: random.Random)
     return was_killed
 
 
-def one(seed: int, kills: int) -> int:
-    """A server and a fleet, from beginning to end; answers how often the server was killed."""
+def one(seed: int, kills: int, *plants: str) -> int:
+    """A server, with bugs where some are named, and a fleet, from beginning to end; answers how often it was killed."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="artstore-kills-") as folder, contextlib.ExitStack() as ending:
         ending.enter_context(in_haste())
         place = Path(folder)
-        server = ending.enter_context(WarmServer(place / "server"))
+        server = ending.enter_context(WarmServer(place / "server", *plants))
         wire = ending.enter_context(chaos(server.port))
         fleet = Fleet(place, f"http://127.0.0.1:{wire.port}", server.url, seed)
         ending.callback(fleet.close)

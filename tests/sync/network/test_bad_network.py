@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from artstore.errors import Unreachable
+from artstore.errors import ArtstoreError, Unreachable
 from artstore.server.listening import Certificate
 from artstore.store import Store
 from artstore.sync.hosting.tokens import create_token
@@ -20,7 +20,7 @@ from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.chaos import chaos
 from tests.sync.conftest import Machine
-from tests.sync.network import kills, rounds
+from tests.sync.network import kills, planted, rounds
 from tests.sync.network.cables import Cable, laid
 from tests.sync.serving import ServerProcess, served
 
@@ -39,6 +39,13 @@ def test_rounds_over_a_bad_network_bring_everything_once(seed: int) -> None:
 def test_a_server_that_is_killed_fifty_times_loses_nothing_that_it_acknowledged() -> None:
     """And keeps nothing twice, whichever byte of an upload, or of its own answer, was the last one."""
     assert 50 == kills.one(20_261, 50)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_kills_bring_to_light_what_is_acknowledged_too_early() -> None:
+    """Kills that find nothing say something only if they would have found it."""
+    with pytest.raises((AssertionError, ArtstoreError)):
+        kills.one(20_262, 50, planted.a_claim_is_answered_before_it_is_kept.__name__)
 
 
 def test_where_nobody_answers_it_ends_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,11 @@ from artstore.server import pages
 from artstore.server.listening import Address
 from artstore.server.serving import serve
 from artstore.store import Store
+from tests.sync.network import planted
 
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
+for plant in sys.argv[3:]:
+    getattr(planted, plant)()
 pages.prepare()
 for _ in sys.stdin:
     child = os.fork()
@@ -39,7 +42,8 @@ for _ in sys.stdin:
 class WarmServer:
     """As `artstore serve`, for a store that is made if it is not there. Any thread may kill it and start it again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *plants: str) -> None:
+        """Of a store in a folder; with these bugs, by their names in `planted`."""
         if not folder.exists():
             Store.init(folder).close()
         self.folder = folder
@@ -50,7 +54,7 @@ class WarmServer:
         self._pid: int | None = None
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CODE, folder, str(self.port)],
+                [sys.executable, "-c", _CODE, folder, str(self.port), *plants],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
