@@ -7,7 +7,7 @@ of it that change the store: each is one transaction of the journal, durable whe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -162,23 +162,18 @@ def take(
     return found
 
 
-def foreseen(root: Root, project: str, bodies: Iterable[bytes], ids: Collection[str]) -> set[str]:
-    """Those of some versions and parts that would be there if these ops came behind what is here. Nothing is written.
+@contextlib.contextmanager
+def foreseen(root: Root, project: str, bodies: Iterable[bytes]) -> Iterator[Project]:
+    """While this lasts, the tables show what would be there if these ops came behind what is here; then nothing of it.
 
     Ops that were here ever are passed over.
     """
-    there: set[str] = set()
     with root.catalog.write(), contextlib.suppress(_Tried), root.catalog.step():
         found = root.catalog.project(project) or root.catalog.add_project(project, random_hex(16))
         journal = Journal(root.catalog, found)
         _fold_behind(root, found, (body for body in bodies if not journal.has(str(Digest.of(body)))))
-        view = ProjectView(root.catalog, found.id)
-        for id_ in ids:
-            version = view.version(id_)
-            if (version is not None and not version.deleted) or view.part(id_) is not None:
-                there.add(id_)
+        yield found
         raise _Tried
-    return there
 
 
 def end_of(root: Root, view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:

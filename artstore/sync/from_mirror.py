@@ -6,40 +6,42 @@ Its bytes come along, since whoever has them may be out of reach by then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from artstore.errors import Conflict
+import msgspec
+
+from artstore.errors import ArtstoreError, Corrupt, Denied, MissingObject, Unreachable
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, accept, take, waiting
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Encoding, blob_of
-from artstore.model.records import Relog, brings, decode_op, kind_of, manifest_of
+from artstore.model.manifest import Encoding
+from artstore.model.records import brings, decode_op, kind_of, manifest_of
 from artstore.storage.intake import Intake
+from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.storage.root import Root
+from artstore.sync.held import Missing
 from artstore.sync.history import history
 from artstore.sync.mirror import Mirror, MirrorShelf, Page, Pending
 from artstore.sync.mirroring import MirrorWay, check_same
-from artstore.sync.offered import holes, new_ops
+from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
 from artstore.sync.protocol import ReadSlot, corrupt, read_slot
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
 from artstore.sync.received import take_manifests
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
 
-_SHOWN: Final = 3
 
-
-def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> Moved:
+def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, ArtstoreError | None]:
     """Take what a mirror has of a log and of what waits in other stores; answers how much it was.
 
-    What waits in a store and would be a version without its list of files is left there, with all that waits in that
-    store, and all else is taken. Raises Conflict (offer-incomplete) then, Conflict (other-log, needs-join), Corrupt
-    (remote-corrupt), UpgradeNeeded.
+    What waits there and would be a version without its list of files or its bytes is left there, with what builds on
+    it, and all else is taken; the error that comes along says so: Corrupt (offer-incomplete). Raises Conflict
+    (other-log, needs-join), Corrupt (remote-corrupt), UpgradeNeeded.
     """
     moved = _pull_slots(there, dry_run=dry_run)
-    return moved.plus(_pull_pending(there, dry_run=dry_run))
+    waiting_there, left = _pull_pending(there, dry_run=dry_run)
+    return moved.plus(waiting_there), left
 
 
 def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
@@ -103,76 +105,140 @@ def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Pa
     )
 
 
-def _pull_pending(there: MirrorWay, *, dry_run: bool) -> Moved:
+def _pull_pending(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreError | None]:
     way, mirror, _ = there
     moved = Moved()
-    refused: Conflict | None = None
+    left: ArtstoreError | None = None
+    # What waits in other stores does not wait for one of which something is lost.
     for store, _count, pending in mirror.pending(way.project):
-        new = new_in(way, pending)
-        if not new:
+        if isinstance(pending, Corrupt):
+            left = left or pending
             continue
         if dry_run:
-            ops = [decode_op(bytes(raw)) for transaction in pending.transactions for raw in transaction]
-            moved = moved.plus(Moved(ops=len(ops), versions=sum(kind_of(op) == "commit" for op in ops)))
+            ops = [op for ops in new_in(way.root, way.project, pending.transactions) for op in ops]
+            versions = sum(kind_of(decode_op(op.body)) == "commit" for op in ops)
+            moved = moved.plus(Moved(ops=len(ops), versions=versions))
             continue
-        try:
-            moved = moved.plus(take_pending(there, store, pending, new))
-        except Conflict as error:
-            if error.code != "offer-incomplete":
-                raise
-            # What waits in other stores does not wait for this one.
-            refused = refused or error
-    if refused is not None:
-        raise refused
-    return moved
+        taken = take_pending(there, store, pending)
+        moved = moved.plus(taken.moved)
+        left = left or taken.error
+    return moved, left
 
 
-def new_in(way: Way, pending: Pending) -> list[bytes]:
-    return new_ops(way.root, way.project, (bytes(raw) for each in pending.transactions for raw in each))
+class TakenPending(NamedTuple):
+    """What became of what waits in another store."""
+
+    moved: Moved
+    left: list[list[msgspec.Raw]]
+    """Transactions that stay where they are, since something is missing for them."""
+    error: ArtstoreError | None
+    """What to say of these."""
 
 
-def take_pending(there: MirrorWay, store: str, pending: Pending, new: Sequence[bytes]) -> Moved:
-    """Bytes first, then lists of files, then ops."""
+def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending:
+    """Take what of it is whole: lists of files first, then bytes, then ops."""
     way, root = there.way, there.way.root
+    new = new_in(root, way.project, pending.transactions)
+    if not new:
+        return TakenPending(Moved(), [], None)
     shelf = there.shelf
     shelf.borrow(pending)
-    where = f"what waits in store {store}, as {way.place} has it,"
-    encodings = {encoding.digest: encoding for encoding in shelf.encodings(pending)}
-    # What is equal to a version of the log was brought with that one.
-    equal = {Digest.parse(op.record.manifest) for op in map(decode_op, new) if isinstance(op, Relog)}
-    for digest in sorted(equal):
-        if digest not in encodings and root.manifests.find(digest) is None:
-            encodings.update({each.digest: each for each in shelf.manifest(digest) if each.digest == digest})
-    attachments: Attachments | None = Attachments(
-        manifests=take_manifests(root, where, list(encodings.values()), shelf.manifest)
-    )
-    missing = holes(root, way.project, new)
-    if missing:
-        message = (
-            f"{where} names lists of files that are not there and not here: {', '.join(map(str, missing[:_SHOWN]))}. "
-            "Nothing of it was taken: push to the mirror from that store again, or to the upstream"
-        )
-        raise Conflict(message, code="offer-incomplete")
-    manifests = {*encodings, *(digest for digest in equal if root.manifests.find(digest) is not None)}
-    blobs = {blob.digest: blob.size for each in sorted(manifests) for blob in _blobs_of(root, each)}
-    here = root.blobs.known(list(blobs))
-    absent = [digest for digest in blobs if digest not in here]
-    with Intake(root, way.session) as intake:
-        fetched = shelf.fetch(intake, absent, telling(way.progress, "pull"))
-        intake.settle()
-    # What waits there may build on what is at the upstream alone.
-    root.blobs.bring(fetched.all)
-    lost = fetched.bad.keys() - root.blobs.locate(list(fetched.bad))
-    if lost:
-        raise fetched.bad[min(lost)]
-    moved = Moved(blobs=len(absent), bytes=sum(blobs[digest] for digest in absent))
-    for transaction in pending.transactions:
-        taken = take(root, way.session, way.project, transaction, attachments=attachments)
+    lists = needed(root, way.project, new)
+    attachments: Attachments | None
+    attachments, why = _take_lists(there, shelf, lists)
+    gone = lists_not_here(root, lists)
+    if gone and why is None:
+        why = _nowhere(f"the list of files {gone[0]}")
+    brought, lost = _bring(there, shelf, [each for each in lists if each not in gone])
+    missing = Missing(frozenset(gone), frozenset(lost), why=why or next(iter(lost.values()), None))
+    whole, left, what = parted(root, way.project, new, missing)
+    moved = brought
+    for ops in whole:
+        raws = [msgspec.Raw(op.body) for op in ops]
+        taken = take(root, way.session, way.project, raws, attachments=attachments)
         if taken.ops:
             attachments = None
         moved = moved.plus(Moved(ops=taken.ops, versions=taken.versions))
-    return moved
+    error: ArtstoreError | None = None
+    if left:
+        assert missing.why is not None
+        message = (
+            f"of what waits in store {store}, {what or 'something'} is not whole at {way.place}: {missing.why.message}"
+            "; it was left there, and all else was taken. Push there from that store again, or to the upstream"
+        )
+        error = Corrupt(message, code="offer-incomplete")
+    return TakenPending(moved, [[msgspec.Raw(op.body) for op in ops] for ops in left], error)
 
 
-def _blobs_of(root: Root, manifest: Digest) -> Iterator[BlobEntry]:
-    return (blob for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None)
+def _take_lists(
+    there: MirrorWay, shelf: MirrorShelf, lists: Sequence[Digest]
+) -> tuple[Attachments, ArtstoreError | None]:
+    """Make rows of lists of files, as far as they are there and right; answers what the journal has to carry."""
+    root = there.way.root
+    found = root.catalog.project(there.way.project)
+    live = set[Digest]() if found is None else Marking(root.catalog).live_manifests(found.id)
+    # Of one that no version here needs the journal may say nothing, though it has rows: a pull was killed behind these.
+    wanted = [each for each in lists if each not in live or root.manifests.find(each) is None]
+    read = _Lists(shelf)
+    came = {each.digest: each for digest in wanted for each in read.find(digest) if each.digest in wanted}
+    try:
+        taken = take_manifests(root, there.way.place, list(came.values()), read.find)
+    except Corrupt:
+        # One of them.
+        taken = []
+        for encoding in came.values():
+            try:
+                taken += take_manifests(root, there.way.place, [encoding], read.find)
+            except Corrupt as error:
+                read.error = read.error or error
+    return Attachments(manifests=list({each.digest: each for each in taken}.values())), read.error
+
+
+class _Lists:
+    """The lists of files on a shelf; what is gone there or cannot be read is as if it were not there."""
+
+    def __init__(self, shelf: MirrorShelf) -> None:
+        self.error: ArtstoreError | None = None
+        """What was said of the first that was gone."""
+        self._shelf = shelf
+        self._read: dict[str, list[Encoding]] = {}
+
+    def find(self, digest: Digest) -> list[Encoding]:
+        """Those that lie together with one, and it; empty where it is not there."""
+        name = self._shelf.holder(digest)
+        if name is None:
+            return []
+        if name not in self._read:
+            self._read[name] = []
+            try:
+                self._read[name] = self._shelf.manifests(name)
+            except (MissingObject, Corrupt) as error:
+                self.error = self.error or error
+        return self._read[name]
+
+
+def _bring(there: MirrorWay, shelf: MirrorShelf, lists: Sequence[Digest]) -> tuple[Moved, dict[Digest, ArtstoreError]]:
+    """Fetch what is not here of the bytes of these; answers what cannot be had, and what was said of it."""
+    way, root = there.way, there.way.root
+    absent = blobs_not_here(root, lists)
+    with Intake(root, way.session) as intake:
+        fetched = shelf.fetch(intake, list(absent), telling(way.progress, "pull"))
+        intake.settle()
+    said: ArtstoreError | None = None
+    try:
+        # What waits there may build on what is at the upstream alone.
+        root.blobs.bring(fetched.all)
+    except (Unreachable, Denied, Corrupt) as error:
+        said = error
+    here = root.blobs.locate(fetched.all)
+    lost = {
+        digest: fetched.bad.get(digest) or said or _nowhere(f"blob {digest}")
+        for digest in fetched.all
+        if digest not in here
+    }
+    came = [size for digest, size in absent.items() if digest not in lost]
+    return Moved(blobs=len(came), bytes=sum(came)), lost
+
+
+def _nowhere(what: str) -> Corrupt:
+    return Corrupt(f"{what} is not there", code="blob-missing")

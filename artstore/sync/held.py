@@ -110,21 +110,10 @@ def left_behind(
     stay = held(root, project, transactions, missing, renumber=renumber)
     if not stay:
         return None
-    view = ProjectView(root.catalog, project.id)
-    brought = [op.version for place in sorted(stay) for op in transactions[place] if op.version is not None]
-    versions = [version for id_ in brought if (version := view.version(id_)) is not None]
-    parts = sum(view.part(id_) is not None for id_ in brought)
-    others = [transactions[place] for place in stay if all(op.version is None for op in transactions[place])]
-    changes = sum(any(op.id in missing.ops for op in ops) for ops in others)
-    what = [_counted(number, noun) for number, noun in ((parts, "part"), (changes, "change")) if number]
-    if versions:
-        collection = view.collection(versions[0].collection)
-        assert collection is not None
-        more = [_counted(len(versions) - 1, "more version")] if len(versions) > 1 else []
-        what = [f"{collection.name}:v{versions[0].number}", *more, *what]
+    what = called(ProjectView(root.catalog, project.id), (transactions[place] for place in sorted(stay)))
     goes_renumbered = stay - held(root, project, transactions, missing, renumber=True)
     assert missing.why is not None
-    message = f"{' and '.join(what)} cannot be sent yet: {missing.why.message}. What does not build on that was sent"
+    message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that was sent"
     if goes_renumbered:
         message += (
             "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "
@@ -133,6 +122,20 @@ def left_behind(
     if isinstance(missing.why, StorageFull):
         return StorageFull(message, code=missing.why.code)
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
+
+
+def called(view: ProjectView, transactions: Iterable[Sequence[Waiting]]) -> str:
+    """How to name what some transactions bring: `cats:v3 and 2 more versions and 1 part`."""
+    brought = [op.version for ops in transactions for op in ops if op.version is not None]
+    versions = [version for id_ in brought if (version := view.version(id_)) is not None]
+    parts = sum(view.part(id_) is not None for id_ in brought)
+    what = [_counted(parts, "part")] if parts else []
+    if versions:
+        collection = view.collection(versions[0].collection)
+        assert collection is not None
+        more = [_counted(len(versions) - 1, "more version")] if len(versions) > 1 else []
+        what = [f"{collection.name}:v{versions[0].number}", *more, *what]
+    return " and ".join(what)
 
 
 class _Touched:

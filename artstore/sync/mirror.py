@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from artstore.errors import ArtstoreError, MissingObject, UpgradeNeeded
+from artstore.errors import ArtstoreError, Corrupt, MissingObject, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.records import decode_op, encode_op
@@ -123,8 +123,11 @@ class Mirror(Depot):
 
     # What waits.
 
-    def pending(self, project: str) -> Iterator[tuple[str, int, Pending]]:
-        """What waits in stores: the id of each, how often it has said so before, and what it said last."""
+    def pending(self, project: str) -> Iterator[tuple[str, int, Pending | Corrupt]]:
+        """What waits in stores: the id of each, how often it has said so before, and what it said last.
+
+        Or the error for that, where it cannot be read. Raises UpgradeNeeded.
+        """
         head = f"pending/{part_of(project)}/"
         last: dict[str, int] = {}
         for name in self._objects.names(head):
@@ -137,7 +140,12 @@ class Mirror(Depot):
             except MissingObject:
                 # Its store has said something newer just now, or that nothing waits.
                 continue
-            yield store, count, self._decode_pending(data, project, store)
+            try:
+                pending = self._decode_pending(data, project, store)
+            except Corrupt as error:
+                yield store, count, error
+            else:
+                yield store, count, pending
 
     def offer(self, project: str, store: str, count: int, pending: Pending | None) -> bool:
         """Say what waits in a store, in place of what was said up to a count; None: nothing does.

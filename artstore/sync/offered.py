@@ -1,35 +1,83 @@
-"""Offered: what waits in another store is looked at as a whole before anything of it is taken."""
+"""Offered: what has to come with ops that wait in another store, and which of them may be taken.
+
+A version that is seen is whole. So the list of files and the bytes of each version and part that would be there, if the
+ops came behind what is here, come along where they are not here; and those of content that was put again, whose version
+others may delete before it counts. What comes without stays where it is, with what builds on it (`held`), and is named.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from artstore.lifecycle.upstream import foreseen
 from artstore.model.digest import Digest
-from artstore.model.records import brings, decode_op, manifest_of
-from artstore.storage.journal import Journal
+from artstore.model.manifest import blob_of
+from artstore.model.records import brings, decode_op
+from artstore.storage.catalog import ProjectView
+from artstore.storage.journal import Journal, Waiting
 from artstore.storage.root import Root
+from artstore.sync.held import Missing, called, held, need_of
 
 
-def new_ops(root: Root, project: str, bodies: Iterable[bytes]) -> list[bytes]:
-    """Those of some ops that were never here."""
+def new_in(root: Root, project: str, transactions: Iterable[Sequence[msgspec.Raw]]) -> list[list[Waiting]]:
+    """The ops that were never here, as they hold together."""
     found = root.catalog.project(project)
     journal = None if found is None else Journal(root.catalog, found)
-    return [body for body in bodies if journal is None or not journal.has(str(Digest.of(body)))]
+    made: list[list[Waiting]] = []
+    for number, raws in enumerate(transactions):
+        bodies = {str(Digest.of(body)): body for body in map(bytes, raws)}
+        new = [
+            Waiting(id_, body, void=None, version=brings(id_, decode_op(body)), seq=number)
+            for id_, body in bodies.items()
+            if journal is None or not journal.has(id_)
+        ]
+        if new:
+            made.append(new)
+    return made
 
 
-def holes(root: Root, project: str, offers: Sequence[bytes], slots: Iterable[bytes] = ()) -> list[Digest]:
-    """Lists of files that are not here, of versions and parts that would be there without them.
+def needed(
+    root: Root, project: str, transactions: Sequence[Sequence[Waiting]], slots: Iterable[bytes] = ()
+) -> list[Digest]:
+    """The lists of files that have to be here with new ops, if these come behind what is here and some slots' ops.
 
-    As far as the offers bring them, if these were taken, behind some slots of the log.
+    What was deleted since travels without.
     """
-    lists: dict[str, Digest] = {}
-    for body in new_ops(root, project, offers):
-        op = decode_op(body)
-        named, id_ = manifest_of(op), brings(str(Digest.of(body)), op)
-        if named is not None and id_ is not None and root.manifests.find(digest := Digest.parse(named)) is None:
-            lists[id_] = digest
-    # What was deleted since travels without, so it may well be that none is missed.
-    there = foreseen(root, project, itertools.chain(slots, offers), lists) if lists else set()
-    return list(dict.fromkeys(digest for id_, digest in lists.items() if id_ in there))
+    ops = [op for transaction in transactions for op in transaction]
+    if not any(op.version for op in ops):
+        return []
+    with foreseen(root, project, itertools.chain(slots, (op.body for op in ops))) as there:
+        view = ProjectView(root.catalog, there.id)
+        lists = [need_of(view, op).manifest for op in ops]
+    return list(dict.fromkeys(each for each in lists if each is not None))
+
+
+def lists_not_here(root: Root, lists: Iterable[Digest]) -> list[Digest]:
+    """Those lists of files that are not here."""
+    return [each for each in dict.fromkeys(lists) if root.manifests.find(each) is None]
+
+
+def blobs_not_here(root: Root, lists: Iterable[Digest]) -> dict[Digest, int]:
+    """The blobs of lists of files, which must be here, that nobody may rely on having here; with their sizes."""
+    blobs = {
+        blob.digest: blob.size for each in lists for entry in root.manifests.entries(each) if (blob := blob_of(entry))
+    }
+    here = root.blobs.known(list(blobs))
+    return {digest: size for digest, size in blobs.items() if digest not in here}
+
+
+def parted(
+    root: Root, project: str, transactions: Sequence[Sequence[Waiting]], missing: Missing
+) -> tuple[list[Sequence[Waiting]], list[Sequence[Waiting]], str]:
+    """New ops that may be taken where something is missing; those that stay where they are, and what these bring."""
+    if not missing:
+        return list(transactions), [], ""
+    with foreseen(root, project, (op.body for ops in transactions for op in ops)) as there:
+        # What no log has accepted has no number that must not change.
+        stay = held(root, there, transactions, missing, renumber=True)
+        what = called(ProjectView(root.catalog, there.id), (transactions[place] for place in sorted(stay)))
+    taken = [ops for place, ops in enumerate(transactions) if place not in stay]
+    return taken, [transactions[place] for place in sorted(stay)], what

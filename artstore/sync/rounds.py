@@ -220,9 +220,9 @@ class _MirrorRound(_Round):
     def move(self, way: Way, verb: Verb, *, dry_run: bool) -> Pushed:
         """See _Round."""
         there = MirrorWay(way, self._mirror, self._has_upstream)
-        pulled = Moved() if verb == "push" else pull_from_mirror(there, dry_run=dry_run)
-        pushed, left = (Moved(), None) if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
-        return Pushed(pulled, pushed, left)
+        pulled, not_taken = (Moved(), None) if verb == "push" else pull_from_mirror(there, dry_run=dry_run)
+        pushed, not_sent = (Moved(), None) if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
+        return Pushed(pulled, pushed, not_taken or not_sent)
 
 
 def _foresee(way: Way, verb: Verb) -> Pushed:

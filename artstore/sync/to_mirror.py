@@ -11,7 +11,7 @@ from artstore.errors import ArtstoreError, Conflict
 from artstore.lifecycle.progress import telling
 from artstore.lifecycle.upstream import TakenSlot
 from artstore.storage.catalog import Project
-from artstore.sync.from_mirror import new_in, take_pending
+from artstore.sync.from_mirror import take_pending
 from artstore.sync.held import Missing
 from artstore.sync.history import brought, history
 from artstore.sync.mirror import MirrorShelf, Pending, encode_page
@@ -80,16 +80,18 @@ def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_r
     """Say there what waits here and can be sent; or answers what more is missing for that."""
     way, mirror, has_upstream = there
     own = way.root.format.store_id
-    count, before = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
-    if before is not None and not dry_run and (new := new_in(way, before)):
-        # This store is an older copy of itself, or one of two: what only the mirror has must not end now.
-        take_pending(there, own, before, new)
+    count, said = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
+    # What cannot be read any more is said anew.
+    before = said if isinstance(said, Pending) else None
+    # Where this store is an older copy of itself, or one of two, what only the mirror has must not end now.
+    left = [] if before is None or dry_run else take_pending(there, own, before).left
     waits = has_upstream or project.upstream is not None
     offered = offers(way.root, way.project, None, missing, renumber=way.renumber, apart=True) if waits else []
     moved = Moved()
     pending: Pending | None = None
-    if offered:
+    if offered or left:
         transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
+        transactions = [*left, *transactions]
         pending = Pending(transactions=transactions)
         if before is not None and before.ids == pending.ids:
             return moved
@@ -116,7 +118,7 @@ def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_r
             packs=[*lying.packs, *sent.packs],
             blobs=[*lying.blobs, *sent.blobs],
         )
-    is_said = dry_run or (pending is None and before is None) or mirror.offer(way.project, own, count, pending)
+    is_said = dry_run or (pending is None and not count) or mirror.offer(way.project, own, count, pending)
     return moved if is_said else _push_pending(there, project, missing, dry_run=dry_run)
 
 

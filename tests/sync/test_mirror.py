@@ -15,8 +15,6 @@ from artstore.sync.adopt import add_upstream
 from artstore.sync.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
-from artstore.sync.mirror import Mirror, Pending
-from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
@@ -481,25 +479,110 @@ def test_content_that_was_put_again_keeps_its_bytes_while_it_waits(machine: Make
     assert b.store.verify().ok
 
 
-def test_what_waits_without_its_list_of_files_is_refused_and_holds_nobody_up(machine: Make, stick: Path) -> None:
-    """It would be a version of which nothing is there, and every push behind it would fail."""
-    a, b, c = machine("a"), machine("b"), machine("c")
+def test_a_waiting_version_of_content_that_is_there_comes_with_its_bytes(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path
+) -> None:
+    """It was taken as if it were safe here, with not one byte; then the disk died on which it had been made."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    mirror_at(b, stick)
+    mirror_at(c, stick)
+    a.put(FILES)
+    a.push()
+    b.pull()
+    waits = b.put(FILES, name="dogs")
+    depot.rename(depot.with_name("away"))
+    b.move("push", remote="stick")
+    c.move("pull", remote="stick")
+    shutil.rmtree(stick)
+
+    assert [waits.id] == [id_ for _name, id_, _aliases in c.names("dogs")]
+    assert FILES == c.read("dogs")
+    assert c.store.verify().ok
+    Store.rebuild(c.store.path)
+    assert FILES == c.read("dogs")
+
+
+@pytest.mark.parametrize("lost", ["blobs", "manifests", "names"])
+def test_what_waits_and_is_not_whole_is_left_and_named_and_holds_nothing_up(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path, lost: str
+) -> None:
+    """Work of all stores that had come to the mirror was out of reach, since one of its files was gone."""
+    a, b, c = machine("a"), machine("b"), lone("c")
     for each in (a, b, c):
         mirror_at(each, stick)
-    a.put(FILES)
-    waits = a.put({"x": b"x"})
-    c.put({"c": b"c"}, name="dogs")
-    for each in (a, c):
-        each.move("push", remote="stick")
-    mirror = Mirror(FolderObjects(stick))
-    ((store, count, pending),) = [each for each in mirror.pending(PROJECT) if each[0] == a.store.id]
-    mirror.offer(PROJECT, store, count + 1, Pending(transactions=pending.transactions))
-    (pulled,) = exchange(b.store, "pull", remote="stick").projects
+    depot.rename(depot.with_name("away"))
+    a.put({"kept": b"kept"}, name="birds")
+    a.move("push", remote="stick")
+    there = set(files(stick))
+    a.put({"large": b"dogs" * 400_000, "small": b"dogs"}, name="dogs")
+    a.put({"large": b"dogs" * 400_000, "more": b"more"}, name="dogs")
+    a.move("push", remote="stick")
+    if lost == "names":
+        (path,) = (stick / "mirror" / "pending").rglob(f"{a.store.id}/*")
+        said = msgspec.json.decode(path.read_bytes())
+        path.chmod(0o600)
+        path.write_bytes(msgspec.json.encode({**said, "blobs": []}, order="sorted"))
+    for path in set(files(stick)) - there:
+        if lost in path.parts and path.suffix != ".idx":
+            path.unlink()
+    b.put({"large": b"mice" * 400_000}, name="mice")
+    b.move("push", remote="stick")
+    for _ in range(2):
+        (pulled,) = exchange(c.store, "pull", remote="stick").projects
 
-    assert "offer-incomplete" == pulled.code
-    assert waits.digest in str(pulled.error)
+        assert ("offer-incomplete", 5) == (pulled.code, pulled.exit_code)
+        assert "dogs:v0 and 1 more version" in str(pulled.error)
+        assert a.store.id in str(pulled.error)
+        assert {"birds", "mice"} == {each.name for each in c.store.collections()}
+        assert {"large": b"mice" * 400_000} == c.read("mice")
+        assert {"kept": b"kept"} == c.read("birds")
+        assert c.store.verify().ok
+
+
+def test_what_waits_and_cannot_be_read_holds_nothing_up_and_is_said_anew(
+    machine: Make, lone: Callable[[str], Lone], stick: Path
+) -> None:
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    a.put({"x": b"x"})
+    b.put({"y": b"y"}, name="dogs")
+    for each in (a, b):
+        each.move("push", remote="stick")
+    (path,) = (stick / "mirror" / "pending").rglob(f"{a.store.id}/*")
+    path.chmod(0o600)
+    path.write_bytes(b"{")
+    (pulled,) = exchange(c.store, "pull", remote="stick").projects
+
+    assert ("remote-corrupt", 5) == (pulled.code, pulled.exit_code)
     assert a.store.id in str(pulled.error)
-    assert ["dogs"] == [each.name for each in b.store.collections()]
-    assert {"c": b"c"} == b.read("dogs")
+    assert {"y": b"y"} == c.read("dogs")
+    a.move("push", remote="stick")
+    c.move("pull", remote="stick")
+    assert {"x": b"x"} == c.read("cats")
+
+
+def test_a_pull_that_was_killed_behind_the_lists_of_files_has_lost_nothing(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists that nothing but the catalog knew went with it."""
+    a, b = machine("a"), lone("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+    a.put(FILES)
+    a.move("push", remote="stick")
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("artstore.sync.from_mirror.take", die)
+        with pytest.raises(KeyboardInterrupt):
+            b.move("pull", remote="stick")
+    b.move("pull", remote="stick")
+    b.store.close()
+    Store.rebuild(b.store.path)
+    b.again()
+
+    assert FILES == b.read("cats")
     assert b.store.verify().ok
-    b.push()

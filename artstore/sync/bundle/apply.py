@@ -16,7 +16,6 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import accept, attach, take, waiting
 from artstore.model.digest import Digest
-from artstore.model.manifest import blob_of
 from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
@@ -30,7 +29,7 @@ from artstore.sync.bundle.head import Section, read_head, read_manifests, read_o
 from artstore.sync.bundle.patches import patches_in, take_patch
 from artstore.sync.download import Wanted, download
 from artstore.sync.history import History, history
-from artstore.sync.offered import holes
+from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in
 from artstore.sync.protocol import ReadSlot
 from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests
@@ -195,8 +194,8 @@ class _Work:
             manifests=take_manifests(root, where, encodings, lambda _digest: [])
         )
         self._check_whole(bad)
-        offered = [bytes(raw) for ops in read_offers(self._reader, self.number) for raw in ops]
-        self._refuse_missing(holes(root, section.project, offered, self._bodies()))
+        offered = new_in(root, section.project, read_offers(self._reader, self.number))
+        self._refuse_missing(lists_not_here(root, needed(root, section.project, offered, self._bodies())))
         if self._changes_log:
             attach(root, self._session, section.project, None)
         project = root.catalog.project(section.project)
@@ -232,14 +231,9 @@ class _Work:
     def _check_whole(self, bad: Mapping[Digest, ArtstoreError]) -> None:
         """Refuse where bytes are missing that the bundle's maker took to be here."""
         root = self._root
-        missing: list[Digest] = []
-        for manifest in map(Digest.parse, self._section.whole):
-            if root.manifests.find(manifest) is None:
-                missing.append(manifest)
-                continue
-            blobs = [blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None]
-            there = root.blobs.known(blobs)
-            missing += [blob for blob in blobs if blob not in there]
+        whole = list(map(Digest.parse, self._section.whole))
+        missing = lists_not_here(root, whole)
+        missing += blobs_not_here(root, [each for each in whole if each not in missing])
         damaged = next((blob for blob in missing if blob in bad), None)
         if damaged is not None:
             message = (
