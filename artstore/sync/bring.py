@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from artstore.errors import Corrupt, Problem, named
 from artstore.lifecycle.progress import Progress, telling
@@ -14,6 +14,12 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.places import MISSING_NOW
 from artstore.storage.root import Root
 from artstore.sync.reports import Moved
+
+_AT_ONCE: Final = 64 << 20
+"""Bytes of versions that are fetched together: what a death in between costs at the most, but for large blobs."""
+
+_LEAST: Final = 1 << 10
+"""Bytes that a small one counts as: a version of a million empty files is not looked up with a thousand others."""
 
 
 class Brought(NamedTuple):
@@ -40,16 +46,33 @@ def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progr
     """
     moved = Moved()
     lost: list[Skipped] = []
+    for group in _groups(root, manifests):
+        absent = list(dict.fromkeys(digest for digests in group.values() for digest in digests))
+        said = _bring(root, absent, progress)
+        came = root.blobs.locate(absent)
+        moved = moved.plus(Moved(blobs=len(came), bytes=sum(place.size for place in came.values())))
+        for manifest, digests in group.items() if len(came) < len(absent) else ():
+            away = {digest: said.get(digest) for digest in digests if digest not in came}
+            lost += lost_files(root, project, manifest, away) if away else ()
+    return Brought(moved, lost)
+
+
+def _groups(root: Root, manifests: Sequence[Digest]) -> Iterator[dict[Digest, list[Digest]]]:
+    """Manifests with what is not here of each, as many together as are worth a round of requests."""
+    group: dict[Digest, list[Digest]] = {}
+    size = 0
     for manifest in manifests:
         sizes = {blob.digest: blob.size for entry in root.manifests.entries(manifest) if (blob := blob_of(entry))}
         here = root.blobs.locate(list(sizes))
         absent = [digest for digest in sizes if digest not in here]
-        said = _bring(root, absent, progress)
-        came = root.blobs.locate(absent)
-        moved = moved.plus(Moved(blobs=len(came), bytes=sum(place.size for place in came.values())))
-        if len(came) < len(absent):
-            lost += lost_files(root, project, manifest, {each: said.get(each) for each in absent if each not in came})
-    return Brought(moved, lost)
+        if absent:
+            group[manifest] = absent
+            size += sum(max(sizes[digest], _LEAST) for digest in absent)
+        if size > _AT_ONCE:
+            yield group
+            group, size = {}, 0
+    if group:
+        yield group
 
 
 def _bring(root: Root, digests: Sequence[Digest], progress: Progress | None) -> dict[Digest, str]:

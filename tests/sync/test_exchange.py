@@ -15,6 +15,7 @@ from artstore.storage import packs
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
+from tests.sync.serving import served
 
 Make = Callable[..., Machine]
 
@@ -54,6 +55,23 @@ def test_pull_brings_no_bytes_until_they_are_needed(machine: Make) -> None:
     assert before == 0
     exchange(b.store, "pull", blobs=True)
     assert sum(map(len, [*SMALL.values(), *LARGE.values()])) == b.store.status().stored_bytes
+
+
+def test_the_bytes_of_many_versions_come_together(tmp_path: Path) -> None:
+    """Each by itself costs a request, a sync of the disk and room for a pack: minutes for a thousand small ones."""
+    with served(tmp_path / "server") as server:
+        a, b = (Machine(tmp_path, server.url, name) for name in "ab")
+        for number in range(12):
+            a.put({"x": b"%d" % number, "same": b"same"})
+        a.push()
+        server.requests.clear()
+        (report,) = exchange(b.store, "pull", blobs=True).projects
+
+        assert len(server.requests) < 12
+        assert (12, 13) == (report.pulled.versions, report.pulled.blobs)
+        assert {"x": b"7", "same": b"same"} == b.read("cats:v7")
+        a.store.close()
+        b.store.close()
 
 
 def test_get_fetches_what_it_writes(machine: Make, tmp_path: Path) -> None:
