@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 _BLOCK: Final = 16384
+_WINDOW: Final = 65536
 
 
 class Chaos:
@@ -21,6 +22,8 @@ class Chaos:
     def __init__(self, target: int) -> None:
         self._target = target
         self._listening = socket.create_server(("127.0.0.1", 0))
+        # What cannot be sent on waits in whoever sends it, as in a network, and not here.
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
         self.port: int = self._listening.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()

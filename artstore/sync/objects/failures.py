@@ -44,3 +44,10 @@ def in_a_store(url: str) -> Invalid:
         "others have that store with `artstore serve`"
     )
     return Invalid(message, code="unfit-remote")
+
+
+def is_of_silence(error: BaseException | None) -> bool:
+    """Whether nobody answered, or took what was sent, in time: libraries have several errors for that."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None

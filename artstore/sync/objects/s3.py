@@ -16,6 +16,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
+import itertools
+import random
 import re
 import threading
 import time
@@ -34,6 +37,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -45,7 +49,7 @@ from fsspec.config import conf
 
 from artstore.errors import ArtstoreError, Invalid, Unreachable
 from artstore.storage.files import read_exactly
-from artstore.sync.objects.failures import denied, full, missing, other_size, short, unfit, unreachable
+from artstore.sync.objects.failures import denied, full, is_of_silence, missing, other_size, short, unfit, unreachable
 from artstore.sync.objects.interface import BLOCK, STALE_S, check_name, check_prefix, is_name
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.objects.pieces import in_pieces
@@ -58,8 +62,11 @@ _PARTS_AT_ONCE: Final = 4
 _CONNECTIONS: Final = 64
 _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
+"""Seconds in which nothing comes, or is taken. A link that is slow and moves is waited for as long as it takes."""
 _TRIES: Final = 4
-_AGAIN_S: Final = 0.2
+"""Of what was refused or cut, and not of what nobody answered: one such wait is enough, and there would be four."""
+_AGAIN_S: Final = 0.5
+"""Seconds before the second try, about; each further one waits twice as long."""
 
 _URL: Final = re.compile(r"s3://([^/@?#]+)(?:/([^?#]*))?(?:\?([^#]*))?\Z")
 _OPTIONS: Final = frozenset({"endpoint", "region", "profile"})
@@ -67,6 +74,8 @@ _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed"})
 _UNDECIDED: Final = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
 _UNKNOWN_CONDITION: Final = frozenset({"501", "NotImplemented"})
+_PASSING: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"})
+_PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _OUT_OF_RANGE: Final = frozenset({"416", "InvalidRange"})
 _FULL: Final = frozenset({"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "ServiceQuotaExceeded"})
 _DENIED_STATUS: Final = frozenset({401, 403})
@@ -171,22 +180,16 @@ class S3Objects:
     def claim(self, name: str, data: bytes) -> bool:
         check_name(name)
         with self._told(f"claiming {name!r}"):
-            for left in reversed(range(_TRIES)):
-                try:
-                    self._call("put_object", name, Body=data, ContentMD5=_md5(data), IfNoneMatch="*")
-                except ClientError as error:
-                    if _code(error) in _TAKEN:
-                        return False
-                    if _code(error) in _UNKNOWN_CONDITION:
-                        reason = "its service does not know the condition to put an object only if there is none"
-                        raise unfit(self.url, reason) from error
-                    # Amazon decides for none of two that came at once.
-                    if _code(error) not in _UNDECIDED or not left:
-                        raise
-                    time.sleep(_AGAIN_S)
-                else:
-                    return True
-        raise AssertionError
+            try:
+                self._call("put_object", name, Body=data, ContentMD5=_md5(data), IfNoneMatch="*")
+            except ClientError as error:
+                if _code(error) in _TAKEN:
+                    return False
+                if _code(error) in _UNKNOWN_CONDITION:
+                    reason = "its service does not know the condition to put an object only if there is none"
+                    raise unfit(self.url, reason) from error
+                raise
+        return True
 
     def size(self, name: str) -> int | None:
         check_name(name)
@@ -210,7 +213,7 @@ class S3Objects:
         marker = {"StartAfter": self._prefix + after} if after else {}
         while True:
             with self._told(f"listing {prefix!r}"):
-                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **marker)
+                page = self._ask("list_objects_v2", Prefix=self._prefix + prefix, **marker)
                 is_truncated = self._told_in(page, "IsTruncated")
             for each in page.get("Contents", ()):
                 name = each["Key"][len(self._prefix) :]
@@ -230,21 +233,26 @@ class S3Objects:
         marker: dict[str, str] = {}
         while True:
             with self._told("looking for uploads that were not finished"):
-                page = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix, **marker)
+                page = self._ask("list_multipart_uploads", Prefix=self._prefix, **marker)
                 is_truncated = self._told_in(page, "IsTruncated")
                 now = parsedate_to_datetime(self._told_in(page["ResponseMetadata"]["HTTPHeaders"], "date"))
                 for each in page.get("Uploads", ()):
-                    which = {"Bucket": self._bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
+                    which = {"Key": each["Key"], "UploadId": each["UploadId"]}
                     if (now - self._last_sent(which, each["Initiated"])).total_seconds() > STALE_S:
-                        self._client.abort_multipart_upload(**which)
+                        self._ask("abort_multipart_upload", **which)
                         freed += 1
             if not is_truncated:
                 return freed
             marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _last_sent(self, which: dict[str, str], begun: datetime) -> datetime:
-        pages = self._client.get_paginator("list_parts").paginate(**which)
-        return max((part["LastModified"] for page in pages for part in page.get("Parts", ())), default=begun)
+        last, marker = begun, 0
+        while True:
+            page = self._ask("list_parts", **which, PartNumberMarker=marker)
+            last = max((part["LastModified"] for part in page.get("Parts", ())), default=last)
+            if not page.get("IsTruncated"):
+                return last
+            marker = page["NextPartNumberMarker"]
 
     def _body(self, name: str, start: int, length: int | None) -> _Body:
         """What answers a question for a part of an object."""
@@ -287,13 +295,26 @@ class S3Objects:
             upload.finish()
         except BaseException as error:
             # What stays is stale one day. Whoever is silent is not waited for once more.
-            if not _is_of_silence(error):
+            if not is_of_silence(error):
                 with contextlib.suppress(ClientError, BotoCoreError):
                     self._call("abort_multipart_upload", name, UploadId=upload.id)
             raise
 
     def _call(self, method: str, name: str, **options: Any) -> Any:
-        return getattr(self._client, method)(Bucket=self._bucket, Key=self._prefix + name, **options)
+        return self._ask(method, Key=self._prefix + name, **options)
+
+    def _ask(self, method: str, **options: Any) -> Any:
+        """Ask for something, and again where that was refused for now, or cut."""
+        for number in itertools.count(1):
+            try:
+                # As a file it goes in pieces, and each has its time: all of it at once would have the time of one.
+                body = {"Body": io.BytesIO(options["Body"])} if "Body" in options else {}
+                return getattr(self._client, method)(Bucket=self._bucket, **options | body)
+            except (BotoCoreError, ClientError) as error:
+                if number == _TRIES or not _is_passing(error):
+                    raise
+            time.sleep(_AGAIN_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        raise AssertionError
 
     def _told_in(self, answer: dict[str, Any], what: str) -> Any:
         """A part of an answer without which it is none.
@@ -396,7 +417,7 @@ def _client(options: dict[str, str]) -> Any:
         connect_timeout=_CONNECT_S,
         read_timeout=_ANSWER_S,
         max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
+        retries={"mode": "standard", "total_max_attempts": 1},
         signature_version=UNSIGNED if configured.get("anon") else None,
         tcp_keepalive=True,
         # Many services that speak as S3 does do not know its newer checksums, and every piece comes with an MD5.
@@ -406,11 +427,13 @@ def _client(options: dict[str, str]) -> Any:
     return session.create_client("s3", config=settings, **more)
 
 
-def _is_of_silence(error: BaseException | None) -> bool:
-    """Whether nobody answered, or took what was sent, in time: botocore has several errors for that."""
-    while error is not None and not isinstance(error, TimeoutError):
-        error = error.__cause__ or error.__context__
-    return error is not None
+def _is_passing(error: BotoCoreError | ClientError) -> bool:
+    """Whether it may well go the next time."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        # Amazon decides for none of two that came at once.
+        return _code(error) in _PASSING | _UNDECIDED or status in _PASSING_STATUS
+    return isinstance(error, HTTPClientError) and not is_of_silence(error)
 
 
 def _code(error: ClientError) -> str:

@@ -10,18 +10,17 @@ import pytest
 
 from artstore.sync.objects import gs, s3, sftp
 
-_PATIENCE_S: Final = 1.0
+PATIENCE_S: Final = 1.0
 
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Who waits for an answer gives up after about a second, and not after a minute, and asks half as often."""
+    """Who waits for an answer gives up after about a second, and not after a minute."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (s3, sftp):
-            patch.setattr(module, "_CONNECT_S", _PATIENCE_S)
-        patch.setattr(s3, "_ANSWER_S", _PATIENCE_S)
-        patch.setattr(s3, "_TRIES", s3._TRIES // 2)
-        patch.setattr(sftp, "_KEEPALIVE_S", _PATIENCE_S / 4)
-        retry = gs._PATIENCE["retry"].with_timeout(gs._AGAIN_S * _PATIENCE_S / gs._ANSWER_S)
-        patch.setattr(gs, "_PATIENCE", {"timeout": _PATIENCE_S, "retry": retry})
+            patch.setattr(module, "_CONNECT_S", PATIENCE_S)
+        patch.setattr(s3, "_ANSWER_S", PATIENCE_S)
+        patch.setattr(sftp, "_KEEPALIVE_S", PATIENCE_S / 4)
+        retry = gs._PATIENCE["retry"].with_timeout(gs._AGAIN_S * PATIENCE_S / gs._ANSWER_S)
+        patch.setattr(gs, "_PATIENCE", {"timeout": PATIENCE_S, "retry": retry})
         yield

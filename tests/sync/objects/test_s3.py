@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,10 @@ from artstore.errors import Conflict, Denied, Invalid, Unreachable
 from artstore.sync.objects import s3 as module
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.probe import probe
-from tests.chaos import chaos
+from tests.chaos import Chaos, chaos
 from tests.references import seaweedfs
 from tests.servers import Facts, Servers, answering, free_port
-from tests.sync.objects.patience import impatient
+from tests.sync.objects.patience import PATIENCE_S, impatient
 
 LARGE = os.urandom(20_000_003)
 SECRET = "SKTESTSECRET"  # noqa: S105 - of nobody
@@ -212,21 +214,67 @@ def test_an_upload_that_failed_leaves_nothing_to_be_paid_for(facts: Facts) -> No
     assert [] == uploads(facts, "failed/")
 
 
-def test_who_falls_silent_is_not_waited_for_once_more(facts: Facts, tmp_path: Path) -> None:
-    """Who does not take what is sent will not take it back either, and that would be some minutes more."""
-    (tmp_path / "large").write_bytes(LARGE)
+@contextlib.contextmanager
+def asked_over(wire_to: Facts, prefix: str) -> Iterator[tuple[Chaos, module.S3Objects, list[str]]]:
+    """A bucket behind a wire, and the names of the operations that were asked for by way of it, each try for itself."""
     asked: list[str] = []
     port = urlsplit(os.environ["AWS_ENDPOINT_URL"]).port
     assert port is not None
-    with chaos(port) as wire, impatient():
-        objects = module.at(f"s3://{facts['plain']}/silent?endpoint=http://127.0.0.1:{wire.port}")
-        events = objects._client.meta.events
-        events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    with chaos(port) as wire:
+        objects = module.at(f"s3://{wire_to['plain']}/{prefix}?endpoint=http://127.0.0.1:{wire.port}")
+        objects._client.meta.events.register("before-send.s3", lambda request, **_: asked.append(request.method))
+        yield wire, objects, asked
+
+
+def test_who_falls_silent_is_not_waited_for_once_more(facts: Facts, tmp_path: Path) -> None:
+    """Who does not take what is sent will not take it back either, and that would be some minutes more."""
+    (tmp_path / "large").write_bytes(LARGE)
+    with impatient(), asked_over(facts, "silent") as (wire, objects, asked):
         wire.stall_after(2_000_000, way="up")
         with pytest.raises(Unreachable):
             objects.write_file("a", tmp_path / "large")
 
-    assert {"CreateMultipartUpload", "UploadPart"} == set(asked)
+    assert {"POST", "PUT"} == set(asked)
+    assert 1 + -(-len(LARGE) // module.PART) == len(asked), "each part was sent once"
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+def test_an_answer_that_does_not_go_on_is_waited_for_once(facts: Facts, size: int) -> None:
+    """A pull from a bucket that had fallen silent ended after 308 s: each of four tries had its own minute."""
+    with impatient(), asked_over(facts, "mute") as (wire, objects, asked):
+        objects.write("a", [LARGE], len(LARGE))
+        asked.clear()
+        wire.stall_after(size, way="down")
+        with pytest.raises(Unreachable):
+            list(objects.stream("a") if size else objects.names(""))
+
+    assert ["GET"] == asked
+
+
+def test_a_slow_link_that_moves_is_waited_for(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part took longer than the patience for an answer, and the next try was no faster."""
+    # One of 8 MiB would lie in the system's memory for the most part.
+    monkeypatch.setattr(module, "PART", 2 * len(LARGE))
+    with impatient(), asked_over(facts, "slow") as (wire, objects, asked):
+        wire.pause_s = 0.002
+        began = time.monotonic()
+        objects.write("a", [LARGE], len(LARGE))
+        took_s = time.monotonic() - began
+        wire.pause_s = 0
+        there = objects.read("a")
+
+    assert took_s > 2 * PATIENCE_S
+    assert ["PUT", "GET"] == asked
+    assert LARGE == there
+
+
+@pytest.mark.usefixtures("somebody")
+def test_what_was_refused_for_now_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets that are asked too often say so, and take it a moment later."""
+    monkeypatch.setattr(module, "_AGAIN_S", 0.01)
+    answers = iter([error("503 Slow Down", "SlowDown"), error("500 Oops", "InternalError"), answer("200 OK", b"cat")])
+    with answering(lambda _request: next(answers)) as port:
+        assert b"cat" == module.at(url_of(port)).read("a")
 
 
 def test_what_a_killed_writer_sent_is_freed_in_time(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
