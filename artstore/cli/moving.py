@@ -15,6 +15,7 @@ from artstore.cli.options import duration as length
 from artstore.cli.output import emit, note, print_json_line, say, table
 from artstore.cli.printing import printing
 from artstore.cli.progress import progress
+from artstore.cli.staying import words_of
 from artstore.storage.sessions import Exclusive
 from artstore.sync.explain import explain as explain_version
 from artstore.sync.follow import EVERY_S, LOCK, Follow
@@ -262,6 +263,8 @@ def render(report: SyncReport) -> None:
         _say_left(project)
     if not any(project.pulled != project.pushed or project.error for project in report.projects):
         say(f"nothing to {report.verb}: {report.remote} is as this store knows it")
+    if stays := words_of(report.stays):
+        say(stays, style="yellow")
     say(f"  {report.remote}; {duration(report.seconds)}")
 
 

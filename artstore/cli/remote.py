@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from artstore.cli.completing import collections
 from artstore.cli.discovery import open_store, project_of
@@ -14,11 +15,14 @@ from artstore.cli.moving import render
 from artstore.cli.options import Call, Place, Verb, verb
 from artstore.cli.output import emit, say, table
 from artstore.cli.progress import progress
+from artstore.cli.staying import words_of
 from artstore.discovery import heed_tokens
 from artstore.sync.adopt import add_upstream
+from artstore.sync.choice import picks
 from artstore.sync.recover import recover as recover_upstream
 from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote, try_remote
 from artstore.sync.standing import noting
+from artstore.sync.staying import staying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +97,8 @@ def add(
     here comes behind theirs, under new numbers where need be; with --as it becomes a project of another name, here and
     there, with its own numbers. With --background, whoever commits begins a process that pushes and pulls, and goes on
     at once; that process ends by itself, and `artstore status` shows how it went. With --only the other collections
-    stay on this machine, with the runs that made nothing of these; what others push is pulled whole. The token that a
+    stay on this machine, with the runs that made nothing of these; what others push is pulled whole. A collection stays
+    chosen when it is renamed, and `artstore remote ls` shows what is, and what waits of the others. The token that a
     server wants is read from --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml
     in the user's folder for configuration.
     """
@@ -123,7 +128,7 @@ def add(
                 upstream=False,
                 join=join,
                 background=background,
-                only=chosen,
+                only=picks(store.root, chosen),
                 token_file=token_file,
             )
     emit(call, info, render_remote)
@@ -133,7 +138,9 @@ def add(
 def ls(call: Call) -> None:
     """List the remotes."""
     with open_store(call) as store:
-        emit(call, list_remotes(store.path), render_remotes)
+        stays = {name: staying(store.root, settings) for name, settings in read_remotes(store.path).items()}
+        infos = [msgspec.structs.replace(each, stays=stays.get(each.name)) for each in list_remotes(store.root)]
+        emit(call, infos, render_remotes)
 
 
 @verb("artstore remote rm hub")
@@ -185,6 +192,7 @@ def render_remote(info: RemoteInfo) -> None:
     kind = f", the upstream{', in the background' if info.background else ''}" if info.upstream else ""
     only = f", for {', '.join(info.only)}" if info.only else ""
     say(f"noted {info.name}: {info.url}{kind}{only}")
+    _say_unknown(info)
 
 
 def render_removed(info: RemoteInfo) -> None:
@@ -195,7 +203,21 @@ def render_removed(info: RemoteInfo) -> None:
 def render_remotes(infos: Sequence[RemoteInfo]) -> None:
     """Write one line a remote."""
     rows = [
-        (each.name, each.url, ("in the background" if each.background else "yes") if each.upstream else "")
+        (
+            each.name,
+            each.url,
+            ("in the background" if each.background else "yes") if each.upstream else "",
+            ", ".join(each.only),
+        )
         for each in infos
     ]
-    table(("name", "url", "upstream"), rows)
+    table(("name", "url", "upstream", "only"), rows)
+    for each in infos:
+        _say_unknown(each)
+        if stays := words_of(each.stays):
+            say(f"{each.name}: {stays}", style="yellow")
+
+
+def _say_unknown(info: RemoteInfo) -> None:
+    for name in info.unknown:
+        say(f"no collection is called {name} yet: the first one that will be is pushed", style="yellow")

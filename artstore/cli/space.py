@@ -12,6 +12,7 @@ from artstore.cli.discovery import chosen_project, open_store
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, pairs, say, table
 from artstore.cli.progress import progress
+from artstore.cli.staying import words_of
 from artstore.discovery import remotes_of, served_by
 from artstore.units import count, moment, size
 from artstore.units import duration as written_duration
@@ -186,6 +187,7 @@ def _standing(remote: RemoteStanding) -> str:
         state += "; in the background, at work now" if remote.followed else "; in the background"
     parts = f", {count(remote.waiting_parts, 'part')}" if remote.waiting_parts else ""
     waits = f"; waiting: {count(remote.waiting_versions, 'version')}{parts} ({size(remote.waiting_bytes)})"
+    waits += f"; {stays}" if (stays := words_of(remote.stays)) else ""
     why = "" if remote.failure is None else f"\n{remote.failure}"
     return f"{remote.url}; {state}{waits if remote.upstream else ''}{why}"
 

@@ -22,7 +22,7 @@ from artstore.model.notes import (
     Forget,
     decode_line,
 )
-from artstore.model.records import AnyOp, brings, decode_op, kind_of, manifest_of
+from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kind_of, manifest_of
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
 
@@ -51,6 +51,16 @@ class Waiting(NamedTuple):
     """The version or the part that it brings."""
     seq: int | None
     """The own transaction that it is of; None for an op that came from an earlier upstream."""
+
+
+class Naming(NamedTuple):
+    """An op that gave a name to a collection."""
+
+    id: str
+    collection: str
+    """Its id, or the second one that it has where it was made twice."""
+    is_own: bool
+    """Whether it is of a transaction of this store's, and did not come from an upstream."""
 
 
 class Journal:
@@ -127,6 +137,19 @@ class Journal:
             "FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 ORDER BY position",
         )
         return [Waiting(id_, bytes(body), *rest) for id_, body, *rest in rows]
+
+    def naming(self, name: str) -> list[Naming]:
+        """The ops that gave this name to a collection, in order, but for those that change nothing."""
+        rows = self._rows(
+            "SELECT id, body, EXISTS (SELECT 1 FROM line WHERE line.project = op.project AND line.op = op.id) FROM op "
+            "WHERE project = ?1 AND kind IN ('create', 'rename') AND void IS NULL AND dismissed = 0 ORDER BY position",
+        )
+        found: list[Naming] = []
+        for id_, body, is_own in rows:
+            op = decode_op(bytes(body))
+            if isinstance(op, Create | Rename) and op.name == name:
+                found.append(Naming(id_, id_ if isinstance(op, Create) else op.collection, bool(is_own)))
+        return found
 
     def renumbered(self, collection: str) -> list[tuple[int, str]]:
         """The numbers that versions of a collection have shown here and lost, with the versions, by number."""

@@ -19,6 +19,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.apart import apart
+from artstore.sync.choice import picks
 from artstore.sync.protocol import Remote, read_slot
 from artstore.sync.pull import refuse_apart
 from artstore.sync.remotes import Settings, add_remote, open_remote
@@ -63,7 +64,7 @@ def add_upstream(
             upstream=True,
             join=join,
             background=background,
-            only=only,
+            only=picks(root, only, aside=renamed),
             token_file=token_file,
         )
         for project in others:

@@ -24,6 +24,7 @@ from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
 from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
+from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
 from artstore.sync.held import Missing, held, left_behind, need_of
 from artstore.sync.protocol import Shelf, Tell
@@ -99,7 +100,7 @@ def push(way: Way) -> Pushed:
     raise Conflict(message, code="busy")
 
 
-def next_offer(root: Root, project: str, only: frozenset[str] | None = None) -> Offer | None:
+def next_offer(root: Root, project: str, only: Choice | None = None) -> Offer | None:
     """The next of what waits, up to a slot full of it; None if nothing is to be offered."""
     return next(iter(offers(root, project, only)), None)
 
@@ -107,7 +108,7 @@ def next_offer(root: Root, project: str, only: frozenset[str] | None = None) -> 
 def offers(
     root: Root,
     project: str,
-    only: frozenset[str] | None = None,
+    only: Choice | None = None,
     missing: Missing = Missing(),  # noqa: B008 - it never changes
     *,
     renumber: bool = False,
@@ -115,7 +116,7 @@ def offers(
 ) -> list[Offer]:
     """All that waits and would change something, cut where one slot has enough and no version is left without end.
 
-    With `only`, what collections of these names need of it; raises Conflict (name-freed) as `select`. What needs bytes
+    With `only`, what these collections need of it; raises Conflict (name-freed) as `select`. What needs bytes
     that are missing is left, with what builds on it. With `apart` it goes to where it may come behind other ops than
     here, and mean something else.
     """
@@ -125,7 +126,7 @@ def offers(
 def _offers(
     root: Root,
     project: str,
-    only: frozenset[str] | None,
+    only: Choice | None,
     also: frozenset[str],
     missing: Missing,
     *,
@@ -165,9 +166,7 @@ def what_is_left(way: Way, missing: Missing) -> ArtstoreError | None:
         return left_behind(way.root, found, transactions, missing, renumber=way.renumber)
 
 
-def _transactions(
-    root: Root, project: Project, only: frozenset[str] | None, also: frozenset[str]
-) -> list[list[Waiting]]:
+def _transactions(root: Root, project: Project, only: Choice | None, also: frozenset[str]) -> list[list[Waiting]]:
     """All that waits and would change something, or what is chosen of it, as it holds together."""
     ops = [op for op in waiting(root, project.name) if op.void is None]
     if only is not None:

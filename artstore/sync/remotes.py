@@ -5,7 +5,9 @@
     upstream = true     # its log is the order; one remote at most
     join = true         # follow it also where a project has a log of its own
     background = true   # what is committed is pushed by a process of its own
-    only = ["zoo/cats"] # push no other collections
+
+    [remotes.hub.only."zoo/cats"]  # push no other collections
+    id = "blake3:…"     # of the one that it stands for
 
 Read when it is asked for, never kept: another process may change it.
 """
@@ -13,7 +15,7 @@ Read when it is asked for, never kept: another process may change it.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +23,11 @@ import msgspec
 import tomli_w
 
 from artstore.errors import Conflict, Invalid, NotFound
-from artstore.model.names import LATEST, UNCATEGORIZED, Reference, collection_name
+from artstore.model.names import collection_name
 from artstore.storage.files import storage_errors, write_file
-from artstore.storage.sessions import Exclusive
+from artstore.storage.root import Root
+from artstore.storage.sessions import PATIENCE_S, Exclusive
+from artstore.sync.choice import Choice, Pick, called, settled
 from artstore.sync.depot import Depot
 from artstore.sync.http.opening import Server, is_server, open_server
 from artstore.sync.http.tokens import token_for
@@ -46,16 +50,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     join: bool = False
     background: bool = False
     """Whether a process of its own keeps the store up with it, from each commit on."""
-    only: list[str] = []
-    """The collections that are pushed, as `project/collection`; all, if none is named."""
+    only: dict[str, Pick] = {}
+    """The collections that are pushed, by `project/collection` as it was chosen; all, if none is named."""
     token_file: str | None = None
     """Where the token for a server is, from the root of the file system on."""
 
-    def chosen(self, project: str) -> frozenset[str] | None:
-        """Names of the collections of a project that are pushed; None: all."""
+    def chosen(self, project: str) -> Choice | None:
+        """The collections of a project that are pushed; None: all."""
         if not self.only:
             return None
-        return frozenset(name for place, _, name in (each.partition("/") for each in self.only) if place == project)
+        start = f"{project}/"
+        known = {each.removeprefix(start): picked for each, picked in self.only.items() if each.startswith(start)}
+        return Choice(known)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,12 +89,12 @@ def add_remote(
     upstream: bool,
     join: bool,
     background: bool = False,
-    only: Sequence[str] = (),
+    only: Mapping[str, Pick] | None = None,
     token_file: Path | None = None,
 ) -> RemoteInfo:
     """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
 
-    `only` has the collections that are pushed, as `[project/]collection`. Raises Invalid (bad-name, not-the-upstream,
+    `only` has the collections that are pushed, by `project/collection`. Raises Invalid (bad-name, not-the-upstream,
     unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream), Unreachable, Denied.
     """
     collection_name(name)
@@ -101,8 +107,9 @@ def add_remote(
         )
         raise Invalid(message, code="not-the-upstream")
     file = None if token_file is None else str(token_file.absolute())
-    chosen = sorted({_collection(each) for each in only})
-    settings = Settings(url=url, upstream=upstream, join=join, background=background, only=chosen, token_file=file)
+    settings = Settings(
+        url=url, upstream=upstream, join=join, background=background, only=dict(only or {}), token_file=file
+    )
     open_remote(settings)
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
@@ -118,6 +125,22 @@ def add_remote(
     return _info(name, settings)
 
 
+def settle_choice(root: Root, name: str) -> Settings:
+    """Note which collections the names have come to stand for that a remote was noted for: they go on to.
+
+    Answers what is noted now. Raises NotFound (remote-not-found).
+    """
+    settings = find_remote(read_remotes(root.path), name)
+    if settled(root, settings.only) == settings.only:
+        return settings
+    with Exclusive(root.path, "remotes", patience_s=PATIENCE_S):
+        known = read_remotes(root.path)
+        settings = find_remote(known, name)
+        settings = msgspec.structs.replace(settings, only=settled(root, settings.only))
+        _write(root.path, {**known, name: settings})
+    return settings
+
+
 def remove_remote(store: Path, name: str) -> RemoteInfo:
     """Forget a remote; nothing that is there, or came from there, is touched. Raises NotFound (remote-not-found)."""
     with Exclusive(store, "remotes"):
@@ -127,9 +150,16 @@ def remove_remote(store: Path, name: str) -> RemoteInfo:
     return _info(name, settings)
 
 
-def list_remotes(store: Path) -> list[RemoteInfo]:
-    """What is noted, the upstream first."""
-    return [_info(name, settings) for name, settings in read_remotes(store).items()]
+def list_remotes(root: Root) -> list[RemoteInfo]:
+    """What is noted, the upstream first, with the collections as they are called now."""
+    found: list[RemoteInfo] = []
+    for name, settings in read_remotes(root.path).items():
+        names = called(root, settings.only)
+        info = _info(name, settings)
+        found.append(
+            msgspec.structs.replace(info, only=sorted(names), unknown=sorted(each for each in names if not names[each]))
+        )
+    return found
 
 
 def find_remote(known: dict[str, Settings], name: str) -> Settings:
@@ -191,16 +221,9 @@ def _info(name: str, settings: Settings) -> RemoteInfo:
         url=settings.url,
         upstream=settings.upstream,
         background=settings.background,
-        only=settings.only,
+        only=list(settings.only),
+        unknown=[each for each, picked in settings.only.items() if picked.id is None],
     )
-
-
-def _collection(text: str) -> str:
-    reference = Reference.parse(text, project=UNCATEGORIZED)
-    if reference.selector != LATEST:
-        message = f"{text!r} names a version, and collections are pushed whole: write {reference.collection!r}"
-        raise Invalid(message, code="bad-name")
-    return f"{reference.project}/{reference.collection}"
 
 
 def _server(settings: Settings, pace: Pace | None = None) -> Server:

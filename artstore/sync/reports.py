@@ -36,6 +36,15 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Stays(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not pushed to a remote, since that was noted for other collections."""
+
+    collections: list[str]
+    """As `project/collection`; those of which something waits."""
+    versions: int
+    parts: int
+
+
 class ProjectReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one project."""
 
@@ -60,6 +69,8 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     projects: list[ProjectReport]
     seconds: float
+    stays: Stays | None = None
+    """What waits here and is of no collection that the remote was noted for; None where it was noted for all."""
 
 
 class FollowReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +135,8 @@ class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of versions that nobody has finished, in the same way."""
     waiting_bytes: int
     """Their logical size."""
+    stays: Stays | None = None
+    """What waits here and is of no collection that it was noted for; None where it was noted for all."""
     succeeded_at: float | None = None
     failed_at: float | None = None
     """When the last attempt failed, if it did."""
@@ -143,6 +156,10 @@ class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether what is committed is pushed to it without being asked."""
     only: list[str] = []
     """The collections that are pushed to it, as `project/collection`; all, if none is named."""
+    unknown: list[str] = []
+    """Those of them that are not there yet: the first of such a name is one of them."""
+    stays: Stays | None = None
+    """What waits here and is of none of them; None where all go."""
 
 
 class CarriedProject(msgspec.Struct, frozen=True, kw_only=True):

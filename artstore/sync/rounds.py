@@ -26,6 +26,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.bring import bring_manifests
+from artstore.sync.choice import called, choose
 from artstore.sync.connect import connect
 from artstore.sync.from_mirror import pull_from_mirror
 from artstore.sync.mirror import Mirror
@@ -34,9 +35,18 @@ from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_head, check_join, counted, new_slots, pull
 from artstore.sync.push import Pushed, lacking, next_offer, offers, push
-from artstore.sync.remotes import Settings, find_remote, open_mirror, open_remote, read_remotes, upstream_of
+from artstore.sync.remotes import (
+    Settings,
+    find_remote,
+    open_mirror,
+    open_remote,
+    read_remotes,
+    settle_choice,
+    upstream_of,
+)
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
 from artstore.sync.standing import Attempt, noting
+from artstore.sync.staying import staying
 from artstore.sync.to_mirror import push_to_mirror
 from artstore.sync.way import Way
 
@@ -88,6 +98,8 @@ def exchange(
     catch_up(root, thorough=True)
     told = contextlib.nullcontext(Attempt()) if dry_run else noting(root, name)
     with Exclusive(root.path, "sync", patience_s=patience_s), told as attempt, root.session(verb) as session:
+        if not dry_run:
+            settings = settle_choice(root, name)
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         if projects is not None:
@@ -101,7 +113,12 @@ def exchange(
         if round_.denied and len(round_.denied) == len(reports):
             raise round_.denied[0]
         attempt.failure = "\n".join(f"{each.project}: {each.error}" for each in reports if each.error) or None
-    return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=time.monotonic() - began)
+        if not dry_run:
+            # What came has given names to collections.
+            settle_choice(root, name)
+        stays = None if verb == "pull" or asked else staying(root, settings, projects)
+    seconds = time.monotonic() - began
+    return SyncReport(remote=name, verb=verb, dry_run=dry_run, projects=reports, seconds=seconds, stays=stays)
 
 
 def _chosen(store: Store, remote: str | None) -> tuple[str, Settings]:
@@ -160,7 +177,8 @@ class _Round:
     ) -> ProjectReport:
         """Move one project, or say what would be moved; what is asked for of it alone, if something is."""
         here = [each for each in asked if each.project == project]
-        only = frozenset(each.collection for each in here) if here else self._settings.chosen(project)
+        names = [each.collection for each in here]
+        only = choose(self._root, project, names) if here else self._settings.chosen(project)
         way = self._way._replace(project=project, only=only, renumber=renumber)
         pulled = pushed = Moved()
         error: ArtstoreError | None = None
@@ -246,7 +264,7 @@ def _live(way: Way) -> list[Digest]:
     if way.only is None:
         return sorted(map(Digest, Marking(way.root.catalog).live_manifests(found.id)))
     view = ProjectView(way.root.catalog, found.id)
-    chosen = [each for each in view.collections() if each.name in way.only]
+    chosen = [each for each in view.collections() if each.id in way.only.chosen(way.root, found).ids]
     return sorted({Digest.parse(version.manifest) for each in chosen for version in view.versions_of(each.id)})
 
 
@@ -263,9 +281,9 @@ def _is_empty(root: Root, reference: Reference) -> bool:
 def _check_asked(root: Root, verb: Verb, name: str, settings: Settings, asked: Sequence[Reference]) -> None:
     """Raise where what is asked for cannot be moved, before anything is."""
     for each in asked if verb != "pull" else ():
-        chosen = settings.chosen(each.project)
-        if chosen is not None and each.collection not in chosen:
-            message = f"{name!r} was noted with --only {', '.join(settings.only)}: note it again to push others too"
+        if settings.only and not _is_chosen(root, settings, each):
+            only = ", ".join(sorted(called(root, settings.only)))
+            message = f"{name!r} was noted with --only {only}: note it again to push others too"
             raise Invalid(message, code="not-chosen")
         if not settings.upstream:
             message = f"{name!r} is a mirror, which gets all that this store knows: push to it without naming versions"
@@ -274,6 +292,15 @@ def _check_asked(root: Root, verb: Verb, name: str, settings: Settings, asked: S
             find_collection(root, each.project, each.collection)
             if each.selector != LATEST:
                 resolve(root, each)
+
+
+def _is_chosen(root: Root, settings: Settings, asked: Reference) -> bool:
+    project, choice = root.catalog.project(asked.project), settings.chosen(asked.project)
+    if project is None or choice is None:
+        return choice is not None and asked.collection in choice.picks
+    chosen = choice.chosen(root, project)
+    there = ProjectView(root.catalog, project.id).collection_named(asked.collection)
+    return asked.collection in chosen.names if there is None else there.id in chosen.ids
 
 
 def _check_there(root: Root, round_: _Round, verb: Verb, projects: Sequence[str]) -> None:

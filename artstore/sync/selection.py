@@ -15,30 +15,28 @@ from artstore.model.records import AnyOp, decode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.root import Root
+from artstore.sync.choice import Choice
 
 
-def select(root: Root, project: Project, ops: Sequence[Waiting], names: frozenset[str]) -> list[Waiting]:
-    """Those of some ops that collections of these names need, in their order.
+def select(root: Root, project: Project, ops: Sequence[Waiting], choice: Choice) -> list[Waiting]:
+    """Those of some ops that the collections of a choice need, in their order.
 
     Raises Conflict (name-freed) where one of these takes a name which a collection that is left has had until now.
     """
     view = ProjectView(root.catalog, project.id)
-    transactions = [_Transaction(view, list(some)) for _, some in groupby(ops, key=_transaction_of)]
-    wanted = {collection.id for collection in view.collections() if collection.name in names}
-    # Those that are deleted meanwhile, and parts of versions that are not there yet, have nothing but their name.
-    wanted |= {f"name:{name}" for name in names}
+    left = [_Transaction(view, list(some)) for _, some in groupby(ops, key=_transaction_of)]
+    chosen = choice.chosen(root, project)
+    wanted = {*chosen.ids, *(f"name:{name}" for name in chosen.names)}
     runs: set[str] = set()
-    chosen: list[_Transaction] = []
-    while True:
-        more = [each for each in transactions if each not in chosen and each.is_of(wanted, runs)]
-        if not more:
-            break
-        chosen += more
-        wanted.update(*(each.collections for each in more))
-        runs.update(*(each.makers for each in more))
-    left = [each for each in transactions if each not in chosen]
-    _check_names(root, project, chosen, left)
-    return [op for each in transactions if each in chosen for op in each.ops]
+    taken: set[str] = set()
+    while more := [each for each in left if each.is_of(wanted, runs)]:
+        left = [each for each in left if not each.is_of(wanted, runs)]
+        for each in more:
+            taken.update(op.id for op in each.ops)
+            wanted |= each.collections
+            runs |= each.makers
+    _check_names(root, project, [op for op in ops if op.id in taken], [op for each in left for op in each.ops])
+    return [op for op in ops if op.id in taken]
 
 
 class _Transaction:
@@ -46,13 +44,12 @@ class _Transaction:
 
     def __init__(self, view: ProjectView, ops: list[Waiting]) -> None:
         self.ops = ops
-        self.decoded = [(op.id, decode_op(op.body)) for op in ops]
         self.collections: set[str] = set()
         self.makers: set[str] = set()
         """Runs that made a version of one of these collections."""
         self.runs: set[str] = set()
         """Runs that it tells of."""
-        for id_, op in self.decoded:
+        for id_, op in ((each.id, decode_op(each.body)) for each in ops):
             self.collections.update(_collections(view, id_, op))
             if isinstance(op, records.Commit | records.Relog):
                 self.makers.update(filter(None, [op.record.run]))
@@ -71,9 +68,9 @@ def _transaction_of(op: Waiting) -> object:
 
 
 def _collections(view: ProjectView, id_: str, op: AnyOp) -> Iterable[str]:
-    """The collections that an op is about: ids, and names where it has those."""
+    """The collections that an op is about: ids, and the name where it has nothing else."""
     if isinstance(op, records.Create):
-        yield from (_canonical(view, id_), f"name:{op.name}")
+        yield _canonical(view, id_)
     elif isinstance(op, records.Commit | records.Relog):
         yield _canonical(view, op.record.collection)
     elif isinstance(op, records.Part):
@@ -101,15 +98,12 @@ def _of_version(view: ProjectView, id_: str) -> str:
     return f"version:{id_}" if version is None else version.collection
 
 
-def _check_names(root: Root, project: Project, chosen: Sequence[_Transaction], left: Sequence[_Transaction]) -> None:
+def _check_names(root: Root, project: Project, chosen: Sequence[Waiting], left: Sequence[Waiting]) -> None:
     """Raise Conflict (name-freed) where a name would mean another collection there."""
-    freeing = {
-        op.collection
-        for each in left
-        for _id, op in each.decoded
-        if isinstance(op, records.Rename | records.DeleteCollection)
-    }
-    taken = {op.name for each in chosen for _id, op in each.decoded if isinstance(op, records.Create | records.Rename)}
+    ends = [op for each in left if isinstance(op := decode_op(each.body), records.Rename | records.DeleteCollection)]
+    freeing = {op.collection for op in ends}
+    named = [op for each in chosen if isinstance(op := decode_op(each.body), records.Create | records.Rename)]
+    taken = {op.name for op in named}
     if not freeing or not taken:
         return
     for known in Journal(root.catalog, project).ops():

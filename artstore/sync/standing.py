@@ -23,6 +23,7 @@ from artstore.sync.follow import LOCK
 from artstore.sync.push import offers
 from artstore.sync.remotes import Settings, read_remotes
 from artstore.sync.reports import RemoteStanding
+from artstore.sync.staying import staying
 
 _NEWS_S: Final = 60.0
 
@@ -95,6 +96,7 @@ def standings(store: Store) -> list[RemoteStanding]:
                 waiting_versions=waits.versions,
                 waiting_parts=waits.parts,
                 waiting_bytes=waits.bytes,
+                stays=staying(store.root, settings),
                 succeeded_at=noted.succeeded_at,
                 failed_at=noted.failed_at if noted.failure else None,
                 failure=noted.failure,

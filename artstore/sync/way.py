@@ -8,6 +8,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.upstream import Followed, followed
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync.choice import Choice
 from artstore.sync.protocol import Remote, Shelf
 
 
@@ -21,8 +22,8 @@ class Way(NamedTuple):
     join: bool
     """Whether to follow a log also where the project has one of its own."""
     progress: Progress | None
-    only: frozenset[str] | None = None
-    """Names of the collections whose ops are offered; None: all."""
+    only: Choice | None = None
+    """The collections whose ops are offered; None: all."""
     also: frozenset[str] = frozenset()
     """Ids of ops that are offered whatever is chosen."""
     renumber: bool = False

@@ -95,7 +95,7 @@ def test_recover_sends_nothing_that_was_not_chosen(machine: Make, depot: Path) -
     b.put({"x": b"dog"}, name="dogs")
     b.push()
     a.pull()
-    add_remote(a.store.path, "hub", f"file://{depot}", upstream=True, join=True, only=["cats"])
+    add_upstream(a.store, "hub", f"file://{depot}", join=True, only=["cats"])
     secret = a.put({"x": b"secret"}, name="dogs")
     a.put({"x": b"3"})
     set_back(depot, 1)

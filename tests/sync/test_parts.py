@@ -15,8 +15,8 @@ from artstore.errors import Conflict, NotFound, PathCollision, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from artstore.sync import parts
+from artstore.sync.adopt import add_upstream
 from artstore.sync.collect import collect_remote
-from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import PROJECT, Machine
@@ -177,7 +177,7 @@ def test_offline_a_part_waits_and_says_so(machine: Make, depot: Path) -> None:
 def test_a_part_of_what_stays_on_this_machine_is_said_to_wait(machine: Make) -> None:
     """Whoever gathers would miss it, and nobody would know why."""
     a = machine("a")
-    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True, only=["dogs"])
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["dogs"])
     part = add_here(a, {"a": b"a"})
 
     assert "--only" in str(parts.send(a.store, PROJECT, part=part))

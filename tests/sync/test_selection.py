@@ -10,11 +10,14 @@ import pytest
 
 from artstore.cli import main
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
+from artstore.sync.adopt import add_upstream
+from artstore.sync.choice import Pick, choose
 from artstore.sync.push import next_offer
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import Verb, exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import PROJECT, Machine
+from tests.sync.test_agreeing import rebuilt
 from tests.sync.test_follow import eventually, following, slots
 
 Make = Callable[..., Machine]
@@ -52,7 +55,7 @@ def test_a_collection_that_is_chosen_goes_whole_and_alone(machine: Make) -> None
 def test_a_remote_noted_for_some_collections_gets_no_other(machine: Make) -> None:
     """What stays here neither counts as waiting nor wakes anybody."""
     a, b = machine("a"), machine("b")
-    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True, only=["cats", "zoo/cats"])
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats", "zoo/cats"])
     a.put({"a": b"dog"}, name="dogs")
     a.put({"a": b"lion"}, name="lions", project="zoo")
     a.push()
@@ -70,6 +73,55 @@ def test_a_remote_noted_for_some_collections_gets_no_other(machine: Make) -> Non
     with pytest.raises(Invalid) as caught:
         exchange(a.store, "push", references=["dogs"])
     assert "not-chosen" == caught.value.code
+
+
+@pytest.mark.parametrize("by", ["itself", "another"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_collection_that_was_renamed_stays_chosen(machine: Make, by: str, *, is_there: bool) -> None:
+    """Work stopped being pushed, without a word, since somebody had changed the name."""
+    a, b = machine("a"), machine("b")
+    if is_there:
+        a.put({"a": b"0"})
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats"])
+    if not is_there:
+        a.put({"a": b"0"})
+    if by == "another":
+        a.push()
+        b.pull()
+        b.store.rename("cats", "lions")
+        b.push()
+        a.pull()
+    else:
+        a.store.rename("cats", "lions")
+    secret = a.put({"a": b"secret"}, name="cats")
+    rebuilt(a)
+    a.put({"a": b"1"}, name="lions")
+    a.push()
+    report = a.push()
+    b.pull()
+
+    assert [2, 0] == [len(b.names("lions")), report.projects[0].pushed.ops]
+    assert ["lions"] == [each.name for each in b.store.collections()]
+    assert report.stays == standings(a.store)[0].stays
+    assert ([f"{PROJECT}/cats"], 1) == (report.stays.collections, report.stays.versions) if report.stays else None
+    assert a.store.version(secret.exact).provisional
+
+
+def test_a_chosen_name_goes_to_the_next_collection_when_that_was_deleted(machine: Make) -> None:
+    """And its end goes too, so that nobody else takes the two for one."""
+    a, b = machine("a"), machine("b")
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats"])
+    for content in (b"0", b"1", b"2"):
+        a.put({"a": content})
+        if content != b"1":
+            a.push()
+        if content != b"2":
+            a.store.delete_collection("cats", force=True)
+    b.pull()
+
+    assert a.names() == b.names()
+    assert {"a": b"2"} == a.read("cats")
+    assert a.state_hash() == b.state_hash()
 
 
 def test_pulling_a_version_brings_its_bytes_and_no_others(machine: Make) -> None:
@@ -127,9 +179,9 @@ def test_what_cannot_be_chosen_is_refused_before_anything_moves(machine: Make) -
     with pytest.raises(Invalid):
         exchange(a.store, "push", remote="copy", references=["cats"])
     with pytest.raises(Invalid):
-        add_remote(a.store.path, "copy", f"file://{a.depot}", upstream=False, join=True, only=["cats"])
+        add_remote(a.store.path, "copy", f"file://{a.depot}", upstream=False, join=True, only={"zoo/cats": Pick()})
     with pytest.raises(Invalid):
-        add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True, only=["cats:v1"])
+        add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats:v1"])
 
     assert [] == slots(a)
 
@@ -142,8 +194,8 @@ def test_a_name_is_not_taken_from_a_collection_that_others_still_know_by_it(mach
     a.store.rename("cats", "old-cats")
     a.put({"a": b"b"})
     with pytest.raises(Conflict) as caught:
-        next_offer(a.store.root, PROJECT, frozenset({"cats"}))
-    add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True, only=["cats"])
+        next_offer(a.store.root, PROJECT, choose(a.store.root, PROJECT, ["cats"]))
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats"])
     (stopped,) = exchange(a.store, "push").projects
     (standing,) = standings(a.store)
     add_remote(a.store.path, "hub", f"file://{a.depot}", upstream=True, join=True)

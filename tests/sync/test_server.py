@@ -336,7 +336,7 @@ def test_what_is_no_server_is_not_taken_for_one(tmp_path: Path) -> None:
             add_remote(store.path, "hub", f"http://127.0.0.1:{portal.server_port}", upstream=True, join=False)
         portal.shutdown()
 
-    assert [] == list_remotes(store.path)
+    assert [] == list_remotes(store.root)
 
 
 @pytest.mark.parametrize(
