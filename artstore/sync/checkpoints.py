@@ -73,6 +73,10 @@ class Checkpoints:
                 self._lying.remove(lying)
         return []
 
+    def end(self) -> int:
+        """The last slot that a checkpoint says it has, whatever became of the slot; 0 if there is none."""
+        return max((lying.last for lying in self._list()), default=0)
+
     def claimed(self, number: int) -> None:
         """Write the checkpoints that end with this slot, which was claimed just now."""
         size = BLOCK

@@ -12,8 +12,8 @@ says so; no name is used twice. `<project>` is the project's name where that has
 
 A slot may be lost all the same, since somebody removed it or restored only some files. Who took the log to end there
 would claim its number anew, and those who have followed the slots behind it would never see that. So it is looked
-whether slots behind it are there, by a listing, before one is claimed and when the end was reached by reading; not
-where a store only asks whether there is anything new.
+whether slots behind it are there, or a checkpoint that has it, by a listing of each, before one is claimed and when the
+end was reached by reading; not where a store only asks whether there is anything new.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject, Unreachable
 from artstore.model.names import project_name
 from artstore.storage.root import Root
 from artstore.sync.checkpoints import Checkpoints
@@ -78,7 +78,7 @@ class Depot:
     def slot(self, project: str, number: int) -> bytes | None:
         """See Remote. Who reads many in order is given them from checkpoints.
 
-        Raises Corrupt (slot-lost) where it is not there, and slots behind it are.
+        Raises Corrupt (slot-lost) where it is not there, and was.
         """
         before, last, count = self._in_a_row
         count = count + 1 if (before, last + 1) == (project, number) else 0
@@ -105,7 +105,7 @@ class Depot:
         return False
 
     def claim(self, project: str, number: int, data: bytes) -> bool:
-        """See Remote. Raises Corrupt (slot-lost) where slots behind it are there, and it is not."""
+        """See Remote. Raises Corrupt (slot-lost) where it was claimed before and is not there."""
         self._check_end(project, number)
         is_claimed = self._objects.claim(_slot_name(project, number), data)
         if is_claimed:
@@ -117,6 +117,16 @@ class Depot:
         head = f"log/{part_of(project)}/"
         names = self._objects.names(head, _slot_name(project, number))
         return next((int(end) for name in names if _NUMBER.match(end := name.removeprefix(head))), None)
+
+    def checkpointed(self, project: str) -> int:
+        """The last slot that is known from a checkpoint to have been claimed; 0: there is none."""
+        try:
+            return self._checkpoints_of(project).end()
+        except ArtstoreError as error:
+            if isinstance(error, Unreachable):
+                raise
+            # Where they cannot be read they are of no help, and that is all.
+            return 0
 
     def put_back(self, project: str, number: int, data: bytes) -> None:
         """Give a slot the bytes again that it had, where it was lost or cannot be read.
@@ -149,16 +159,18 @@ class Depot:
         self._checkpoints_of(project).tidy()
 
     def _check_end(self, project: str, number: int) -> None:
-        """Raise Corrupt (slot-lost) where this slot is not there, and others behind it are."""
+        """Raise Corrupt (slot-lost) where this slot is not there, and others behind it or a checkpoint say it was."""
         if self._ends.get(project) == number:
             return
         later = self.behind(project, number)
-        if later is None:
+        known = number if later is not None else self.checkpointed(project)
+        if known < number:
             self._ends[project] = number
         # It may have been claimed while the names were listed.
         elif self.lone_slot(project, number) is None:
+            other = f"a checkpoint has slot {known}" if later is None else f"slot {later} is there"
             message = (
-                f"slot {number} of project {project!r} at {self.url} is lost, while slot {later} is there: nothing was "
+                f"slot {number} of project {project!r} at {self.url} is lost, while {other}: nothing was "
                 "moved. Run `artstore remote recover` in a store that had followed the log until there: it puts it back"
             )
             raise Corrupt(message, code="slot-lost")

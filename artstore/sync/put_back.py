@@ -1,7 +1,8 @@
 """Put back: slots of a depot's log that were lost or damaged there, from the journal, byte for byte.
 
-That is done only in the middle of a log: where slots behind are there as they were taken, the ones before cannot have
-been others. What is lost at the end may have been lost with its objects, and is offered again instead (`recover`).
+That is done only in the middle of a log: where slots behind are there as they were taken, or in a checkpoint, the ones
+before cannot have been others. What is lost at the end may have been lost with its objects, and is offered again
+instead (`recover`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def _end(way: Way, depot: Depot, found: dict[int, _Found]) -> int:
     left = list(itertools.takewhile(lambda number: isinstance(found[number], str), range(whole + 1, last.slot + 1)))
     if len(left) == last.slot - whole and behind in {_GONE, _DAMAGED} and depot.behind(way.project, last.slot):
         return last.slot
-    return max((number for number in left if found[number] == _DAMAGED), default=whole)
+    # A checkpoint says what was claimed, as a slot that cannot be read does.
+    known = depot.checkpointed(way.project) if left else 0
+    return max((number for number in left if number <= known or found[number] == _DAMAGED), default=whole)
 
 
 def _forked(way: Way, slot: Slot) -> Conflict:

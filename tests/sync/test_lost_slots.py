@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from artstore.errors import Conflict
-from artstore.sync import push, remotes
+from artstore.sync import checkpoints, push, remotes
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.recover import recover
@@ -89,6 +89,36 @@ def test_a_slot_lost_behind_the_last_one_that_was_followed_is_not_claimed(machin
     assert ("slot-lost", False) == (report.code, nobody)
     assert kept == slot(depot, 2).read_bytes()
     assert ["v4", "v3", "v2", "v1", "v0"] == [name.rpartition(":")[2] for name, *_ in b.names()]
+
+
+@pytest.mark.parametrize("lost", [[1, 2, 3, 4, 5], [4, 5], [3, 4, 5]])
+def test_what_a_checkpoint_has_is_not_claimed_anew(
+    machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch, lost: list[int]
+) -> None:
+    """A folder `log` that was not restored with the rest made the next one who came begin another log."""
+    monkeypatch.setattr(checkpoints, "BLOCK", 4)
+    owner = machine("owner")
+    for number in range(SLOTS):
+        owner.put({"x": b"%d" % number})
+        owner.push()
+    before = {number: slot(depot, number).read_bytes() for number in range(1, SLOTS)}
+    for number in lost:
+        slot(depot, number).unlink()
+    new = machine("new")
+    new.put({"x": b"new"})
+    # A pull of all projects does not hear of one of which no slot is there.
+    codes = [exchange(new.store, verb).projects[0].code for verb in ("push", "sync")]
+    was_claimed = any(slot(depot, number).exists() for number in lost)
+    recover(owner.store)
+    after = {number: slot(depot, number).read_bytes() for number in range(1, SLOTS)}
+    new.move("sync")
+    owner.pull()
+
+    assert (["slot-lost"] * 2, False) == (codes, was_claimed)
+    assert before == after
+    assert SLOTS + 1 == len(owner.names())
+    assert owner.names() == new.names()
+    assert owner.state_hash() == new.state_hash()
 
 
 @pytest.mark.parametrize("damaged", [[3], [1, 2], [SLOTS], [4, SLOTS]])
