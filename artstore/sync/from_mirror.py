@@ -13,14 +13,15 @@ import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt, Denied, MissingObject, Unreachable
 from artstore.lifecycle.progress import Tick, telling
-from artstore.lifecycle.upstream import Followed, accept, take, waiting
+from artstore.lifecycle.upstream import Followed, accept, foreseen, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.records import brings, decode_op, kind_of, manifest_of
+from artstore.storage.catalog import ProjectView
 from artstore.storage.intake import Intake
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.sync.held import Missing
+from artstore.sync.held import Missing, called
 from artstore.sync.history import history
 from artstore.sync.mirror import Mirror, MirrorShelf, Page, Pending
 from artstore.sync.mirroring import MirrorWay, check_same
@@ -85,14 +86,15 @@ def _behind(way: Way, mirror: Mirror, first: int, page: Page, last: Followed) ->
 def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Page) -> None:
     root = way.root
     bodies = [bytes(raw) for each in slots for raw in each.slot.ops]
-    came = {encoding.digest: encoding for encoding in shelf.encodings(page)}
-    needed: dict[Digest, Encoding] = {}
+    read = _Lists(shelf)
+    needed_here: dict[Digest, Encoding] = {}
     for named in filter(None, (manifest_of(decode_op(body)) for body in bodies)):
         digest = Digest.parse(named)
-        if root.manifests.find(digest) is None and digest not in needed:
-            found = [came[digest]] if digest in came else shelf.manifest(digest)
-            needed.update({each.digest: each for each in found if each.digest == digest})
-    taken = take_manifests(root, way.place, list(needed.values()), shelf.manifest)
+        if root.manifests.find(digest) is None and digest not in needed_here:
+            needed_here.update({each.digest: each for each in read.find(digest) if each.digest == digest})
+    if read.error is not None:
+        raise _lost_list(way, bodies, read.error) from read.error
+    taken = take_manifests(root, way.place, list(needed_here.values()), read.find)
     versions = {brings(str(Digest.of(body)), decode_op(body)) for body in bodies}
     accept(
         root,
@@ -142,7 +144,7 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
     if not new:
         return TakenPending(Moved(), [], None)
     shelf = there.shelf
-    shelf.borrow(pending)
+    shelf.put(pending)
     lists = needed(root, way.project, new)
     attachments: Attachments | None
     attachments, why = _take_lists(there, shelf, lists)
@@ -238,6 +240,24 @@ def _bring(there: MirrorWay, shelf: MirrorShelf, lists: Sequence[Digest]) -> tup
     }
     came = [size for digest, size in absent.items() if digest not in lost]
     return Moved(blobs=len(came), bytes=sum(came)), lost
+
+
+def _lost_list(way: Way, bodies: Sequence[bytes], why: ArtstoreError) -> Corrupt:
+    """The error for a list of files that slots need, and that is not there as it was."""
+    root = way.root
+    ids = [
+        brings(str(Digest.of(body)), op)
+        for body, op in ((body, decode_op(body)) for body in bodies)
+        if (named := manifest_of(op)) is not None and root.manifests.find(Digest.parse(named)) is None
+    ]
+    with foreseen(root, way.project, bodies) as there:
+        what = called(ProjectView(root.catalog, there.id), ids)
+    then = "Take it away there, and push" if isinstance(why, Corrupt) else "Push"
+    message = (
+        f"lists of files of {what} are lost at {way.place}: {why.message}. {then} there from a store that has them: "
+        "that puts them there again"
+    )
+    return Corrupt(message, code="blob-missing")
 
 
 def _nowhere(what: str) -> Corrupt:

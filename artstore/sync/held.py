@@ -110,7 +110,8 @@ def left_behind(
     stay = held(root, project, transactions, missing, renumber=renumber)
     if not stay:
         return None
-    what = called(ProjectView(root.catalog, project.id), (transactions[place] for place in sorted(stay)))
+    brought = (op.version for place in sorted(stay) for op in transactions[place])
+    what = called(ProjectView(root.catalog, project.id), brought)
     goes_renumbered = stay - held(root, project, transactions, missing, renumber=True)
     assert missing.why is not None
     message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that was sent"
@@ -124,11 +125,11 @@ def left_behind(
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
 
 
-def called(view: ProjectView, transactions: Iterable[Sequence[Waiting]]) -> str:
-    """How to name what some transactions bring: `cats:v3 and 2 more versions and 1 part`."""
-    brought = [op.version for ops in transactions for op in ops if op.version is not None]
-    versions = [version for id_ in brought if (version := view.version(id_)) is not None]
-    parts = sum(view.part(id_) is not None for id_ in brought)
+def called(view: ProjectView, ids: Iterable[str | None]) -> str:
+    """How to name versions and parts, where there are such: `cats:v3 and 2 more versions and 1 part`."""
+    there = [id_ for id_ in ids if id_ is not None]
+    versions = [version for id_ in there if (version := view.version(id_)) is not None]
+    parts = sum(view.part(id_) is not None for id_ in there)
     what = [_counted(parts, "part")] if parts else []
     if versions:
         collection = view.collection(versions[0].collection)

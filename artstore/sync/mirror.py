@@ -1,6 +1,7 @@
 """Mirror: a place that has a log as it stands elsewhere, and beside it what no upstream has accepted yet.
 
     mirror/log/<project>/<number of its first slot>   a page: slots, unchanged, and which objects have what they bring
+    mirror/more/<project>/<count>                     which objects have what pages lacked, or has been lost there since
     mirror/pending/<project>/<store>/<count>          ops that wait in a store, and which objects have what they bring
     mirror/manifests/  packs/  blobs/                 as in a depot
 
@@ -15,6 +16,7 @@ Chose pages over an object for each slot, because a log that is mirrored for the
 from __future__ import annotations
 
 import bisect
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +26,7 @@ import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt, MissingObject, UpgradeNeeded
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
+from artstore.model.manifest import blob_of
 from artstore.model.records import decode_op, encode_op
 from artstore.storage.root import Root
 from artstore.sync.depot import Depot, part_of
@@ -52,7 +54,14 @@ class _Lying(msgspec.Struct, frozen=True, kw_only=True):
 T = TypeVar("T", bound=_Lying)
 
 
-class Page(_Lying, frozen=True, kw_only=True):
+class More(_Lying, frozen=True, kw_only=True):
+    """What was put there for slots that are there."""
+
+    lacks: list[str] = []
+    """Manifests that come with it, and of whose blobs some could not be had by who wrote it."""
+
+
+class Page(More, frozen=True, kw_only=True):
     """Slots that follow each other."""
 
     slots: list[msgspec.Raw]
@@ -120,6 +129,23 @@ class Mirror(Depot):
                 return None
             self._read[project] = found
         return found
+
+    def more(self, project: str) -> Iterator[More]:
+        """What was put there for slots that are there, in order."""
+        for name in self._objects.names(_more_head(project)):
+            # What cannot be read is as if it were not there: what it named is put there again.
+            with contextlib.suppress(MissingObject, Corrupt):
+                where = f"{name} of the mirror of project {project!r} at {self.url}"
+                yield _decode(self._objects.read(name), More, where)
+
+    def add(self, project: str, more: More) -> None:
+        """Say what was put there for slots that are there."""
+        head = _more_head(project)
+        numbers = [int(end) for name in self._objects.names(head) if _NUMBER.match(end := name.removeprefix(head))]
+        count = max(numbers, default=0) + 1
+        data = msgspec.json.encode(more, order="sorted")
+        while not self._objects.claim(f"{head}{count:012d}", data):
+            count += 1
 
     # What waits.
 
@@ -218,39 +244,60 @@ class MirrorShelf(DepotShelf):
             if found is None or found.digest != self.known.page:
                 self.known = Known()
         super().follow(remote, until)
+        for more in self._mirror.more(self._project):
+            self.put(more)
 
     def note(self, slot: Slot) -> None:
         """See Shelf. Which objects have what a slot brings is said by its page, and by its first slot for all."""
         found = self._mirror.page(slot.project, slot.number)
-        page = _Lying() if found is None or found.first != slot.number else found.page
+        page = More() if found is None or found.first != slot.number else found.page
         # Its ops may speak of objects upstream.
         super().note(
             msgspec.structs.replace(
                 slot, transactions=[], manifests=page.manifests, bases=[], packs=page.packs, blobs=page.blobs
             )
         )
+        self.known.dead.update(page.lacks)
         self.known.head, self.known.page = None, None if found is None else found.digest
 
-    def encodings(self, lying: Page | Pending) -> list[Encoding]:
-        """The manifests that some slots or ops bring, not verified yet."""
-        return [encoding for name in lying.manifests for encoding in self.manifests(name)]
+    def put(self, lying: More | Pending) -> None:
+        """Know also what was put there for slots that it was told of, or for ops that wait.
 
-    def borrow(self, pending: Pending) -> None:
-        """Know also where the bytes lie that some ops bring. Not to be saved afterwards."""
+        After the latter it is not to be saved.
+        """
+        last = self.known.slot
         super().note(
             Slot(
                 format=FORMAT,
                 project=self._project,
                 log=_ANY_LOG,
-                number=self.known.slot + 1,
+                number=last + 1,
                 before=None,
                 store="",
                 transactions=[],
-                manifests=pending.manifests,
-                packs=pending.packs,
-                blobs=pending.blobs,
+                manifests=lying.manifests,
+                packs=lying.packs,
+                blobs=lying.blobs,
             )
         )
+        self.known.slot, self.known.head = last, None
+        if isinstance(lying, More):
+            self.known.dead.update(lying.lacks)
+
+    def look(self) -> set[str]:
+        """Find out which of the objects that it knows are gone, and know of them no more; answers how ops call them."""
+        files = set(self.listed())
+        gone = {name for name in self.known.named() if not files.issuperset(self.files_of(name))}
+        if gone:
+            self.forget(gone)
+        return gone
+
+    def doubt(self, root: Root, manifests: Iterable[Digest]) -> None:
+        """Take those that are here for lacking there whose blobs are not all there."""
+        for digest in manifests:
+            blobs = [blob.digest for entry in root.manifests.entries(digest) if (blob := blob_of(entry)) is not None]
+            if self.lacks_blobs(blobs):
+                self.known.dead.add(str(digest))
 
 
 def mirrored(mirror: Mirror | None, root: Root, project: str) -> MirrorShelf | None:
@@ -264,7 +311,7 @@ def mirrored(mirror: Mirror | None, root: Root, project: str) -> MirrorShelf | N
     return shelf
 
 
-def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str]) -> bytes:
+def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str], lacks: Sequence[str]) -> bytes:
     """The bytes of a page."""
     page = Page(
         slots=[msgspec.Raw(slot) for slot in slots],
@@ -272,8 +319,13 @@ def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str]) ->
         packs=sent.packs,
         blobs=sent.blobs,
         forgotten=list(forgotten),
+        lacks=list(lacks),
     )
     return msgspec.json.encode(page, order="sorted")
+
+
+def _more_head(project: str) -> str:
+    return f"more/{part_of(project)}/"
 
 
 class _Log(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from artstore.errors import Conflict
+from artstore.errors import ArtstoreError, Conflict
 from artstore.sync.history import History
 from artstore.sync.mirror import Mirror, MirrorShelf
 from artstore.sync.protocol import read_slot
@@ -41,3 +41,9 @@ def check_same(there: MirrorWay, known: History, number: int) -> None:
             "moved. A mirror has one log of a project; name a place of its own for this one"
         )
         raise Conflict(message, code="other-log")
+
+
+def together(*errors: ArtstoreError | None) -> ArtstoreError | None:
+    """One error that says what several say; None where none says anything."""
+    said = [error for error in errors if error is not None]
+    return type(said[0])("; ".join(error.message for error in said), code=said[0].code) if said else None

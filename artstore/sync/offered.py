@@ -78,6 +78,7 @@ def parted(
     with foreseen(root, project, (op.body for ops in transactions for op in ops)) as there:
         # What no log has accepted has no number that must not change.
         stay = held(root, there, transactions, missing, renumber=True)
-        what = called(ProjectView(root.catalog, there.id), (transactions[place] for place in sorted(stay)))
+        brought = (op.version for place in sorted(stay) for op in transactions[place])
+        what = called(ProjectView(root.catalog, there.id), brought)
     taken = [ops for place, ops in enumerate(transactions) if place not in stay]
     return taken, [transactions[place] for place in sorted(stay)], what

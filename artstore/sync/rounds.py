@@ -30,7 +30,7 @@ from artstore.sync.choice import called, choose
 from artstore.sync.connect import connect
 from artstore.sync.from_mirror import pull_from_mirror
 from artstore.sync.mirror import Mirror
-from artstore.sync.mirroring import MirrorWay
+from artstore.sync.mirroring import MirrorWay, together
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_head, check_join, counted, new_slots, pull
@@ -240,7 +240,7 @@ class _MirrorRound(_Round):
         there = MirrorWay(way, self._mirror, self._has_upstream)
         pulled, not_taken = (Moved(), None) if verb == "push" else pull_from_mirror(there, dry_run=dry_run)
         pushed, not_sent = (Moved(), None) if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
-        return Pushed(pulled, pushed, not_taken or not_sent)
+        return Pushed(pulled, pushed, together(not_taken, not_sent))
 
 
 def _foresee(way: Way, verb: Verb) -> Pushed:

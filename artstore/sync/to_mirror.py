@@ -1,21 +1,29 @@
-"""To mirror: the slots of the log that a project follows, or of its own, go there, and all that no upstream has yet."""
+"""To mirror: the slots of the log that a project follows, or of its own, go there, and all that no upstream has yet.
+
+Where some bytes cannot be had, the slots go all the same, and say there which versions lack theirs: whoever has them
+puts them there with a later push. So it is with what was lost there since. What waits goes as far as it is whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Conflict
+from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.lifecycle.progress import telling
 from artstore.lifecycle.upstream import TakenSlot
-from artstore.storage.catalog import Project
-from artstore.sync.from_mirror import take_pending
-from artstore.sync.held import Missing
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.model.records import brings, decode_op, manifest_of
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.root import Root
+from artstore.sync.from_mirror import TakenPending, take_pending
+from artstore.sync.held import Missing, called
 from artstore.sync.history import brought, history
-from artstore.sync.mirror import MirrorShelf, Pending, encode_page
-from artstore.sync.mirroring import MirrorWay, check_same
+from artstore.sync.mirror import MirrorShelf, More, Pending, encode_page
+from artstore.sync.mirroring import MirrorWay, check_same, together
 from artstore.sync.protocol import Sent, decode_slot, slot_again
 from artstore.sync.pull import counted
 from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing
@@ -30,22 +38,54 @@ _TRIES: Final = 100
 def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, ArtstoreError | None]:
     """Bring a mirror what it lacks of a project's log, and say there what waits here.
 
-    Answers how much it was, and why some of what waits stays here, where bytes are missing. Raises Conflict (other-log)
-    where it has another log of that project, or another slot in one place of it.
+    Answers how much it was, and the error that says what of it did not go, where bytes are missing. Raises Conflict
+    (other-log) where it has another log of that project, or another slot in one place of it.
     """
     project = there.way.root.catalog.project(there.way.project)
     if project is None or not project.seq:
         return Moved(), None
-    owns = project.upstream is None
+    moved, bare = Moved(), _Bare()
     # A log of its own that is to end with the first push to the upstream is not one for others to follow.
-    moved = Moved() if owns and there.has_upstream else _push_slots(there, project, dry_run=dry_run)
+    if project.upstream is not None or not there.has_upstream:
+        moved = _push_slots(there, project, bare, dry_run=dry_run)
     missing = Missing()
     while isinstance(offered := _push_pending(there, project, missing, dry_run=dry_run), Missing):
         missing = missing.plus(offered)
-    return moved.plus(offered), what_is_left(there.way, missing)
+    pushed, not_taken = offered
+    return moved.plus(pushed), together(bare.error(there, project), what_is_left(there.way, missing), not_taken)
 
 
-def _push_slots(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
+class _Bare:
+    """Manifests that are there, or would be, without some of their blobs."""
+
+    def __init__(self) -> None:
+        self.manifests: set[str] = set()
+        self._why: ArtstoreError | None = None
+
+    def add(self, manifests: Iterable[Digest], why: ArtstoreError | None) -> None:
+        """These are such."""
+        self.manifests.update(map(str, manifests))
+        self._why = self._why or why
+
+    def error(self, there: MirrorWay, project: Project) -> ArtstoreError | None:
+        """The error that names the versions; None where there are none."""
+        if self._why is None:
+            return None
+        root, why = there.way.root, self._why
+        bodies = [bytes(raw) for slot in history(root, project).slots for raw in slot.ops]
+        ids = [
+            brings(str(Digest.of(body)), op)
+            for body, op in ((body, decode_op(body)) for body in bodies)
+            if manifest_of(op) in self.manifests
+        ]
+        message = (
+            f"the bytes of {called(ProjectView(root.catalog, project.id), ids)} did not go to {there.way.place}: "
+            f"{why.message}. All else is there; push there again once they can be had, here or from another store"
+        )
+        return Corrupt(message, code=why.code if isinstance(why, Corrupt) else "blob-missing")
+
+
+def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: bool) -> Moved:
     way, mirror, _ = there
     known = history(way.root, project)
     moved = Moved()
@@ -53,19 +93,21 @@ def _push_slots(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
         done = mirror.last(way.project)
         check_same(there, known, min(done, len(known.slots)))
         shelf = there.shelf
+        moved = moved.plus(_mend(there, project, shelf, known.slots[:done], bare, dry_run=dry_run))
         for slots in _pages(known.slots[done:]):
             whole = [slot_again(slot.frame, slot.ops) for slot in slots]
             came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops))
-            cargo = lacking(way.root, shelf, list(came.manifests))
+            load = _load(there, shelf, list(came.manifests), dry_run=dry_run)
             if not dry_run:
-                sent = _send(way, shelf, cargo)
-                if not mirror.claim(way.project, slots[0].number, encode_page(whole, sent, list(came.forgotten))):
+                page = encode_page(whole, load.sent, list(came.forgotten), load.lacks)
+                if not mirror.claim(way.project, slots[0].number, page):
                     break
+            bare.add(load.bare, load.why)
             read = [
                 decode_slot(data, way.project, slot.number, way.place).slot
                 for data, slot in zip(whole, slots, strict=True)
             ]
-            moved = moved.plus(counted(read)).plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
+            moved = moved.plus(counted(read)).plus(load.moved)
             if not dry_run:
                 for slot in read:
                     shelf.note(slot)
@@ -76,50 +118,123 @@ def _push_slots(there: MirrorWay, project: Project, *, dry_run: bool) -> Moved:
     raise Conflict(message, code="busy")
 
 
-def _push_pending(there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool) -> Moved | Missing:
-    """Say there what waits here and can be sent; or answers what more is missing for that."""
+def _mend(
+    there: MirrorWay, project: Project, shelf: MirrorShelf, slots: Sequence[TakenSlot], bare: _Bare, *, dry_run: bool
+) -> Moved:
+    """Put there what slots that are there lack, as far as it can be had."""
+    root = there.way.root
+    gone = shelf.look()
+    if not gone and not shelf.known.dead:
+        return Moved()
+    manifests = list(brought(root, project, (bytes(raw) for slot in slots for raw in slot.ops)).manifests)
+    if gone:
+        shelf.doubt(root, manifests)
+    load = _load(there, shelf, shelf.lacks_manifests(manifests), dry_run=dry_run)
+    bare.add(load.bare, load.why)
+    if not dry_run:
+        if any(load.sent[:3]):
+            sent = load.sent
+            more = More(manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs, lacks=load.lacks)
+            there.mirror.add(there.way.project, more)
+            shelf.put(more)
+        shelf.save()
+    return load.moved
+
+
+class _Load(NamedTuple):
+    """What was put there for some manifests, or would be."""
+
+    sent: Sent
+    moved: Moved
+    bare: list[Digest]
+    """Those of the manifests some of whose blobs cannot be had."""
+    why: ArtstoreError | None
+    """What was said of the first of these."""
+
+    @property
+    def lacks(self) -> list[str]:
+        """The bare ones, of which the list of files was put there."""
+        came = {digest for digests in self.sent.manifests.values() for digest in digests}
+        return [str(digest) for digest in self.bare if str(digest) in came]
+
+
+def _load(there: MirrorWay, shelf: MirrorShelf, manifests: Sequence[Digest], *, dry_run: bool) -> _Load:
+    """Put there what it lacks of manifests, which must be here, and of their blobs as far as these can be had."""
+    way, missing = there.way, Missing()
+    while True:
+        bare = [digest for digest in manifests if missing and _needs(way.root, digest, missing.blobs)]
+        # Where only blobs are lacking that cannot be had, there is nothing to put there.
+        sending = [digest for digest in manifests if digest not in bare or shelf.holder(digest) is None]
+        cargo = lacking(way.root, shelf, sending)
+        blobs = {digest: size for digest, size in cargo.blobs.items() if digest not in missing.blobs}
+        cargo = cargo._replace(blobs=blobs)
+        try:
+            sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
+        except ArtstoreError as error:
+            more = what_is_missing(way.root, shelf, sending, list(blobs), error)
+            if not more.blobs:
+                raise
+            missing = missing.plus(more)
+        else:
+            return _Load(sent, Moved(blobs=len(blobs), bytes=cargo.bytes), bare, missing.why)
+
+
+def _needs(root: Root, manifest: Digest, blobs: Collection[Digest]) -> bool:
+    return any(
+        (blob := blob_of(entry)) is not None and blob.digest in blobs for entry in root.manifests.entries(manifest)
+    )
+
+
+def _push_pending(
+    there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool
+) -> tuple[Moved, ArtstoreError | None] | Missing:
+    """Say there what waits here and can be sent; or answers what more is missing for that.
+
+    With the error that says which ops of this store were there alone and could not be taken.
+    """
     way, mirror, has_upstream = there
     own = way.root.format.store_id
     count, said = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
     # What cannot be read any more is said anew.
-    before = said if isinstance(said, Pending) else None
+    before = said if isinstance(said, Pending) else Pending(transactions=[])
     # Where this store is an older copy of itself, or one of two, what only the mirror has must not end now.
-    left = [] if before is None or dry_run else take_pending(there, own, before).left
+    taken = TakenPending(Moved(), [], None) if dry_run else take_pending(there, own, before)
     waits = has_upstream or project.upstream is not None
     offered = offers(way.root, way.project, None, missing, renumber=way.renumber, apart=True) if waits else []
-    moved = Moved()
-    pending: Pending | None = None
-    if offered or left:
-        transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
-        transactions = [*left, *transactions]
-        pending = Pending(transactions=transactions)
-        if before is not None and before.ids == pending.ids:
-            return moved
-        shelf = there.shelf
-        if before is not None:
-            shelf.borrow(before)
-        manifests = [digest for offer in offered for digest in offer.manifests]
-        cargo = Cargo([], {})
-        try:
-            cargo = lacking(way.root, shelf, manifests)
-            sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
-        except ArtstoreError as error:
-            more = what_is_missing(way.root, shelf, manifests, list(cargo.blobs), error)
-            if not more:
-                raise
-            return more
-        for offer in offered:
-            moved = moved.plus(msgspec.structs.replace(offer.counted(), slots=0))
-        moved = moved.plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
-        lying = before or Pending(transactions=[])
-        pending = Pending(
-            transactions=transactions,
-            manifests={**lying.manifests, **sent.manifests},
-            packs=[*lying.packs, *sent.packs],
-            blobs=[*lying.blobs, *sent.blobs],
-        )
-    is_said = dry_run or (pending is None and not count) or mirror.offer(way.project, own, count, pending)
-    return moved if is_said else _push_pending(there, project, missing, dry_run=dry_run)
+    transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
+    pending = Pending(transactions=[*taken.left, *transactions])
+    if not pending.transactions:
+        is_said = dry_run or not count or mirror.offer(way.project, own, count, None)
+        return (Moved(), taken.error) if is_said else _push_pending(there, project, missing, dry_run=dry_run)
+    manifests = [digest for offer in offered for digest in offer.manifests]
+    shelf = there.shelf
+    shelf.put(before)
+    gone = shelf.look()
+    if gone:
+        shelf.doubt(way.root, [digest for digest in manifests if way.root.manifests.find(digest) is not None])
+    if before.ids == pending.ids and not shelf.lacks_manifests(manifests):
+        return Moved(), taken.error
+    cargo = Cargo([], {})
+    try:
+        cargo = lacking(way.root, shelf, manifests)
+        sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
+    except ArtstoreError as error:
+        more = what_is_missing(way.root, shelf, manifests, list(cargo.blobs), error)
+        if not more:
+            raise
+        return more
+    moved = Moved(blobs=len(cargo.blobs), bytes=cargo.bytes)
+    for offer in offered:
+        moved = moved.plus(msgspec.structs.replace(offer.counted(), slots=0))
+    pending = Pending(
+        transactions=pending.transactions,
+        manifests={name: of for name, of in before.manifests.items() if f"manifests/{name}" not in gone}
+        | sent.manifests,
+        packs=[*(name for name in before.packs if f"packs/{name}" not in gone), *sent.packs],
+        blobs=[*(name for name in before.blobs if f"blobs/{name}" not in gone), *sent.blobs],
+    )
+    is_said = dry_run or mirror.offer(way.project, own, count, pending)
+    return (moved, taken.error) if is_said else _push_pending(there, project, missing, dry_run=dry_run)
 
 
 def _send(way: Way, shelf: MirrorShelf, cargo: Cargo) -> Sent:

@@ -586,3 +586,74 @@ def test_a_pull_that_was_killed_behind_the_lists_of_files_has_lost_nothing(
 
     assert FILES == b.read("cats")
     assert b.store.verify().ok
+
+
+@pytest.mark.parametrize("is_evicted", [True, False])
+def test_bytes_that_cannot_be_had_keep_nothing_else_from_the_mirror(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path, *, is_evicted: bool
+) -> None:
+    """While the upstream was away, which is what a mirror is for, nothing went there at all: not even what waited."""
+    a, c = machine("a"), lone("c")
+    mirror_at(a, stick)
+    a.put(FILES)
+    a.put({"y": b"y"}, name="birds")
+    a.push()
+    if is_evicted:
+        evict(a.store, ["cats"])
+    else:
+        large = next(path for path in (a.store.path / "blobs").rglob("*") if path.is_file())
+        large.chmod(0o600)
+        large.write_bytes(b"x" * 1_500_000)
+    depot.rename(depot.with_name("away"))
+    a.put({"dogs": b"dogs"}, name="dogs")
+    (pushed,) = exchange(a.store, "push", remote="stick").projects
+    there = files(stick)
+    (again,) = exchange(a.store, "push", remote="stick").projects
+    mirror_at(c, stick)
+    c.move("pull", remote="stick")
+
+    assert (2, 5, 5) == (pushed.pushed.slots + 1, pushed.exit_code, again.exit_code)
+    assert "cats:v0" in str(pushed.error)
+    assert "birds" not in str(pushed.error)
+    assert files(stick) == there
+    assert {"y": b"y"} == c.read("birds")
+    assert {"dogs": b"dogs"} == c.read("dogs")
+    if is_evicted:
+        depot.with_name("away").rename(depot)
+    else:
+        a.put(FILES)
+    a.move("push", remote="stick")
+    shutil.rmtree(a.folder)
+    assert FILES == c.read("cats")
+    assert c.store.verify().ok
+
+
+@pytest.mark.parametrize("kind", ["blobs", "packs", "manifests"])
+def test_what_a_mirror_has_lost_is_put_there_again(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path, kind: str
+) -> None:
+    """A push found nothing to do, and who had only the mirror never got it."""
+    a, c = machine("a"), lone("c")
+    mirror_at(a, stick)
+    mirror_at(c, stick)
+    a.put(FILES)
+    a.push()
+    depot.rename(depot.with_name("away"))
+    dogs = {"large": b"dogs" * 400_000, "small": b"dogs"}
+    a.put(dogs, name="dogs")
+    a.put(FILES, name="birds")
+    a.move("push", remote="stick")
+    for lost in (stick / "mirror" / kind).rglob("*"):
+        if lost.is_file():
+            lost.unlink()
+    a.put({"x": b"x"}, name="x")
+    a.move("push", remote="stick")
+    there = files(stick)
+    a.move("push", remote="stick")
+    is_left_alone = files(stick) == there
+    c.move("pull", remote="stick", blobs=True)
+    shutil.rmtree(stick)
+
+    assert is_left_alone
+    assert (FILES, dogs, FILES) == (c.read("cats"), c.read("dogs"), c.read("birds"))
+    assert c.store.verify().ok
