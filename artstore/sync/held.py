@@ -2,7 +2,8 @@
 
 A slot must not show a version without its bytes, and an op has to come to mean there what it means here. So what stays
 is a transaction that needs what is missing or has no room; one that reads or changes what such a one changes, or
-changes what it reads; and a version that was deleted since, if its end stays. All else goes, whatever it stands behind.
+changes what it reads; and a version that was deleted since, if its end stays. All else goes, whatever it stands behind;
+so does the creation of a collection without the version that it came with, where later ones need it.
 
 A version that some log has accepted has a number that people may have written down. Where it stays, what comes behind
 it in its collection stays too, so that a new log comes to the same numbers, once somebody has brought the bytes; unless
@@ -12,14 +13,17 @@ somebody says that numbers may change. Numbers of what no log has ever accepted 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from artstore.errors import ArtstoreError, Corrupt, StorageFull
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
+from artstore.model.names import UNCATEGORIZED
 from artstore.model.notes import Accepted, decode_line
 from artstore.model.records import AnyOp, Relog, decode_op, manifest_of
+from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.root import Root
@@ -75,21 +79,28 @@ def need_of(view: ProjectView, op: Waiting) -> Need:
     return Need(None, frozenset(ends if version is None else {*ends, f"collection {version.collection}"}))
 
 
-def held(
-    root: Root, project: Project, transactions: Sequence[Sequence[Waiting]], missing: Missing, *, renumber: bool
-) -> set[int]:
-    """The places of those transactions that stay."""
+class Parted(NamedTuple):
+    """What goes and what stays, each in its order."""
+
+    going: list[list[Waiting]]
+    staying: list[list[Waiting]]
+
+
+def parted(
+    root: Root, project: Project, transactions: Sequence[list[Waiting]], missing: Missing, *, renumber: bool
+) -> Parted:
+    """Part transactions in those that go and those that stay.
+
+    What begins with the creation of a collection and stays itself is two: others may need no more of it than that.
+    """
     if not missing:
-        return set()
+        return Parted(list(transactions), [])
     view = ProjectView(root.catalog, project.id)
+    split, creations = _split(root, view, transactions, missing)
     numbered = frozenset[str]() if renumber else _numbered(root, project)
-    touched = [_Touched(view, ops, numbered, renumber=renumber) for ops in transactions]
-    needs = [[need_of(view, op) for op in ops] for ops in transactions]
-    stay = {
-        place
-        for place, some in enumerate(needs)
-        if any(op.id in missing.ops for op in transactions[place]) or _is_missing(root, some, missing)
-    }
+    touched = [_Touched(view, ops, numbered, renumber=renumber) for ops in split]
+    needs = [[need_of(view, op) for op in ops] for ops in split]
+    stay = {place for place, ops in enumerate(split) if _is_stuck(root, needs[place], ops, missing)}
     while True:
         stay = _with_what_follows(touched, stay)
         endless = {
@@ -99,44 +110,84 @@ def held(
             and any(not need.ends.isdisjoint(touched[end].writes) for need in some for end in stay if end > place)
         }
         if not endless:
-            return stay
+            break
         stay |= endless
+    for place in sorted(creations - stay, reverse=True):
+        # A collection without any version is made for nobody's sake.
+        behind = (touched[later] for later in range(place + 1, len(split)) if later not in stay)
+        if not any(each.hangs_on(touched[place]) for each in behind):
+            stay.add(place)
+    going = [ops for place, ops in enumerate(split) if place not in stay]
+    return Parted(going, [split[place] for place in sorted(stay)])
 
 
 def left_behind(
-    root: Root, project: Project, transactions: Sequence[Sequence[Waiting]], missing: Missing, *, renumber: bool
+    root: Root, project: Project, transactions: Sequence[list[Waiting]], missing: Missing, *, renumber: bool
 ) -> ArtstoreError | None:
     """The error that says what stays here and why; None where nothing does."""
-    stay = held(root, project, transactions, missing, renumber=renumber)
+    stay = parted(root, project, transactions, missing, renumber=renumber).staying
     if not stay:
         return None
-    brought = (op.version for place in sorted(stay) for op in transactions[place])
-    what = called(ProjectView(root.catalog, project.id), brought)
-    goes_renumbered = stay - held(root, project, transactions, missing, renumber=True)
+    view = ProjectView(root.catalog, project.id)
+    others = [ops for ops in stay if all(op.version is None for op in ops)]
+    changes = sum(any(op.id in missing.ops for op in ops) for ops in others)
+    what = called(view, _brought(stay), changes=changes)
+    renumbered = _brought(parted(root, project, transactions, missing, renumber=True).staying)
     assert missing.why is not None
     message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that was sent"
-    if goes_renumbered:
+    if len(renumbered) < len(_brought(stay)):
         message += (
             "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "
             "under new ones"
         )
     if isinstance(missing.why, StorageFull):
         return StorageFull(message, code=missing.why.code)
+    known = (version for id_ in _brought(stay) if (version := view.version(id_)) is not None)
+    first = next((version for version in known if not version.deleted), None)
+    if first is not None:
+        name = f"{'' if project.name == UNCATEGORIZED else f'{project.name}/'}{_name(view, first)}"
+        message += f". Where nobody has these bytes any more, `artstore delete {name}` gives that version up"
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
 
 
-def called(view: ProjectView, ids: Iterable[str | None]) -> str:
-    """How to name versions and parts, where there are such: `cats:v3 and 2 more versions and 1 part`."""
+def called(view: ProjectView, ids: Iterable[str | None], *, changes: int = 0) -> str:
+    """How to name versions and parts, where there are such, and changes: `cats:v3 and 2 more versions and 1 part`."""
     there = [id_ for id_ in ids if id_ is not None]
     versions = [version for id_ in there if (version := view.version(id_)) is not None]
     parts = sum(view.part(id_) is not None for id_ in there)
-    what = [_counted(parts, "part")] if parts else []
+    what = [_counted(number, noun) for number, noun in ((parts, "part"), (changes, "change")) if number]
     if versions:
-        collection = view.collection(versions[0].collection)
-        assert collection is not None
         more = [_counted(len(versions) - 1, "more version")] if len(versions) > 1 else []
-        what = [f"{collection.name}:v{versions[0].number}", *more, *what]
+        what = [_name(view, versions[0]), *more, *what]
     return " and ".join(what)
+
+
+def _name(view: ProjectView, version: Version) -> str:
+    collection = view.collection(version.collection)
+    assert collection is not None
+    return f"{collection.name}:v{version.number}"
+
+
+def _brought(transactions: Iterable[Sequence[Waiting]]) -> list[str]:
+    """The versions and parts that they bring."""
+    return [op.version for ops in transactions for op in ops if op.version is not None]
+
+
+def _split(
+    root: Root, view: ProjectView, transactions: Iterable[list[Waiting]], missing: Missing
+) -> tuple[list[list[Waiting]], set[int]]:
+    """The transactions, with the creations in front of what stays for itself apart, and the places of these."""
+    split: list[list[Waiting]] = []
+    creations: set[int] = set()
+    for ops in transactions:
+        made = list(takewhile(lambda op: isinstance(decode_op(op.body), records.Create), ops))
+        rest = ops[len(made) :]
+        if made and rest and _is_stuck(root, [need_of(view, op) for op in rest], rest, missing):
+            creations.add(len(split))
+            split += [made, rest]
+        else:
+            split.append(ops)
+    return split, creations
 
 
 class _Touched:
@@ -152,6 +203,15 @@ class _Touched:
             counter = None if renumber else self._counter(decoded)
             if counter is not None:
                 (self.writes if op.id in numbered else self.reads).add(counter)
+
+    def hangs_on(self, other: _Touched) -> bool:
+        """Whether it means something else before another one than behind it."""
+        return self.collides(other.reads, other.writes)
+
+    def collides(self, reads: set[str], writes: set[str]) -> bool:
+        """Whether it could not change places with what reads and writes this."""
+        is_free = self.writes.isdisjoint(reads) and self.writes.isdisjoint(writes) and self.reads.isdisjoint(writes)
+        return not is_free
 
     def _counter(self, op: AnyOp) -> str | None:
         """What an op takes a number from."""
@@ -232,15 +292,16 @@ def _with_what_follows(touched: Sequence[_Touched], stay: set[int]) -> set[int]:
     writes: set[str] = set()
     found: set[int] = set()
     for place, each in enumerate(touched):
-        is_held = not (each.writes.isdisjoint(reads) and each.writes.isdisjoint(writes))
-        if place in stay or is_held or not each.reads.isdisjoint(writes):
+        if place in stay or each.collides(reads, writes):
             found.add(place)
             reads |= each.reads
             writes |= each.writes
     return found
 
 
-def _is_missing(root: Root, needs: Iterable[Need], missing: Missing) -> bool:
+def _is_stuck(root: Root, needs: Iterable[Need], ops: Iterable[Waiting], missing: Missing) -> bool:
+    if any(op.id in missing.ops for op in ops):
+        return True
     for need in needs:
         if need.manifest is None:
             continue

@@ -19,7 +19,8 @@ from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.root import Root
-from artstore.sync.held import Missing, called, held, need_of
+from artstore.sync import held
+from artstore.sync.held import Missing, need_of
 
 
 def new_in(root: Root, project: str, transactions: Iterable[Sequence[msgspec.Raw]]) -> list[list[Waiting]]:
@@ -71,14 +72,12 @@ def blobs_not_here(root: Root, lists: Iterable[Digest]) -> dict[Digest, int]:
 
 def parted(
     root: Root, project: str, transactions: Sequence[Sequence[Waiting]], missing: Missing
-) -> tuple[list[Sequence[Waiting]], list[Sequence[Waiting]], str]:
+) -> tuple[list[list[Waiting]], list[list[Waiting]], str]:
     """New ops that may be taken where something is missing; those that stay where they are, and what these bring."""
     if not missing:
-        return list(transactions), [], ""
+        return list(map(list, transactions)), [], ""
     with foreseen(root, project, (op.body for ops in transactions for op in ops)) as there:
         # What no log has accepted has no number that must not change.
-        stay = held(root, there, transactions, missing, renumber=True)
-        brought = (op.version for place in sorted(stay) for op in transactions[place])
-        what = called(ProjectView(root.catalog, there.id), brought)
-    taken = [ops for place, ops in enumerate(transactions) if place not in stay]
-    return taken, [transactions[place] for place in sorted(stay)], what
+        taken, left = held.parted(root, there, list(map(list, transactions)), missing, renumber=True)
+        brought = [op.version for ops in left for op in ops if op.version is not None]
+        return taken, left, held.called(ProjectView(root.catalog, there.id), brought)

@@ -26,7 +26,7 @@ from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
 from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
-from artstore.sync.held import Missing, held, left_behind, need_of
+from artstore.sync.held import Missing, left_behind, need_of, parted
 from artstore.sync.protocol import Shelf, Tell
 from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
@@ -138,12 +138,12 @@ def _offers(
         if found is None:
             return []
         transactions = _transactions(root, found, only, also)
-        stay = held(root, found, transactions, missing, renumber=renumber)
+        going = parted(root, found, transactions, missing, renumber=renumber).going
         view = ProjectView(root.catalog, found.id)
         made = [Offer([], [])]
         size = 0
         ends_later = False
-        for ops in (ops for place, ops in enumerate(transactions) if place not in stay):
+        for ops in going:
             if size >= _SLOT_BYTES and not ends_later:
                 made.append(Offer([], []))
                 size = 0
@@ -302,8 +302,14 @@ def _what_does_not_fit(way: Way, room: Room, offer: Offer, cargo: Cargo, *, refu
     if refused and not over:
         # Others have taken it meanwhile.
         over = {place: size for place, size in enumerate(of_ops) if not ends[place]}
-    ops = frozenset(op.id for place in over for op in offer.transactions[place])
+    ops = frozenset(id_ for place in over for id_ in _too_large(offer.transactions[place]))
     return Missing(ops=ops, why=room.too_little(way.place, sum(over.values())))
+
+
+def _too_large(ops: Sequence[Waiting]) -> list[str]:
+    """The ids of ops, but for those that make a collection for the others: what is behind may need it."""
+    brings = [op.id for op in ops if op.version is not None]
+    return brings or [op.id for op in ops]
 
 
 def _telling(way: Way, cargo: Cargo) -> Tell:

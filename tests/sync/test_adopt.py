@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from artstore.errors import Conflict
+from artstore.model.digest import Digest
+from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote, remove_remote
@@ -328,6 +330,42 @@ def test_who_would_rather_have_other_numbers_than_wait_says_so(machine: Make, tm
     assert [before[0], before[2]] == [id_ for _name, id_, _aliases in c.names()]
     assert [(2, 1)] == [(each.before, each.now) for each in a.store.moved_numbers() if each.id == before[0]]
     c.store.close()
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_collection_goes_without_its_first_version_where_that_is_lost(
+    machine: Make, tmp_path: Path, *, is_known: bool
+) -> None:
+    """Nothing of it ever went, since what makes a collection comes with its first version."""
+    a, b = machine("a"), machine("b")
+    whole = [a.put({"x": bytes([number]) * 1_200_000}).id for number in range(3)]
+    a.put({"x": b"alone" * 300_000}, name="dogs")
+    if is_known:
+        a.push()
+        lost([a, b], tmp_path / "new")
+    for name in ("cats:v0", "dogs:v0"):
+        (entry,) = a.store.entries(name)
+        (place,) = a.store.root.blobs.locate([Digest.parse(str(entry.digest))]).values()
+        Path(place.path).unlink()
+    (kept,) = exchange(a.store, "push").projects
+    a.store.close()
+    (a.store.path / "catalog.db").unlink()
+    Store.rebuild(a.store.path)
+    a.again()
+    (first,) = exchange(a.store, "push", renumber=True).projects
+    (again,) = exchange(a.store, "push", renumber=True).projects
+    b.pull()
+
+    assert [0 if is_known else 2, 2 if is_known else 0, 0] == [each.pushed.versions for each in (kept, first, again)]
+    assert "`artstore delete cats:v" in str(again.error)
+    assert ["cats"] == [each.name for each in b.store.collections()]
+    assert whole[1:] == [id_ for _name, id_, _aliases in reversed(b.names())]
+    a.put({"x": bytes(1_200_000)}, name="birds")
+    a.store.delete("dogs:v0", force=True)
+    a.push()
+    b.pull()
+    assert {"x": bytes(1_200_000)} == b.read("cats:v2")
+    assert a.state_hash() == b.state_hash()
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"BAD" * 400_000)])
