@@ -6,6 +6,7 @@ It may have been set back to an older state, or have lost slots of its log or by
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress
@@ -22,6 +23,7 @@ from artstore.sync.absent import sweep_absent
 from artstore.sync.connect import connect
 from artstore.sync.depot import Depot
 from artstore.sync.history import History, history, senders
+from artstore.sync.http.opening import Server, is_server
 from artstore.sync.pull import new_slots
 from artstore.sync.push import Pushed, push
 from artstore.sync.put_back import put_back
@@ -121,6 +123,11 @@ def _offer_again(way: Way) -> Pushed:
     attach(way.root, way.session, way.project, before.log)
     pulled, pushed, left = push(way._replace(also=also))
     others = [] if left is None else _senders(way, known)
+    itself = cast("Server", way.remote).about().store if others and is_server(way.remote.url) else None
+    if left is not None and itself in others:
+        message = f"{left.message}. The server made it itself, and it was lost with what it was set back from"
+        left = Corrupt(message, code=left.code)
+        others.remove(itself)
     if left is not None and others:
         where = f"store {others[0]}" if len(others) == 1 else f"the stores {', '.join(others)}"
         message = (

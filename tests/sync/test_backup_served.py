@@ -14,7 +14,9 @@ import pytest
 from artstore.errors import Conflict, Denied
 from artstore.lifecycle import backup
 from artstore.sync.hosting.tokens import create_token, list_tokens, revoke_token
+from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote, read_remotes, remove_remote
+from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 from tests.sync.serving import Served, served
 
@@ -59,6 +61,35 @@ def test_a_backup_of_a_server_goes_on_in_its_place(tmp_path: Path) -> None:
             add_remote(b.store.path, "other", copy.url, upstream=False, join=False)
     assert 0o600 == stat.S_IMODE((tmp_path / "copy" / "tokens.json").stat().st_mode)
     assert ["mirror"] == list(read_remotes(tmp_path / "copy"))
+    for each in (a, b):
+        each.store.close()
+
+
+def test_what_the_server_alone_had_is_given_up_by_who_is_told_how(tmp_path: Path) -> None:
+    """Each push failed for good, since the message sent everybody to the server, which has nothing to recover."""
+    with served(tmp_path / "server") as server:
+        a = Machine(tmp_path, server.url, "a")
+        a.put({"x": b"0"})
+        a.push()
+        server.store.backup(tmp_path / "copy")
+        (tmp_path / "y").write_bytes(b"made there")
+        server.store.put([tmp_path / "y"], name="cats", type="dataset")
+        a.pull()
+    with served(tmp_path / "copy") as copy:
+        remove_remote(a.store.path, "hub")
+        add_remote(a.store.path, "hub", copy.url, upstream=True, join=False)
+        (report,) = recover(a.store).projects
+        (again,) = exchange(a.store, "push").projects
+        a.store.delete("cats:v1")
+        a.push()
+        b = Machine(tmp_path, copy.url, "b")
+        b.pull()
+
+        assert "The server made it itself" in str(report.error)
+        assert "let that one recover first" not in str(report.error)
+        for told in (report, again):
+            assert "`artstore delete cats:v1` gives that version up" in str(told.error)
+        assert ["cats:v0"] == [name for name, *_ in b.names()] == [name for name, *_ in a.names()]
     for each in (a, b):
         each.store.close()
 
