@@ -42,7 +42,7 @@ _RATE = click.option(
 
 @verb("artstore push", "artstore push --project zoo --dry-run", "artstore push hub cats", "artstore push --renumber")
 @click.argument("words", metavar="[REMOTE] [REF]...", nargs=-1, shell_complete=references)
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Read what would be sent and say how much it is; send nothing.")
 @click.option(
     "--renumber",
     is_flag=True,

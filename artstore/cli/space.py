@@ -44,6 +44,9 @@ def status(call: Call) -> None:
     """Show the store at a glance."""
     with open_store(call) as store:
         report, remotes, served = store.status(), remotes_of(store), served_by(store)
+    # Before its first push a project follows no log, and all of it waits for the upstream.
+    pending = max([report.pending_ops, *(remote.pending_ops for remote in remotes)])
+    report = msgspec.structs.replace(report, pending_ops=pending)
     found = {**msgspec.to_builtins(report), **msgspec.to_builtins({"remotes": remotes, "served": served})}
     emit(call, found, lambda _all: render_status(report, remotes, served))
 

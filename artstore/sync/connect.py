@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -24,6 +25,17 @@ def connect(store: Store, pace: Pace | None = None) -> None:
     """From now on, let the store ask its remotes for bytes that are not here, at a pace, if one is given."""
     if not store.read_only and (pace is not None or store.root.blobs.elsewhere is None):
         store.root.blobs.elsewhere = _Elsewhere(store.root, pace)
+
+
+def held_elsewhere(root: Root, digests: Sequence[Digest]) -> set[Digest]:
+    """Those of some blobs that a remote has, as far as remotes can be asked. Nothing is fetched."""
+    rest = list(digests)
+    elsewhere = _Elsewhere(root, None)
+    for settings in read_remotes(root.path).values():
+        with contextlib.suppress(ArtstoreError):
+            for _remote, shelf in elsewhere.of(settings) if rest else ():
+                rest = shelf.lacks_blobs(rest)
+    return set(digests) - set(rest)
 
 
 class _Elsewhere:
@@ -58,7 +70,7 @@ class _Elsewhere:
             reasons: dict[Digest, str] = {}
             for name, settings in read_remotes(root.path).items() if rest else ():
                 try:
-                    for remote, shelf in self._of(settings):
+                    for remote, shelf in self.of(settings):
                         fetched = _fetch(remote, shelf, intake, rest, tell)
                         bad.update(fetched.bad)
                         reasons.update((digest, _reason(remote, digest, said)) for digest, said in fetched.bad.items())
@@ -82,7 +94,8 @@ class _Elsewhere:
             code = next(bad[digest].code for digest in rest if digest in bad)
             raise Corrupt(problems[0].reason + more, code=code, problems=problems)
 
-    def _of(self, settings: Settings) -> Iterator[tuple[Remote, Shelf]]:
+    def of(self, settings: Settings) -> Iterator[tuple[Remote, Shelf]]:
+        """What a remote has for each project."""
         remote = open_remote(settings, self._pace)
         mirror = open_mirror(settings, self._pace)
         for project in self._root.catalog.projects():

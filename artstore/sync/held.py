@@ -134,7 +134,7 @@ def left_behind(
     what = called(view, _brought(stay), changes=changes)
     renumbered = _brought(parted(root, project, transactions, missing, renumber=True).staying)
     assert missing.why is not None
-    message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that was sent"
+    message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that is sent"
     if len(renumbered) < len(_brought(stay)):
         message += (
             "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "

@@ -252,7 +252,7 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
         blobs = list(cargo.blobs)
         # It was said with what is lacking there; where nothing was asked, it is when there turns out to be too little.
         room = shelf.room() if offer.manifests else None
-        if room is not None and (too_large := _what_does_not_fit(way, room, offer, cargo)):
+        if room is not None and (too_large := what_does_not_fit(way, room, offer, cargo)):
             return too_large
         # What came from another upstream may not be here.
         way.root.blobs.bring(blobs)
@@ -267,7 +267,7 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
         slot = claim_next(way, last, bodies, objects, bases=cargo.bases)
     except StorageFull as error:
         room = shelf.room() if error.code == "quota-exceeded" else None
-        if room is None or not (too_large := _what_does_not_fit(way, room, offer, cargo, refused=True)):
+        if room is None or not (too_large := what_does_not_fit(way, room, offer, cargo, refused=True)):
             raise
         return too_large
     if slot is None:
@@ -277,7 +277,7 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
 
 
-def _what_does_not_fit(way: Way, room: Room, offer: Offer, cargo: Cargo, *, refused: bool = False) -> Missing:
+def what_does_not_fit(way: Way, room: Room, offer: Offer, cargo: Cargo, *, refused: bool = False) -> Missing:
     """The ops of an offer, in its order, for which there is too little room; none where all fits.
 
     What only ends things comes first, since it makes room. Where the slot was `refused`, it is some at least, unless

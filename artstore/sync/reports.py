@@ -129,6 +129,8 @@ class RemoteStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Whether what is committed is pushed to it without being asked."""
     followed: bool
     """Whether a process keeps up with it just now."""
+    pending_ops: int
+    """Ops of all projects that it has not accepted; 0 for any other than the upstream."""
     waiting_versions: int
     """Versions that are still to be sent; 0 for any other than the upstream."""
     waiting_parts: int

@@ -28,13 +28,14 @@ from artstore.store import Store
 from artstore.sync.bring import bring_manifests
 from artstore.sync.choice import called, choose
 from artstore.sync.connect import connect
+from artstore.sync.foresee import foresee
 from artstore.sync.from_mirror import pull_from_mirror
 from artstore.sync.mirror import Mirror
 from artstore.sync.mirroring import MirrorWay, together
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_head, check_join, counted, new_slots, pull
-from artstore.sync.push import Pushed, lacking, next_offer, offers, push
+from artstore.sync.push import Pushed, next_offer, push
 from artstore.sync.remotes import (
     Settings,
     find_remote,
@@ -73,8 +74,8 @@ def exchange(
     only looks whether the upstream still has what was taken from it. With `blobs` the bytes of all versions are brought
     too. With `references`, `[project/]name[:version]`, a push sends what waits of these collections, each whole, with
     the runs that made it, and a pull brings the bytes of these versions; of a collection whose versions were all
-    deleted there are none to bring. On a dry run nothing is moved, and what is pushed is counted as if nobody else
-    wrote meanwhile. `limit_rate` is the most bytes a second that go, both ways together.
+    deleted there are none to bring. On a dry run nothing is moved, what is pushed is counted as if nobody else
+    wrote meanwhile, and its bytes are read. `limit_rate` is the most bytes a second that go, both ways together.
 
     Bytes that no remote gives as they should be hold up no others, and the report names their files. A version whose
     bytes are missing here stays, with what builds on it, and the report says so; where a log has given numbers before,
@@ -246,14 +247,8 @@ class _MirrorRound(_Round):
 def _foresee(way: Way, verb: Verb) -> Pushed:
     check_join(way)
     pulled = counted(found.slot for found in new_slots(way))
-    pushed = Moved()
-    if verb != "pull":
-        last = way.followed
-        shelf = way.shelf("" if last is None else last.log)
-        for offer in offers(way.root, way.project, way.only):
-            cargo = lacking(way.root, shelf, offer.manifests)
-            pushed = pushed.plus(offer.counted()).plus(Moved(blobs=len(cargo.blobs), bytes=cargo.bytes))
-    return Pushed(pulled, pushed)
+    pushed, left = (Moved(), None) if verb == "pull" else foresee(way)
+    return Pushed(pulled, pushed, left)
 
 
 def _live(way: Way) -> list[Digest]:

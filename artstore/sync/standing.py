@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from artstore.errors import ArtstoreError, Conflict
+from artstore.lifecycle.upstream import waiting
 from artstore.storage.catalog import ProjectView
 from artstore.storage.files import make_directory, storage_errors, write_file
 from artstore.storage.root import Root
@@ -93,6 +94,7 @@ def standings(store: Store) -> list[RemoteStanding]:
                 upstream=settings.upstream,
                 background=settings.background,
                 followed=settings.upstream and is_followed(store.path),
+                pending_ops=_pending(store.root) if settings.upstream else 0,
                 waiting_versions=waits.versions,
                 waiting_parts=waits.parts,
                 waiting_bytes=waits.bytes,
@@ -141,6 +143,11 @@ def _waiting(root: Root, settings: Settings) -> _Waiting:
                     elif part is not None:
                         parts, size = parts + 1, size + part.bytes
     return _Waiting(versions, parts, size)
+
+
+def _pending(root: Root) -> int:
+    """Ops that no upstream has accepted, be it that none is followed yet."""
+    return sum(op.void is None for project in root.catalog.projects() for op in waiting(root, project.name))
 
 
 def _read(store: Path, name: str) -> _Noted:

@@ -113,7 +113,7 @@ class Upload:
                     raise gone(place) from error
                 if digest != place.digest:
                     self._root.blobs.doubt(place.digest)
-                    raise _damaged(place.digest)
+                    raise damaged(place.digest)
                 self._objects.write_file(f"blobs/{self._part}/{name}", Path(place.path))
 
         self.blobs.append(name)
@@ -158,7 +158,7 @@ class Upload:
                 bad = _first_damaged(path, members)
             if bad is not None:
                 self._root.blobs.doubt(bad)
-                raise _damaged(bad)
+                raise damaged(bad)
             index = encode_index(members)
             self._objects.write_file(f"packs/{self._part}/{name}.tar", path)
             # Last: a pack without its index is not there.
@@ -212,6 +212,7 @@ def _first_damaged(path: Path, members: Sequence[Member]) -> Digest | None:
     return None
 
 
-def _damaged(digest: Digest) -> Corrupt:
+def damaged(digest: Digest) -> Corrupt:
+    """The error for a blob that a disk has changed."""
     message = f"blob {digest} is damaged, so it was not sent. {WHAT_NOW}"
     return Corrupt(message, code="blob-damaged")

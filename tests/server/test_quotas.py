@@ -124,11 +124,12 @@ def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) ->
         a.put({"a": b"small"}, name="small")
         a.store.delete("cats:v0", everywhere=True, force=True)
         taken = server.hosted.quotas.sizes()["uncategorized"]
-        (report,) = exchange(a.store, "push").projects
+        foretold, report = (exchange(a.store, "push", dry_run=dry).projects[0] for dry in (True, False))
         b.move("pull", blobs=True)
 
         assert (7, "quota-exceeded") == (report.exit_code, report.code)
         assert "large:v0 cannot be sent yet" in str(report.error)
+        assert (report.pushed.ops, report.code) == (foretold.pushed.ops, foretold.code)
         assert ["cats:v2", "cats:v1"] == [name for name, _, _ in b.names()]
         assert {"a": b"small"} == b.read("small")
         assert 60_000 > server.hosted.quotas.sizes()["uncategorized"] - taken

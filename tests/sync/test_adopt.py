@@ -347,7 +347,7 @@ def test_a_collection_goes_without_its_first_version_where_that_is_lost(
         (entry,) = a.store.entries(name)
         (place,) = a.store.root.blobs.locate([Digest.parse(str(entry.digest))]).values()
         Path(place.path).unlink()
-    (kept,) = exchange(a.store, "push").projects
+    foretold, kept = (exchange(a.store, "push", dry_run=dry).projects[0] for dry in (True, False))
     a.store.close()
     (a.store.path / "catalog.db").unlink()
     Store.rebuild(a.store.path)
@@ -358,6 +358,7 @@ def test_a_collection_goes_without_its_first_version_where_that_is_lost(
 
     assert [0 if is_known else 2, 2 if is_known else 0, 0] == [each.pushed.versions for each in (kept, first, again)]
     assert "`artstore delete cats:v" in str(again.error)
+    assert (kept.pushed, kept.code) == (foretold.pushed, foretold.code)
     assert ["cats"] == [each.name for each in b.store.collections()]
     assert whole[1:] == [id_ for _name, id_, _aliases in reversed(b.names())]
     a.put({"x": bytes(1_200_000)}, name="birds")

@@ -86,6 +86,7 @@ def test_whether_a_process_keeps_it_up_is_shown(
     monkeypatch.setenv("ARTSTORE_DIR", str(a.store.path))
     main(["remote", "add", "hub", f"file://{a.depot}", "--upstream", "--background"])
     main(["remote", "test", "hub"])
+    a.put({"a": b"a"})
     main(["status"])
     said = capsys.readouterr().out
     with Exclusive(a.store.path, LOCK):
@@ -94,5 +95,6 @@ def test_whether_a_process_keeps_it_up_is_shown(
 
     assert "the upstream, in the background" in said
     assert "last reached" in said
+    assert ["2", "ops"] == next(line for line in said.splitlines() if line.startswith("pending")).split()[1:]
     assert "; in the background; waiting" in said
     assert (True, True) == (remote["background"], remote["followed"])
