@@ -145,8 +145,12 @@ def left_behind(
     known = (version for id_ in _brought(stay) if (version := view.version(id_)) is not None)
     first = next((version for version in known if not version.deleted), None)
     if first is not None:
-        name = f"{'' if project.name == UNCATEGORIZED else f'{project.name}/'}{_name(view, first)}"
-        message += f". Where nobody has these bytes any more, `artstore delete {name}` gives that version up"
+        name = _name(view, first)
+        if view.moved_from(first.collection, first.number):
+            # The number has meant another one here.
+            name = f"{name.rpartition(':')[0]}@{first.id}"
+        where = "" if project.name == UNCATEGORIZED else f"{project.name}/"
+        message += f". Where nobody has these bytes any more, `artstore delete {where}{name}` gives that version up"
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
 
 

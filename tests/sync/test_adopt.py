@@ -357,12 +357,14 @@ def test_a_collection_goes_without_its_first_version_where_that_is_lost(
     b.pull()
 
     assert [0 if is_known else 2, 2 if is_known else 0, 0] == [each.pushed.versions for each in (kept, first, again)]
-    assert "`artstore delete cats:v" in str(again.error)
+    assert f"`artstore delete cats@{whole[0]}`" in str(again.error)
     assert (kept.pushed, kept.code) == (foretold.pushed, foretold.code)
     assert ["cats"] == [each.name for each in b.store.collections()]
     assert whole[1:] == [id_ for _name, id_, _aliases in reversed(b.names())]
     a.put({"x": bytes(1_200_000)}, name="birds")
-    a.store.delete("dogs:v0", force=True)
+    (left,) = exchange(a.store, "push").projects
+    assert "`artstore delete dogs:v0`" in str(left.error)
+    a.store.delete("dogs:v0")
     a.push()
     b.pull()
     assert {"x": bytes(1_200_000)} == b.read("cats:v2")
