@@ -170,6 +170,13 @@ def served_by(store: Store) -> list[Any]:
     return []
 
 
+def mend_served(store: Store) -> Any:
+    """Put back slots that a store keeps for others, if it does: `artstore.sync.hosting.mend.mend_logs`."""
+    if (store.path / HOSTED).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        return importlib.import_module("artstore.sync.hosting.mend").mend_logs(store)
+    return None
+
+
 def shared_work(store: Store) -> Any:
     """What sends parts to the upstream of a store, `artstore.sync.parts`; None for a store without remotes."""
     if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:

@@ -12,6 +12,7 @@ from artstore.cli.discovery import find_store, open_store, project_of
 from artstore.cli.options import Call, Place, verb
 from artstore.cli.output import emit, say
 from artstore.cli.progress import progress
+from artstore.discovery import mend_served
 from artstore.errors import Corrupt
 from artstore.store import Store
 from artstore.units import count, duration, size
@@ -45,10 +46,13 @@ def repair(call: Call, *, sources: tuple[Path, ...]) -> int:
     """Mend what is damaged, from other copies.
 
     Run `verify` first: it finds the damage, and this looks for the right bytes in the trash, elsewhere in the store, in
-    the files and folders given, and in the remotes. Exit code 5 if something is still damaged.
+    the files and folders given, and in the remotes. Logs that a server keeps for others are mended from its journal.
+    Exit code 5 if something is still damaged.
     """
     with open_store(call) as store:
-        report = store.repair(sources)
+        report, served = store.repair(sources), mend_served(store)
+    if served is not None:
+        report = report.plus(served.mended, served.left)
     emit(call, report, render_repair)
     return DAMAGED if report.still_damaged else 0
 

@@ -174,7 +174,7 @@ def recover(call: Call, *, name: str | None, read_all: bool) -> int:
 
     A store remembers how far it has followed the upstream's log. Where that was restored from an older copy, nothing is
     moved until this offers it what is missing, in the same order and with all that this store knows of others' changes.
-    Slots of a depot that are lost or damaged between others are put back as they were. Nothing is done where the place
+    Slots that a server has lost, or a depot between others, are put back as they were. Nothing is done where the place
     has another log by now.
     """
     with open_store(call) as store, progress(call) as watcher:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from artstore.lifecycle.served import SLOTS
 from artstore.lifecycle.upstream import HOSTED, OWN_LOGS
 from artstore.storage.files import make_directory, random_hex, sync_directory, write_file
 
-_SLOTS: Final = f"{HOSTED}/log"
 _MANIFESTS: Final = f"{HOSTED}/manifests"
 _ALONE: Final = {"remotes.toml": 0o644, "tokens.json": 0o600}
 """Files that are written anew where they change, with their rights."""
@@ -33,7 +33,7 @@ class Served:
 
     def list_slots(self) -> None:
         """See which slots are claimed by now; to be called when the journal was read and bytes were not."""
-        self._slots = list(_names(self._store, _SLOTS))
+        self._slots = list(_names(self._store, SLOTS))
 
     def publish(self, copy_file: Callable[[Path, Path, str], bool]) -> list[str]:
         """Copy it all, each part on the disk before what relies on it; answers what could not be copied.
@@ -68,7 +68,7 @@ class Served:
         source, place = self._store / name, self._target / name
         if not place.exists() or place.stat().st_size != source.stat().st_size:
             return False
-        return not name.startswith(_SLOTS) or place.read_bytes() == source.read_bytes()
+        return not name.startswith(SLOTS) or place.read_bytes() == source.read_bytes()
 
 
 def _names(store: Path, folder: str) -> Iterator[str]:

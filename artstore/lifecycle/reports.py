@@ -8,6 +8,7 @@ POSIX paths, relative to its root.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -395,6 +396,12 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
     still_damaged: list[str]
     reasons: dict[str, str] = {}
     """Why remotes did not give some of these, by digest."""
+
+    def plus(self, mended: Sequence[str], still_damaged: Sequence[str]) -> RepairReport:
+        """The same with more."""
+        return RepairReport(
+            mended=[*self.mended, *mended], still_damaged=[*self.still_damaged, *still_damaged], reasons=self.reasons
+        )
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """Verify: everything that was acknowledged is still there, and still what it was, or is named.
 
 Checks, in this order: that the log is a whole chain and the catalog follows it; that the state folded anew from the log
-is the catalog's; that each live version's manifest is what its digest says and each of its blobs is somewhere; that
-each blob's bytes are what its digest says. With `fast` bytes are compared with the XXH3 checksums kept beside them,
-which finds damage and not forgery.
+is the catalog's; that the logs which are kept for others have all their slots; that each live version's manifest is
+what its digest says and each of its blobs is somewhere; that each blob's bytes are what its digest says. With `fast`
+bytes are compared with the XXH3 checksums kept beside them, which finds damage and not forgery.
 
 Reports, and deletes nothing: what is damaged is copied or moved into the quarantine and no longer counts as stored, so
 that the next `put` of the same bytes, or `repair`, mends it. What could not be read stays where it is: the bytes may be
@@ -29,6 +29,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
+from artstore.lifecycle.served import check_served
 from artstore.lifecycle.share import share
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.manifest import blob_of, digest_of_lines
@@ -87,6 +88,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         for project in root.catalog.projects():
             if project.name not in damaged_logs:
                 problems += check_state(root, project)
+        problems += check_served(root)
         seen = _look_at_all(root, fast=fast, progress=progress)
         problems += seen.problems
         problems += _put_aside(root, seen.suspects)

@@ -67,6 +67,7 @@ def make_api(hosted: Hosted, at_once: CapacityLimiter) -> Starlette:
             Route(_ROOT + "/projects", api.projects),
             Route(_PROJECT + "/slots/{number}", api.slots),
             Route(_PROJECT + "/slots/{number}", api.claim, methods=["PUT"]),
+            Route(_PROJECT + "/lost", api.lost),
             Route(_PROJECT + "/lacks", api.lacks, methods=["POST"]),
             Route(_PROJECT + "/proofs", api.proofs, methods=["POST"]),
             Route(_PROJECT + "/manifests/{name}", api.manifests),
@@ -109,11 +110,16 @@ class _Api:
         return _messages(await self._work(lambda: self._hosted.slots(project, number)))
 
     async def claim(self, request: Request) -> Response:
-        """Claim a slot."""
+        """Claim a slot, or put back one that is lost."""
         project, number = _project(request, "write"), _number(request)
         with self._hosted.spool() as body:
             await self._fill(body, request, LONGEST_SLOT)
             return answer(await self._work(lambda: self._hosted.claim(project, number, body)))
+
+    async def lost(self, request: Request) -> Response:
+        """Slots that were claimed, and are lost or damaged."""
+        project = _project(request)
+        return answer(await self._work(lambda: self._hosted.lost(project)))
 
     async def lacks(self, request: Request) -> Response:
         """What is not there."""

@@ -23,7 +23,10 @@ KIND: Final = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
 _PLACE: Final = 5
 """Where in `/sync/1/projects/P/slots/N` the word stands that says what is asked for."""
-_ASKED: Final = frozenset({"slots", "lacks", "proofs", "manifests", "holders", "packs", "fetch", "blobs", "uploads"})
+_ASKED: Final = frozenset(
+    {"slots", "lost", "lacks", "proofs", "manifests", "holders", "packs", "fetch", "blobs", "chunks", "ranges"}
+    | {"uploads"}
+)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT"})
 
 

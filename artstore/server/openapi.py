@@ -49,7 +49,10 @@ def describe(version: str) -> dict[str, Any]:
         "/projects": {"get": _asks("The last slot of each log", JSON, heads)},
         _P + "/slots/{number}": {
             "get": _asks("Slots from one on, with their manifests", MESSAGES),
-            "put": _asks("Claim the next slot", JSON, _ref("Claimed"), body=(JSON, _ref("Slot"))),
+            "put": _asks("Claim the next slot, or one that was lost", JSON, _ref("Claimed"), body=(JSON, _ref("Slot"))),
+        },
+        _P + "/lost": {
+            "get": _asks("The slots that are lost or damaged", JSON, {"type": "array", "items": {"type": "integer"}})
         },
         _P + "/lacks": {
             "post": _asks(

@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject, Unreachable
-from artstore.model.names import project_name
+from artstore.errors import ArtstoreError, Conflict, Corrupt, MissingObject, Unreachable
+from artstore.model.parts import part_of, project_of
 from artstore.storage.root import Root
 from artstore.sync.checkpoints import Checkpoints
 from artstore.sync.objects.interface import Objects
@@ -33,7 +33,6 @@ from artstore.sync.shelf import DepotShelf
 
 _BEHIND: Final = "~"
 """Sorts behind all that a name can have."""
-_MARK: Final = ".u"
 _FEW: Final = 3
 """Slots that are read one by one before it is looked whether there is a checkpoint."""
 _NUMBER: Final = re.compile(r"[0-9]{12}\Z")
@@ -70,7 +69,7 @@ class Depot:
         after = ""
         while (name := next(self._objects.names(folder, after), None)) is not None:
             part = name.split("/")[1]
-            project = _project_of(part)
+            project = project_of(part)
             if project is not None:
                 yield project
             after = f"{folder}{part}/{_BEHIND}"
@@ -191,34 +190,6 @@ class Depot:
         for place, entry in enumerate(entries, start=number):
             self._ahead[project, place] = entry.slot
             self._manifests.update(entry.manifests)
-
-
-def part_of(project: str) -> str:
-    """What stands for a project in names of objects, which have no capitals: `Cats` is `cats.u1`.
-
-    The digits say in hexadecimal which letters are capitals, the first one with the lowest bit; `0` is put before a
-    `_` at the front.
-    """
-    small = project.lower()
-    mask = sum(1 << at for at, (one, other) in enumerate(zip(project, small, strict=True)) if one != other)
-    if not mask and not project.startswith("_") and _MARK not in project:
-        return project
-    return f"{'0' if project.startswith('_') else ''}{small}{_MARK}{mask:x}"
-
-
-def _project_of(part: str) -> str | None:
-    """The project that it stands for; None for what somebody else has put there."""
-    small, mark, digits = part.rpartition(_MARK)
-    project = part
-    if mark and digits.isalnum() and len(digits) <= len(small):
-        small = small[1:] if small.startswith("0_") else small
-        with contextlib.suppress(ValueError):
-            mask = int(digits, 16)
-            project = "".join(letter.upper() if mask >> at & 1 else letter for at, letter in enumerate(small))
-    with contextlib.suppress(Invalid):
-        if part_of(project_name(project)) == part:
-            return project
-    return None
 
 
 def _slot_name(project: str, number: int) -> str:

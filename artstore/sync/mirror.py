@@ -27,9 +27,10 @@ import msgspec
 from artstore.errors import ArtstoreError, Corrupt, MissingObject, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
+from artstore.model.parts import part_of
 from artstore.model.records import decode_op, encode_op
 from artstore.storage.root import Root
-from artstore.sync.depot import Depot, part_of
+from artstore.sync.depot import Depot
 from artstore.sync.known import Known
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.under import ObjectsUnder

@@ -25,6 +25,7 @@ from artstore.sync.way import Way
 
 _BATCH_BYTES: Final = 4 << 20
 """Ops that go into one transaction of the journal, at most but for the last slot."""
+_IN_A_DEPOT: Final = "in a depot, "
 
 
 def pull(way: Way) -> Moved:
@@ -127,9 +128,10 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
     try:
         taken = _read_manifests(way, shelf, batch, swept)
     except MissingObject as error:
-        raise _mendable(Corrupt(f"{error.message}. Nothing of that project was taken", code=error.code)) from error
+        problem = Corrupt(f"{error.message}. Nothing of that project was taken", code=error.code)
+        raise _mendable(problem, _IN_A_DEPOT) from error
     except Corrupt as error:
-        raise _mendable(error, " --read-all") from error
+        raise _mendable(error, _IN_A_DEPOT, " --read-all") from error
     log = batch[0].slot.log
     accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
     shelf.save()
@@ -231,12 +233,10 @@ def _read_next(way: Way, number: int) -> ReadSlot | None:
         raise _mendable(error) from error
 
 
-def _mendable(error: Corrupt, option: str = "") -> Corrupt:
+def _mendable(error: Corrupt, where: str = "", option: str = "") -> Corrupt:
     if error.code not in {"remote-corrupt", "object-missing"}:
         return error
-    hint = (
-        f"in a depot, `artstore remote recover{option}` in a store that had followed the log until there puts it back"
-    )
+    hint = f"{where}`artstore remote recover{option}` in a store that had followed the log until there puts it back"
     return Corrupt(f"{error.message}; {hint}", code=error.code)
 
 

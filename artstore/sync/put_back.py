@@ -1,14 +1,15 @@
-"""Put back: slots of a depot's log that were lost or damaged there, from the journal, byte for byte.
+"""Put back: slots of a log that were lost or damaged in a depot or on a server, from the journal, byte for byte.
 
-That is done only in the middle of a log: where slots behind are there as they were taken, or in a checkpoint, the ones
-before cannot have been others. What is lost at the end may have been lost with its objects, and is offered again
-instead (`recover`).
+In a depot that is done only in the middle of a log: where slots behind are there as they were taken, or in a
+checkpoint, the ones before cannot have been others. What is lost at the end may have been lost with its objects, and is
+offered again instead (`recover`). A server knows itself what it has lost, also at the end, and compares what it is
+given.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from artstore.errors import Conflict, Corrupt
 from artstore.lifecycle.progress import Tick
@@ -29,23 +30,36 @@ _GONE: Final = "gone"
 _DAMAGED: Final = "damaged"
 
 
-def put_back(way: Way, depot: Depot) -> Moved:
+@runtime_checkable
+class KeepsLogs(Protocol):
+    """A remote that knows itself what its logs should have."""
+
+    def lost(self, project: str) -> list[int]:
+        """The slots that are lost or damaged there. Raises Unreachable, Denied."""
+
+    def put_back(self, project: str, number: int, data: bytes) -> None:
+        """Give a slot the bytes again that it had. Raises Conflict (forked) where it is another one there."""
+
+
+def put_back(way: Way) -> Moved:
     """Put back the slots that are lost or cannot be read, as far as this store has followed; answers how much it was.
 
-    Raises Conflict (other-log) where the depot has another log; Conflict (forked), before anything is written, where
-    others have claimed a slot anew that the ones behind it do not follow.
+    Raises Conflict (other-log) where a depot has another log; Conflict (forked), in a depot before anything is written,
+    where others have claimed a slot anew that the ones behind it do not follow.
     """
     project = way.root.catalog.project(way.project)
-    last = way.followed
     assert project is not None
-    assert last is not None
     known = history(way.root, project).slots
-    found = _look(way, depot, known)
-    wrong = [number for number in range(1, _end(way, depot, found) + 1) if found[number] != _WHOLE]
-    for number in wrong:
-        there = found[number]
-        if isinstance(there, ReadSlot):
-            raise _forked(way, there.slot)
+    remote = way.remote
+    if isinstance(remote, Depot):
+        return _put_back(way, remote, known, _wrong_in(way, remote, known))
+    assert isinstance(remote, KeepsLogs)
+    # What a server has not counted yet the slot behind vouches for, which thus comes first.
+    lost = [number for number in remote.lost(way.project) if number <= len(known)]
+    return _put_back(way, remote, known, sorted(lost, reverse=True))
+
+
+def _put_back(way: Way, remote: Depot | KeepsLogs, known: list[TakenSlot], wrong: list[int]) -> Moved:
     mended: list[Slot] = []
     for number in wrong:
         taken = known[number - 1]
@@ -54,9 +68,20 @@ def put_back(way: Way, depot: Depot) -> Moved:
         if (read.digest, read.slot.before) != (taken.digest, known[number - 2].digest if number > 1 else None):
             message = f"slot {number} of project {way.project!r} is not in the journal as it was: run `artstore verify`"
             raise Corrupt(message, code="digest-mismatch")
-        depot.put_back(way.project, number, data)
+        remote.put_back(way.project, number, data)
         mended.append(read.slot)
     return counted(mended)
+
+
+def _wrong_in(way: Way, depot: Depot, known: list[TakenSlot]) -> list[int]:
+    """The slots that are lost or cannot be read in a depot. Raises Conflict (other-log, forked)."""
+    found = _look(way, depot, known)
+    wrong = [number for number in range(1, _end(way, depot, found) + 1) if found[number] != _WHOLE]
+    for number in wrong:
+        there = found[number]
+        if isinstance(there, ReadSlot):
+            raise _forked(way, there.slot)
+    return wrong
 
 
 def _look(way: Way, depot: Depot, known: list[TakenSlot]) -> dict[int, _Found]:

@@ -38,11 +38,11 @@ def recover(
 ) -> SyncReport:
     """Give an upstream what it has lost, as far as this store knows it; `name` may say which one is meant.
 
-    Slots that a depot has lost in the middle are put back as they were; what is lost at the end is offered again, in
-    the same order, and what waited before is sent too, as with a push. Then it is looked which bytes and lists of files
-    of accepted versions are gone or have another length there, or with `read_all` are not as they should be, and they
-    are sent again. What cannot be sent, since it is not here either, is in the report, as is what goes wrong with one
-    project, such as that the place has another log by now (other-log).
+    Slots that a server has lost, or a depot in the middle of its log, are put back as they were; where it was set back,
+    what is behind is offered again, in the same order, and what waited before is sent too, as with a push. Then it is
+    looked which bytes and lists of files of accepted versions are gone or have another length there, or with `read_all`
+    are not as they should be, and they are sent again. What cannot be sent, since it is not here either, is in the
+    report, as is what goes wrong with one project, such as that the place has another log by now (other-log).
 
     Raises Conflict (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream,
     remote-not-found), Invalid (not-the-upstream), Unreachable.
@@ -83,8 +83,7 @@ def _recover(way: Way, *, read_all: bool) -> ProjectReport | None:
     errors: list[ArtstoreError] = []
     lost: list[Skipped] = []
     try:
-        if isinstance(way.remote, Depot):
-            pushed = put_back(way, way.remote)
+        pushed = put_back(way)
         if _is_set_back(way):
             offered = _offer_again(way)
             pulled, pushed = offered.pulled, pushed.plus(offered.pushed)

@@ -61,13 +61,14 @@ def served(
     certificate: Certificate | None = None,
     quotas: Mapping[str, int] | None = None,
     names: Collection[str] = LOOPBACK_NAMES,
+    port: int | None = None,
 ) -> Iterator[Served]:
-    """Serve a store, which is made if it is not there, to those who call it by these names."""
+    """Serve a store, which is made if it is not there, to those who call it by these names, at a port or any."""
     with (
         Store.open(folder) if folder.exists() else Store.init(folder) as store,
         contextlib.closing(Hosted(store, quotas)) as hosted,
     ):
-        found = Served(store, hosted, free_port(), "http" if certificate is None else "https")
+        found = Served(store, hosted, port or free_port(), "http" if certificate is None else "https")
         numbers = Numbers(hosted.quotas)
         more = beside(hosted, numbers)
         found.routes = [

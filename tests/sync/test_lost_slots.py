@@ -1,19 +1,26 @@
-"""A slot in the middle of a depot's log is lost or damaged: nobody takes the log to end there, and it comes back."""
+"""A slot in the middle of a log is lost or damaged: nobody takes the log to end there, and it comes back."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from artstore.errors import Conflict
+from artstore.cli import main
+from artstore.errors import Conflict, Corrupt, Invalid
+from artstore.store import Store
 from artstore.sync import checkpoints, push, remotes
+from artstore.sync.http.connection import Connection
+from artstore.sync.http.wire import JSON
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.recover import recover
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
+from tests.sync.serving import Served, served
 from tests.sync.simulation.network import Network
 
 Make = Callable[..., Machine]
@@ -21,9 +28,30 @@ Make = Callable[..., Machine]
 SLOTS = 5
 
 
+class Place:
+    """Where a log is kept, and its files with it."""
+
+    def __init__(self, url: Path | str, folder: Path) -> None:
+        self.url = url
+        self._folder = folder / "log" / "uncategorized"
+
+    @property
+    def name(self) -> str:
+        """What it is called in a message."""
+        return self.url if isinstance(self.url, str) else self.url.as_uri()
+
+    def slot(self, number: int) -> Path:
+        """Where a slot lies."""
+        return self._folder / f"{number:012d}"
+
+    def slots(self) -> list[bytes]:
+        """All that lie there."""
+        return [path.read_bytes() for path in sorted(self._folder.iterdir())]
+
+
 def slot(depot: Path, number: int) -> Path:
     """Where a slot lies."""
-    return depot / "log" / "uncategorized" / f"{number:012d}"
+    return Place(depot, depot).slot(number)
 
 
 def spoil(path: Path, data: bytes) -> None:
@@ -33,32 +61,57 @@ def spoil(path: Path, data: bytes) -> None:
 
 
 @pytest.fixture
-def owner(machine: Make) -> Machine:
-    """A machine that has claimed all slots."""
-    made = machine("owner")
+def server(tmp_path: Path) -> Iterator[Served]:
+    """A server."""
+    with served(tmp_path / "server") as found:
+        yield found
+
+
+@pytest.fixture(params=["depot", "server"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """A place of each kind that keeps logs as files."""
+    if request.param == "depot":
+        depot = request.getfixturevalue("depot")
+        return Place(depot, depot)
+    there: Served = request.getfixturevalue("server")
+    return Place(there.url, there.store.path / "hosted")
+
+
+def filled(machine: Make, name: str, url: Path | str) -> Machine:
+    """A machine that has claimed all slots there."""
+    made = machine(name, url=url)
     for number in range(SLOTS):
         made.put({"x": b"%d" % number})
         made.push()
     return made
 
 
+@pytest.fixture
+def owner(machine: Make, depot: Path) -> Machine:
+    """A machine that has claimed all slots of the depot."""
+    return filled(machine, "owner", depot)
+
+
 @pytest.mark.parametrize("lost", [1, 3])
-def test_a_lost_slot_is_not_claimed_anew_and_is_put_back(machine: Make, owner: Machine, depot: Path, lost: int) -> None:
+def test_a_lost_slot_is_not_claimed_anew_and_is_put_back(machine: Make, place: Place, lost: int) -> None:
     """A new store took the log to end before it, and its acknowledged push was one that nobody ever saw."""
-    before = slot(depot, lost).read_bytes()
-    slot(depot, lost).unlink()
-    new = machine("new")
+    owner = filled(machine, "owner", place.url)
+    before = place.slot(lost).read_bytes()
+    place.slot(lost).unlink()
+    new = machine("new", url=place.url)
     new.put({"x": b"new"})
     codes = [exchange(new.store, verb).projects[0].code for verb in ("pull", "push", "sync")]
     (error,) = [each.error for each in exchange(new.store, "push", dry_run=True).projects]
-    was_claimed = slot(depot, lost).exists()
+    was_claimed = place.slot(lost).exists()
     (report,) = recover(owner.store).projects
-    after = slot(depot, lost).read_bytes()
+    after = place.slot(lost).read_bytes()
     new.move("sync")
     owner.pull()
 
     assert ["slot-lost"] * 3 == codes
-    assert f"slot {lost} of project 'uncategorized' at {depot.as_uri()} is lost" in str(error)
+    assert f"slot {lost} of project 'uncategorized' at " in str(error)
+    assert " is lost" in str(error)
+    assert place.name in str(error)
     assert "artstore remote recover" in str(error)
     assert not was_claimed
     assert (None, 1, before) == (report.error, report.pushed.versions, after)
@@ -69,25 +122,25 @@ def test_a_lost_slot_is_not_claimed_anew_and_is_put_back(machine: Make, owner: M
         recover(owner.store)
 
 
-def test_a_slot_lost_behind_the_last_one_that_was_followed_is_not_claimed(machine: Make, depot: Path) -> None:
+def test_a_slot_lost_behind_the_last_one_that_was_followed_is_not_claimed(machine: Make, place: Place) -> None:
     """Who has nothing to read before the claim has to look as well; others wait for nothing meanwhile."""
-    a, b = machine("a"), machine("b")
+    a, b = (machine(name, url=place.url) for name in "ab")
     a.put({"x": b"0"})
     a.push()
     b.pull()
     for number in (1, 2, 3):
         a.put({"x": b"%d" % number})
         a.push()
-    kept = slot(depot, 2).read_bytes()
-    slot(depot, 2).unlink()
+    kept = place.slot(2).read_bytes()
+    place.slot(2).unlink()
     b.put({"x": b"b"})
     (report,) = exchange(b.store, "push").projects
-    nobody = slot(depot, 2).exists()
+    nobody = place.slot(2).exists()
     recover(a.store)
     b.push()
 
     assert ("slot-lost", False) == (report.code, nobody)
-    assert kept == slot(depot, 2).read_bytes()
+    assert kept == place.slot(2).read_bytes()
     assert ["v4", "v3", "v2", "v1", "v0"] == [name.rpartition(":")[2] for name, *_ in b.names()]
 
 
@@ -122,14 +175,13 @@ def test_what_a_checkpoint_has_is_not_claimed_anew(
 
 
 @pytest.mark.parametrize("damaged", [[3], [1, 2], [SLOTS], [4, SLOTS]])
-def test_damaged_slots_are_put_back_byte_for_byte(
-    machine: Make, owner: Machine, depot: Path, damaged: list[int]
-) -> None:
+def test_damaged_slots_are_put_back_byte_for_byte(machine: Make, place: Place, damaged: list[int]) -> None:
     """New stores could not follow for ever, and nobody had a command that mends it."""
-    before = [path.read_bytes() for path in sorted(slot(depot, 1).parent.iterdir())]
+    owner = filled(machine, "owner", place.url)
+    before = place.slots()
     for number in damaged:
-        spoil(slot(depot, number), before[number - 1][: 40 * (number % 2)])
-    new = machine("new")
+        spoil(place.slot(number), before[number - 1][: 40 * (number % 2)])
+    new = machine("new", url=place.url)
     (report,) = exchange(new.store, "pull").projects
     (mended,) = recover(owner.store).projects
     new.pull()
@@ -137,28 +189,99 @@ def test_damaged_slots_are_put_back_byte_for_byte(
     assert "remote-corrupt" == report.code
     assert "artstore remote recover" in str(report.error)
     assert (None, len(damaged)) == (mended.error, mended.pushed.versions)
-    assert before == [path.read_bytes() for path in sorted(slot(depot, 1).parent.iterdir())]
+    assert before == place.slots()
     assert owner.names() == new.names()
 
 
-def test_what_one_store_lacks_of_lost_slots_others_put_back(machine: Make, depot: Path) -> None:
+def test_what_one_store_lacks_of_lost_slots_others_put_back(machine: Make, place: Place) -> None:
     """Each puts back what it has followed, and nobody offers again what is there."""
-    a, b = machine("a"), machine("b")
+    a, b = (machine(name, url=place.url) for name in "ab")
     a.put({"x": b"0"})
     a.push()
     b.pull()
     for number in (1, 2, 3):
         a.put({"x": b"%d" % number})
         a.push()
-    before = [path.read_bytes() for path in sorted(slot(depot, 1).parent.iterdir())]
-    slot(depot, 1).unlink()
-    slot(depot, 2).unlink()
+    before = place.slots()
+    place.slot(1).unlink()
+    place.slot(2).unlink()
     reports = [recover(each.store).projects[0] for each in (b, a)]
     b.pull()
 
     assert [1, 1] == [report.pushed.slots for report in reports]
-    assert before == [path.read_bytes() for path in sorted(slot(depot, 1).parent.iterdir())]
+    assert before == place.slots()
     assert a.names() == b.names()
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_a_server_takes_for_a_lost_slot_what_it_was_and_serves_all_else(
+    tmp_path: Path, machine: Make, capsys: pytest.CaptureFixture[str], lost: int
+) -> None:
+    """Whoever may write could give others another history; and one file less kept the server from all projects."""
+    path = tmp_path / "server" / "hosted" / "log" / "uncategorized" / f"{lost:012d}"
+    with served(tmp_path / "server") as there:
+        a = machine("a", url=there.url)
+        a.put({"x": b"zoo"}, project="zoo")
+        for number in range(3):
+            a.put({"x": b"%d" % number})
+            a.push()
+    kept = path.read_bytes()
+    path.unlink()
+    with served(tmp_path / "server", port=there.port) as there:
+        there.hosted.rest(0)
+        connection = Connection(there.url)
+        forged = kept.replace(a.store.root.format.store_id.encode(), b"0" * 32)
+        for number, data in ((lost, forged), (1, forged)):
+            with contextlib.suppress(Invalid, Corrupt):
+                address = f"projects/uncategorized/slots/{number}"
+                answer = connection.ask("PUT", address, data, doing="claiming", kind=JSON)
+                assert b'"claimed":false' in answer.data
+        b = machine("b", url=there.url)
+        codes = {each.project: each.code for each in exchange(b.store, "pull").projects}
+        was_taken = path.exists()
+        exit_code = main(["--store", str(there.store.path), "verify"])
+        said = capsys.readouterr().out
+        repaired = main(["--store", str(there.store.path), "repair"])
+        b.pull()
+
+    assert {"uncategorized": "slot-lost", "zoo": None} == codes
+    assert (5, False) == (exit_code, was_taken)
+    assert f"slot-lost  hosted/log/uncategorized/{lost:012d}" in said
+    assert (0, kept) == (repaired, path.read_bytes())
+    assert ["cats:v2", "cats:v1", "cats:v0"] == [name for name, *_ in b.names()]
+    with Store.open(tmp_path / "server") as store:
+        assert store.verify().ok
+
+
+def test_a_server_that_was_restored_in_part_is_given_what_the_slots_behind_vouch_for(
+    tmp_path: Path, machine: Make
+) -> None:
+    """Its journal is older than its log, which has lost files: nobody there has counted what has to be put back."""
+    with served(tmp_path / "server") as there:
+        a = machine("a", url=there.url)
+        a.put({"x": b"0"})
+        a.push()
+    shutil.copytree(tmp_path / "server", tmp_path / "restored")
+    with served(tmp_path / "server", port=there.port):
+        for number in range(1, 4):
+            a.put({"x": b"%d" % number})
+            a.push()
+    shutil.copytree(tmp_path / "server" / "hosted", tmp_path / "restored" / "hosted", dirs_exist_ok=True)
+    lost = [tmp_path / "restored" / "hosted" / "log" / "uncategorized" / f"{number:012d}" for number in (2, 3)]
+    kept = [path.read_bytes() for path in lost]
+    for path in lost:
+        path.unlink()
+    with served(tmp_path / "restored", port=there.port):
+        b = machine("b", url=there.url)
+        code = exchange(b.store, "pull").projects[0].code
+        (report,) = recover(a.store).projects
+        b.move("pull", blobs=True)
+
+    assert "slot-lost" == code
+    assert (None, 2) == (report.error, report.pushed.slots)
+    assert kept == [path.read_bytes() for path in lost]
+    assert a.names() == b.names()
+    assert {"x": b"3"} == b.read("cats")
 
 
 def test_a_slot_that_was_claimed_anew_is_nobodys_to_take_away(machine: Make, owner: Machine, depot: Path) -> None:

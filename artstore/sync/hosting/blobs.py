@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from artstore.errors import Corrupt, MissingObject
 from artstore.model.digest import Digest
 from artstore.model.names import project_name
+from artstore.model.parts import part_of
 from artstore.storage.blob_reader import BlobReader
 from artstore.storage.blobs import SMALL
 from artstore.storage.granted import Granted
 from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.sync.delta.chunks import SMALLEST, Range, can_cut, chunks_of
-from artstore.sync.depot import part_of
 from artstore.sync.hosting.incoming import PatchWriter, Upload, Uploads, Writer
 from artstore.sync.hosting.pins import Pins
 from artstore.sync.hosting.quotas import Quotas

@@ -23,7 +23,8 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.granted import Granted
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.sync.protocol import Slot
+from artstore.sync.known import collecting
+from artstore.sync.protocol import Slot, decode_slot
 
 
 class Holes(NamedTuple):
@@ -31,6 +32,21 @@ class Holes(NamedTuple):
 
     manifests: list[Digest]
     blobs: list[Digest]
+
+
+def read_claim(project: str, number: int, data: bytes) -> Slot:
+    """Read what is to be claimed. Raises Invalid (bad-slot), UpgradeNeeded."""
+    try:
+        slot = decode_slot(data, project, number, "its sender").slot
+    except Corrupt as error:
+        raise Invalid(error.message, code="bad-slot") from error
+    if slot.packs or slot.blobs:
+        message = f"slot {number} names objects of a depot, which a server has not"
+        raise Invalid(message, code="bad-slot")
+    if any(collecting(slot)):
+        message = f"slot {number} is about the objects of a depot, which a server collects by itself"
+        raise Invalid(message, code="bad-slot")
+    return slot
 
 
 def holes(root: Root, granted: Granted, slot: Slot, encodings: Sequence[Encoding]) -> Holes:

@@ -7,31 +7,31 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject
 from artstore.lifecycle.replay import catch_up
-from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed
+from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed, keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.names import project_name
+from artstore.model.parts import part_of
 from artstore.model.records import decode_op
 from artstore.storage.files import make_directory
 from artstore.storage.granted import Granted
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
-from artstore.sync.depot import part_of
 from artstore.sync.hosting.blobs import HostedBlobs
-from artstore.sync.hosting.closure import holes, live_manifests, needed_blobs
+from artstore.sync.hosting.closure import holes, live_manifests, needed_blobs, read_claim
 from artstore.sync.hosting.incoming import Uploads
 from artstore.sync.hosting.lists import Lists
+from artstore.sync.hosting.mend import Mending
 from artstore.sync.hosting.own import OwnLogs
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.quotas import Quotas
 from artstore.sync.hosting.spool import Spool
 from artstore.sync.hosting.usage import Usage
 from artstore.sync.http.wire import BODY, Claimed, Head, Lacks
-from artstore.sync.known import collecting
 from artstore.sync.objects.folder import FolderObjects
-from artstore.sync.protocol import Slot, decode_manifests, decode_slot, read_slot
+from artstore.sync.protocol import Slot, decode_manifests, read_slot
 from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
@@ -71,6 +71,7 @@ class Hosted:
         usage = Usage(self._granted, self._lists, self._uploads, self._remote)
         self.quotas = Quotas(self._root, quotas or {}, self._granted, usage, alone=self._way)
         self.blobs = HostedBlobs(self._root, self._granted, self._uploads, self._pins, self.quotas)
+        self._mending = Mending(self._root, self._remote)
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._ready: set[str] = set()
@@ -87,29 +88,41 @@ class Hosted:
     # The logs.
 
     def heads(self, only: str | None = None) -> dict[str, Head]:
-        """The last slot of each project's log, or of one's; of projects that follow a log elsewhere there is none."""
+        """The last slot of each project's log, or of one's; of projects that follow a log elsewhere there is none.
+
+        A log that has lost a slot goes as far as it did, and whoever reads it is told.
+        """
         catch_up(self._root)
         names = {*(project.name for project in self._root.catalog.projects()), *self._remote.projects()}
         found: dict[str, Head] = {}
         for name in sorted(names if only is None else names & {only}):
-            with contextlib.suppress(Conflict), self._way(name) as way:
-                last = way.followed
-                if last is not None and last.head is not None:
-                    found[name] = Head(log=last.log, slot=last.slot, digest=last.head)
+            with contextlib.suppress(Conflict, Corrupt), self._way(name):
+                pass
+            last = followed(self._root, name) if keeps_log(self._root, name) else None
+            if last is not None and last.head is not None:
+                found[name] = Head(log=last.log, slot=last.slot, digest=last.head)
         return found
 
     def slots(self, project: str, number: int) -> list[tuple[bytes, dict[str, bytes]]]:
-        """The slots from one on, as far as they go together, each with its objects of manifests while those fit."""
+        """The slots from one on, as far as they go together, each with its objects of manifests while those fit.
+
+        Raises Corrupt (slot-lost, remote-corrupt) where the first one is lost or damaged.
+        """
         with self._way(project) as way:
             last = way.followed
         found: list[tuple[bytes, dict[str, bytes]]] = []
-        size = 0
+        size, before = 0, None
         while last is not None and number <= last.slot and size < BODY:
-            data = self._remote.slot(project, number)
-            assert data is not None
+            try:
+                data, slot, before = self._remote.whole_slot(project, number, before, last)
+            except Corrupt:
+                if not found:
+                    raise
+                # Those before it are of use.
+                break
             objects: dict[str, bytes] = {}
             size += len(data)
-            for name in decode_slot(data, project, number, self._remote.url).slot.manifests:
+            for name in slot.manifests:
                 if size < BODY:
                     objects[name] = self.manifests(project, name)
                     size += len(objects[name])
@@ -118,34 +131,59 @@ class Hosted:
         return found
 
     def claim(self, project: str, number: int, body: Spool) -> Claimed:
-        """Claim the next slot of a log, if it is whole. Raises Invalid (bad-slot), UpgradeNeeded, StorageFull."""
-        with self._whole(body) as data, self._way(project) as way:
-            slot = _read(project, number, data)
-            last = way.followed
-            if last is not None and number <= last.slot:
-                return Claimed(claimed=False)
-            expected = (slot.log, 1, None) if last is None else (last.log, last.slot + 1, last.head)
-            if (slot.log, number, slot.before) != expected:
-                message = f"slot {number} does not follow the last one of {project!r}: pull, and claim the next"
-                raise Conflict(message, code="not-the-next")
-            self.quotas.check_slot(project, len(data), ends=only_ends(decode_op(bytes(raw)) for raw in slot.ops))
-            shelf = way.shelf(slot.log)
-            shelf.follow(self._remote, number - 1)
-            encodings, absent = self._encodings(slot)
-            missing = holes(self._root, self._granted, slot, encodings)
-            if absent or missing.manifests or missing.blobs:
-                manifests = [*absent, *map(str, missing.manifests)]
-                return Claimed(
-                    claimed=False, lacks=Lacks(manifests=manifests, blobs=[digest.hex() for digest in missing.blobs])
-                )
+        """Claim the next slot of a log, if it is whole, or one that was lost, with the bytes that it had.
+
+        Raises Invalid (bad-slot), UpgradeNeeded, StorageFull, Corrupt where another one is lost that is needed.
+        """
+        with self._whole(body) as data:
+            slot = read_claim(project, number, data)
             try:
-                take_manifests(self._root, f"slot {number}", encodings, shelf.manifest)
-            except Corrupt as error:
-                raise Invalid(error.message, code="bad-slot") from error
-            claimed = self._remote.claim(project, number, data)
-            pull(way)
-            self._mark(way)
-            return Claimed(claimed=claimed)
+                with self._way(project) as way:
+                    last = way.followed
+                    if last is None or number > last.slot:
+                        return self._claim_next(way, slot, data)
+            except Corrupt:
+                if not self._put_back(project, number, data):
+                    raise
+                return Claimed(claimed=True)
+            return Claimed(claimed=self._put_back(project, number, data))
+
+    def lost(self, project: str) -> list[int]:
+        """The slots of a log that are lost or damaged."""
+        return self._mending.lost(project_name(project))
+
+    def _put_back(self, project: str, number: int, data: bytes) -> bool:
+        with self._alone(project):
+            is_back = self._mending.put_back(project, number, data)
+            if is_back:
+                # It may have kept those behind it from being counted.
+                self._ready.discard(project)
+            return is_back
+
+    def _claim_next(self, way: Way, slot: Slot, data: bytes) -> Claimed:
+        project, number, last = way.project, slot.number, way.followed
+        expected = (slot.log, 1, None) if last is None else (last.log, last.slot + 1, last.head)
+        if (slot.log, number, slot.before) != expected:
+            message = f"slot {number} does not follow the last one of {project!r}: pull, and claim the next"
+            raise Conflict(message, code="not-the-next")
+        self.quotas.check_slot(project, len(data), ends=only_ends(decode_op(bytes(raw)) for raw in slot.ops))
+        shelf = way.shelf(slot.log)
+        shelf.follow(self._remote, number - 1)
+        encodings, absent = self._encodings(slot)
+        missing = holes(self._root, self._granted, slot, encodings)
+        if absent or missing.manifests or missing.blobs:
+            manifests = [*absent, *map(str, missing.manifests)]
+            return Claimed(
+                claimed=False, lacks=Lacks(manifests=manifests, blobs=[digest.hex() for digest in missing.blobs])
+            )
+        try:
+            take_manifests(self._root, f"slot {number}", encodings, shelf.manifest)
+        except Corrupt as error:
+            raise Invalid(error.message, code="bad-slot") from error
+        claimed = self._remote.claim(project, number, data)
+        pull(way)
+        self._mark(way)
+        return Claimed(claimed=claimed)
 
     # Manifests.
 
@@ -192,7 +230,8 @@ class Hosted:
         self._pins.rest(after_s)
         self._uploads.tidy()
         for project in self._remote.projects():
-            with contextlib.suppress(Conflict), self._way(project) as way:
+            # What has lost something is told to who asks for it, and holds up no other.
+            with contextlib.suppress(ArtstoreError), self._way(project) as way:
                 self.quotas.take_back(project)
                 last = way.followed
                 if last is not None:
@@ -212,20 +251,37 @@ class Hosted:
     def _way(self, project: str) -> Iterator[Way]:
         """The way into a project's log, alone, with all that was committed on this machine claimed.
 
-        Raises Conflict (not-the-owner) where the project follows a log elsewhere.
+        Raises Conflict (not-the-owner) where the project follows a log elsewhere, Corrupt (slot-lost, remote-corrupt).
         """
-        project_name(project)
-        with self._lock:
-            lock = self._locks.setdefault(project, threading.Lock())
-        with lock, self._root.session("serve") as session:
+        with self._alone(project), self._root.session("serve") as session:
             way = Way(self._root, session, self._remote, project, join=True, progress=None)
-            if project not in self._ready:
-                self._prepare(way)
-                self._ready.add(project)
-            if next_offer(self._root, project) is not None:
-                push(way)
-                self._mark(way)
+            with self._losing(way):
+                if project not in self._ready:
+                    self._prepare(way)
+                    self._ready.add(project)
+                if next_offer(self._root, project) is not None:
+                    push(way)
+                    self._mark(way)
             yield way
+
+    @contextlib.contextmanager
+    def _alone(self, project: str) -> Iterator[None]:
+        with self._lock:
+            lock = self._locks.setdefault(project_name(project), threading.Lock())
+        with lock:
+            yield
+
+    @contextlib.contextmanager
+    def _losing(self, way: Way) -> Iterator[None]:
+        """A log that is kept here was not set back where it lacks what the journal has: its last slot is lost."""
+        try:
+            yield
+        except Conflict as error:
+            last = way.followed
+            if error.code != "rolled-back" or last is None:
+                raise
+            self._remote.whole_slot(way.project, last.slot, None, last)
+            raise
 
     def _mark(self, way: Way) -> None:
         """Let it be known in the store that others rely on this log: what is deleted here goes for all of them."""
@@ -236,7 +292,7 @@ class Hosted:
 
     def _prepare(self, way: Way) -> None:
         last = followed(self._root, way.project)
-        if last is not None:
+        if last is not None and not keeps_log(self._root, way.project):
             first = read_slot(self._remote, way.project, 1)
             if first is None or first.slot.log != last.log:
                 message = (
@@ -244,7 +300,8 @@ class Hosted:
                     "where that is"
                 )
                 raise Conflict(message, code="not-the-owner")
-        elif upstream := next((name for name, each in read_remotes(self._root.path).items() if each.upstream), None):
+        upstream = next((name for name, each in read_remotes(self._root.path).items() if each.upstream), None)
+        if last is None and upstream is not None:
             message = (
                 f"project {way.project!r} is on its way to {upstream!r}, the upstream of this store, and so has no log "
                 "here: ask for it where that is"
@@ -252,6 +309,8 @@ class Hosted:
             raise Conflict(message, code="not-the-owner")
         # A claim may have been the last thing that was done.
         pull(way)
+        last = way.followed
+        self._remote.check_end(way.project, 1 if last is None else last.slot + 1)
         self._mark(way)
         if not self._granted.size(way.project):
             needed = needed_blobs(self._root, way.project)
@@ -275,18 +334,3 @@ class Hosted:
 
     def _shelf(self, project: str, log: str) -> DepotShelf:
         return DepotShelf(self._objects, self._root.path, project, part_of(project), log)
-
-
-def _read(project: str, number: int, data: bytes) -> Slot:
-    """Read what is to be claimed. Raises Invalid (bad-slot), UpgradeNeeded."""
-    try:
-        slot = decode_slot(data, project, number, "its sender").slot
-    except Corrupt as error:
-        raise Invalid(error.message, code="bad-slot") from error
-    if slot.packs or slot.blobs:
-        message = f"slot {number} names objects of a depot, which a server has not"
-        raise Invalid(message, code="bad-slot")
-    if any(collecting(slot)):
-        message = f"slot {number} is about the objects of a depot, which a server collects by itself"
-        raise Invalid(message, code="bad-slot")
-    return slot

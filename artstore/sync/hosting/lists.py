@@ -13,8 +13,8 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 
 from artstore.errors import Corrupt, Invalid
+from artstore.model.parts import part_of
 from artstore.storage.files import bytes_in
-from artstore.sync.depot import part_of
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
 from artstore.sync.protocol import decode_manifests

@@ -5,19 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
+from artstore.errors import Corrupt
+from artstore.lifecycle.upstream import Followed
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
+from artstore.model.parts import part_of
 from artstore.storage.files import bytes_in
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
-from artstore.sync.depot import Depot, part_of
+from artstore.sync.depot import Depot
 from artstore.sync.hosting.closure import blobs_of
 from artstore.sync.hosting.lists import Lists
 from artstore.sync.objects.folder import FolderObjects
-from artstore.sync.protocol import Sent, Tell
+from artstore.sync.protocol import Sent, Slot, Tell, corrupt, decode_slot
 from artstore.sync.shelf import DepotShelf
+
+WHERE: Final = "this server"
 
 
 class OwnLogs(Depot):
@@ -30,6 +36,15 @@ class OwnLogs(Depot):
         self._lists = lists
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
+
+    @property
+    def url(self) -> str:
+        """See Remote. Its clients know by what address they have reached it, and nothing of its folders."""
+        return WHERE
+
+    def check_end(self, project: str, number: int) -> None:
+        """Raise Corrupt (slot-lost) where this slot is not there, and others behind it are."""
+        self._check_end(project, number)
 
     def size(self, project: str) -> int:
         """The bytes of all slots of a project."""
@@ -45,6 +60,31 @@ class OwnLogs(Depot):
             if is_claimed and project in self._sizes:
                 self._sizes[project] += len(data)
         return is_claimed
+
+    def put_back(self, project: str, number: int, data: bytes) -> None:
+        """See Depot."""
+        super().put_back(project, number, data)
+        with self._lock:
+            # What was there may have been a part of it.
+            self._sizes.pop(project, None)
+
+    def whole_slot(self, project: str, number: int, before: str | None, last: Followed) -> tuple[bytes, Slot, str]:
+        """A slot that was counted, checked to follow one with the digest `before`, if that is said; and its digest.
+
+        Raises Corrupt (slot-lost, remote-corrupt).
+        """
+        data = self.lone_slot(project, number)
+        if data is None:
+            message = (
+                f"slot {number} of project {project!r} at {WHERE} is lost: nothing was moved. Run `artstore repair` in "
+                "its store, or `artstore remote recover` in a store that had followed the log until there: it puts it "
+                "back"
+            )
+            raise Corrupt(message, code="slot-lost")
+        slot, digest = decode_slot(data, project, number, WHERE)
+        if (before is not None and slot.before != before) or (number == last.slot and digest != last.head):
+            raise corrupt(f"slot {number} of project {project!r} at {WHERE} is not as it was taken")
+        return data, slot, digest
 
     def claimed(self, project: str, number: int) -> None:
         """See Remote. A server gives many slots in one answer."""

@@ -12,9 +12,9 @@ import msgspec
 
 from artstore.lifecycle.upstream import HOSTED
 from artstore.model.digest import Digest
+from artstore.model.parts import part_of
 from artstore.storage.granted import FILE_NAME, Granted
 from artstore.store import Store
-from artstore.sync.depot import part_of
 from artstore.sync.hosting.incoming import Uploads
 from artstore.sync.hosting.lists import Lists
 from artstore.sync.hosting.own import OwnLogs

@@ -69,9 +69,10 @@ class Answer(NamedTuple):
     data: bytes
 
 
-class _Failure(msgspec.Struct):
+class _Failure(msgspec.Struct, rename={"kind": "class"}):
     code: str
     message: str
+    kind: str = ""
 
 
 class _Failed(msgspec.Struct):
@@ -204,6 +205,9 @@ class Connection:
         words = said.message if said is not None else _WORDS.get(status, f"it says {status}")
         if status in _FAILURES and MARK in answer.headers:
             raise _FAILURES[status](f"{self.url}: {words}", code="remote-refused" if said is None else said.code)
+        if said is not None and said.kind == Corrupt.__name__ and MARK in answer.headers:
+            # It stays so until somebody mends it.
+            raise Corrupt(f"{self.url}: {words}", code=said.code)
         message = f"{self.url} cannot answer while {doing}: {words}. Nothing is lost; try again later"
         raise Unreachable(message, code="remote-unreachable" if status in _LATER else "not-a-server")
 

@@ -109,6 +109,22 @@ class HttpRemote:
             raise Conflict(message, code="hole")
         return False
 
+    def lost(self, project: str) -> list[int]:
+        """See KeepsLogs."""
+        answer = self._connection.ask("GET", f"{_of(project)}/lost", doing=f"asking for the log of {project!r}")
+        found: list[int] = decode(answer.data, list[int], self.url)
+        return found
+
+    def put_back(self, project: str, number: int, data: bytes) -> None:
+        """See KeepsLogs."""
+        if not self.claim(project, number, data):
+            message = (
+                f"{self.url} does not take slot {number} of project {project!r} back: there is another one in its "
+                "place that can be read, or what this store has is not what it was. Whoever keeps the server can take "
+                "that file away, keeping a copy; then repeat"
+            )
+            raise Conflict(message, code="forked")
+
     def claimed(self, project: str, number: int) -> None:
         """See Remote. A server gives many slots in one answer."""
 

@@ -4,7 +4,9 @@ All addresses lie under `/sync/1/`; `P` is a project. Bodies are JSON where noth
 
     GET  projects                      the logs: {P: {log, slot, digest}}, the last slot of each
     GET  projects/P/slots/N            [[slot, {name: manifests}], …]  from slot N on, as many as fit
-    PUT  projects/P/slots/N            claims slot N: {claimed, lacks: {manifests, blobs}}
+    PUT  projects/P/slots/N            claims slot N: {claimed, lacks: {manifests, blobs}}; one that was lost there is
+                                       claimed by the bytes that it had, and by no others
+    GET  projects/P/lost               [N, …]  the slots that were claimed and are lost or damaged there
     POST projects/P/lacks              [manifests, blobs] → [manifests, blobs, quota]  which of those are not there,
                                        and {limit, takes, stays} of the project, or null (see `artstore.sync.room`)
     POST projects/P/proofs             [[digest, start, length], …] → [[size, digest of that] or null, …]

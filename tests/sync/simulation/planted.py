@@ -13,6 +13,7 @@ from artstore.errors import ArtstoreError
 from artstore.lifecycle import commit, delete, upstream
 from artstore.lifecycle.commit import nonce, now_us
 from artstore.model import fold
+from artstore.model.parts import part_of
 from artstore.model.records import Delete, MoveAlias, Relog, decode_op
 from artstore.server import serving
 from artstore.storage import journal, marking
@@ -37,7 +38,7 @@ def what_a_remote_has_is_guessed(patch: pytest.MonkeyPatch) -> None:
 
 def a_slot_is_taken_from_others(patch: pytest.MonkeyPatch) -> None:
     def claim(self: depot.Depot, project: str, number: int, data: bytes) -> bool:
-        name = f"log/{depot.part_of(project)}/{number:012d}"
+        name = f"log/{part_of(project)}/{number:012d}"
         if not self._objects.claim(name, data):
             self._objects.remove(name)
             return self._objects.claim(name, data)

@@ -1,0 +1,116 @@
+"""Served: whether the slots of the logs that a store keeps for others are there as they were taken.
+
+The journal has the digest of each slot that it has counted. Of those behind, which a server that was killed, or a store
+that was restored in part, has not counted yet, each names the one before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from artstore.lifecycle.reports import Problem
+from artstore.lifecycle.upstream import HOSTED, keeps_log
+from artstore.model.digest import Digest
+from artstore.model.notes import Accepted, Attached, decode_line
+from artstore.model.parts import part_of, project_of
+from artstore.storage.journal import Journal
+from artstore.storage.root import Root
+
+SLOTS: Final = f"{HOSTED}/log"
+"""Folder in a store's that has the slots, in a folder for each project."""
+_NUMBER: Final = re.compile(r"[0-9]{12}\Z")
+
+
+class LostSlot(NamedTuple):
+    """A slot that is not there as it was taken."""
+
+    project: str
+    number: int
+    digest: str | None
+    """Of the bytes that it had; None where nothing here says that."""
+    is_damaged: bool
+    """Other bytes are there."""
+
+    @property
+    def name(self) -> str:
+        """Its file, in the store's folder."""
+        return f"{SLOTS}/{part_of(self.project)}/{self.number:012d}"
+
+
+def check_served(root: Root) -> list[Problem]:
+    """What is wrong with the logs that are kept for others."""
+    folders = (root.path / SLOTS).iterdir() if (root.path / SLOTS).is_dir() else iter(())
+    there = {project for folder in folders if (project := project_of(folder.name)) is not None}
+    kept = {project.name for project in root.catalog.projects() if keeps_log(root, project.name)}
+    return [_problem(lost) for project in sorted(there | kept) for lost in lost_slots(root, project)]
+
+
+def lost_slots(root: Root, project: str) -> list[LostSlot]:
+    """The slots of a project's log that are lost or damaged, in order; all are read."""
+    folder = root.path / SLOTS / part_of(project)
+    taken = taken_slots(root, project)
+    end = max([*taken, *_numbers(folder)], default=0)
+    found: list[LostSlot] = []
+    said: str | None = None
+    for number in range(end, 0, -1):
+        digest = taken.get(number, said)
+        data = _read(folder / f"{number:012d}")
+        before = None if data is None else _before(data)
+        if data is None or before is None or (digest is not None and str(Digest.of(data)) != digest):
+            found.append(LostSlot(project, number, digest, data is not None))
+            before = None
+        said = None if before is None else before.before
+    return found[::-1]
+
+
+def taken_slots(root: Root, project: str) -> dict[int, str]:
+    """The digests of the slots that the journal has counted, by number, of a project whose log is kept here."""
+    found = root.catalog.project(project)
+    digests: dict[int, str] = {}
+    if found is not None and keeps_log(root, project):
+        for note in map(decode_line, Journal(root.catalog, found).notes()):
+            if isinstance(note, Attached):
+                digests.clear()
+            elif isinstance(note, Accepted):
+                digests[note.slot] = note.digest
+    return digests
+
+
+class _Chained(msgspec.Struct):
+    """What of a slot says which one is before it."""
+
+    before: str | None
+
+
+def _before(data: bytes) -> _Chained | None:
+    try:
+        return msgspec.json.decode(data, type=_Chained)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _numbers(folder: Path) -> Iterator[int]:
+    if folder.is_dir():
+        yield from (int(path.name) for path in folder.iterdir() if _NUMBER.match(path.name))
+
+
+def _problem(lost: LostSlot) -> Problem:
+    what = "damaged" if lost.is_damaged else "lost"
+    message = (
+        f"slot {lost.number} of the log of project {lost.project!r}, which is kept here for others, is {what}. Run "
+        "`artstore repair` here, or `artstore remote recover` in a store that has followed the log until there: it is "
+        "put back as it was"
+    )
+    return Problem(kind=f"slot-{what}", subject=lost.name, message=message)
