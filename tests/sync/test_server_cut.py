@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Unreachable
+from artstore.errors import Conflict, Unreachable
 from artstore.lifecycle.upstream import followed
 from artstore.model.digest import Digest
 from artstore.storage.blobs import SMALL
@@ -229,6 +229,35 @@ def test_a_whole_answer_is_never_put_behind_what_is_there(tmp_path: Path) -> Non
         assert BYTES == store.root.blobs.read(Digest.of(BYTES))
         # Put behind it, it would have been found out by its digest, and come a second time.
         assert [f"bytes={HALF}-"] == asked
+
+
+def test_an_error_that_is_cut_is_asked_for_again() -> None:
+    """Without its words a claim that came too late looks like one that is refused, and a push would end there."""
+    said = b'{"error": {"code": "not-the-next", "message": "pull, and claim the next"}}'
+
+    class Cutting(http.server.BaseHTTPRequestHandler):
+        left = 1
+
+        def do_PUT(self) -> None:
+            self.send_response(409)
+            self.send_header(MARK, "1")
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said[: len(said) // 2] if Cutting.left else said)
+            Cutting.left = 0
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cutting) as listening:
+        threading.Thread(target=listening.serve_forever).start()
+        try:
+            with pytest.raises(Conflict) as refused:
+                Connection(f"http://127.0.0.1:{listening.server_port}").ask("PUT", "slots/1", doing="claiming")
+        finally:
+            listening.shutdown()
+
+    assert "not-the-next" == refused.value.code
 
 
 def test_many_who_send_the_same_at_once_make_it_once(server: Served, machine: Make) -> None:

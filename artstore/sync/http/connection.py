@@ -11,6 +11,7 @@ import ipaddress
 import random
 import time
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -186,7 +187,7 @@ class Connection:
     def _check(self, answer: urllib3.BaseHTTPResponse, doing: str) -> None:
         status = answer.status
         if status in {401, 403}:
-            raise self._denied(doing, self._said(answer))
+            raise self._denied(doing, self._said(answer, doing))
         if 300 <= status < 400:  # noqa: PLR2004 - as HTTP has them
             target = urlsplit(answer.headers.get("location", "")).netloc or "another place"
             message = (
@@ -201,7 +202,7 @@ class Connection:
                 )
                 raise Unreachable(message, code="not-a-server")
             return
-        said = self._said(answer)
+        said = self._said(answer, doing)
         words = said.message if said is not None else _WORDS.get(status, f"it says {status}")
         if status in _FAILURES and MARK in answer.headers:
             raise _FAILURES[status](f"{self.url}: {words}", code="remote-refused" if said is None else said.code)
@@ -219,10 +220,17 @@ class Connection:
         )
         return Denied(message, code="remote-denied")
 
-    def _said(self, answer: urllib3.BaseHTTPResponse) -> _Failure | None:
-        """What an error says of itself, if it is a server's."""
-        with contextlib.suppress(HTTPError, OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            data = answer.read(_LONGEST_ERROR, decode_content=False)
+    def _said(self, answer: urllib3.BaseHTTPResponse, doing: str) -> _Failure | None:
+        """What an error says of itself, if it is a server's.
+
+        Raises Unreachable where a conflict is cut, whose words say what has to be done: it is asked for again.
+        """
+        data = b""
+        is_conflict = answer.status == HTTPStatus.CONFLICT and MARK in answer.headers
+        with self._told(doing) if is_conflict else contextlib.suppress(HTTPError, OSError):
+            while len(data) < _LONGEST_ERROR and (more := answer.read(_LONGEST_ERROR, decode_content=False)):
+                data += more
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return msgspec.json.decode(data, type=_Failed).error
         return None
 
