@@ -23,11 +23,11 @@ class Since(NamedTuple):
 class Gathering:
     """What is found in one folder, beside what its stat cache has."""
 
-    def __init__(self, folder: str, prefix: str, cache: StatCache) -> None:
+    def __init__(self, folder: str, prefix: str, cache: StatCache, era: bytes) -> None:
         """Begin; `prefix` is what the paths have in the draft before those in the folder."""
         self.entries: dict[str, Entry] = {}
         self.bytes = 0
-        self.findings = Findings(folder, prefix, time.time_ns())
+        self.findings = Findings(folder, prefix, time.time_ns(), era)
         self._prefix = prefix
         self._cache = cache
         self._unchanged: list[int] = []

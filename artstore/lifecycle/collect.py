@@ -28,7 +28,7 @@ from artstore.lifecycle.trash import Bin, Tally, files_below, trash_bytes
 from artstore.lifecycle.upstream import keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
-from artstore.storage import packs, quarantine, reserve, whole
+from artstore.storage import packs, quarantine, reserve, stat_cache, whole
 from artstore.storage.files import (
     is_open_elsewhere,
     publish,
@@ -108,6 +108,7 @@ def collect(
         marking.acquit()
         # A session of the new epoch may have found the old form of what is flattened now, so it is freed another time.
         _flatten(root, marking, current_epoch(root.path / "locks"))
+        stat_cache.tidy(root.path, lambda manifest: root.manifests.find(manifest) is not None)
         marking.free_manifests(limit)
         _tick(progress, "free")
         bin_ = Bin(root, session.id, grace_s, tally)

@@ -86,7 +86,7 @@ def commit_draft(
         attachments = attachments_of(draft, label, content, away=away)
         draft.intake.settle()
         try:
-            outcome = _commit(draft, label, content, attachments, onto=onto, parts=parts, is_away=bool(away))
+            outcome = _commit(draft, label, content, attachments, onto=onto, parts=parts, away=away)
         except _ContentGone:
             # The version with this content was deleted a moment ago, so its rows have to be made after all.
             continue
@@ -200,7 +200,7 @@ def _commit(
     *,
     onto: Onto | None,
     parts: Sequence[UnfinishedPart],
-    is_away: bool,
+    away: Group[Digest],
 ) -> Outcome:
     made = True
     target = ""
@@ -208,6 +208,7 @@ def _commit(
 
     def plan(view: ProjectView) -> list[Op]:
         nonlocal made, target
+        draft.check_still_stored(but=away)
         if parts and view.parts_of(label.name, parts[0].distributed_id) != list(parts):
             raise Overtaken
         gathered = [part.id for part in parts]
@@ -253,7 +254,7 @@ def _commit(
         if there is None:
             ops.append(Commit(at_us=at_us, nonce=nonce(), record=record, parts=gathered))
             target = str(record.id)
-            ops.extend(_may_be_missing(target, at_us) if is_away else ())
+            ops.extend(_may_be_missing(target, at_us) if away else ())
         else:
             made = False
             ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record, parts=gathered))

@@ -160,7 +160,7 @@ def _settle(
     fresh: Sequence[_File],
 ) -> None:
     """Hash what the sizes left open."""
-    cache = stat_cache.load(root.path, os.path.abspath(scan.folder))
+    cache = stat_cache.load(root.path, os.path.abspath(scan.folder), stat_cache.era(root.catalog))
     sizes = {blob.size for entry in found.removed if (blob := blob_of(entry))}
 
     def digest_of(file: _File) -> Digest | None:

@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection as Group
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import BinaryIO, Final, Self
@@ -26,7 +27,7 @@ from artstore.lifecycle.reports import Skipped, VersionInfo
 from artstore.lifecycle.resolve import resolve, resolve_id
 from artstore.lifecycle.scan import Found, Scan, check_folder, describe_kind
 from artstore.model.digest import Digest
-from artstore.model.manifest import BlobEntry, Entry, pointer
+from artstore.model.manifest import BlobEntry, Entry, blob_of, pointer
 from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.paths import entry_path, quoted
 from artstore.storage import stat_cache
@@ -69,6 +70,7 @@ class Draft:
         self.bytes = 0
         self._scanned: list[Findings] = []
         """Of folders that were added, with what the stat cache has not of them."""
+        self._era = stat_cache.era(root.catalog)
         self._progress = progress
         self._ticked = 0.0
         self._more: tuple[int, int, Progress | None] = (0, 0, None)
@@ -157,7 +159,7 @@ class Draft:
         start = f"{entry_path(prefix)}/" if prefix else ""
         where = os.path.abspath(folder)
         scan = Scan(folder, store=self.root.path, ignore=ignore)
-        found = Gathering(where, start, self._usable_cache(where))
+        found = Gathering(where, start, self._usable_cache(where), self._era)
 
         def alone(file: Found) -> Known | None:
             try:
@@ -264,6 +266,15 @@ class Draft:
         """A folder on the store's disk for what is being written; gone with the draft."""
         return self.session.scratch()
 
+    def check_still_stored(self, but: Group[Digest]) -> None:
+        """Raise Corrupt (blob-missing) where bytes went out of the store since the draft began that it needs.
+
+        Part of the commit transaction; the bytes `but` these.
+        """
+        if stat_cache.era(self.root.catalog) != self._era:
+            blobs = [blob.digest for entry in self._entries.values() if (blob := blob_of(entry)) is not None]
+            self.root.blobs.check_stored([digest for digest in blobs if digest not in but])
+
     def save_stat_caches(self, manifest: Digest) -> None:
         """Let the next scan of the same folders skip what was hashed now, which the committed manifest holds."""
         for findings in self._scanned:
@@ -314,7 +325,7 @@ class Draft:
         check_folder(folder, store=self.root.path)
 
     def _usable_cache(self, folder: str) -> StatCache:
-        cache = stat_cache.load(self.root.path, folder)
+        cache = stat_cache.load(self.root.path, folder, self._era)
         if cache.manifest is None or self.root.manifests.find(cache.manifest) is None:
             return StatCache()
         blobs = self.root.blobs

@@ -68,6 +68,7 @@ def add_part(draft: Draft, label: Label, distributed_id: str) -> str:
         nonlocal id_
         there = view.parts_of(label.name, distributed_id)
         _check_types(there, label)
+        draft.check_still_stored(but=())
         same = next((part for part in there if part.run is not None and _says_the_same(part, op)), None)
         if same is not None:
             id_ = same.id

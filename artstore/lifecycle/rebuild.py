@@ -45,12 +45,12 @@ def rebuild(root: Root) -> RebuildReport:
             _put_aside(root)
         elif not _mend_logs(root, session):
             _keep_copy(root, session.scratch())
-        # It takes blobs for stored as long as a manifest names them, live or not.
-        stat_cache.forget(root.path)
         lost: list[str] = []
         with root.catalog.write():
             # Inside, since tables without rows would be taken for the catalog of an empty store.
             root.catalog.remake()
+            # It takes blobs for stored as long as a manifest names them, live or not.
+            stat_cache.forget(root.path, root.catalog)
             _index_whole(root)
             damaged = index_new_packs(root)
             for name in root.log.projects():

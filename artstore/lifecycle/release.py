@@ -32,7 +32,7 @@ def release(root: Root, session: Session, versions: Mapping[str, Sequence[str]],
             # First: bytes that are gone, and that a version is said to have, would be damage.
             notes = [Evicted(at_us=now_us(), nonce=nonce(), versions=list(ids))]
             commit(root, session, project, partial(_as_they_are, notes))
-        stat_cache.forget(root.path)
+        stat_cache.forget(root.path, root.catalog)
         _free(root, session, digests)
         # A copy of the catalog from before would look for bytes that are gone.
         root.begin_epoch()

@@ -64,7 +64,7 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
         missing = dict(marking.missing(received=True))
         if gone or missing:
             # The cache takes blobs for stored as long as a manifest names them.
-            stat_cache.forget(root.path)
+            stat_cache.forget(root.path, root.catalog)
         with Intake(root, session) as intake:
             quarantine = _from_path(root.path / "quarantine")
             own = _from_places(root, list(missing.items()))
@@ -125,7 +125,7 @@ def _mend_packs(root: Root, session: Session) -> list[str]:
             _forget_pack(root, marking, use)
             mended.append(f"packs/{use.name}")
     if mended:
-        stat_cache.forget(root.path)
+        stat_cache.forget(root.path, root.catalog)
     return mended
 
 

@@ -67,7 +67,7 @@ def _follow_frees(root: Root) -> None:
             # Another process did.
             return
         if not root.read_only:
-            stat_cache.forget(root.path)
+            stat_cache.forget(root.path, root.catalog)
         _forget_gone(root)
         adopt_packs(root)
         root.catalog.set_epoch(epoch)

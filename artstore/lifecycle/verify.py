@@ -271,4 +271,4 @@ def _with_what_is_hurt(root: Root, problems: Sequence[Problem]) -> list[Problem]
 def _forget_hashed(root: Root, problems: Sequence[Problem]) -> None:
     if not root.read_only and any(problem.kind == "blob-missing" for problem in problems):
         # The cache takes blobs for stored as long as a manifest names them.
-        stat_cache.forget(root.path)
+        stat_cache.forget(root.path, root.catalog)

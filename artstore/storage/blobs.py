@@ -99,6 +99,9 @@ class Blobs(BlobIndex):
                 raise Corrupt(f"{so_called(called)}{error.message}", code=error.code) from error
         if not found:
             message = f"{so_called(called)}blob {digest} is missing from this store. {MISSING_NOW}"
+            with contextlib.suppress(ArtstoreError):
+                # Whoever puts the same bytes again must not be told that they are here.
+                stat_cache.forget_any(self._root, self._catalog)
             raise Corrupt(message, code="blob-missing")
         return found
 
@@ -174,7 +177,7 @@ class Blobs(BlobIndex):
                 else:
                     self._catalog.check_writable()
                     self._doubted.add(digest)
-                    stat_cache.forget(self._root)
+                    stat_cache.forget(self._root, self._catalog)
 
     def put_aside(self, place: Place) -> Verdict:
         """Look at one place again; where it is damaged its bytes go into the quarantine, and count as stored no longer.
@@ -196,8 +199,8 @@ class Blobs(BlobIndex):
                 return "whole"
             quarantine.keep(self._root, place)
             self.forget_place(place)
-        # It takes blobs for stored as long as a manifest names them.
-        stat_cache.forget(self._root)
+            # It takes blobs for stored as long as a manifest names them.
+            stat_cache.forget(self._root, self._catalog)
         return verdict
 
     def _mend_sums(self, place: Place) -> None:

@@ -4,6 +4,10 @@ It may only skip hashing. A file is taken for unchanged if device, inode, size, 
 was already two seconds old when it was hashed (a younger one could change again within the grain of its time stamps)
 and that nobody could change without dating it (see unseen).
 One file for each folder that was put; all of them may be deleted at any time.
+
+What was hashed is taken for stored. So the catalog has a random number, the *era*, that a cache has to have too, and
+whatever takes bytes out of the store changes that number with the rows: a cache of before is not believed, nor one that
+a put saves which began before.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
@@ -22,19 +27,25 @@ from xxhash import xxh3_64, xxh3_64_digest
 
 from artstore.model.digest import SIZE, Digest
 from artstore.storage import rights
-from artstore.storage.files import random_hex
+from artstore.storage.database import Connections
+from artstore.storage.files import random_hex, sync_directory
 
 T = TypeVar("T")
 
 MARGIN_NS: Final = 2_000_000_000
-_MAGIC: Final = b"artstore-stat 2\n"
-# The magic, the manifest's digest, how many files, whether those are all of it; then their stamps and digests, the
-# prefix and the paths, and the XXH3-64 of all of that.
-_HEAD: Final = struct.Struct(f"={len(_MAGIC)}s{SIZE}sQ?")
+_MAGIC: Final = b"artstore-stat 3\n"
+_ERA_SIZE: Final = 8
+# The magic, the era, the manifest's digest, how many files, whether those are all of it; then their stamps and digests,
+# the prefix and the paths, and the XXH3-64 of all of that.
+_HEAD: Final = struct.Struct(f"={len(_MAGIC)}s{_ERA_SIZE}s{SIZE}sQ?")
 _SUM_SIZE: Final = 8
 _BETWEEN: Final = "\n"
 """Between paths, which have no control characters."""
 _AT_ONCE: Final = 20_000
+_NAMES: Final = f"{'[0-9a-f]' * 32}*"
+"""Other files are not ours, as those that a network disk keeps for who has them open."""
+_STALE_S: Final = 3_600.0
+"""After so long nobody writes it any more."""
 # Device and inode without a sign: overlay, CephFS and FUSE use the upper bits. Dates before 1970 have one.
 _STAMP: Final = struct.Struct("=QQqqq")
 _NUMBER: Final = 8
@@ -120,12 +131,14 @@ class StatCache:
 class Findings:
     """What a scan found below a folder, to be kept for the next one."""
 
-    def __init__(self, folder: str, prefix: str, began_ns: int) -> None:
+    def __init__(self, folder: str, prefix: str, began_ns: int, era: bytes) -> None:
         self.folder = folder
         self.prefix = prefix
         """See StatCache."""
         self.began_ns = began_ns
         """When the scan began, in nanoseconds since 1970: no file was hashed before."""
+        self.era = era
+        """That of the store when the put began."""
         self.paths: list[str] = []
         self.digests: list[Digest] = []
         self.stamps = bytearray()
@@ -148,16 +161,28 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return _STAMP.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def load(root: Path, folder: str) -> StatCache:
-    """What is known below a folder; nothing, if the cache is lost or cannot be read."""
+def era(catalog: Connections) -> bytes:
+    """What a cache has to have to be believed."""
+    row = catalog.one("SELECT value FROM meta WHERE key = 'hashed'")
+    return bytes(_ERA_SIZE) if row is None else bytes(row[0])
+
+
+def disbelieve_all(catalog: Connections) -> None:
+    """Begin another era, as a part of the transaction that takes bytes out of the store."""
+    with catalog.write():
+        catalog.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('hashed', ?)", (os.urandom(_ERA_SIZE),))
+
+
+def load(root: Path, folder: str, era: bytes) -> StatCache:
+    """What is known below a folder; nothing, if the cache is lost, cannot be read, or is of another era."""
     try:
         data = _file(root, folder).read_bytes()
     except OSError:
         return StatCache()
     if len(data) < _HEAD.size + _SUM_SIZE or xxh3_64_digest(memoryview(data)[:-_SUM_SIZE]) != data[-_SUM_SIZE:]:
         return StatCache()
-    magic, manifest, count, is_whole = _HEAD.unpack_from(data)
-    if magic != _MAGIC:
+    magic, of, manifest, count, is_whole = _HEAD.unpack_from(data)
+    if (magic, of) != (_MAGIC, era):
         return StatCache()
     digests = _HEAD.size + _STAMP.size * count
     names = digests + SIZE * count
@@ -203,7 +228,7 @@ def save(
                 hasher.update(data)
                 file.write(data)
 
-            write(_HEAD.pack(_MAGIC, manifest, count, is_whole and count == len(chosen)))
+            write(_HEAD.pack(_MAGIC, findings.era, manifest, count, is_whole and count == len(chosen)))
             # In pieces: a second copy of a million paths is more than the memory that there is for it.
             each = (stamps[at : at + width] for at in range(0, len(stamps), width))
             for some in _batches(compress(each, chosen)):
@@ -217,11 +242,38 @@ def save(
         os.replace(temporary, target)
 
 
-def forget(root: Path) -> None:
-    """Delete all of it: what it says to be stored may not be."""
+def forget(root: Path, catalog: Connections) -> None:
+    """Begin another era, and delete all of it: what it says to be stored may not be."""
+    disbelieve_all(catalog)
     for path in (root / "stat_cache").iterdir():
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+
+
+def forget_any(root: Path, catalog: Connections) -> None:
+    """As `forget`, where there is something: for who may ask again and again."""
+    if catalog.is_writable and any((root / "stat_cache").iterdir()):
+        forget(root, catalog)
+
+
+def tidy(root: Path, is_here: Callable[[Digest], bool]) -> None:
+    """Delete what killed puts left, and what was hashed for manifests that are not here any more; durably."""
+    folder = root / "stat_cache"
+    removed = False
+    for path in folder.glob(_NAMES):
+        with contextlib.suppress(OSError):
+            if path.suffix == ".tmp":
+                is_wanted = time.time() - path.stat().st_mtime < _STALE_S
+            else:
+                with path.open("rb") as file:
+                    head = file.read(_HEAD.size)
+                is_wanted = len(head) == _HEAD.size and is_here(Digest(_HEAD.unpack(head)[2]))
+            if not is_wanted:
+                path.unlink()
+                removed = True
+    if removed:
+        # One that comes back with its manifest would take for stored what was freed.
+        sync_directory(folder)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

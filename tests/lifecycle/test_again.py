@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from artstore.errors import Corrupt
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.manifests import Manifests
 from artstore.store import Store
+from tests.lifecycle.conftest import flip
 
 PATHS = st.sampled_from(["a", "b", "c d", "d/a", "d/e/f", "ä", "large"])
 CHANGES = st.dictionaries(PATHS, st.one_of(st.integers(0, 9), st.none(), st.just("touch")), max_size=3)
@@ -120,6 +122,28 @@ def test_a_warning_is_given_each_time(store: Store, tree: Callable[[Mapping[str,
     reports = [store.put([folder], name="cats", type="dataset") for _ in range(2)]
 
     assert [1, 1] == [len(report.warnings) for report in reports]
+
+
+def test_what_was_found_damaged_meanwhile_is_not_committed(
+    store: Store, tree: Callable[[Mapping[str, bytes]], Path]
+) -> None:
+    """The version was acknowledged, and its bytes were nowhere; nor did it help to put them again."""
+    content = {"a": b"1" * 3_000, "b": b"2" * 3_000}
+    folder = tree(content)
+    store.put([folder], name="cats", type="dataset")
+    with store.draft() as draft:
+        draft.add_directory(folder)
+        draft.add_stream(io.BytesIO(b"3"), "c")
+        (pack,) = (store.path / "packs").glob("*.tar")
+        flip(pack)
+        with Store.open(store.path) as other:
+            assert other.verify().problems
+        with pytest.raises(Corrupt, match="is nowhere in this store"):
+            store.commit(draft, name="cats", type="dataset")
+    store.put([folder], name="cats", type="dataset")
+
+    assert [content] == [files(store, each.ref) for each in store.versions("cats")]
+    assert store.verify().ok
 
 
 @pytest.mark.parametrize("is_known", [False, True])

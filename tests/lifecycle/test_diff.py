@@ -163,7 +163,7 @@ def test_a_file_hashed_long_ago_and_not_touched_is_not_read(
     files = {"old": b"1", "touched": b"2"}
     put(files)
     folder = tree(files)
-    findings = Findings(str(folder), "", time.time_ns() + 60_000_000_000)
+    findings = Findings(str(folder), "", time.time_ns() + 60_000_000_000, stat_cache.era(store.root.catalog))
     findings.add(
         [Known(name, stamp_of((folder / name).stat()), Digest.of(data), len(data)) for name, data in files.items()]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from artstore.model.digest import Digest
 from artstore.storage import stat_cache
-from artstore.storage.stat_cache import MARGIN_NS, Findings, Known, Stamp, forget, load, stamp_of
+from artstore.storage.stat_cache import MARGIN_NS, Findings, Known, Stamp, era, forget, load, stamp_of
+from artstore.store import Store
 
 NOW = 10**18
 OLD = NOW - MARGIN_NS - 1
+ERA = b"12345678"
 MANIFEST = Digest.of(b"manifest")
 
 
@@ -24,7 +27,7 @@ def stamp(*, mtime_ns: int = OLD, ctime_ns: int = OLD, inode: int = 2) -> Stamp:
 
 
 def save(place: Path, folder: str, stamps: dict[str, Stamp]) -> None:
-    findings = Findings(folder, "", NOW)
+    findings = Findings(folder, "", NOW, ERA)
     findings.add(list(known(stamps).values()))
     stat_cache.save(place, MANIFEST, findings, lambda _path, _digest: True)
 
@@ -43,7 +46,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def files(place: Path, folder: str) -> dict[str, Known]:
-    cache = load(place, folder)
+    cache = load(place, folder, ERA)
     assert all(cache.unchanged(path, cache.stamp(at)) == at for at, path in enumerate(cache.paths))
     return {path: Known(path, cache.stamp(at), cache.digest(at), cache.size(at)) for at, path in enumerate(cache.paths)}
 
@@ -68,7 +71,7 @@ def test_what_was_hashed_is_known_again(
     packed = {path: struct.pack("=QQqqq", *numbers) for path, numbers in stamps.items()}
 
     assert known(packed) == kept(place, packed)
-    assert load(place, "/data").manifest == MANIFEST
+    assert load(place, "/data", ERA).manifest == MANIFEST
 
 
 @pytest.mark.parametrize("young", ["mtime_ns", "ctime_ns"])
@@ -85,7 +88,7 @@ def test_an_inode_number_beyond_63_bits_is_like_any_other(place: Path) -> None:
 
 def test_what_the_manifest_does_not_hold_is_not_kept(place: Path) -> None:
     """It was removed from the draft: nothing keeps its bytes, and the next put would take them for stored."""
-    findings = Findings("/data", "", NOW)
+    findings = Findings("/data", "", NOW, ERA)
     findings.add(list(known({"held": stamp(), "removed": stamp()}).values()))
     stat_cache.save(place, MANIFEST, findings, lambda path, _digest: path == "held")
 
@@ -118,7 +121,7 @@ def test_a_damaged_cache_is_an_empty_one(place: Path, size: int) -> None:
     (file,) = (place / "stat_cache").iterdir()
     file.write_bytes(file.read_bytes()[:size])
 
-    assert ({}, None) == (files(place, "/data"), load(place, "/data").manifest)
+    assert ({}, None) == (files(place, "/data"), load(place, "/data", ERA).manifest)
 
 
 def test_a_flipped_bit_makes_an_empty_cache(place: Path) -> None:
@@ -151,23 +154,49 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert files(tmp_path / "missing", "/data") == {}
 
 
-def test_all_of_it_can_be_forgotten(place: Path) -> None:
+def test_all_of_it_can_be_forgotten(tmp_path: Path) -> None:
     """`repair` and `rebuild` find that bytes are gone: to skip hashing would skip storing them again."""
-    kept(place, {"a": stamp()})
-    forget(place)
+    with Store.init(tmp_path / "store") as store:
+        catalog = store.root.catalog
+        before = era(catalog)
+        kept(store.path, {"a": stamp()})
+        forget(store.path, catalog)
 
-    assert (files(place, "/data"), list((place / "stat_cache").iterdir())) == ({}, [])
+        assert (files(store.path, "/data"), list((store.path / "stat_cache").iterdir())) == ({}, [])
+        assert before != era(catalog)
+
+
+def test_a_cache_of_another_era_is_not_believed(place: Path) -> None:
+    """A put saved what it had hashed before somebody found those bytes damaged: the next ones named them for ever."""
+    kept(place, {"a": stamp()})
+
+    assert list(load(place, "/data", b"87654321").paths) == []
+
+
+def test_what_nobody_can_use_any_more_is_deleted(place: Path) -> None:
+    """One file stayed for each temporary folder that a program ever put."""
+    kept(place, {"a": stamp()})
+    (kept_file,) = (place / "stat_cache").iterdir()
+    findings = Findings("/gone", "", NOW, ERA)
+    stat_cache.save(place, Digest.of(b"gone"), findings)
+    old, new, damaged = (f"{digit * 32}" for digit in "abc")
+    for name, age_s in ((f"{old}.tmp", 10_000), (f"{new}.tmp", 0), (damaged, 0), (".nfs01", 10_000)):
+        (place / "stat_cache" / name).write_bytes(b"x")
+        os.utime(place / "stat_cache" / name, (time.time() - age_s,) * 2)
+    stat_cache.tidy(place, lambda manifest: manifest == MANIFEST)
+
+    assert {kept_file.name, f"{new}.tmp", ".nfs01"} == {path.name for path in (place / "stat_cache").iterdir()}
 
 
 @pytest.mark.parametrize(("prefix", "names"), [("", []), ("", ["a"]), ("d/", []), ("d/e/", ["a", "b"])])
 def test_a_cache_says_whether_it_has_all_of_its_manifest(place: Path, prefix: str, names: list[str]) -> None:
     """Only then is what differs from the cache what differs from the manifest; half of it would be another's files."""
     for young in (0, 1):
-        findings = Findings("/data", prefix, NOW)
+        findings = Findings("/data", prefix, NOW, ERA)
         stamps = {name: stamp() for name in names} | {f"young {at}": stamp(mtime_ns=NOW) for at in range(young)}
         findings.add(list(known(stamps).values()))
         stat_cache.save(place, MANIFEST, findings, is_whole=True)
-        cache = load(place, "/data")
+        cache = load(place, "/data", ERA)
 
         assert (cache.prefix, list(cache.paths), cache.is_whole) == (prefix, names, not young)
 
@@ -175,7 +204,7 @@ def test_a_cache_says_whether_it_has_all_of_its_manifest(place: Path, prefix: st
 def test_what_is_no_longer_believed_is_as_if_never_hashed(place: Path) -> None:
     """Its bytes are gone from the store: to skip the file would make a version without them."""
     save(place, "/data", {"a": stamp(), "b": stamp()})
-    cache = load(place, "/data")
+    cache = load(place, "/data", ERA)
     cache.disbelieve(0)
 
     assert (None, None, 1) == (cache.unchanged("a", stamp()), cache.digest_at("a"), cache.unchanged("b", stamp()))

@@ -11,7 +11,7 @@ import pytest
 
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
-from artstore.storage import packs
+from artstore.storage import packs, stat_cache
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
@@ -72,6 +72,30 @@ def test_the_bytes_of_many_versions_come_together(tmp_path: Path) -> None:
         assert {"x": b"7", "same": b"same"} == b.read("cats:v7")
         a.store.close()
         b.store.close()
+
+
+def test_a_folder_whose_version_came_back_by_name_is_stored(
+    machine: Make, depot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its bytes were there, and a put of them wanted the remote; without one it failed for good."""
+    monkeypatch.setattr(stat_cache, "MARGIN_NS", 0)
+    a, b = machine("a"), machine("b")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "x").write_bytes(b"x")
+    a.store.put([folder], name="mine", type="dataset")
+    a.store.delete("mine:v0", force=True)
+    for _ in range(2):
+        a.store.gc(grace_s=0)
+    a.push()
+    b.pull()
+    b.store.put([folder], name="theirs", type="dataset")
+    b.push()
+    a.pull()
+    depot.rename(tmp_path / "away")
+    a.store.put([folder], name="again", type="dataset")
+
+    assert {"x": b"x"} == a.read("again")
 
 
 def test_get_fetches_what_it_writes(machine: Make, tmp_path: Path) -> None:
