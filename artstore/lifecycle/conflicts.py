@@ -14,7 +14,7 @@ import msgspec
 from artstore.errors import Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.reports import ConflictInfo
-from artstore.lifecycle.upstream import waiting
+from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT
@@ -46,6 +46,25 @@ def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
             view = ProjectView(root.catalog, each.id)
             found += [_info(each, view, refused) for refused in _refused(root, each)]
     return found
+
+
+def unplaced(root: Root, project: str) -> frozenset[str]:
+    """Ids of the ops of collections and versions that have no place in the upstream's order, and wait for a decision.
+
+    With all that hangs on them, but for what has ended since.
+    """
+    found = root.catalog.project(project)
+    if found is None or found.upstream is None:
+        return frozenset()
+    ids: set[str] = set()
+    for refused in _refused(root, found):
+        if not isinstance(refused.read, records.Create | records.Commit | records.Relog):
+            continue
+        every = [(refused.op, refused.read), *refused.followers]
+        ends = [read for _op, read in every if isinstance(read, records.Delete | records.DeleteCollection)]
+        ended = {each.version if isinstance(each, records.Delete) else each.collection for each in ends}
+        ids.update(op.id for op, read in every if ended.isdisjoint({op.id, op.version, *named_by(read)}))
+    return frozenset(ids)
 
 
 def drop_mine(root: Root, id_: str) -> ConflictInfo:
@@ -159,7 +178,7 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
         if op.void is None or op.void == OF_A_DEPOT:
             continue
         read = decode_op(op.body)
-        head = next((heads[id_] for id_ in _named_by(read) if id_ in heads), None)
+        head = next((heads[id_] for id_ in named_by(read) if id_ in heads), None)
         if head is not None:
             head.followers.append((op, read))
             if op.version is not None:
@@ -171,13 +190,6 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
             elif op.version is not None:
                 heads[op.version] = found[-1]
     return found
-
-
-def _named_by(op: AnyOp) -> list[str]:
-    named = [getattr(op, field, None) for field in ("collection", "target", "version", "portfolio")]
-    if isinstance(op, records.Commit | records.Relog):
-        named.append(op.record.collection)
-    return [each for each in named if isinstance(each, str)]
 
 
 def _is_fulfilled(op: Waiting, read: AnyOp) -> bool:
@@ -236,7 +248,7 @@ def _in_words(view: ProjectView, op: AnyOp) -> str:
         there = None if collection is None else view.alias(collection.id, op.alias)
         stands = "" if there is None else f", which stands on {_called(view, there.version)}"
         return f"alias {name}:{op.alias} to {_called(view, op.version)}{stands}"
-    words: Sequence[str] = [_called(view, each) for each in _named_by(op)]
+    words: Sequence[str] = [_called(view, each) for each in named_by(op)]
     return f"{records.kind_of(op)} of {', '.join(words) or 'a run'}"
 
 

@@ -19,7 +19,7 @@ from artstore.lifecycle.reports import FollowInfo
 from artstore.model.digest import Digest
 from artstore.model.fold import Void, fold
 from artstore.model.notes import Accepted, Attached, Forget
-from artstore.model.records import AnyOp, Delete, Op, decode_op, kind_of
+from artstore.model.records import AnyOp, Commit, Create, Delete, Op, Relog, brings, decode_op, kind_of
 from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal, Waiting
@@ -139,10 +139,13 @@ def take(
     ops: Sequence[msgspec.Raw],
     *,
     attachments: Attachments | None = None,
+    undecided: bool = False,
 ) -> Taken:
     """Let ops that another store offers come behind what is here, in one transaction.
 
-    Those that were here ever are passed over, and so are those that would change nothing.
+    Those that were here ever are passed over, and so are those that would change nothing. With `undecided` those of
+    them are taken too that make a collection or a version which has no place in the order of somebody else's log, with
+    what hangs on it: nobody else may have it by the time that somebody decides.
     """
     found = Taken(0, 0, 0)
 
@@ -152,7 +155,7 @@ def take(
         assert there is not None
         journal = Journal(root.catalog, there)
         new = [op for op in map(bytes, ops) if not journal.has(str(Digest.of(op)))]
-        kept = _that_change(root, there, new)
+        kept = _that_change(root, there, new, undecided=undecided and there.upstream is not None)
         found = Taken(len(kept), sum(kind_of(op) == "commit" for op in kept), len(new) - len(kept))
         if kept:
             _keep(root, attachments)
@@ -196,17 +199,21 @@ def _keep(root: Root, attachments: Attachments | None) -> None:
         root.manifests.keep(encoding.digest)
 
 
-def _that_change(root: Root, project: Project, bodies: Iterable[bytes]) -> list[AnyOp]:
+def _that_change(root: Root, project: Project, bodies: Iterable[bytes], *, undecided: bool) -> list[AnyOp]:
     """Those of some ops that change something where they come now, one after the other."""
     kept: list[AnyOp] = []
     with contextlib.suppress(_Tried), root.catalog.step():
-        kept = _fold_behind(root, project, bodies)
+        kept = _fold_behind(root, project, bodies, undecided=undecided)
         raise _Tried
     return kept
 
 
-def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes]) -> list[AnyOp]:
-    """Let the tables show what some ops come to, and no more; answers those that change something."""
+def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes], *, undecided: bool = False) -> list[AnyOp]:
+    """Let the tables show what some ops come to, and no more; answers those that change something.
+
+    With `undecided` also those of collections and versions that have no place.
+    """
+    unplaced: set[str] = set()
     view = FoldView(root.catalog, project.id)
     kept: list[AnyOp] = []
     for position, body in enumerate(bodies, start=1 << 40):
@@ -215,7 +222,25 @@ def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes]) -> list[
         if not isinstance(outcome, Void):
             view.apply(outcome)
             kept.append(op)
+        elif undecided and (_makes(view, op) or not unplaced.isdisjoint(named_by(op))):
+            unplaced.update(filter(None, (str(Digest.of(body)), brings(str(Digest.of(body)), op))))
+            kept.append(op)
     return kept
+
+
+def _makes(view: FoldView, op: AnyOp) -> bool:
+    """Whether a void op was to make a collection or a version, which is not there."""
+    if isinstance(op, Commit | Relog):
+        return view.version(str(op.record.id)) is None
+    return isinstance(op, Create)
+
+
+def named_by(op: AnyOp) -> list[str]:
+    """Ids of the collections and versions that an op is about, and does not make."""
+    named = [getattr(op, field, None) for field in ("collection", "target", "version", "portfolio")]
+    if isinstance(op, Commit | Relog):
+        named.append(op.record.collection)
+    return [each for each in named if isinstance(each, str)]
 
 
 class _Tried(Exception):

@@ -157,7 +157,7 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
     moved = brought
     for ops in whole:
         raws = [msgspec.Raw(op.body) for op in ops]
-        taken = take(root, way.session, way.project, raws, attachments=attachments)
+        taken = take(root, way.session, way.project, raws, attachments=attachments, undecided=True)
         if taken.ops:
             attachments = None
         moved = moved.plus(Moved(ops=taken.ops, versions=taken.versions))

@@ -22,7 +22,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED
 from artstore.model.notes import Accepted, decode_line
-from artstore.model.records import AnyOp, Relog, decode_op, manifest_of
+from artstore.model.records import AnyOp, Commit, Relog, decode_op, manifest_of
 from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal, Waiting
@@ -74,6 +74,9 @@ def need_of(view: ProjectView, op: Waiting) -> Need:
         return Need(Digest.parse(named))
     if isinstance(decoded, Relog) and version is None:
         return Need(Digest.parse(named), is_equal=True)
+    if isinstance(decoded, Commit) and version is None:
+        # It has no place, and somebody is to decide what becomes of it.
+        return Need(Digest.parse(named))
     # Its bytes are not needed any more, and it must not be seen without them.
     ends = {f"version {op.version}", f"part {op.version}"}
     return Need(None, frozenset(ends if version is None else {*ends, f"collection {version.collection}"}))
@@ -134,6 +137,7 @@ def left_behind(
     what = called(view, _brought(stay), changes=changes)
     renumbered = _brought(parted(root, project, transactions, missing, renumber=True).staying)
     assert missing.why is not None
+    what = what or "what waits for `artstore resolve`"
     message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that is sent"
     if len(renumbered) < len(_brought(stay)):
         message += (

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import ArtstoreError, Conflict, StorageFull
+from artstore.lifecycle.conflicts import unplaced
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
 from artstore.model.digest import Digest
@@ -118,7 +119,7 @@ def offers(
 
     With `only`, what these collections need of it; raises Conflict (name-freed) as `select`. What needs bytes
     that are missing is left, with what builds on it. With `apart` it goes to where it may come behind other ops than
-    here, and mean something else.
+    here, and mean something else; what makes versions and has no place here goes too, until somebody has decided.
     """
     return _offers(root, project, only, frozenset(), missing, renumber=renumber, apart=apart)
 
@@ -137,7 +138,7 @@ def _offers(
         found = root.catalog.project(project)
         if found is None:
             return []
-        transactions = _transactions(root, found, only, also)
+        transactions = _transactions(root, found, only, also, apart=apart)
         going = parted(root, found, transactions, missing, renumber=renumber).going
         view = ProjectView(root.catalog, found.id)
         made = [Offer([], [])]
@@ -156,19 +157,25 @@ def _offers(
         return made if made[0].transactions else []
 
 
-def what_is_left(way: Way, missing: Missing) -> ArtstoreError | None:
+def what_is_left(way: Way, missing: Missing, *, apart: bool = False) -> ArtstoreError | None:
     """The error that says what stays here where this is missing, and why; None where nothing does."""
     found = way.root.catalog.project(way.project)
     if found is None or not missing:
         return None
     with way.root.catalog.snapshot():
-        transactions = _transactions(way.root, found, way.only, way.also)
+        transactions = _transactions(way.root, found, way.only, way.also, apart=apart)
         return left_behind(way.root, found, transactions, missing, renumber=way.renumber)
 
 
-def _transactions(root: Root, project: Project, only: Choice | None, also: frozenset[str]) -> list[list[Waiting]]:
-    """All that waits and would change something, or what is chosen of it, as it holds together."""
-    ops = [op for op in waiting(root, project.name) if op.void is None]
+def _transactions(
+    root: Root, project: Project, only: Choice | None, also: frozenset[str], *, apart: bool = False
+) -> list[list[Waiting]]:
+    """All that waits and would change something, or what is chosen of it, as it holds together.
+
+    With `apart` also what makes versions that have no place, for which somebody is to decide.
+    """
+    undecided = unplaced(root, project.name) if apart else frozenset[str]()
+    ops = [op for op in waiting(root, project.name) if op.void is None or op.id in undecided]
     if only is not None:
         chosen = {op.id for op in select(root, project, ops, only)} | also
         ops = [op for op in ops if op.id in chosen]

@@ -52,7 +52,9 @@ def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, A
     while isinstance(offered := _push_pending(there, project, missing, dry_run=dry_run), Missing):
         missing = missing.plus(offered)
     pushed, not_taken = offered
-    return moved.plus(pushed), together(bare.error(there, project), what_is_left(there.way, missing), not_taken)
+    return moved.plus(pushed), together(
+        bare.error(there, project), what_is_left(there.way, missing, apart=True), not_taken
+    )
 
 
 class _Bare:

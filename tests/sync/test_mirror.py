@@ -12,12 +12,15 @@ import pytest
 from artstore.errors import Conflict, Invalid
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
+from artstore.sync.bundle.apply import apply_bundle
+from artstore.sync.bundle.create import create_bundle
 from artstore.sync.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
+from tests.sync.test_agreeing import rebuilt
 
 Make = Callable[..., Machine]
 FILES = {f"d/{number}": b"small %d" % number for number in range(20)} | {"large": bytes(1_500_000)}
@@ -657,3 +660,40 @@ def test_what_a_mirror_has_lost_is_put_there_again(
     assert is_left_alone
     assert (FILES, dogs, FILES) == (c.read("cats"), c.read("dogs"), c.read("birds"))
     assert c.store.verify().ok
+
+
+@pytest.mark.parametrize("by", ["mirror", "bundle"])
+def test_what_has_no_place_is_kept_elsewhere_too_until_somebody_decides(
+    machine: Make, tmp_path: Path, stick: Path, by: str
+) -> None:
+    """Who lost a name to another type had that work on one disk alone, with a mirror at hand."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    a.put({"a": b"theirs"})
+    a.push()
+    tree = b.folder / "tree"
+    tree.mkdir()
+    (tree / "x").write_bytes(b"mine")
+    b.store.put([tree], name="cats", type="model", aliases=["best"])
+    b.push()
+    assert 1 == len(b.store.conflicts())
+    for _ in range(2):
+        if by == "mirror":
+            mirror_at(b, stick)
+            mirror_at(c, stick)
+            exchange(b.store, "push", remote="stick")
+            exchange(c.store, "pull", remote="stick")
+        else:
+            (tmp_path / "x.bundle").unlink(missing_ok=True)
+            create_bundle(b.store, tmp_path / "x.bundle")
+            apply_bundle(c.store, tmp_path / "x.bundle")
+    b.store.close()
+    shutil.rmtree(b.folder)
+    rebuilt(c)
+    (lost,) = c.store.conflicts()
+    c.store.rename_mine(lost.id, "kept")
+    c.push()
+    a.pull()
+
+    assert {"x": b"mine"} == a.read("kept:best")
+    assert [] == c.store.conflicts()
+    assert a.state_hash() == c.state_hash()

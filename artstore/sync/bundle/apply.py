@@ -207,7 +207,7 @@ class _Work:
                 self._accept(new, attachments)
                 attachments = None
         for ops in read_offers(self._reader, self.number):
-            taken = take(root, self._session, section.project, ops, attachments=attachments)
+            taken = take(root, self._session, section.project, ops, attachments=attachments, undecided=True)
             if taken.ops:
                 attachments = None
             self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))
