@@ -18,13 +18,15 @@ from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.storage.sessions import PATIENCE_S, Exclusive
+from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.history import History, history
 from artstore.sync.mirror import Mirror, mirrored
 from artstore.sync.protocol import Remote, Shelf
+from artstore.sync.pull import check_head
 from artstore.sync.remotes import open_mirror, open_remote, read_remotes
 from artstore.sync.reports import EvictReport
+from artstore.sync.way import Way
 
 _FAR: Final = 1 << 40
 _SHOWN: Final = 3
@@ -56,7 +58,8 @@ def evict(
     case.
 
     Raises NotFound (no-remote, …-not-found), Conflict (last-copy) where no remote has shown it, before anything is
-    freed; for `to_fit`, such versions are passed over. Raises Unreachable, Denied, Conflict (busy, locked).
+    freed; for `to_fit`, such versions are passed over. Raises Unreachable, Denied, Conflict (busy, locked), and
+    (rolled-back, other-log) where the upstream's log is not the one that was followed, or an older state of it.
     """
     began = time.monotonic()
     if bool(references) == (to_fit is not None):
@@ -70,7 +73,7 @@ def evict(
     catch_up(root, thorough=True)
     marking = Marking(root.catalog)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("evict") as session:
-        shelves = _Shelves(root)
+        shelves = _Shelves(root, session)
         if to_fit is None:
             chosen = [_named(root, reference, project) for reference in references]
             lonely = next((each for each, there in shelves.of(chosen).items() if not there), None)
@@ -110,8 +113,9 @@ class _Holder(NamedTuple):
 class _Shelves:
     """What the remotes have, by project."""
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, session: Session) -> None:
         self._root = root
+        self._session = session
         settings = read_remotes(root.path).values()
         self._upstreams = [open_remote(each) for each in settings if each.upstream]
         self._mirrors = [mirror for each in settings if (mirror := open_mirror(each)) is not None]
@@ -164,6 +168,8 @@ class _Shelves:
     def _at_upstream(self, remote: Remote, project: Project, known: History) -> _Holder | None:
         if project.upstream is None:
             return None
+        # What the log there names no longer is not kept there either.
+        check_head(Way(self._root, self._session, remote, project.name, join=False, progress=None))
         shelf = remote.shelf(self._root, project.name, project.upstream)
         shelf.follow(remote, _FAR)
         return _Holder(shelf, _versions_in(known.slots))

@@ -15,6 +15,7 @@ from artstore.store import Store
 from artstore.sync.connect import connect
 from artstore.sync.evict import evict
 from artstore.sync.hosting.tokens import create_token
+from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
@@ -231,6 +232,26 @@ def test_many_versions_are_asked_about_together(tmp_path: Path) -> None:
         a.store.close()
 
     assert len(server.requests) < 12
+
+
+@pytest.mark.parametrize("references", [["cats:v1"], []])
+def test_what_a_log_that_was_set_back_no_longer_names_stays_here(
+    tmp_path: Path, depot: Path, references: list[str]
+) -> None:
+    """The bytes were still there, and the next collector of the depot, rightly, swept them: there was no copy left."""
+    a = Machine(tmp_path, depot, "a")
+    a.put(SMALL)
+    a.push()
+    a.put(LARGE)
+    a.push()
+    (depot / "log" / "uncategorized" / "000000000002").unlink()
+    with pytest.raises(Conflict, match=r"set back to an older state.*remote recover"):
+        evict(a.store, references, to_fit=None if references else 0)
+    recover(a.store)
+    evict(a.store, ["cats:v1"])
+
+    assert LARGE == a.read("cats:v1")
+    a.store.close()
 
 
 def test_the_oldest_go_until_the_rest_fits(machine: Make) -> None:
