@@ -55,7 +55,8 @@ def add_upstream(
         others = [project for project in reachable if _is_another(remote, project)]
         for project in others:
             if not join:
-                refuse_apart(remote, project.name, {op.id for op in Journal(root.catalog, project).ops()})
+                own = {op.id for op in Journal(root.catalog, project).ops()}
+                refuse_apart(remote, project.name, own, f"artstore remote add {name} {url} --upstream")
         renamed = _renamed(root, remote, reachable, aside or {}, join=join)
         info = add_remote(
             store.path,

@@ -29,6 +29,7 @@ from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in
 from artstore.sync.protocol import ReadSlot, corrupt, read_slot
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
 from artstore.sync.received import take_manifests
+from artstore.sync.remotes import adding_again
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
 
@@ -55,7 +56,8 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
     if known is not None and (known.log == log or way.followed is not None):
         check_same(there, known, min(mirror.last(way.project), len(known.slots)))
     elif known is not None and not way.join:
-        refuse_apart(mirror, way.project, {op.id for op in waiting(way.root, way.project)})
+        again = adding_again(way.root.path, mirror.url)
+        refuse_apart(mirror, way.project, {op.id for op in waiting(way.root, way.project)}, again)
     if known is not None and known.log == log and way.followed is None:
         # It is this store's own, which nobody else writes to.
         return Moved()

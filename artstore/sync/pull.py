@@ -20,6 +20,7 @@ from artstore.storage.root import Root
 from artstore.sync.known import collecting
 from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
+from artstore.sync.remotes import adding_again
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
 
@@ -83,11 +84,15 @@ def check_head(way: Way) -> None:
 def check_join(way: Way) -> None:
     """Raise Conflict (needs-join) where two logs began apart, so that numbers of this one's would change."""
     if not way.join and way.followed is None:
-        refuse_apart(way.remote, way.project, {op.id for op in waiting(way.root, way.project)})
+        again = adding_again(way.root.path, way.remote.url)
+        refuse_apart(way.remote, way.project, {op.id for op in waiting(way.root, way.project)}, again)
 
 
-def refuse_apart(remote: Remote, project: str, own: set[str]) -> None:
-    """Raise Conflict (needs-join) where a log has ops that are not among these, and lacks some of these."""
+def refuse_apart(remote: Remote, project: str, own: set[str], again: str) -> None:
+    """Raise Conflict (needs-join) where a log has ops that are not among these, and lacks some of these.
+
+    `again` is the command that notes the remote, in which --join can be added.
+    """
     theirs: set[str] = set()
     number = 1
     while own and (found := read_slot(remote, project, number)) is not None:
@@ -96,18 +101,19 @@ def refuse_apart(remote: Remote, project: str, own: set[str]) -> None:
         number += 1
     if own - theirs and theirs - own:
         message = (
-            f"project {project!r} has a log at {remote.url}, and this store another one: `artstore remote add` with "
-            "--join lets it follow that one, and what was made here comes behind it, under new numbers where need be"
+            f"project {project!r} has a log at {remote.url}, and this store another one: `{again} --join` lets it "
+            "follow that one, and what was made here comes behind it, under new numbers where need be"
         )
         raise Conflict(message, code="needs-join")
 
 
 def other_log(way: Way) -> Conflict:
     """The error for a place that has another log of a project than the one that is followed."""
+    again = adding_again(way.root.path, way.remote.url)
     message = (
         f"{way.place} has another log than this store has followed: somebody began a new one there, or that is another "
-        "place by now. Nothing was moved; `artstore remote add` with --join follows that one, and what this store has "
-        "comes behind it, for all who follow it, under new numbers where need be"
+        f"place by now. Nothing was moved; `{again} --join` follows that one, and what this store has comes behind it, "
+        "for all who follow it, under new numbers where need be"
     )
     return Conflict(message, code="other-log")
 

@@ -39,6 +39,7 @@ from artstore.sync.push import Pushed, next_offer, push
 from artstore.sync.remotes import (
     Settings,
     find_remote,
+    has_upstream,
     open_mirror,
     open_remote,
     read_remotes,
@@ -229,7 +230,7 @@ class _MirrorRound(_Round):
     ) -> None:
         super().__init__(root, session, mirror, settings, progress)
         self._mirror = mirror
-        self._has_upstream = any(each.upstream for each in read_remotes(root.path).values())
+        self._has_upstream = has_upstream(root.path)
 
     def projects(self, verb: Verb) -> list[str]:
         """See _Round."""

@@ -201,7 +201,7 @@ def test_recover_does_not_put_two_logs_together(machine: Make, depot: Path) -> N
     left = [path.name for path in (depot / "log" / "uncategorized").iterdir()]
 
     assert {"other-log"} == {each.code for each in reports}
-    assert all("`artstore remote add` with --join" in str(each.error) for each in reports)
+    assert all(f"`artstore remote add hub file://{depot} --upstream --join`" in str(each.error) for each in reports)
     assert before == a.names()
     assert theirs == left
     add_upstream(a.store, "hub", f"file://{depot}", join=True)

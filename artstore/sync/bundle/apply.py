@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
@@ -28,11 +30,13 @@ from artstore.sync.bundle.contents import blobs_in
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
 from artstore.sync.bundle.patches import patches_in, take_patch
 from artstore.sync.download import Wanted, download
+from artstore.sync.held import Missing
 from artstore.sync.history import History, history
-from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in
+from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
 from artstore.sync.protocol import ReadSlot
 from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests
+from artstore.sync.remotes import has_upstream
 from artstore.sync.reports import ApplyReport, Moved, TakenProject
 
 _AT_ONCE: Final = 5_000
@@ -45,9 +49,10 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
     """Take what a bundle carries; what is here already is passed over.
 
     Offers come behind what is here: they count where the store owns its log, and wait for the upstream where it follows
-    one. A project that cannot be taken stops alone, before anything of it is written, and the report says why: where
-    two logs began apart and `join` does not allow it (needs-join), where slots between are missing (bundle-gap), where
-    bytes that the bundle relies on are gone from here (bundle-incomplete), where a side was set back (rolled-back).
+    one. A log that its maker owns is all offers where an upstream is noted here, which has another log. A project that
+    cannot be taken stops alone, before anything of it is written, and the report says why: where two logs began apart
+    and `join` does not allow it (needs-join), where slots between are missing (bundle-gap), where bytes that the bundle
+    relies on are gone from here (bundle-incomplete), where a side was set back (rolled-back).
 
     Raises MissingFile (no-such-bundle), Corrupt (bundle-damaged, remote-corrupt), UpgradeNeeded, Conflict (locked).
     """
@@ -93,6 +98,8 @@ class _Work:
         self._section = section
         self._join = join
         self._changes_log = False
+        self._is_offered = False
+        """Whether its slots are taken as offers."""
         self._taken = Moved()
         self._offered = Moved()
         self._void = 0
@@ -135,6 +142,10 @@ class _Work:
             return
         if section.first > 1 or section.last < 1:
             raise self._gap(0)
+        if section.is_own and (project is None or project.upstream is None) and has_upstream(self._root.path):
+            # The upstream that is noted here is the order, as soon as somebody reaches it, and it has another log.
+            self._is_offered = True
+            return
         if project is not None and project.upstream is not None:
             if not self._join:
                 message = (
@@ -167,6 +178,13 @@ class _Work:
         for slots in read_slots(self._reader, self.number, self._section):
             yield from (bytes(raw) for slot, _digest in slots for raw in slot.ops)
 
+    def _offers(self) -> Iterator[list[msgspec.Raw]]:
+        """Ops that are taken behind what is here, in whole transactions."""
+        if self._is_offered:
+            for slots in read_slots(self._reader, self.number, self._section):
+                yield from (ops for slot, _digest in slots for ops in slot.transactions)
+        yield from read_offers(self._reader, self.number)
+
     def _check_apart(self) -> None:
         """As pull does: numbers that somebody has written down do not change unasked."""
         section = self._section
@@ -194,20 +212,26 @@ class _Work:
             manifests=take_manifests(root, where, encodings, lambda _digest: [])
         )
         self._check_whole(bad)
-        offered = new_in(root, section.project, read_offers(self._reader, self.number))
-        self._refuse_missing(lists_not_here(root, needed(root, section.project, offered, self._bodies())))
+        offered = new_in(root, section.project, self._offers())
+        if self._is_offered:
+            # What the maker could not give is waited for, with what builds on it.
+            given_up = {op.id for ops in offered for op in ops if op.version in section.forgotten}
+            offered, _left, _what = parted(root, section.project, offered, Missing(ops=frozenset(given_up)))
+        before = () if self._is_offered else self._bodies()
+        self._refuse_missing(lists_not_here(root, needed(root, section.project, offered, before)))
         if self._changes_log:
             attach(root, self._session, section.project, None)
         project = root.catalog.project(section.project)
         is_theirs = project is None or project.upstream is not None or history(root, project).log != section.log
         last = 0 if project is None or project.upstream is None else project.slot
-        for slots in read_slots(self._reader, self.number, section) if is_theirs else ():
+        for slots in read_slots(self._reader, self.number, section) if is_theirs and not self._is_offered else ():
             new = [each for each in slots if each.slot.number > last]
             if new:
                 self._accept(new, attachments)
                 attachments = None
-        for ops in read_offers(self._reader, self.number):
-            taken = take(root, self._session, section.project, ops, attachments=attachments, undecided=True)
+        for ops in offered:
+            raws = [msgspec.Raw(op.body) for op in ops]
+            taken = take(root, self._session, section.project, raws, attachments=attachments, undecided=True)
             if taken.ops:
                 attachments = None
             self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))

@@ -135,6 +135,7 @@ class _Loads:
         section = Section(
             project=project.name,
             log=known.log,
+            is_own=project.upstream is None,
             first=stand.slot + 1,
             before=known.head(min(stand.slot, len(known.slots))),
             last=len(known.slots),

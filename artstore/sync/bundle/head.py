@@ -34,6 +34,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     log: str
     """Id of the log that its store follows, or owns."""
+    is_own: bool
+    """Whether its store owns it, so that it ends when that one, or who took it from there, follows an upstream."""
     first: int
     """The first slot that is carried; behind `last`, if none is."""
     before: str | None

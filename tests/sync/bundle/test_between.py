@@ -237,3 +237,28 @@ def test_a_bundle_is_split_for_disks_that_hold_no_large_files(site: MakeSite, st
     (stick.folder / "forgotten").rename(files[1])
     apply_bundle(b.store, files[0])
     assert SMALL | LARGE == b.read("cats")
+
+
+@pytest.mark.parametrize("is_taker_first", [True, False])
+def test_who_has_an_upstream_noted_does_not_follow_the_log_of_another_store(
+    machine: Make, stick: Stick, *, is_taker_first: bool
+) -> None:
+    """That log ended with its owner's first push, and whoever had taken it could neither push nor pull any more."""
+    a, c = machine("a", join=False), machine("c", join=False)
+    a.put({"x": b"x"}, aliases=["best"])
+    a.put({"y": b"y"})
+    a.put({"y": b"y"}, name="dogs")
+    a.store.delete("cats:v1", force=True)
+    stick.carry(a, c)
+    stick.carry(a, c)
+    assert {"x": b"x"} == c.read("cats:best")
+    c.put({"c": b"c"}, name="dogs")
+    for each in (c, a, c) if is_taker_first else (a, c, a):
+        each.push()
+        each.pull()
+
+    assert a.names() == c.names()
+    assert {"y": b"y"} == c.read("dogs:v0")
+    assert {"c": b"c"} == a.read("dogs:v1")
+    assert a.store.verify().ok
+    assert c.store.verify().ok
