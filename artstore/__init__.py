@@ -71,6 +71,8 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WrongType,
     )
+
+    # Whoever runs gets the one of `discovery`, which promises the same names.
     from artstore.store import Store
 
     run: Run | None
@@ -140,7 +142,7 @@ _HOMES = {
     "JoinedTable": "artstore.api.data_types",
     "PartitionedTable": "artstore.api.data_types",
     "Run": "artstore.api.run",
-    "Store": "artstore.store",
+    "Store": "artstore.discovery",
     "Table": "artstore.api.data_types",
     "checkpoint": "artstore.api.checkpoint",
     "finish": "artstore.api.script",

@@ -17,12 +17,23 @@ from artstore.errors import Conflict, NotFound, Refused
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.upstream import HOSTED
 from artstore.storage.rights import owner_is_another
-from artstore.store import Store
+from artstore.storage.root import Root
+from artstore.store import Store as Hall
 
 FOLDER: Final = ".artstore"
 REMOTES: Final = "remotes.toml"
 """Where a store notes its remotes, if it has any."""
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+
+
+class Store(Hall):
+    """The store at the front door: what only its remotes have is fetched when it is needed, as at any other door."""
+
+    def __init__(self, root: Root) -> None:
+        """See artstore.store.Store: use `Store.open` or `Store.init`."""
+        super().__init__(root)
+        heed_s3_endpoint()
+        connect_remotes(self)
 
 
 class Place(NamedTuple):
@@ -35,7 +46,7 @@ class Place(NamedTuple):
 class Opened(NamedTuple):
     """A store, and whether it was made just now."""
 
-    store: Store
+    store: Hall
     made: bool
 
 
@@ -94,13 +105,6 @@ def open_place(place: Place) -> Opened:
 
     Raises Conflict (not-empty) where one may be made, and something else lies.
     """
-    heed_s3_endpoint()
-    opened = _open_place(place)
-    connect_remotes(opened.store)
-    return opened
-
-
-def _open_place(place: Place) -> Opened:
     try:
         return Opened(Store.open(place.root), made=False)
     except NotFound:
@@ -115,7 +119,7 @@ def _open_place(place: Place) -> Opened:
         return Opened(Store.open(place.root), made=False)
 
 
-def connect_remotes(store: Store) -> None:
+def connect_remotes(store: Hall) -> None:
     """Let a store that has remotes ask them for bytes; may be called again, for one that had none before."""
     if store.root.blobs.elsewhere is not None or not (store.path / REMOTES).exists():
         return
@@ -137,7 +141,7 @@ def _keyring() -> Path:
     return platformdirs.user_config_path("artstore", appauthor=False) / "tokens.toml"
 
 
-def nudge(store: Store) -> None:
+def nudge(store: Hall) -> None:
     """Let a store be kept up with its upstream in the background, where that is wished; returns soon, raises nothing.
 
     To be called by who has committed something.
@@ -146,7 +150,7 @@ def nudge(store: Store) -> None:
         importlib.import_module("artstore.sync.nudge").nudge(store.path)
 
 
-def push(store: Store, project: str, progress: Progress | None) -> Any:
+def push(store: Hall, project: str, progress: Progress | None) -> Any:
     """Send what waits of a project to its upstream: the report and the errors of `artstore.sync.rounds.exchange`."""
     heed_tokens()
     return importlib.import_module("artstore.sync.rounds").exchange(
@@ -154,7 +158,7 @@ def push(store: Store, project: str, progress: Progress | None) -> Any:
     )
 
 
-def remotes_of(store: Store) -> list[Any]:
+def remotes_of(store: Hall) -> list[Any]:
     """How it is with each remote of a store: `artstore.sync.standing.standings`."""
     if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
         found: list[Any] = importlib.import_module("artstore.sync.standing").standings(store)
@@ -162,7 +166,7 @@ def remotes_of(store: Store) -> list[Any]:
     return []
 
 
-def served_by(store: Store) -> list[Any]:
+def served_by(store: Hall) -> list[Any]:
     """What each project takes of a store that is a server: `artstore.sync.hosting.usage.served`."""
     if (store.path / HOSTED).exists() and importlib.util.find_spec("artstore.sync") is not None:
         found: list[Any] = importlib.import_module("artstore.sync.hosting.usage").served(store)
@@ -170,14 +174,14 @@ def served_by(store: Store) -> list[Any]:
     return []
 
 
-def mend_served(store: Store) -> Any:
+def mend_served(store: Hall) -> Any:
     """Put back slots that a store keeps for others, if it does: `artstore.sync.hosting.mend.mend_logs`."""
     if (store.path / HOSTED).exists() and importlib.util.find_spec("artstore.sync") is not None:
         return importlib.import_module("artstore.sync.hosting.mend").mend_logs(store)
     return None
 
 
-def shared_work(store: Store) -> Any:
+def shared_work(store: Hall) -> Any:
     """What sends parts to the upstream of a store, `artstore.sync.parts`; None for a store without remotes."""
     if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
         connect_remotes(store)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import artstore
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.storage import packs, stat_cache
@@ -108,6 +109,18 @@ def test_get_fetches_what_it_writes(machine: Make, tmp_path: Path) -> None:
     assert 1 == report.projects[0].pulled.versions
     assert 11 == len(list((tmp_path / "out" / "d").iterdir()))
     assert not list((b.store.path / "blobs").rglob("*/*/*"))
+
+
+def test_a_program_is_given_what_only_the_remote_has(machine: Make, tmp_path: Path) -> None:
+    """It was told that the bytes are missing, while the command line fetched them."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"x"})
+    a.push()
+    b.pull()
+    with artstore.Store.open(b.store.path) as store:
+        store.get("cats", tmp_path / "out")
+
+    assert b"x" == (tmp_path / "out" / "x").read_bytes()
 
 
 def test_both_may_commit_offline_and_end_with_the_same_numbers(machine: Make) -> None:
