@@ -22,7 +22,7 @@ from artstore.storage.intake import Intake
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.sync.held import Missing, called
-from artstore.sync.history import history
+from artstore.sync.history import History, history
 from artstore.sync.mirror import Mirror, MirrorShelf, Page, Pending
 from artstore.sync.mirroring import MirrorWay, check_same
 from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
@@ -59,8 +59,7 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
         again = adding_again(way.root.path, mirror.url)
         refuse_apart(mirror, way.project, {op.id for op in waiting(way.root, way.project)}, again)
     if known is not None and known.log == log and way.followed is None:
-        # It is this store's own, which nobody else writes to.
-        return Moved()
+        return _pull_own(there, known, dry_run=dry_run)
     moved = Moved()
     shelf = there.shelf
     last = way.followed or Followed(log, 0, None)
@@ -70,6 +69,25 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
             _take_page(way, shelf, slots, page.page)
         moved = moved.plus(counted(each.slot for each in slots))
         way.tell(Tick("pull", moved.ops))
+    return moved
+
+
+def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:
+    """Take again what this store had put there of the log that it owns, and has lost since, as in a backup."""
+    way, mirror, _ = there
+    moved, before = Moved(), known.head(len(known.slots))
+    for number in range(len(known.slots) + 1, mirror.last(way.project) + 1):
+        found = read_slot(mirror, way.project, number)
+        if found is None or found.slot.before != before:
+            raise corrupt(f"slot {number} of {way.place} does not follow the one before")
+        before = found.digest
+        moved = moved.plus(counted([found.slot]))
+        if not dry_run:
+            # One by one: they must come to the same slots as they were.
+            taken = take_pending(there, way.root.format.store_id, Pending(transactions=found.slot.transactions))
+            moved = moved.plus(Moved(blobs=taken.moved.blobs, bytes=taken.moved.bytes))
+            if taken.error is not None:
+                raise taken.error
     return moved
 
 

@@ -137,8 +137,8 @@ class _Work:
         known = None if project is None or not project.seq else history(self._root, project)
         if known is not None and known.log == section.log:
             self._check_chain(known)
-            if project is not None and project.upstream is None and section.last > len(known.slots):
-                raise self._rolled_back(f"slot {section.last}")
+            # This store owns it and was set back, as from a backup: what the others have followed since comes again.
+            self._is_offered = project is not None and project.upstream is None and section.last > len(known.slots)
             return
         if section.first > 1 or section.last < 1:
             raise self._gap(0)
@@ -260,10 +260,14 @@ class _Work:
         missing += blobs_not_here(root, [each for each in whole if each not in missing])
         damaged = next((blob for blob in missing if blob in bad), None)
         if damaged is not None:
-            message = (
-                f"nothing of project {self._section.project!r} was taken: blob {damaged} is damaged in the bundle "
-                f"{self._reader.url!r}. Copy it again"
-            )
+            why = f"blob {damaged} is damaged in the bundle {self._reader.url!r}. Copy it again"
+            if bad[damaged].code == "digest-mismatch":
+                why = (
+                    f"of blob {damaged} the bundle has what is new, and what it is changed from is damaged here: "
+                    f"{bad[damaged].message}; or make the bundle again, --since the receipt that there is then"
+                )
+                raise Corrupt(self._nothing(why), code="base-damaged") from bad[damaged]
+            message = self._nothing(why)
             raise Corrupt(message, code="bundle-damaged") from bad[damaged]
         self._refuse_missing(missing)
 
@@ -278,6 +282,9 @@ class _Work:
             )
             raise Conflict(message, code="bundle-incomplete")
 
+    def _nothing(self, why: str) -> str:
+        return f"nothing of project {self._section.project!r} was taken: {why}"
+
     def _gap(self, there: int) -> Conflict:
         section = self._section
         message = (
@@ -289,7 +296,8 @@ class _Work:
     def _rolled_back(self, what: str) -> Conflict:
         message = (
             f"the bundle has another {what} of project {self._section.project!r} than this store: one of the two was "
-            "set back to an older state. Nothing was taken"
+            "set back to an older state, and went on from there. Nothing was taken. Let both follow a new depot, first "
+            "the one that others rely on: `artstore remote add NAME URL --upstream --join`, then `artstore push`"
         )
         return Conflict(message, code="rolled-back")
 
@@ -319,7 +327,11 @@ def _bring(
                 progress(Tick("apply", done, size, len(absent), sum(sizes.values())))
         for digest, name in patched.items():
             # Where it cannot be made, what is missing is named later.
-            made = take_patch(root, session, reader, intake, name=name, digest=digest)
+            try:
+                made = take_patch(root, session, reader, intake, name=name, digest=digest)
+            except Corrupt as error:
+                bad[digest] = error
+                continue
             if made is not None:
                 intake.settle()
                 done, size = done + 1, size + made

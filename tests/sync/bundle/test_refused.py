@@ -20,7 +20,9 @@ from artstore.store import Store
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.archive import BundleWriter
 from artstore.sync.bundle.head import Receipt, decode_receipt, inspect_bundle
+from artstore.sync.remotes import add_remote
 from tests.sync.bundle.conftest import Site, Stick
+from tests.sync.conftest import Machine
 
 MakeSite = Callable[[str], Site]
 
@@ -83,6 +85,46 @@ def test_a_store_that_was_set_back_is_noticed_on_either_side(site: MakeSite, sti
     assert "rolled-back" == apply_bundle(a.store, first).projects[0].code
 
 
+@pytest.mark.parametrize("by", ["bundle", "mirror"])
+def test_whoever_owns_a_log_and_was_set_back_gets_again_what_others_have(site: MakeSite, stick: Stick, by: str) -> None:
+    """Its disk died, the backup was of yesterday, and today's versions were out of its reach for ever."""
+    a, b = site("a"), site("b")
+    for each in (a, b):
+        add_remote(each.store.path, "stick", f"file://{stick.folder}", upstream=False, join=False)
+
+    def travel(source: Machine, target: Machine) -> None:
+        if by == "bundle":
+            stick.carry(source, target)
+        else:
+            source.move("push", remote="stick")
+            target.move("pull", remote="stick")
+
+    a.put({"x": b"0"})
+    a.store.close()
+    shutil.copytree(a.store.path, a.folder / "copy")
+    a.again()
+    a.put({"x": b"1"}, aliases=["today"])
+    a.put({"x": b"0"}, name="dogs")
+    travel(a, b)
+    assert {"x": b"1"} == b.read("cats:today")
+    a.store.close()
+    shutil.rmtree(a.store.path)
+    (a.folder / "copy").rename(a.store.path)
+    a.again()
+    travel(b, a)
+    travel(b, a)
+
+    assert {"x": b"1"} == a.read("cats:today")
+    assert a.store.verify().ok
+    a.put({"x": b"2"})
+    travel(a, b)
+    b.put({"x": b"3"})
+    travel(b, a)
+    travel(a, b)
+    assert a.names() == b.names()
+    assert {"x": b"3"} == a.read("cats:v3") == b.read("cats:v3")
+
+
 def test_bytes_that_went_since_the_receipt_are_named(site: MakeSite, stick: Stick) -> None:
     """X15. A version would be there that nobody can read, on the word of a receipt from last week."""
     a, b = site("a"), site("b")
@@ -104,16 +146,25 @@ def test_bytes_that_went_since_the_receipt_are_named(site: MakeSite, stick: Stic
     assert [b"0", b"1"] == [b.read(name)["y"] for name in ("cats:v1", "dogs")]
 
 
-@pytest.mark.parametrize(("loses", "code"), [(True, "bundle-incomplete"), (False, "bundle-damaged")])
-def test_what_is_new_of_a_file_is_not_taken_for_the_file(site: MakeSite, stick: Stick, loses: bool, code: str) -> None:
-    """The other half of it is gone here since, or what came is damaged."""
+@pytest.mark.parametrize(
+    ("harm", "code"), [("lost", "bundle-incomplete"), ("damaged", "base-damaged"), ("bundle", "bundle-damaged")]
+)
+def test_what_is_new_of_a_file_is_not_taken_for_the_file(site: MakeSite, stick: Stick, harm: str, code: str) -> None:
+    """The other half of it is gone here since, or one of both is damaged. It holds up no other project."""
     a, b = site("a"), site("b")
     old = os.urandom(9 << 20)
     a.put({"large": old})
     stick.carry(a, b)
     a.put({"large": b"!" + old})
+    a.put({"x": b"x"}, project="zoo")
     stick.write(a, since=b.receipt())
-    if loses:
+    if harm == "damaged":
+        (blob,) = [path for path in (b.store.path / "blobs").rglob("*") if path.is_file()]
+        blob.chmod(0o600)
+        with blob.open("r+b") as file:
+            file.seek(5 << 20)
+            file.write(b"?")
+    elif harm == "lost":
         b.store.delete("cats:v0", force=True)
         b.store.gc(grace_s=0)
     else:
@@ -121,7 +172,9 @@ def test_what_is_new_of_a_file_is_not_taken_for_the_file(site: MakeSite, stick: 
         at = data.index(b"patches/0/") + 512 + 40 + 16
         stick.path().write_bytes(data[:at] + b"?" + data[at + 1 :])
 
-    assert code == stick.refused(b)
+    refused, taken = apply_bundle(b.store, stick.path()).projects
+    assert (code, None) == (refused.code, taken.code)
+    assert {"x": b"x"} == b.read("zoo/cats")
     assert [] == [version for version in b.store.versions("cats") if version.number]
 
 
