@@ -36,6 +36,8 @@ class Known(msgspec.Struct):
     """When objects were condemned that were neither named nor swept since, in microseconds since 1970."""
     page: str | None = None
     """Digest of the page that has the last slot, in a mirror."""
+    pages: dict[int, int] = {}
+    """Its pages: the last slot of each, by the first."""
 
     def note(self, slot: Slot) -> set[str]:
         """Take the next slot in; answers the objects that are gone with it."""

@@ -5,7 +5,8 @@
     mirror/pending/<project>/<store>/<count>          ops that wait in a store, and which objects have what they bring
     mirror/manifests/  packs/  blobs/                 as in a depot
 
-A page is claimed by put-if-absent, and goes on where the one before ends. Slots of a log are the same wherever they
+A page is claimed by put-if-absent, and goes on where the one before ends. One that is gone, or cannot be read, is put
+there again by whoever pushes there and has its slots. Slots of a log are the same wherever they
 stand, so it does not matter who has brought them here; their objects lie here under other names than upstream, since
 each store has its bytes in other packs. A place may be a depot for some and a
 mirror for others: neither sees the other.
@@ -18,67 +19,30 @@ from __future__ import annotations
 import bisect
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Corrupt, MissingObject, UpgradeNeeded
+from artstore.errors import Corrupt, MissingObject
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.parts import part_of
-from artstore.model.records import decode_op, encode_op
 from artstore.storage.root import Root
 from artstore.sync.depot import Depot
-from artstore.sync.known import Known
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.under import ObjectsUnder
-from artstore.sync.protocol import Remote, Sent, Slot, check_op, corrupt
+from artstore.sync.pages import FORMAT, More, Page, Pending, decode, decode_pending
+from artstore.sync.protocol import Remote, Slot, corrupt
 from artstore.sync.shelf import DepotShelf
 
-FORMAT: Final = 1
 _FOLDER: Final = "mirror/"
 _NUMBER: Final = re.compile(r"[0-9]{12}\Z")
 _ANY_LOG: Final = "0" * 32
-
-
-class _Lying(msgspec.Struct, frozen=True, kw_only=True):
-    """Objects that lie in a mirror."""
-
-    format: int = FORMAT
-    manifests: dict[str, list[str]] = {}
-    packs: list[str] = []
-    blobs: list[str] = []
-
-
-T = TypeVar("T", bound=_Lying)
-
-
-class More(_Lying, frozen=True, kw_only=True):
-    """What was put there for slots that are there."""
-
-    lacks: list[str] = []
-    """Manifests that come with it, and of whose blobs some could not be had by who wrote it."""
-
-
-class Page(More, frozen=True, kw_only=True):
-    """Slots that follow each other."""
-
-    slots: list[msgspec.Raw]
-    forgotten: list[str] = []
-    """Versions that they bring and whose files nobody here has, since whoever wrote the page had deleted them."""
-
-
-class Pending(_Lying, frozen=True, kw_only=True):
-    """What waits in a store."""
-
-    transactions: list[list[msgspec.Raw]]
-
-    @property
-    def ids(self) -> set[str]:
-        """Of its ops."""
-        return {str(Digest.of(bytes(raw))) for transaction in self.transactions for raw in transaction}
+FAR: Final = 1 << 40
+"""Behind all slots that there are."""
+_PUSH_AGAIN: Final = "`artstore push` to this mirror puts it there again, from a store that has followed the log"
 
 
 class _Found(NamedTuple):
@@ -120,16 +84,58 @@ class Mirror(Depot):
         return 0 if found is None else found.first + len(found.page.slots) - 1
 
     def page(self, project: str, number: int) -> _Found | None:
-        """The page that has a slot, with the number of its first; None where there is no such slot."""
+        """The page that has a slot, with the number of its first; None where there is no such slot.
+
+        Raises Corrupt (slot-lost) where there are slots behind it, (remote-corrupt) where the page cannot be read.
+        """
         found = self._read.get(project)
         if found is None or not found.first <= number < found.first + len(found.page.slots):
             is_next = found is not None and number == found.first + len(found.page.slots)
             first = number if is_next or number == 1 else self._first(project, number)
             found = self._page(project, first)
             if found is None or number >= first + len(found.page.slots):
-                return None
+                later = next((each for each in self._numbers(project) if each > number), None)
+                if later is None:
+                    return None
+                message = f"slot {number} of project {project!r} at {self.url} is lost, while slot {later} is there"
+                raise Corrupt(f"{message}. {_PUSH_AGAIN}", code="slot-lost")
             self._read[project] = found
         return found
+
+    def claim(self, project: str, number: int, data: bytes) -> bool:
+        """See Remote. A page may be put there before others, where one was lost."""
+        self._read.pop(project, None)
+        return self._objects.claim(_page_name(project, number), data)
+
+    def gaps(self, project: str, noted: Mapping[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
+        """Slots before others that no page has, each first with its last; and the pages that cannot be read.
+
+        Of pages that are noted, the last slot by the first, only the last one is read.
+        """
+        self._read.pop(project, None)
+        gaps: list[tuple[int, int]] = []
+        damaged: list[int] = []
+        numbers, following = self._numbers(project), 1
+        for first in numbers:
+            last = noted.get(first) if first != numbers[-1] else None
+            if last is None:
+                try:
+                    found = self._page(project, first)
+                except Corrupt:
+                    damaged.append(first)
+                    continue
+                last = first - 1 if found is None else first + len(found.page.slots) - 1
+            if first > following:
+                gaps.append((following, first - 1))
+            following = max(following, last + 1)
+        if damaged and damaged[-1] >= following:
+            gaps.append((following, FAR))
+        return gaps, damaged
+
+    def drop_page(self, project: str, first: int) -> None:
+        """Remove a page that cannot be read."""
+        self._read.pop(project, None)
+        self._objects.remove(_page_name(project, first))
 
     def more(self, project: str) -> Iterator[More]:
         """What was put there for slots that are there, in order."""
@@ -137,7 +143,7 @@ class Mirror(Depot):
             # What cannot be read is as if it were not there: what it named is put there again.
             with contextlib.suppress(MissingObject, Corrupt):
                 where = f"{name} of the mirror of project {project!r} at {self.url}"
-                yield _decode(self._objects.read(name), More, where)
+                yield decode(self._objects.read(name), More, where)
 
     def add(self, project: str, more: More) -> None:
         """Say what was put there for slots that are there."""
@@ -168,7 +174,8 @@ class Mirror(Depot):
                 # Its store has said something newer just now, or that nothing waits.
                 continue
             try:
-                pending = self._decode_pending(data, project, store)
+                where = f"what waits in store {store} for project {project!r}, as {self.url} has it,"
+                pending = decode_pending(data, where)
             except Corrupt as error:
                 yield store, count, error
             else:
@@ -206,26 +213,13 @@ class Mirror(Depot):
         if data is None:
             return None
         where = f"page {first} of the mirror of project {project!r} at {self.url}"
-        page = _decode(data, Page, where)
-        if not page.slots:
-            raise corrupt(f"{where} has no slot")
+        try:
+            page = decode(data, Page, where)
+            if not page.slots:
+                raise corrupt(f"{where} has no slot")
+        except Corrupt as error:
+            raise Corrupt(f"{error.message}. {_PUSH_AGAIN}", code=error.code) from error
         return _Found(first, page, str(Digest.of(data)))
-
-    def _decode_pending(self, data: bytes, project: str, store: str) -> Pending:
-        where = f"what waits in store {store} for project {project!r}, as {self.url} has it,"
-        pending = _decode(data, Pending, where)
-        for raw in (raw for transaction in pending.transactions for raw in transaction):
-            try:
-                op = decode_op(bytes(raw))
-                check_op(op)
-            except UpgradeNeeded:
-                raise
-            except ArtstoreError as error:
-                raise corrupt(f"{where} cannot be taken: {error.message}") from error
-            if encode_op(op) != bytes(raw):
-                # Its id is the digest of its bytes, which would be others here.
-                raise corrupt(f"{where} is not written as artstore writes it")
-        return pending
 
 
 class MirrorShelf(DepotShelf):
@@ -240,11 +234,15 @@ class MirrorShelf(DepotShelf):
 
     def follow(self, remote: Remote, until: int) -> None:
         """See Shelf. A mirror that was set back, or begun anew, is not taken for what it was."""
+        # What cannot be read is said by whoever counts slots; here it is as if it were not there.
         if self.known.slot:
-            found = self._mirror.page(self._project, self.known.slot)
+            found = None
+            with contextlib.suppress(Corrupt):
+                found = self._mirror.page(self._project, self.known.slot)
             if found is None or found.digest != self.known.page:
-                self.known = Known()
-        super().follow(remote, until)
+                self.begin_again()
+        with contextlib.suppress(Corrupt):
+            super().follow(remote, until)
         for more in self._mirror.more(self._project):
             self.put(more)
 
@@ -259,6 +257,8 @@ class MirrorShelf(DepotShelf):
             )
         )
         self.known.dead.update(page.lacks)
+        if found is not None:
+            self.known.pages[found.first] = found.first + len(found.page.slots) - 1
         self.known.head, self.known.page = None, None if found is None else found.digest
 
     def put(self, lying: More | Pending) -> None:
@@ -303,26 +303,19 @@ class MirrorShelf(DepotShelf):
 
 def mirrored(mirror: Mirror | None, root: Root, project: str) -> MirrorShelf | None:
     """What lies in a mirror for a project, as far as its pages say so; None where it has no log of that project."""
-    log = None if mirror is None else mirror.log(project)
+    log: str | None = None
+    with contextlib.suppress(Corrupt):
+        log = None if mirror is None else mirror.log(project)
     if mirror is None or log is None:
         return None
     shelf = mirror.shelf(root, project, log)
-    shelf.follow(mirror, mirror.last(project))
+    shelf.follow(mirror, FAR)
     shelf.save()
     return shelf
 
 
-def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str], lacks: Sequence[str]) -> bytes:
-    """The bytes of a page."""
-    page = Page(
-        slots=[msgspec.Raw(slot) for slot in slots],
-        manifests=sent.manifests,
-        packs=sent.packs,
-        blobs=sent.blobs,
-        forgotten=list(forgotten),
-        lacks=list(lacks),
-    )
-    return msgspec.json.encode(page, order="sorted")
+def _page_name(project: str, first: int) -> str:
+    return f"log/{part_of(project)}/{first:012d}"
 
 
 def _more_head(project: str) -> str:
@@ -331,16 +324,3 @@ def _more_head(project: str) -> str:
 
 class _Log(msgspec.Struct):
     log: str
-
-
-class _Format(msgspec.Struct):
-    format: int
-
-
-def _decode(data: bytes, kind: type[T], where: str) -> T:
-    try:
-        if msgspec.json.decode(data, type=_Format).format > FORMAT:
-            raise UpgradeNeeded(f"{where} has a newer format: install a newer artstore", code="newer-log")
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise corrupt(f"{where} cannot be read: {error}") from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
-from artstore.errors import ArtstoreError, Conflict
+from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.sync.history import History
-from artstore.sync.mirror import Mirror, MirrorShelf
+from artstore.sync.mirror import FAR, Mirror, MirrorShelf
 from artstore.sync.protocol import read_slot
 from artstore.sync.way import Way
 
@@ -22,9 +23,11 @@ class MirrorWay(NamedTuple):
     @property
     def shelf(self) -> MirrorShelf:
         """What lies there, as far as the pages say so."""
-        log = self.mirror.log(self.way.project)
+        log: str | None = None
+        with contextlib.suppress(Corrupt):
+            log = self.mirror.log(self.way.project)
         shelf = self.mirror.shelf(self.way.root, self.way.project, log or "none")
-        shelf.follow(self.mirror, self.mirror.last(self.way.project))
+        shelf.follow(self.mirror, FAR)
         return shelf
 
 
@@ -36,11 +39,26 @@ def check_same(there: MirrorWay, known: History, number: int) -> None:
         return
     found = read_slot(mirror, way.project, number)
     if log != known.log or found is None or found.digest != known.head(number):
-        message = (
-            f"{way.place} has another log than the one of this store, or the same one in another state: nothing was "
-            "moved. A mirror has one log of a project; name a place of its own for this one"
-        )
-        raise Conflict(message, code="other-log")
+        raise _other_log(way)
+
+
+def check_joins(there: MirrorWay, known: History, first: int, last: int) -> None:
+    """Raise Conflict (other-log) where some slots of this log do not fit between those that the mirror has."""
+    way, mirror, _ = there
+    before = read_slot(mirror, way.project, first - 1) if first > 1 else None
+    behind = read_slot(mirror, way.project, last + 1) if last != FAR else None
+    if (before is not None and before.digest != known.head(first - 1)) or (
+        behind is not None and behind.slot.before != known.head(last)
+    ):
+        raise _other_log(way)
+
+
+def _other_log(way: Way) -> Conflict:
+    message = (
+        f"{way.place} has another log than the one of this store, or the same one in another state: nothing was "
+        "moved. A mirror has one log of a project; name a place of its own for this one"
+    )
+    return Conflict(message, code="other-log")
 
 
 def together(*errors: ArtstoreError | None) -> ArtstoreError | None:

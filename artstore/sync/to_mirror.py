@@ -21,9 +21,10 @@ from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
 from artstore.sync.from_mirror import TakenPending, take_pending
 from artstore.sync.held import Missing, called
-from artstore.sync.history import brought, history
-from artstore.sync.mirror import MirrorShelf, More, Pending, encode_page
-from artstore.sync.mirroring import MirrorWay, check_same, together
+from artstore.sync.history import History, brought, history
+from artstore.sync.mirror import FAR, MirrorShelf
+from artstore.sync.mirroring import MirrorWay, check_joins, check_same, together
+from artstore.sync.pages import More, Pending, encode_page
 from artstore.sync.protocol import Sent, decode_slot, slot_again
 from artstore.sync.pull import counted
 from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing
@@ -90,34 +91,69 @@ class _Bare:
 def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: bool) -> Moved:
     way, mirror, _ = there
     known = history(way.root, project)
-    moved = Moved()
+    moved = Moved() if dry_run else _put_pages_back(there, project, known, bare)
     for _ in range(_TRIES):
         done = mirror.last(way.project)
         check_same(there, known, min(done, len(known.slots)))
         shelf = there.shelf
         moved = moved.plus(_mend(there, project, shelf, known.slots[:done], bare, dry_run=dry_run))
         for slots in _pages(known.slots[done:]):
-            whole = [slot_again(slot.frame, slot.ops) for slot in slots]
-            came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops))
-            load = _load(there, shelf, list(came.manifests), dry_run=dry_run)
-            if not dry_run:
-                page = encode_page(whole, load.sent, list(came.forgotten), load.lacks)
-                if not mirror.claim(way.project, slots[0].number, page):
-                    break
-            bare.add(load.bare, load.why)
-            read = [
-                decode_slot(data, way.project, slot.number, way.place).slot
-                for data, slot in zip(whole, slots, strict=True)
-            ]
-            moved = moved.plus(counted(read)).plus(load.moved)
-            if not dry_run:
-                for slot in read:
-                    shelf.note(slot)
-                shelf.save()
+            pushed = _push_page(there, project, shelf, slots, bare, dry_run=dry_run)
+            if pushed is None:
+                break
+            moved = moved.plus(pushed)
         else:
             return moved
     message = f"{_TRIES} times in a row others wrote to {way.place} first: repeat later"
     raise Conflict(message, code="busy")
+
+
+def _push_page(
+    there: MirrorWay, project: Project, shelf: MirrorShelf, slots: Sequence[TakenSlot], bare: _Bare, *, dry_run: bool
+) -> Moved | None:
+    """Put slots there, with what they bring; None where somebody else was first."""
+    way, mirror, _ = there
+    whole = [slot_again(slot.frame, slot.ops) for slot in slots]
+    came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops))
+    load = _load(there, shelf, list(came.manifests), dry_run=dry_run)
+    if not dry_run:
+        page = encode_page(whole, load.sent, list(came.forgotten), load.lacks)
+        if not mirror.claim(way.project, slots[0].number, page):
+            return None
+    bare.add(load.bare, load.why)
+    read = [
+        decode_slot(data, way.project, slot.number, way.place).slot for data, slot in zip(whole, slots, strict=True)
+    ]
+    if not dry_run:
+        for slot in read:
+            shelf.note(slot)
+        shelf.save()
+    return counted(read).plus(load.moved)
+
+
+def _put_pages_back(there: MirrorWay, project: Project, known: History, bare: _Bare) -> Moved:
+    """Put pages there again that are gone or cannot be read, as far as this store has their slots.
+
+    Raises Conflict (other-log) where what is left there is of another log.
+    """
+    way, mirror, _ = there
+    moved = Moved()
+    shelf = mirror.shelf(way.root, way.project, known.log)
+    gaps, damaged = mirror.gaps(way.project, shelf.known.pages)
+    for first, last in gaps:
+        bad = [page for page in damaged if first <= page <= last]
+        slots = known.slots[first - 1 : last]
+        if len(known.slots) < (max(bad) if last == FAR else last):
+            continue
+        check_joins(there, known, first, last)
+        for page in bad:
+            mirror.drop_page(way.project, page)
+        # What the lost pages named may lie there still, and has to be named anew.
+        shelf.begin_again()
+        shelf.follow(mirror, first - 1)
+        for some in _pages(slots):
+            moved = moved.plus(_push_page(there, project, shelf, some, bare, dry_run=False) or Moved())
+    return moved
 
 
 def _mend(

@@ -697,3 +697,37 @@ def test_what_has_no_place_is_kept_elsewhere_too_until_somebody_decides(
     assert {"x": b"mine"} == a.read("kept:best")
     assert [] == c.store.conflicts()
     assert a.state_hash() == c.state_hash()
+
+
+@pytest.mark.parametrize(("number", "is_damaged"), [(0, False), (1, False), (2, True)])
+def test_a_page_that_was_lost_is_noticed_and_put_there_again(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, number: int, *, is_damaged: bool
+) -> None:
+    """Who had only the mirror took the log to end there, and no push ever mended it."""
+    a, c = machine("a"), lone("c")
+    for each in (a, c):
+        mirror_at(each, stick)
+    for n in range(3):
+        a.put({"large": b"%d" % n * 1_200_000})
+        a.push()
+        a.move("push", remote="stick")
+    page = files(stick / "mirror" / "log")[number]
+    if is_damaged:
+        page.chmod(0o600)
+        page.write_bytes(page.read_bytes()[:-30])
+    else:
+        page.unlink()
+    (pulled,) = exchange(c.store, "pull", remote="stick").projects
+
+    assert ("remote-corrupt" if is_damaged else "slot-lost") == pulled.code
+    assert "artstore push" in str(pulled.error)
+    assert number == len(c.names() if c.store.projects() else [])
+    a.move("push", remote="stick")
+    there = files(stick)
+    a.move("push", remote="stick")
+    assert there == files(stick)
+    assert 3 == len(files(stick / "mirror" / "blobs"))
+    c.move("pull", remote="stick", blobs=True)
+    shutil.rmtree(stick)
+    assert a.names() == c.names()
+    assert [b"0" * 1_200_000, b"2" * 1_200_000] == [c.read(f"cats:v{n}")["large"] for n in (0, 2)]

@@ -1,0 +1,97 @@
+"""Pages: what the objects of a mirror say, as JSON: slots, what waits, and where lies what these bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from artstore.errors import ArtstoreError, UpgradeNeeded
+from artstore.model.digest import Digest
+from artstore.model.records import decode_op, encode_op
+from artstore.sync.protocol import Sent, check_op, corrupt
+
+FORMAT: Final = 1
+
+
+class Lying(msgspec.Struct, frozen=True, kw_only=True):
+    """Objects that lie in a mirror."""
+
+    format: int = FORMAT
+    manifests: dict[str, list[str]] = {}
+    packs: list[str] = []
+    blobs: list[str] = []
+
+
+T = TypeVar("T", bound=Lying)
+
+
+class More(Lying, frozen=True, kw_only=True):
+    """What was put there for slots that are there."""
+
+    lacks: list[str] = []
+    """Manifests that come with it, and of whose blobs some could not be had by who wrote it."""
+
+
+class Page(More, frozen=True, kw_only=True):
+    """Slots that follow each other."""
+
+    slots: list[msgspec.Raw]
+    forgotten: list[str] = []
+    """Versions that they bring and whose files nobody here has, since whoever wrote the page had deleted them."""
+
+
+class Pending(Lying, frozen=True, kw_only=True):
+    """What waits in a store."""
+
+    transactions: list[list[msgspec.Raw]]
+
+    @property
+    def ids(self) -> set[str]:
+        """Of its ops."""
+        return {str(Digest.of(bytes(raw))) for transaction in self.transactions for raw in transaction}
+
+
+def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str], lacks: Sequence[str]) -> bytes:
+    """The bytes of a page."""
+    page = Page(
+        slots=[msgspec.Raw(slot) for slot in slots],
+        manifests=sent.manifests,
+        packs=sent.packs,
+        blobs=sent.blobs,
+        forgotten=list(forgotten),
+        lacks=list(lacks),
+    )
+    return msgspec.json.encode(page, order="sorted")
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def decode(data: bytes, kind: type[T], where: str) -> T:
+    """What an object of a mirror says. Raises Corrupt (remote-corrupt), UpgradeNeeded."""
+    try:
+        if msgspec.json.decode(data, type=_Format).format > FORMAT:
+            raise UpgradeNeeded(f"{where} has a newer format: install a newer artstore", code="newer-log")
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise corrupt(f"{where} cannot be read: {error}") from error
+
+
+def decode_pending(data: bytes, where: str) -> Pending:
+    """What waits in a store, each op checked in itself. Raises Corrupt (remote-corrupt), UpgradeNeeded."""
+    pending = decode(data, Pending, where)
+    for raw in (raw for transaction in pending.transactions for raw in transaction):
+        try:
+            op = decode_op(bytes(raw))
+            check_op(op)
+        except UpgradeNeeded:
+            raise
+        except ArtstoreError as error:
+            raise corrupt(f"{where} cannot be taken: {error.message}") from error
+        if encode_op(op) != bytes(raw):
+            # Its id is the digest of its bytes, which would be others here.
+            raise corrupt(f"{where} is not written as artstore writes it")
+    return pending
