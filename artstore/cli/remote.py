@@ -19,8 +19,9 @@ from artstore.cli.staying import words_of
 from artstore.discovery import heed_tokens
 from artstore.sync.adopt import add_upstream
 from artstore.sync.choice import picks
+from artstore.sync.leave import leave
 from artstore.sync.recover import recover as recover_upstream
-from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, remove_remote, try_remote
+from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, try_remote
 from artstore.sync.standing import noting
 from artstore.sync.staying import staying
 
@@ -143,12 +144,16 @@ def ls(call: Call) -> None:
         emit(call, infos, render_remotes)
 
 
-@verb("artstore remote rm hub")
+@verb("artstore remote rm hub", "artstore remote rm hub --force")
 @click.argument("name")
-def rm(call: Call, *, name: str) -> None:
-    """Forget a remote; nothing that is there, or came from there, is touched."""
+@click.option("--force", is_flag=True, help="Forget it although it may have the only bytes of what was evicted here.")
+def rm(call: Call, *, name: str, force: bool) -> None:
+    """Forget a remote; nothing that is there, or came from there, is touched.
+
+    It is refused where versions were evicted here whose bytes no other remote is known to have.
+    """
     with open_store(call) as store:
-        emit(call, remove_remote(store.path, name), render_removed)
+        emit(call, leave(store, name, force=force), render_removed)
 
 
 @verb("artstore remote test hub")

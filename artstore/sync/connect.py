@@ -27,13 +27,13 @@ def connect(store: Store, pace: Pace | None = None) -> None:
         store.root.blobs.elsewhere = _Elsewhere(store.root, pace)
 
 
-def held_elsewhere(root: Root, digests: Sequence[Digest]) -> set[Digest]:
-    """Those of some blobs that a remote has, as far as remotes can be asked. Nothing is fetched."""
+def held_elsewhere(root: Root, digests: Sequence[Digest], *, but: str | None = None) -> set[Digest]:
+    """Those of some blobs that a remote has, or one that is not called so, as far as they can be asked; no fetch."""
     rest = list(digests)
     elsewhere = _Elsewhere(root, None)
-    for settings in read_remotes(root.path).values():
+    for name, settings in read_remotes(root.path).items():
         with contextlib.suppress(ArtstoreError):
-            for _remote, shelf in elsewhere.of(settings) if rest else ():
+            for _remote, shelf in elsewhere.of(settings) if rest and name != but else ():
                 rest = shelf.lacks_blobs(rest)
     return set(digests) - set(rest)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
-from artstore.errors import ArtstoreError, Corrupt, StorageFull
+from artstore.errors import NAMED, ArtstoreError, Corrupt, StorageFull
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
@@ -138,7 +138,10 @@ def left_behind(
     renumbered = _brought(parted(root, project, transactions, missing, renumber=True).staying)
     assert missing.why is not None
     what = what or "what waits for `artstore resolve`"
-    message = f"{what} cannot be sent yet: {missing.why.message}. What does not build on that is sent"
+    message = f"{what} cannot be sent yet: {missing.why.message}"
+    if not isinstance(missing.why, StorageFull):
+        message += _way_out(root, view, stay, missing)
+    message += ". What does not build on that is sent"
     if len(renumbered) < len(_brought(stay)):
         message += (
             "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "
@@ -156,6 +159,21 @@ def left_behind(
         where = "" if project.name == UNCATEGORIZED else f"{project.name}/"
         message += f". Where nobody has these bytes any more, `artstore delete {where}{name}` gives that version up"
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
+
+
+def _way_out(root: Root, view: ProjectView, transactions: Iterable[Sequence[Waiting]], missing: Missing) -> str:
+    """What can be done about versions whose bytes are missing, among some that stay."""
+    lacking = [op for ops in transactions for op in ops if _is_stuck(root, [need_of(view, op)], [op], missing)]
+    names = [
+        called(view, [op.version]) for op in lacking if op.version is not None and view.version(op.version) is not None
+    ]
+    if not names:
+        return ", or let a store that has them push first"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (
+        f", or let a store that has the bytes of {', '.join(names[:NAMED])}{more} push first. If none has, `artstore "
+        f"delete {' '.join(names[:NAMED])}` lets go of them"
+    )
 
 
 def called(view: ProjectView, ids: Iterable[str | None], *, changes: int = 0) -> str:

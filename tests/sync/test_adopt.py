@@ -395,6 +395,7 @@ def test_a_version_whose_bytes_are_lost_holds_up_no_other(machine: Make, damage:
     assert [2, 0] == [report.pushed.versions for report in reports]
     assert {5} == {report.exit_code for report in reports}
     assert "cats:v2 cannot be sent yet: blob " in str(reports[0].error)
+    assert "has the bytes of cats:v2 push first. If none has, `artstore delete cats:v2` lets" in str(reports[0].error)
     # An alias that was on the bad one in between has come from there, and waits for it.
     names = [[(name, aliases) for name, _id, aliases in each] for each in seen]
     assert [[("cats:v1", ["latest"]), ("cats:v0", [])], [("dogs:v0", ["latest"])]] == names

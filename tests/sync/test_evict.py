@@ -15,6 +15,7 @@ from artstore.store import Store
 from artstore.sync.connect import connect
 from artstore.sync.evict import evict
 from artstore.sync.hosting.tokens import create_token
+from artstore.sync.leave import leave
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
@@ -386,3 +387,29 @@ def test_who_may_read_only_may_evict(tmp_path: Path) -> None:
         assert 21 == evict(store, ["cats"]).blobs
         connect(store)
         assert LARGE["large"] == b"".join(store.read("cats", "large"))
+
+
+def test_the_only_remote_with_evicted_bytes_is_not_forgotten_unasked(machine: Make, tmp_path: Path) -> None:
+    """The bytes were here once, and nobody would have known any more where they are."""
+    a, b = machine("a"), machine("b")
+    a.put(LARGE)
+    a.push()
+    b.pull()
+    evict(a.store, ["cats"])
+    with pytest.raises(
+        Conflict, match=r"^uncategorized/cats:v0 were evicted here, .*`artstore pull --blobs`"
+    ) as caught:
+        leave(a.store, "hub")
+    (tmp_path / "stick").mkdir()
+    add_remote(a.store.path, "stick", f"file://{tmp_path}/stick", upstream=False, join=False)
+    with pytest.raises(Conflict):
+        leave(a.store, "hub")
+    a.move("push", remote="stick")
+    evict(a.store, ["cats"])
+
+    assert "last-copy" == caught.value.code
+    assert "hub" == leave(a.store, "hub").name
+    with pytest.raises(Conflict):
+        leave(a.store, "stick")
+    assert "stick" == leave(a.store, "stick", force=True).name
+    assert "hub" == leave(b.store, "hub").name, "it never had them"
