@@ -9,6 +9,7 @@ import click
 
 from artstore.cli.completing import references
 from artstore.cli.discovery import chosen_project, open_store
+from artstore.cli.health import DAMAGED
 from artstore.cli.options import Call, Place, Verb, file_size, verb
 from artstore.cli.output import emit, print_json, say
 from artstore.cli.printing import printing
@@ -47,11 +48,14 @@ bundle = Words(
     help="Carry only what the store lacks that wrote this receipt.",
 )
 @click.option("--split", type=file_size, metavar="SIZE", help="Write FILE.001, FILE.002, … of at most so many bytes.")
-def create(call: Call, *, file: Path, refs: tuple[str, ...], since: Path | None, split: int | None) -> None:
+def create(call: Call, *, file: Path, refs: tuple[str, ...], since: Path | None, split: int | None) -> int:
     """Write what this store has into a file.
 
     Names, labels, runs, lineage and lists of files go of all projects, or of the one of --project or those of the REFs;
     bytes go of all their versions, or of the REFs alone. What an upstream has not accepted yet goes as an offer to it.
+
+    Bytes that are damaged or cannot be had are left out with what needs them, and named; the exit code is then 5. Those
+    of REFs have to be there.
     """
     receipt = None if since is None else decode_receipt(since.read_bytes(), repr(str(since)))
     with open_store(call) as store, progress(call) as watcher:
@@ -59,6 +63,7 @@ def create(call: Call, *, file: Path, refs: tuple[str, ...], since: Path | None,
             store, file, refs, project=chosen_project(call), since=receipt, split=split, progress=watcher
         )
     emit(call, report, render_created)
+    return DAMAGED if report.left else 0
 
 
 @verb("artstore bundle inspect /mnt/usb/cats.bundle")
@@ -101,7 +106,12 @@ for command in (create, inspect, apply, receipt):
 
 
 def render_created(report: BundleReport) -> None:
-    """Say what is in it."""
+    """Say what is in it, and what is not."""
+    for each in report.left:
+        say(f"left out  {each.path}  {each.reason}", style="red")
+    if not report.files and report.left:
+        say("nothing else to carry, and no file was written")
+        return
     if not report.files:
         say("nothing to carry: the other side has it all, and no file was written")
         return

@@ -195,6 +195,8 @@ class BundleReport(msgspec.Struct, frozen=True, kw_only=True):
     made_at: float
     """UTC seconds, by that machine's clock."""
     projects: list[CarriedProject]
+    left: list[Skipped] = []
+    """When it was made: versions whose bytes, or which themselves, were left out, as `project/cats:v3`, and why."""
 
 
 class TakenProject(msgspec.Struct, frozen=True, kw_only=True):

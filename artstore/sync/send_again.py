@@ -32,12 +32,11 @@ from artstore.sync.protocol import Sent, Shelf
 from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
 from artstore.sync.shelf import DepotShelf
+from artstore.sync.upload import UNREADABLE
 from artstore.sync.way import Way
 
 _TRIES: Final = 100
 """Slots that others may claim first before it is an error."""
-_UNREADABLE: Final = frozenset({"blob-damaged", "blob-missing", "digest-mismatch", "io-error"})
-"""What is said of a blob that was to be sent, and that is not here as it should be."""
 
 
 class Again(NamedTuple):
@@ -179,7 +178,7 @@ def _send(way: Way, shelf: Shelf, lists: Sequence[Encoding], lost: Sequence[Dige
         except Corrupt as error:
             there = stored.locate(blobs)
             whole = [digest for digest in blobs if digest in there and judge(there[digest]) == "whole"]
-            if error.code not in _UNREADABLE or len(whole) == len(blobs):
+            if error.code not in UNREADABLE or len(whole) == len(blobs):
                 raise
             blobs = whole
     return NOTHING, []

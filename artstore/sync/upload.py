@@ -29,6 +29,8 @@ from artstore.sync.index import encode_index
 from artstore.sync.objects.interface import Target
 from artstore.sync.protocol import Tell, encode_manifests
 
+UNREADABLE: Final = frozenset({"blob-damaged", "blob-missing", "digest-mismatch", "io-error"})
+"""What is said of a blob that was to be sent, and that is not here as it should be."""
 _AT_ONCE: Final = 4
 """Objects on their way at a time: each waits for a disk or a network."""
 _WINDOW: Final = 8 << 20
@@ -213,6 +215,6 @@ def _first_damaged(path: Path, members: Sequence[Member]) -> Digest | None:
 
 
 def damaged(digest: Digest) -> Corrupt:
-    """The error for a blob that a disk has changed."""
+    """The error for a blob that is not here as it should be."""
     message = f"blob {digest} is damaged, so it was not sent. {WHAT_NOW}"
     return Corrupt(message, code="blob-damaged")

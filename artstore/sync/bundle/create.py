@@ -7,24 +7,28 @@ by version.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Unreachable
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.resolve import find_project, resolve
 from artstore.lifecycle.upstream import TakenSlot
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, Entry, blob_of, encode_difference, encode_full
 from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.model.records import decode_op, kind_of
-from artstore.storage.catalog import Project
+from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.places import MISSING_NOW
+from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
 from artstore.store import Store
+from artstore.sync.bring import called
 from artstore.sync.bundle.archive import BundleWriter
 from artstore.sync.bundle.head import (
     FORMAT,
@@ -39,10 +43,11 @@ from artstore.sync.bundle.head import (
 from artstore.sync.bundle.patches import write_patches
 from artstore.sync.connect import connect
 from artstore.sync.held import Missing
+from artstore.sync.held import called as called_here
 from artstore.sync.history import Brought, History, brought, history
 from artstore.sync.push import Offer, offers
 from artstore.sync.reports import BundleReport
-from artstore.sync.upload import Upload
+from artstore.sync.upload import UNREADABLE, Upload, damaged
 
 
 def create_bundle(
@@ -59,8 +64,12 @@ def create_bundle(
 
     Of all projects, of one, or of those of the references; with references, only the bytes of their versions go, also
     where those are older than the receipt. Where there is nothing to carry, nothing is written, and the report names no
-    file. Raises NotFound (…-not-found), Conflict (file-exists, other-history), Corrupt (blob-missing, blob-damaged),
-    StorageFull (bundle-full), Refused (cannot-write), Unreachable where bytes would have to come from a remote.
+    file. Of versions that were not asked for the bytes are left out that are damaged or cannot be had, and what waits
+    here goes without versions whose lists of files are lost: the report names them.
+
+    Raises NotFound (…-not-found), Conflict (file-exists, other-history), Corrupt (blob-missing, blob-damaged) of what
+    was asked for, StorageFull (bundle-full), Refused (cannot-write), Unreachable where bytes that were asked for would
+    have to come from a remote.
     """
     root = store.root
     connect(store)
@@ -70,12 +79,25 @@ def create_bundle(
         raise Invalid(message, code="own-receipt")
     wanted = _wanted(root, references, project or UNCATEGORIZED)
     names = list(wanted) or ([project] if project is not None else [each.name for each in root.catalog.projects()])
-    loads = _Loads(root, since, wanted)
-    for name in names:
-        loads.add(find_project(root, name)[0])
-    head = Head(format=FORMAT, store=store.id, made_at=time.time(), projects=[load.section for load in loads.loads])
+    bad: dict[Digest, Corrupt] = {}
+    while True:
+        loads = _Loads(root, since, wanted, bad)
+        for name in names:
+            loads.add(find_project(root, name)[0])
+        try:
+            return _write(root, path, loads, split, progress)
+        except Corrupt as error:
+            found = {} if error.code not in UNREADABLE else _damaged(root, loads)
+            if not found:
+                raise
+            bad |= found
+
+
+def _write(root: Root, path: Path, loads: _Loads, split: int | None, progress: Progress | None) -> BundleReport:
+    sections = [load.section for load in loads.loads]
+    head = Head(format=FORMAT, store=root.format.store_id, made_at=time.time(), projects=sections)
     if not any(section.ops or section.offers or section.blobs for section in head.projects):
-        return head.told([], 0)
+        return head.told([], 0, loads.left)
     with root.session("bundle") as session, BundleWriter(path, split=split) as writer:
         write_head(writer, head)
         for number, load in enumerate(loads.loads):
@@ -85,7 +107,17 @@ def create_bundle(
             upload = Upload(writer, str(number), root, session, note=lambda _name: None, tell=tell)
             upload.send_manifests(load.manifests)
             upload.send_blobs(write_patches(writer, number, root, load.blobs, load.held))
-        return head.told(writer.publish(), writer.size)
+        return head.told(writer.publish(), writer.size, loads.left)
+
+
+def _damaged(root: Root, loads: _Loads) -> dict[Digest, Corrupt]:
+    """What of all that was to be carried is not here as it should be, looked at once more, and the errors for that."""
+    wanted = [digest for load in loads.loads for digest in load.blobs]
+    here = root.blobs.locate(wanted)
+    return {digest: damaged(digest) for digest in wanted if digest not in here or judge(here[digest]) == "damaged"}
+
+
+_LIST_LOST: Final = "its list of files is lost, or it builds on one whose list is. Run `artstore repair`"
 
 
 class _Load(NamedTuple):
@@ -103,11 +135,21 @@ class _Load(NamedTuple):
 class _Loads:
     """What goes of all of them; bytes that several need go once."""
 
-    def __init__(self, root: Root, since: Receipt | None, wanted: dict[str, list[Digest]]) -> None:
+    def __init__(
+        self,
+        root: Root,
+        since: Receipt | None,
+        wanted: dict[str, list[Digest]],
+        damaged: Mapping[Digest, Corrupt],
+    ) -> None:
+        """`damaged` are blobs that are known not to be here as they should be."""
         self.loads: list[_Load] = []
+        self.left: list[Skipped] = []
+        """What is left out, and why."""
         self._root = root
         self._since = {} if since is None else since.projects
         self._wanted = wanted
+        self._damaged = damaged
         self._carried: set[bytes] = set()
 
     def add(self, project: Project) -> None:
@@ -116,7 +158,7 @@ class _Loads:
             known = history(root, project)
             stand = self._stand(project, known)
             new = known.slots[stand.slot :]
-            offered = [] if project.upstream is None else _offers(root, project)
+            offered = [] if project.upstream is None else self._offers(project)
             transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
             bodies = [bytes(raw) for ops in (*(slot.ops for slot in new), *transactions) for raw in ops]
             there = brought(root, project, (bytes(raw) for slot in known.slots[: stand.slot] for raw in slot.ops))
@@ -125,11 +167,12 @@ class _Loads:
             waiting = [digest for offer in offered for digest in offer.manifests]
             manifests = [each for each in dict.fromkeys([*coming.manifests, *waiting]) if each not in held.manifests]
             encodings = list(_encoded(root, manifests, held))
+        self._tell_lost(project, coming.forgotten)
         wanted = self._wanted.get(project.name)
         # Of what waits here the other side needs the bytes also where it has only the list of files.
         lacked = [each for each in dict.fromkeys([*manifests, *waiting]) if each not in held.whole]
         chosen = lacked if wanted is None else [each for each in wanted if each not in held.whole]
-        blobs, whole = self._blobs(held, chosen, is_asked=wanted is not None)
+        blobs, whole = self._blobs(project, held, chosen, is_asked=wanted is not None)
         # Nobody can give it but this store, should it be gone there since.
         whole += [each for each in dict.fromkeys(waiting) if each in held.whole]
         section = Section(
@@ -163,7 +206,33 @@ class _Loads:
             raise Conflict(message, code="other-history")
         return stand
 
-    def _blobs(self, held: _Held, chosen: list[Digest], *, is_asked: bool) -> tuple[dict[Digest, int], list[Digest]]:
+    def _offers(self, project: Project) -> list[Offer]:
+        """All that waits, but for what nobody could take: versions whose lists are lost, and what builds on them."""
+        root = self._root
+        offered = offers(root, project.name, apart=True)
+        lost = {digest for offer in offered for digest in offer.manifests if not root.manifests.has(digest)}
+        if not lost:
+            return offered
+        kept = offers(root, project.name, None, Missing(frozenset(lost)), apart=True)
+        ids = {op.id for offer in kept for ops in offer.transactions for op in ops}
+        view = ProjectView(root.catalog, project.id)
+        for op in (op for offer in offered for ops in offer.transactions for op in ops):
+            if op.id not in ids and (name := called_here(view, [op.version])):
+                self.left.append(Skipped(path=f"{project.name}/{name}", reason=_LIST_LOST))
+        return kept
+
+    def _tell_lost(self, project: Project, absent: Iterable[str]) -> None:
+        """Tell of those versions without a list of files that nobody has forgotten here on purpose."""
+        view = ProjectView(self._root.catalog, project.id)
+        for version in filter(None, map(view.version, absent)):
+            collection = view.collection(version.collection)
+            if collection is not None and not view.is_forgotten(version.id):
+                name = f"{project.name}/{collection.name}:v{version.number}"
+                self.left.append(Skipped(path=name, reason=_LIST_LOST))
+
+    def _blobs(
+        self, project: Project, held: _Held, chosen: list[Digest], *, is_asked: bool
+    ) -> tuple[dict[Digest, int], list[Digest]]:
         """The blobs that these manifests need and that the other side lacks, with those manifests that get all."""
         root = self._root
         sizes: dict[Digest, int] = {}
@@ -172,23 +241,34 @@ class _Loads:
             entries = _entries(root, manifest, {*held.whole, *whole})
             needed = {blob.digest: blob.size for entry in entries if (blob := blob_of(entry)) is not None}
             lacking = {each: size for each, size in needed.items() if each not in held.blobs}
-            if self._is_here([each for each in lacking if each not in sizes], is_asked=is_asked):
+            why = self._why_not([each for each in lacking if each not in sizes], is_asked=is_asked)
+            if why is None:
                 sizes.update(lacking)
                 whole.append(manifest)
+            else:
+                name = f"{project.name}/{called(root, project.name, manifest)}"
+                self.left.append(Skipped(path=name, reason=f"its bytes were left out: {why}"))
         new = {digest: size for digest, size in sizes.items() if digest not in self._carried}
         self._carried.update(new)
         return new, whole
 
-    def _is_here(self, digests: list[Digest], *, is_asked: bool) -> bool:
-        """Whether all bytes are here, or can be brought; it is an error only if they were asked for."""
+    def _why_not(self, digests: list[Digest], *, is_asked: bool) -> str | None:
+        """Why not all bytes can be had; None where they are here by now. An error if they were asked for."""
+        stored = self._root.blobs
         try:
-            self._root.blobs.bring(digests)
-            self._root.blobs.check_stored(digests)
-        except (Unreachable, NotFound, Corrupt):
+            bad = next((digest for digest in digests if digest in self._damaged), None)
+            if bad is not None:
+                raise self._damaged[bad]
+            stored.bring(digests)
+            if is_asked:
+                stored.check_stored(digests)
+        except (Unreachable, NotFound, Corrupt) as error:
             if is_asked:
                 raise
-            return False
-        return True
+            return error.message
+        here = stored.placed(digests)
+        absent = next((digest for digest in digests if digest not in here), None)
+        return None if absent is None else f"blob {absent} is not here. {MISSING_NOW}"
 
 
 class _Held:
@@ -206,13 +286,6 @@ class _Held:
         if self._blobs is None:
             self._blobs = set(self._root.manifests.blobs_in(self.whole))
         return self._blobs
-
-
-def _offers(root: Root, project: Project) -> list[Offer]:
-    """All that waits, but for what nobody could take: versions whose lists of files are lost, and what builds on it."""
-    offered = offers(root, project.name, apart=True)
-    lost = {digest for offer in offered for digest in offer.manifests if not root.manifests.has(digest)}
-    return offers(root, project.name, None, Missing(frozenset(lost)), apart=True) if lost else offered
 
 
 def _wanted(root: Root, references: Sequence[str], project: str) -> dict[str, list[Digest]]:

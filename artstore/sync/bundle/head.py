@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt, Invalid, UpgradeNeeded
+from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.upstream import TakenSlot
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
@@ -81,14 +82,15 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """UTC seconds, by that machine's clock."""
     projects: list[Section]
 
-    def told(self, files: Iterable[Path], size: int) -> BundleReport:
-        """How it is shown, with the files that it is in."""
+    def told(self, files: Iterable[Path], size: int, left: Sequence[Skipped] = ()) -> BundleReport:
+        """How it is shown, with the files that it is in, and what was left out of it."""
         return BundleReport(
             files=list(map(str, files)),
             bytes=size,
             store=self.store,
             made_at=self.made_at,
             projects=[section.told() for section in self.projects],
+            left=list(left),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from artstore.errors import Corrupt
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.store import Store
@@ -133,3 +134,29 @@ def test_one_version_whose_list_of_files_is_lost_does_not_stop_the_others(site: 
     assert lab.store.verify().ok
     Store.rebuild(lab.store.path)
     assert lab.store.verify().ok
+
+
+def test_what_was_left_out_of_a_bundle_is_named(site: MakeSite, stick: Stick) -> None:
+    """Who carries it would find out on the other side of the gap, or never; and damage let no bundle be made at all."""
+    office, lab = site("office"), site("lab")
+    contents = [bytes([number]) * 1_100_000 for number in range(3)]
+    for number, content in enumerate(contents):
+        office.put({"x": content, "n": b"%d" % number})
+    lose_list(office, office.put({"y": b"y"}, name="dogs"))
+    by_digest = {
+        Digest.of(path.read_bytes()): path for path in (office.store.path / "blobs").rglob("*") if path.is_file()
+    }
+    by_digest[Digest.of(contents[1])].unlink()
+    damaged = by_digest[Digest.of(contents[2])]
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"!" * 1_100_000)
+    report = stick.write(office)
+    (taken,) = apply_bundle(lab.store, stick.path()).projects
+    with pytest.raises(Corrupt):
+        stick.write(office, "cats:v2")
+
+    assert {"cats:v1", "cats:v2", "dogs:v0"} == {each.path.partition("/")[2] for each in report.left}
+    assert all("artstore repair" in each.reason for each in report.left)
+    assert taken.error is None
+    assert {"x": contents[0], "n": b"0"} == lab.read("cats:v0")
+    assert [] == stick.write(lab, "cats:v0").left
