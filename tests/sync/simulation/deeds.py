@@ -22,14 +22,17 @@ Deed = Callable[["World", Node], None]
 NAMES: Final = ("cats", "dogs")
 ALIASES: Final = ("best", "prod")
 _LARGE: Final = 1_100_000
+_EPOCH: Final[dict[str, Any]] = {"distributed_id": "epoch", "type": "dataset", "project": PROJECT}
+_LATELY: Final = 4
+_BOTH: Final = 0.5
+"""How often the same parts are gathered by two."""
 
 
 def put(world: World, node: Node) -> None:
     """A version is made, often of what somebody else has too."""
     chance = world.chance
     draft = _draft(world, node)
-    # One time in many somebody takes the name for something else.
-    kind = "model" if chance.random() < 0.12 else "dataset"
+    kind = "model" if chance.random() < world.habits.clashing else "dataset"
     aliases = [alias for alias in ALIASES if chance.random() < 0.15]
     runs = [run for run in node.store.runs(project=PROJECT) if run.state == "running"] if chance.random() < 0.2 else []
     run = chance.choice(runs).id if runs else None
@@ -45,16 +48,26 @@ def put(world: World, node: Node) -> None:
 
 
 def part(world: World, node: Node) -> None:
-    """One of several writers adds its part; the parts that are there are gathered, now and then."""
+    """One of several writers adds its part; the parts that are there are gathered, now and then by two at once."""
     chance = world.chance
-    label: dict[str, Any] = {"name": chance.choice(NAMES), "type": "dataset", "project": PROJECT}
+    there = node.parts()
+    if not there or chance.random() < 0.5:
+        with node.store.draft() as draft:
+            draft.add_file(_draft(world, node) / "x", f"{node.name}-{chance.randrange(30)}")
+            _of_parts(lambda: node.store.add_part(draft, name=chance.choice(NAMES), **_EPOCH))
+        return
+    name = chance.choice(there)
+    _of_parts(lambda: node.store.finish_parts(name=name, **_EPOCH))
+    others = [each for each in world.nodes if each is not node and each not in world.moving and name in each.parts()]
+    if others and chance.random() < _BOTH:
+        other = chance.choice(others)
+        if other.does(lambda: _of_parts(lambda: other.store.finish_parts(name=name, **_EPOCH))):
+            other.note_acknowledged()
+
+
+def _of_parts(work: Callable[[], object]) -> None:
     try:
-        if chance.random() < 0.6:
-            with node.store.draft() as draft:
-                draft.add_file(_draft(world, node) / "x", f"{node.name}-{chance.randrange(3)}")
-                node.store.add_part(draft, distributed_id="epoch", **label)
-        else:
-            node.store.finish_parts(distributed_id="epoch", **label)
+        work()
     except (Unreachable, Denied):
         # Of what others have added, the bytes may have to come first.
         return
@@ -152,8 +165,9 @@ def gc(world: World, node: Node) -> None:
 
 
 def read(world: World, node: Node) -> None:
-    """A version is read, wherever its bytes are."""
-    version = node.any_version()
+    """A version is read, wherever its bytes are; a large one rather than others, since much may happen to it."""
+    several = [each for each in (node.any_version() for _ in range(3)) if each is not None]
+    version = max(several, key=lambda each: each.bytes, default=None)
     if version is not None and world.has_bytes(node, version):
         with contextlib.suppress(Unreachable, Denied):
             check_content(node, version)
@@ -221,9 +235,18 @@ def _draft(world: World, node: Node) -> Path:
     with world.fate.outside():
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        content = f"{chance.randrange(5)}".encode() if chance.random() < 0.5 else chance.randbytes(9)
-        (draft / "x").write_bytes(content)
+        (draft / "x").write_bytes(_content(world))
         (draft / "same").write_bytes(b"same")
-        if chance.random() < 0.06:
+        if chance.random() < world.habits.large:
             (draft / "large").write_bytes(chance.randbytes(_LARGE))
     return draft
+
+
+def _content(world: World) -> bytes:
+    """What many have, what somebody had not long ago, or something new."""
+    chance = world.chance
+    if chance.random() < 0.4:
+        return b"%d" % chance.randrange(3)
+    if not world.contents or chance.random() < 0.6:
+        world.contents.append(chance.randbytes(9))
+    return chance.choice(world.contents[-_LATELY:])

@@ -65,7 +65,7 @@ class Fate:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self._seed = seed
+        self.seed = seed
         self._drawn = 0, 0
         self.steps = 0
         self.calls = 0
@@ -104,7 +104,7 @@ class Fate:
         """Bytes of chance. They depend on the step, and not on what a module took that was loaded on the way."""
         step, count = self._drawn
         self._drawn = (self.steps, count + 1) if step == self.steps else (self.steps, 0)
-        data: bytes = blake3(b"%d %d %d" % (self._seed, *self._drawn)).digest(length=size)
+        data: bytes = blake3(b"%d %d %d" % (self.seed, *self._drawn)).digest(length=size)
         return data
 
     def time_ns(self) -> int:

@@ -24,6 +24,10 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def id_of(op: Json) -> str:
+    return digest(canonical(op))
+
+
 def slots(folder: Path) -> list[Json]:
     """The slots of a log, which must be a chain without gaps."""
     found: list[Json] = []

@@ -14,7 +14,7 @@ from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
-from artstore.model.records import Delete, decode_op, manifest_of
+from artstore.model.records import Create, Delete, Rename, decode_op, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.store import Store
@@ -118,8 +118,11 @@ class Node(Machine):
 
     # Its upstream.
 
-    def attach(self, place: Place) -> None:
-        """Follow what is at a place from now on. What was followed before can still give bytes."""
+    def attach(self, place: Place, *, only: Sequence[str] = ()) -> None:
+        """Follow what is at a place from now on, and send it these collections alone, if some are named.
+
+        What was followed before can still give bytes.
+        """
         known = read_remotes(self.store.path)
         token_file = None
         if isinstance(place, Server):
@@ -134,18 +137,47 @@ class Node(Machine):
                 else:
                     add_remote(self.store.path, name, settings.url, upstream=False, join=False, token_file=file)
         try:
-            add_upstream(self.store, place.name, place.url, join=False, token_file=token_file)
+            self._follow(place.name, place.url, join=False, only=only, token_file=token_file)
         except Conflict as error:
             if error.code != "needs-join":
                 raise
-            add_upstream(self.store, place.name, place.url, join=True, token_file=token_file)
+            self._follow(place.name, place.url, join=True, only=only, token_file=token_file)
         self.place = place
 
-    def join(self) -> None:
-        """Say that what was made here may come behind what is there."""
+    @property
+    def only(self) -> list[str]:
+        """The collections that are sent to its upstream; all, if none is named."""
+        found = [] if self.place is None else upstream_of(self.store.path)[1].only
+        return [name.partition("/")[2] for name in found]
+
+    def called(self, collection: str) -> set[str]:
+        """All that a collection was ever called."""
+        view, project = self.view(), self.store.root.catalog.project(PROJECT)
+        assert view is not None
+        assert project is not None
+        names: set[str] = set()
+        for each in Journal(self.store.root.catalog, project).ops():
+            op = decode_op(each.body)
+            if isinstance(op, Create | Rename):
+                found = view.collection(each.id if isinstance(op, Create) else op.collection)
+                names |= {op.name} if found is not None and found.id == collection else set()
+        return names
+
+    def join(self, *, only: Sequence[str]) -> None:
+        """Say that what was made here may come behind what is there, and what of it is sent."""
         name, settings = upstream_of(self.store.path)
         file = None if settings.token_file is None else Path(settings.token_file)
-        add_upstream(self.store, name, settings.url, join=True, token_file=file)
+        self._follow(name, settings.url, join=True, only=only, token_file=file)
+
+    def _follow(self, name: str, url: str, *, join: bool, only: Sequence[str], token_file: Path | None) -> None:
+        chosen = [f"{PROJECT}/{each}" for each in only]
+        add_upstream(self.store, name, url, join=join, only=chosen, token_file=token_file)
+
+    def note_forgotten(self) -> None:
+        """Remember what it may lack: what another side could not give is forgotten at once."""
+        view = self.view()
+        if view is not None:
+            self.may_forget.update(id_ for id_ in view.numbers() if view.is_forgotten(id_))
 
     def renew(self, places: Sequence[Place]) -> None:
         """Ask whoever keeps the servers for other tokens."""
@@ -161,6 +193,10 @@ class Node(Machine):
         """The state of the project, if there is one."""
         found = self.store.root.catalog.project(PROJECT)
         return None if found is None else ProjectView(self.store.root.catalog, found.id)
+
+    def parts(self) -> list[str]:
+        """What those parts are of that nobody has gathered."""
+        return [] if self.view() is None else sorted({each.name for each in self.store.parts(PROJECT)})
 
     def numbers(self) -> dict[str, int]:
         """What each version that can be seen is called here."""

@@ -44,23 +44,34 @@ class Lived(NamedTuple):
     history: list[str]
 
 
+class Broken(Exception):
+    """A world in which something is not as it must be; its cause says what."""
+
+    def __init__(self, steps: int, history: list[str]) -> None:
+        super().__init__("the last deeds were:\n" + "\n".join(history[-_SHOWN:]))
+        self.steps = steps
+        """That it had come to."""
+
+
 def live(seed: int, deeds: int = DEEDS) -> Lived:
-    """One world from its beginning to its end. Raises AssertionError where something is not as it must be."""
+    """One world from its beginning to its end. Raises Broken."""
     folder = Path(tempfile.mkdtemp(prefix="artstore-world-", dir=MEMORY if MEMORY.exists() else None))
-    history: list[str] = []
+    steps, history = 0, list[str]()
     try:
         with made(folder, seed) as world:
             history = world.history
-            for number in range(deeds):
-                world.step(number)
-                if number % _SETTLED == _SETTLED - 1 and number + 1 < deeds:
-                    world.settle()
-            world.settle()
+            try:
+                for number in range(deeds):
+                    world.step(number)
+                    if number % _SETTLED == _SETTLED - 1 and number + 1 < deeds:
+                        world.settle()
+                world.settle()
+            finally:
+                steps = world.fate.steps
             acknowledged = sum(len(node.acknowledged) for node in world.nodes)
             return Lived(world.fate.steps, world.fate.calls, acknowledged, len(world.nodes), world.freed, history)
     except Exception as error:
-        error.add_note("\n".join(history[-_SHOWN:]))
-        raise
+        raise Broken(steps, history) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -21,20 +21,22 @@ from artstore.sync import remotes
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.remotes import read_remotes
-from tests.sync.simulation import checks, deeds, travels
+from tests.sync.simulation import blows, carrying, checks, collecting, deeds, mirrors, travels
 from tests.sync.simulation.deeds import Deed
 from tests.sync.simulation.fate import Fate, ruled_by
+from tests.sync.simulation.habits import habits_of
 from tests.sync.simulation.naive import fold
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Depot, Place, Pool, Server
 
-_TROUBLE: Final = 0.05
 _MORTALITY: Final = 0.002
 _BAD_TIMES: Final = 25
 """Deeds of a time in which things go wrong; after it some go by in which nothing does."""
 _GOOD_TIMES: Final = 5
-_PUSHES: Final = 0.7
-"""How often it is a push that comes just before a slot is claimed, and not a collector."""
+_LOSING: Final = 0.5
+"""How often a server has lost what was just sent to it."""
+_FREEING: Final = 0.7
+"""How often it has done so by its own gc, rather than by being set back."""
 
 DEEDS: Final[dict[Deed, int]] = {
     deeds.put: 10,
@@ -56,18 +58,20 @@ DEEDS: Final[dict[Deed, int]] = {
     deeds.accept: 2,
     deeds.lose_help: 1,
     travels.evict: 3,
-    travels.collect: 8,
-    travels.carry: 4,
+    collecting.collect: 8,
+    carrying.carry: 4,
+    mirrors.mirror: 5,
+    mirrors.begin_anew: 1,
     travels.attach: 3,
-    travels.skew: 1,
-    travels.part_ways: 2,
-    travels.time_passes: 1,
-    travels.arrive: 2,
-    travels.backup: 1,
-    travels.roll_back: 2,
-    travels.lose: 1,
+    blows.skew: 1,
+    blows.part_ways: 2,
+    blows.time_passes: 3,
+    blows.arrive: 2,
+    blows.backup: 1,
+    blows.roll_back: 2,
+    blows.lose: 4,
 }
-"""How often each happens, of all."""
+"""How often each happens, of all, where a world has no other habits."""
 
 
 class World:
@@ -81,6 +85,8 @@ class World:
         """What happened, deed by deed."""
         self.last: dict[str, object] = {}
         """What the last round of each came to."""
+        self.contents: list[bytes] = []
+        """What was made up for files, in that order."""
         self.bundles = 0
         self.freed = 0
         """Objects that were freed in depots."""
@@ -88,32 +94,37 @@ class World:
         """Who is at work on a round."""
         self.set_back: set[str] = set()
         """Places that were ever set back to an older state."""
-        self.times_set_back = 0
+        self.times_lost = 0
+        """How often a place has lost something, be it for good or to its own gc."""
         self.is_shaken = False
         """Whether a place has lost something since all were of one mind."""
+        self.habits = habits_of(fate.seed)
+        self.weights = {deed: weight * self.habits.factor(deed.__name__) for deed, weight in DEEDS.items()}
         self.places: list[Place] = [
-            (Server if self.chance.random() < 0.4 else Depot)(fate, folder, number)
-            for number in range(self.chance.choice((1, 1, 2, 3)))
+            (Server if kind == "server" else Depot)(fate, folder, number)
+            for number, kind in enumerate(self.habits.places)
         ]
+        self.mirrors = [Depot(fate, folder, number, kind="mirror") for number in range(self.habits.mirrors)]
+        """Where what a log has, and what waits for it, is carried about."""
         self.home: Place = self.places[0]
         """Where all find each other in the end."""
-        count = self.chance.choice((3, 3, 3, 4, 5, 8, 12))
-        self.nodes = [Node(fate, folder, f"node{number}") for number in range(count)]
+        self.nodes = [Node(fate, folder, f"node{number}") for number in range(self.habits.machines)]
 
     def begin(self) -> None:
         """Most have an upstream from the beginning."""
         for node in self.nodes:
             if self.chance.random() < 0.8:
-                node.does(lambda node=node: node.attach(self.home))  # type: ignore[misc]
+                only = travels.some_or_all(self)
+                node.does(lambda node=node, only=only: node.attach(self.home, only=only))  # type: ignore[misc]
 
     def step(self, number: int) -> None:
         """Something happens somewhere."""
         is_bad = number % (_BAD_TIMES + _GOOD_TIMES) < _BAD_TIMES
-        self.fate.trouble, self.fate.mortality = (_TROUBLE, _MORTALITY) if is_bad else (0.0, 0.0)
+        self.fate.trouble, self.fate.mortality = (self.habits.trouble, _MORTALITY) if is_bad else (0.0, 0.0)
         if not is_bad:
             self.fate.cut.clear()
         node = self.chance.choice(self.nodes)
-        (deed,) = self.chance.choices(list(DEEDS), list(DEEDS.values()))
+        (deed,) = self.chance.choices(list(self.weights), list(self.weights.values()))
         self.history.append(f"{number} {node.name} {deed.__name__}")
         self.fate.steps += 1
         self.fate.now_s += 60
@@ -125,23 +136,27 @@ class World:
     def meddle(self) -> None:
         """Somebody else pushes, or frees what it can, just before the one who moves claims a slot."""
         idle = [node for node in self.nodes if node not in self.moving]
-        if len(self.moving) == 1 and idle and self.fate.trouble and self.chance.random() < 0.3:
+        habits = self.habits
+        if len(self.moving) == 1 and idle and self.fate.trouble and self.chance.random() < habits.meddling:
             other = self.chance.choice(idle)
-            if self.chance.random() < _PUSHES:
-                other.does(lambda: travels.move(self, other, "push"))
-            else:
-                other.does(lambda: travels.free_there(self, other, 0.0))
-        standing = [each for each in self.places if isinstance(each, Server) and each.snapshot is not None]
-        if standing and self.fate.trouble and self.chance.random() < 0.3:
+            is_push = self.chance.random() < habits.pushing
+            other.does(lambda: (travels.overtake if is_push else collecting.collect)(self, other))
+        servers = [each for each in self.places if isinstance(each, Server) and not each.is_lost]
+        if servers and self.fate.trouble and self.chance.random() < _LOSING:
             # A server looks whether all that a slot names is still there.
-            with self.fate.outside():
-                travels.set_back(self, self.chance.choice(standing))
+            server = self.chance.choice(servers)
+            if server.snapshot is None or self.chance.random() < _FREEING:
+                self.times_lost += 1
+                self.untroubled(server.tend)
+            else:
+                with self.fate.outside():
+                    blows.set_back(self, server)
 
     def settle(self) -> None:
         """All is whole again, everybody has time and one upstream. All must be of one mind then."""
         with self.whole():
             checks.settle(self)
-            for place in self.places:
+            for place in [*self.places, *self.mirrors]:
                 if not place.is_lost:
                     place.keep()
         self.is_shaken = False
@@ -169,7 +184,7 @@ class World:
 
     def something_was_freed(self) -> None:
         """A copy of a place may lack by now what nobody else has."""
-        for place in self.places:
+        for place in [*self.places, *self.mirrors]:
             place.snapshot = None
 
     def has_bytes(self, node: Node, version: VersionInfo) -> bool:
@@ -222,7 +237,7 @@ def made(folder: Path, seed: int) -> Iterator[World]:
         world = World.__new__(World)
 
         def objects_at(url: str) -> Objects:
-            depot = next(place for place in world.places if place.url == url)
+            depot = next(place for place in [*world.places, *world.mirrors] if place.url == url)
             assert isinstance(depot, Depot)
             return depot.between(open_objects(url), world.meddle)
 

@@ -1,0 +1,104 @@
+"""Mirrors: depots that stand in for an upstream, which may be out of reach of some."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from artstore.errors import Denied, Invalid, NotFound, Unreachable
+from artstore.sync.remotes import add_remote, read_remotes
+from artstore.sync.rounds import Verb, exchange
+from tests.sync.simulation.deeds import check_content
+from tests.sync.simulation.naive import Naive
+from tests.sync.simulation.node import PROJECT, Node
+from tests.sync.simulation.places import Depot
+from tests.sync.simulation.travels import LACKING, check_numbers
+
+if TYPE_CHECKING:
+    from tests.sync.simulation.world import World
+
+_JOINING: Final = 0.8
+"""How often a log in a mirror is followed also by who has one of its own."""
+
+
+def mirror(world: World, node: Node) -> None:
+    """What a machine knows goes to a mirror, or it takes what that has."""
+    if not world.mirrors:
+        return
+    there = world.chance.choice(world.mirrors)
+    before = node.numbers()
+    verb: Verb = world.chance.choice(("push", "push", "pull", "sync"))
+    world.moving.append(node)
+    try:
+        if there.name not in read_remotes(node.store.path):
+            join = world.chance.random() < _JOINING
+            add_remote(node.store.path, there.name, there.url, upstream=False, join=join)
+        node.took_slots |= verb != "push"
+        (report,) = exchange(node.store, verb, remote=there.name, projects=[PROJECT]).projects
+    except (Unreachable, Denied):
+        node.renew(world.places)
+        return
+    except NotFound as error:
+        if error.code != "project-not-found" or node.view() is not None:
+            raise
+        return
+    except Invalid as error:
+        if error.code != "unfit-remote" or not world.fate.trouble:
+            raise
+        return
+    finally:
+        world.moving.remove(node)
+        node.note_forgotten()
+    excused = {None, "other-log", "needs-join", "other-upstream"} | LACKING
+    assert report.code in excused, f"{node.name}: {report.error}"
+    check_numbers(node, before)
+    if report.code == "other-log" and node.place is world.home:
+        empty(world, there)
+
+
+def begin_anew(world: World, _node: Node) -> None:
+    """Somebody needs the disk that a mirror was on, and it becomes one again."""
+    if world.mirrors:
+        empty(world, world.chance.choice(world.mirrors))
+
+
+def empty(world: World, mirror: Depot) -> None:
+    """A mirror is begun anew, if all that it has is elsewhere."""
+    is_elsewhere = not world.is_shaken and all(node.place is not None for node in world.nodes)
+    if not world.moving and (is_elsewhere or world.can_do_without(mirror)):
+        with world.fate.outside():
+            world.fate.late.clear()
+            mirror.empty()
+
+
+def check_mirror(world: World, mirror: Depot, naive: Naive) -> None:
+    """Who sees a mirror alone has all that the log has, with its bytes."""
+    knowing = [node for node in world.nodes if mirror.name in read_remotes(node.store.path)]
+    writer = world.chance.choice(knowing or world.nodes)
+    codes: list[str | None] = []
+
+    def bring() -> None:
+        add_remote(writer.store.path, mirror.name, mirror.url, upstream=False, join=True)
+        (report,) = exchange(writer.store, "push", remote=mirror.name, projects=[PROJECT]).projects
+        codes.append(report.code)
+
+    assert writer.does(bring)
+    assert codes[0] in {None, "other-log"}, f"{writer.name} cannot bring {mirror.name} what it lacks: {codes[0]}"
+    if codes[0] == "other-log" or not naive.seen:
+        return
+    reader = Node(world.fate, world.folder, f"reader{len(world.history)}-{mirror.name}")
+
+    def read() -> None:
+        add_remote(reader.store.path, mirror.name, mirror.url, upstream=False, join=True)
+        (report,) = exchange(reader.store, "pull", remote=mirror.name, projects=[PROJECT], blobs=True).projects
+        assert report.error is None, report.error
+        view = reader.view()
+        assert view is not None
+        forgotten = {id_ for id_ in view.numbers() if view.is_forgotten(id_)}
+        assert forgotten <= set().union(*(node.may_forget for node in world.nodes)), "a mirror lacks what all have"
+        assert naive.shown(forgotten) == reader.shown(), f"{mirror.name} shows something else than the log says"
+        for name in reader.names():
+            for version in reader.versions(name):
+                check_content(reader, version)
+
+    assert reader.does(read)
+    reader.store.close()
