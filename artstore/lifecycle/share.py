@@ -16,11 +16,12 @@ import contextlib
 import gc
 import os
 import select
+import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -110,6 +111,12 @@ def _by_children(
                 yield answer[0], decode(answer[1])
         for number in sorted(missing):
             yield number, again(number)
+    except BaseException:
+        # Nobody waits for what they are at: a large file may take minutes.
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
+        raise
     finally:
         _end(children, numbers)
 
@@ -136,6 +143,8 @@ def _fork(work: Callable[[int], R], numbers: int) -> _Child:
         os.close(end)
         return _Child(pid, answers)
     try:
+        # So that it leaves nothing half written, as it does not after an error of its own.
+        signal.signal(signal.SIGTERM, _leave)
         # What the parent holds is shared with it as long as nobody touches it; the collector would.
         gc.freeze()
         os.close(answers)
@@ -145,6 +154,10 @@ def _fork(work: Callable[[int], R], numbers: int) -> _Child:
     finally:
         # Also after an error, which the parent meets itself; nothing of the parent's is flushed or closed twice.
         os._exit(0)
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit
 
 
 def _end(children: Sequence[_Child], numbers: int) -> None:

@@ -95,13 +95,16 @@ def write_files(
     total = Counts()
     tally = None if progress is None else Tally("write", len(batches), len(entries), total_bytes, progress)
 
-    def write(number: int, *, is_fresh: bool = is_fresh) -> Counts:
+    def write(number: int, *, is_fresh: bool = is_fresh, clears: bool = False) -> Counts:
         told = None if tally is None else tally.counter(number)
         with contextlib.closing(_Writer(root, top, mode, packs, is_fresh=is_fresh, told=told)) as writer:
+            if clears:
+                writer.clear(batches[number])
             return writer.write(batches[number])
 
     def again(number: int) -> Counts:
-        return write(number, is_fresh=False)
+        # What whoever was killed had begun is not left beside it.
+        return write(number, is_fresh=False, clears=True)
 
     for number, counts in share(
         write, len(batches), Counts, again=again, waiting=None if tally is None else tally.tell
@@ -164,6 +167,12 @@ class _Writer:
         for fd in self._packs.values():
             os.close(fd)
         self._target.__exit__(None, None, None)
+
+    def clear(self, batch: Sequence[Placed]) -> None:
+        """Remove what dead writers have left in the folders of the entries."""
+        for folder in sorted({entry.path.rpartition("/")[0] for entry in batch}):
+            if self._target.go_to(folder, make=False):
+                self._target.clear()
 
     def write(self, batch: Sequence[Placed]) -> Counts:
         """Write the entries, which are sorted by path."""
@@ -262,7 +271,7 @@ class _Writer:
             for other in (*others, place):
                 with contextlib.suppress(FileNotFoundError, Corrupt):
                     return self._write_from(name, other, replaces=replaces)
-            raise (damaged(place, 0) if os.path.exists(place.path) else gone(place)) from None
+            raise (damaged(place) if os.path.exists(place.path) else gone(place)) from None
 
     def _write_from(self, name: str, place: Place, *, replaces: bool) -> Way:
         if place.is_whole:
@@ -270,7 +279,7 @@ class _Writer:
         with reading(place):
             data = read_exactly(self._pack(place.path), place.size, place.offset)
         if len(data) != place.size or blake3(data).digest() != place.digest:
-            raise damaged(place, 0)
+            raise damaged(place)
         self._target.write(name, data, replaces=replaces)
         return "copy"
 
@@ -279,7 +288,7 @@ class _Writer:
             source = os.open(place.path, _OPEN_FLAGS)
         try:
             if not stat.S_ISREG(os.fstat(source).st_mode):
-                raise damaged(place, 0)
+                raise damaged(place)
             if self._mode == "hardlink":
                 with reading(place):
                     found = whole.measure(source, told=self._tick_within)
@@ -299,7 +308,7 @@ class _Writer:
                 except Refused as error:
                     if error.code != "unreadable":
                         raise
-                    raise damaged(place, 0) from error
+                    raise damaged(place) from error
                 self._check(place, found)
             return "copy"
         finally:
@@ -311,7 +320,7 @@ class _Writer:
 
     def _check(self, place: Place, found: whole.Stored) -> None:
         if found.digest != place.digest:
-            raise damaged(place, 0)
+            raise damaged(place)
 
     def _link(self, name: str, place: Place) -> None:
         try:

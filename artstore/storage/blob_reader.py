@@ -210,5 +210,5 @@ class BlobReader(io.RawIOBase):
         with reading(self._place):
             found = whole.measure(self._fd)
         if found.digest != self._place.digest:
-            raise damaged(self._place, 0, called=self._called)
+            raise damaged(self._place, called=self._called)
         return found.sums

@@ -48,19 +48,17 @@ def reading(place: Place) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in NO_FILE:
-            raise damaged(place, 0) from error
+            raise damaged(place) from error
         raise storage_error(error, f"reading blob {place.digest}") from error
 
 
-def damaged(place: Place, at: int, *, called: str = "") -> Corrupt:
-    """The error for bytes that are not what their digest says.
+def damaged(place: Place, at: int | None = None, *, called: str = "") -> Corrupt:
+    """The error for bytes that are not what their digest says, near one of them if that is known.
 
     `called` says what the blob is to whoever asks, as `'a.txt' of cats:v3`.
     """
-    message = (
-        f"{so_called(called)}blob {place.digest} is damaged in {place.file}, near its byte {at} of {place.size}. "
-        f"{WHAT_NOW}"
-    )
+    where = "" if at is None else f", near its byte {at} of {place.size}"
+    message = f"{so_called(called)}blob {place.digest} is damaged in {place.file}{where}. {WHAT_NOW}"
     return Corrupt(message, code="digest-mismatch")
 
 

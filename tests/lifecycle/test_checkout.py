@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -911,6 +912,37 @@ def test_progress_moves_within_a_large_file(
     assert seen == sorted(seen)
     assert sum(1 << 20 <= size < 5 << 20 for _, size in seen) >= 4
     assert seen[-1] == (2, (5 << 20) + 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
+def test_what_a_killed_helper_had_begun_is_not_left_in_the_folder(
+    store: Store, children: Children, tmp_path: Path
+) -> None:
+    """The system kills for memory: the get was whole, and beside its files lay one that nobody had asked for."""
+    commit(store, {f"d/{name}": os.urandom(5 << 20) for name in "abcdefgh"})
+    said = children.run(
+        """
+import os, pathlib, signal, sys
+from artstore.lifecycle import write
+from artstore.storage import whole
+from artstore.store import Store
+write.BATCH_BYTES = 1 << 20
+store, target = map(pathlib.Path, sys.argv[1:])
+parent, copy = os.getpid(), whole.copy_file
+def copy_file(source, fd, **more):
+    if os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return copy(source, fd, **more)
+whole.copy_file = copy_file
+with Store.open(store) as opened:
+    opened.get("cats", target, mode="copy")
+print(sorted(path.name for path in (target / "d").iterdir()))
+""",
+        store.path,
+        tmp_path / "out",
+    )
+
+    assert said == str(list("abcdefgh"))
 
 
 @pytest.mark.parametrize("is_beside_threads", [False, True])

@@ -112,6 +112,37 @@ except ChildProcessError:
 
 @only_linux
 @two_processors
+def test_whoever_is_interrupted_does_not_wait_for_a_child(children: Children, tmp_path: Path) -> None:
+    """A get that was told to end went on for as long as a child was at a large file; and it leaves nothing behind."""
+    began = time.monotonic()
+    said = children.run(
+        SHARED
+        + """
+left = sys.argv[1]
+def work(number):
+    if is_child():
+        open(left, "w").close()
+        try:
+            time.sleep(50)
+        finally:
+            os.unlink(left)
+    while not os.path.exists(left):
+        time.sleep(0.001)
+    raise LookupError(number)
+try:
+    list(share(work, 2, int))
+except LookupError as error:
+    print("raised", os.path.exists(left))
+""",
+        tmp_path / "left",
+    )
+
+    assert said == "raised False"
+    assert time.monotonic() - began < 30
+
+
+@only_linux
+@two_processors
 def test_a_child_ends_with_its_parent(children: Children, tmp_path: Path) -> None:
     """Whoever kills a get must not find that its files go on appearing."""
     parent = children.start(
