@@ -15,8 +15,8 @@ from artstore.lifecycle.upstream import Followed, TakenSlot, accept, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
+from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.storage.root import Root
 from artstore.sync.known import collecting
 from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
@@ -169,7 +169,7 @@ def _take_manifests(
     """Take what came with some slots, and what these name and is not here any more."""
     encodings = [encoding for each in came.values() for encoding in each]
     named = {Digest.parse(d) for slot, _ in batch for digests in slot.manifests.values() for d in digests}
-    again = _needed_again(way.root, shelf, batch, named)
+    again = _needed_again(way, shelf, batch, named)
     return take_manifests(way.root, way.place, [*encodings, *again], shelf.manifest)
 
 
@@ -205,16 +205,21 @@ def _read_unless_swept(shelf: Shelf, name: str, swept: _Swept) -> list[Encoding]
         return None
 
 
-def _needed_again(root: Root, shelf: Shelf, batch: Sequence[ReadSlot], came: set[Digest]) -> list[Encoding]:
-    """Manifests that an earlier slot brought, and that were freed here since."""
+def _needed_again(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], came: set[Digest]) -> list[Encoding]:
+    """Manifests that an earlier slot brought, and that were let go of here since.
+
+    Rows do not tell: a pull that was killed has made some that no log carries.
+    """
     again: dict[Digest, Encoding] = {}
+    project = way.root.catalog.project(way.project)
+    live = set() if project is None else Marking(way.root.catalog).live_manifests(project.id)
     for slot, _digest in batch:
         for raw in slot.ops:
             named = manifest_of(decode_op(bytes(raw)))
             if named is None:
                 continue
             digest = Digest.parse(named)
-            if digest not in came and digest not in again and root.manifests.find(digest) is None:
+            if digest not in came and digest not in again and digest not in live:
                 again.update({each.digest: each for each in shelf.manifest(digest) if each.digest == digest})
     return list(again.values())
 

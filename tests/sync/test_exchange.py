@@ -14,6 +14,7 @@ from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.storage import packs, stat_cache
 from artstore.store import Store
+from artstore.sync import pull
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 from tests.sync.serving import served
@@ -97,6 +98,34 @@ def test_a_folder_whose_version_came_back_by_name_is_stored(
     a.store.put([folder], name="again", type="dataset")
 
     assert {"x": b"x"} == a.read("again")
+
+
+def test_a_pull_that_was_killed_behind_its_rows_leaves_all_to_the_next(
+    machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of files that came again had rows and was in no log: a rebuild made a version without files of it."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"x"})
+    a.push()
+    b.pull()
+    b.store.delete("cats:v0", force=True)
+    for _ in range(2):
+        b.store.gc(grace_s=0)
+    a.put({"x": b"x"}, name="dogs")
+    a.push()
+    with monkeypatch.context() as patch:
+        patch.setattr(pull, "accept", _die)
+        with pytest.raises(KeyboardInterrupt):
+            b.pull()
+    b.pull()
+    Store.rebuild(b.store.path)
+    b.again()
+
+    assert {"x": b"x"} == b.read("dogs")
+
+
+def _die(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_get_fetches_what_it_writes(machine: Make, tmp_path: Path) -> None:
