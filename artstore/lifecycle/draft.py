@@ -330,8 +330,13 @@ class Draft:
             return StatCache()
         blobs = self.root.blobs
         if not blobs.has_all_packs():
-            # What was in them is stored again.
-            return StatCache()
+            # What was in that one alone is stored again.
+            digests = [cache.digest(at) for at in range(len(cache.paths))]
+            known = blobs.known(digests)
+            for at, digest in enumerate(digests):
+                if digest not in known:
+                    cache.disbelieve(at)
+            return cache
         for at in cache.larger_than(SMALL):
             if not blobs.has_file(cache.digest(at), cache.size(at)):
                 cache.disbelieve(at)

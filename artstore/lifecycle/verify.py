@@ -12,6 +12,7 @@ good.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -100,7 +101,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
             if str(digest) not in named
         ]
         _forget_hashed(root, problems)
-        problems = _with_what_is_hurt(root, problems)
+        problems = _with_what_is_hurt(root, _with_what_helps(problems))
     return VerifyReport(
         ok=not problems,
         checked_blobs=seen.blobs,
@@ -223,22 +224,45 @@ def _check_pack(root: Root, name: str) -> list[Problem]:
 
 
 def _put_aside(root: Root, suspects: Sequence[bytes]) -> list[Problem]:
-    """Put damaged bytes aside; they no longer count as stored."""
+    """Put damaged bytes aside; they no longer count as stored.
+
+    Where the whole pack is gone, that is said once, and no damage of what nobody needs or what is whole in another
+    place.
+    """
     problems = []
-    digests = dict.fromkeys(map(Digest, suspects))
-    for place in [place for digest in digests for place in root.blobs.places_of(digest)]:
-        verdict = root.blobs.put_aside(place)
-        if isinstance(verdict, OSError):
-            message = (
-                f"{place.size} bytes in {place.file} cannot be read now: {verdict.strerror}. They stay as they are"
-            )
-            problems.append(Problem(kind="unreadable", subject=str(place.digest), message=message))
-        elif verdict == "damaged":
-            message = (
-                f"{place.size} bytes in {place.file} are not what their digest says, or are gone. Run `artstore repair`"
-            )
-            problems.append(Problem(kind="blob-damaged", subject=str(place.digest), message=message))
-    return problems
+    lost: list[Place] = []
+    for digest in dict.fromkeys(map(Digest, suspects)):
+        verdicts = [(place, root.blobs.put_aside(place)) for place in root.blobs.places_of(digest)]
+        is_whole = any(verdict == "whole" for _, verdict in verdicts)
+        for place, verdict in verdicts:
+            if isinstance(verdict, OSError):
+                message = (
+                    f"{place.size} bytes in {place.file} cannot be read now: {verdict.strerror}. They stay as they are"
+                )
+                problems.append(Problem(kind="unreadable", subject=str(digest), message=message))
+            elif verdict == "damaged" and (place.is_whole or os.path.lexists(place.path)):
+                problems.append(_damaged(place))
+            elif verdict == "damaged" and not is_whole:
+                lost.append(place)
+    needed = Marking(root.catalog).needed([place.digest for place in lost]) if lost else set()
+    return problems + [_damaged(place) for place in lost if place.digest in needed]
+
+
+def _damaged(place: Place) -> Problem:
+    message = f"{place.size} bytes in {place.file} are not what their digest says, or are gone. Run `artstore repair`"
+    return Problem(kind="blob-damaged", subject=str(place.digest), message=message)
+
+
+def _with_what_helps(problems: Sequence[Problem]) -> list[Problem]:
+    """Say of gone packs what that means."""
+    if any(problem.kind in _OF_BLOBS for problem in problems):
+        means = ". Run `artstore repair`"
+    else:
+        means = ", and nothing that a version needs is lost with it. `artstore repair` takes it out of the catalog"
+    return [
+        msgspec.structs.replace(problem, message=problem.message + means) if problem.kind == "pack-missing" else problem
+        for problem in problems
+    ]
 
 
 def _with_what_is_hurt(root: Root, problems: Sequence[Problem]) -> list[Problem]:

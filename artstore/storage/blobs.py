@@ -199,8 +199,9 @@ class Blobs(BlobIndex):
                 return "whole"
             quarantine.keep(self._root, place)
             self.forget_place(place)
-            # It takes blobs for stored as long as a manifest names them.
-            stat_cache.forget(self._root, self._catalog)
+            if not self.places_of(place.digest):
+                # It takes blobs for stored as long as a manifest names them.
+                stat_cache.forget(self._root, self._catalog)
         return verdict
 
     def _mend_sums(self, place: Place) -> None:

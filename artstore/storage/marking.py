@@ -355,6 +355,20 @@ class Marking:
             )
         return [(Digest(digest), size) for digest, size in rows]
 
+    def needed(self, digests: Sequence[Digest]) -> set[bytes]:
+        """Those of some blobs that live versions and parts name."""
+        found: set[bytes] = set()
+        with self._catalog.snapshot():
+            self._find_needed()
+            for start in range(0, len(digests), BATCH):
+                some = digests[start : start + BATCH]
+                sql = (
+                    f"SELECT digest FROM blob WHERE digest IN ({','.join('?' * len(some))}) "
+                    "AND id IN (SELECT blob FROM needed)"
+                )
+                found.update(digest for (digest,) in self._catalog.rows(sql, tuple(some)))
+        return found
+
     def absent(self) -> set[Digest]:
         """Blobs that are known and nowhere, whether a version needs them or not."""
         rows = self._catalog.rows(

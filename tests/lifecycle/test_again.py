@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artstore.errors import Corrupt
+from artstore.lifecycle import draft as drafting
+from artstore.lifecycle import reading
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.manifests import Manifests
@@ -144,6 +146,23 @@ def test_what_was_found_damaged_meanwhile_is_not_committed(
 
     assert [content] == [files(store, each.ref) for each in store.versions("cats")]
     assert store.verify().ok
+
+
+def test_a_gone_pack_is_no_reason_to_read_all_for_ever(
+    store: Store, tree: Callable[[Mapping[str, bytes]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are in another by then; what is nowhere is read, and stored again."""
+    folder = tree({"a": b"1", "b": b"2"})
+    store.put([folder], name="cats", type="dataset")
+    (pack,) = (store.path / "packs").glob("*.tar")
+    pack.unlink()
+    again = store.put([folder], name="cats", type="dataset")
+    monkeypatch.setattr(drafting, "can_change_unseen", _nobody)
+    monkeypatch.setattr(reading, "can_change_unseen", _nobody)
+    last = store.put([folder], name="cats", type="dataset")
+
+    assert again.version == last.version
+    assert files(store, "cats") == {"a": b"1", "b": b"2"}
 
 
 @pytest.mark.parametrize("is_known", [False, True])

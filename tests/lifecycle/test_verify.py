@@ -16,7 +16,7 @@ from artstore.lifecycle import share
 from artstore.lifecycle import verify as verb
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.verify import verify
-from artstore.storage import whole
+from artstore.storage import stat_cache, whole
 from artstore.storage.blob_index import WHOLE
 from artstore.storage.files import read_into_at
 from artstore.store import Store
@@ -159,6 +159,42 @@ def test_what_is_missing_is_hashed_again_by_the_next_put(store: Store, put: Put)
 
     assert kinds(store) == ["blob-missing"]
     assert list((store.path / "stat_cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("reference", [None, "cats"])
+def test_a_gone_pack_hurts_nobody_whose_bytes_are_whole_elsewhere(
+    reference: str | None, store: Store, put: Put
+) -> None:
+    """Each of its files was called damaged in whole versions, and how to end that was not said."""
+    put({"a": b"a", "b": b"b"})
+    put({"dead": b"dead"}, name="dead")
+    store.delete("dead:v0")
+    for pack in (store.path / "packs").iterdir():
+        pack.unlink()
+    put({"a": b"a", "b": b"b"})
+    before = stat_cache.era(store._root.catalog)
+    of_version = [] if reference is None else store.verify(reference).problems
+    is_same_era = stat_cache.era(store._root.catalog) == before
+    problems = store.verify().problems
+
+    assert of_version == []
+    assert is_same_era
+    assert {"pack-missing"} == {problem.kind for problem in problems}
+    assert all("nothing that a version needs is lost" in problem.message for problem in problems)
+    assert all("`artstore repair`" in problem.message for problem in problems)
+    store.repair()
+    assert store.verify().ok
+
+
+def test_a_gone_pack_takes_along_what_is_nowhere_else(store: Store, put: Put) -> None:
+    put({"a": b"a", "b": b"b"})
+    only_file(store.path / "packs").unlink()
+    put({"a": b"a"}, name="dogs")
+    first, again = ({each.kind: each for each in store.verify().problems} for _ in range(2))
+
+    assert ["'b' of uncategorized/cats:v0: 1 bytes in"] == [first["blob-damaged"].message.partition(" the pack ")[0]]
+    assert {"blob-missing", "pack-missing"} == again.keys()
+    assert not any("is lost" in found["pack-missing"].message for found in (first, again))
 
 
 def test_a_damaged_log_that_was_not_folded_is_named_and_the_rest_is_checked(store: Store, put: Put) -> None:
