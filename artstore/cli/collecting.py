@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from artstore.cli.discovery import open_store
 from artstore.cli.output import emit, say
 from artstore.cli.progress import progress
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from artstore.units import count, duration, size
 
 if TYPE_CHECKING:

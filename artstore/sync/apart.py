@@ -9,7 +9,7 @@ from artstore.model.records import Create, decode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
-from artstore.sync.known import collecting
+from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import Remote, read_slot
 
 _SHOWN: Final = 5

@@ -12,12 +12,12 @@ from artstore.storage.intake import Intake
 from artstore.storage.places import MISSING_NOW
 from artstore.storage.root import Root
 from artstore.store import Store
-from artstore.sync.depot import Depot
-from artstore.sync.mirror import Mirror, mirrored
+from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.shelf import Noted, when_noted
+from artstore.sync.mirrors.mirror import Mirror, mirrored
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Fetched, Remote, Shelf, Tell, read_slot
 from artstore.sync.remotes import Settings, open_mirror, open_remote, read_remotes, token_of
-from artstore.sync.shelf import Noted, when_noted
 from artstore.sync.standing import note_failure, note_success
 
 

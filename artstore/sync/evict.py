@@ -21,7 +21,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.history import History, history
-from artstore.sync.mirror import Mirror, mirrored
+from artstore.sync.mirrors.mirror import Mirror, mirrored
 from artstore.sync.protocol import Remote, Shelf
 from artstore.sync.pull import check_head
 from artstore.sync.remotes import open_mirror, open_remote, read_remotes

@@ -13,7 +13,7 @@ from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.store import Store
-from artstore.sync.mirror import mirrored
+from artstore.sync.mirrors.mirror import mirrored
 from artstore.sync.protocol import Shelf, read_slot
 from artstore.sync.remotes import find_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import ExplainedBlob, ExplainReport

@@ -17,7 +17,7 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.sync.known import collecting
+from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
 from artstore.sync.remotes import adding_again

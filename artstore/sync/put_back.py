@@ -15,7 +15,7 @@ from artstore.errors import Conflict, Corrupt
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import TakenSlot
 from artstore.model.digest import Digest
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
 from artstore.sync.history import history
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.protocol import ReadSlot, Slot, decode_slot, slot_again

@@ -19,9 +19,9 @@ from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
-from artstore.sync.absent import sweep_absent
 from artstore.sync.connect import connect
-from artstore.sync.depot import Depot
+from artstore.sync.depots.absent import sweep_absent
+from artstore.sync.depots.depot import Depot
 from artstore.sync.history import History, history, senders
 from artstore.sync.http.opening import Server, is_server
 from artstore.sync.pull import new_slots

@@ -28,10 +28,10 @@ from artstore.storage.files import storage_errors, write_file
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.sync.choice import Choice, Pick, called, settled
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
 from artstore.sync.http.opening import Server, is_server, open_server
 from artstore.sync.http.tokens import token_for
-from artstore.sync.mirror import Mirror
+from artstore.sync.mirrors.mirror import Mirror
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.pacing import Pace, PacedObjects

@@ -29,9 +29,10 @@ from artstore.sync.bring import bring_manifests
 from artstore.sync.choice import called, choose
 from artstore.sync.connect import connect
 from artstore.sync.foresee import foresee
-from artstore.sync.from_mirror import pull_from_mirror
-from artstore.sync.mirror import Mirror
-from artstore.sync.mirroring import MirrorWay, together
+from artstore.sync.mirrors.from_mirror import pull_from_mirror
+from artstore.sync.mirrors.mirror import Mirror
+from artstore.sync.mirrors.to_mirror import push_to_mirror
+from artstore.sync.mirrors.way import MirrorWay, together
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Remote
 from artstore.sync.pull import check_head, check_join, counted, new_slots, pull
@@ -49,7 +50,6 @@ from artstore.sync.remotes import (
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
 from artstore.sync.standing import Attempt, noting
 from artstore.sync.staying import staying
-from artstore.sync.to_mirror import push_to_mirror
 from artstore.sync.way import Way
 
 Verb = Literal["push", "pull", "sync"]

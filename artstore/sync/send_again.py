@@ -23,15 +23,15 @@ from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
 from artstore.sync.bring import called, lost_files
 from artstore.sync.claim import NOTHING, claim_next
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.known import Known
+from artstore.sync.depots.lost import NOT_READ, Damaged, find_damaged, find_lost
+from artstore.sync.depots.needs import blobs_of, new_blobs_of, read_lists, wanted
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.history import history, senders
-from artstore.sync.known import Known
-from artstore.sync.lost import NOT_READ, Damaged, find_damaged, find_lost
-from artstore.sync.needs import blobs_of, new_blobs_of, read_lists, wanted
 from artstore.sync.protocol import Sent, Shelf
 from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
-from artstore.sync.shelf import DepotShelf
 from artstore.sync.upload import UNREADABLE
 from artstore.sync.way import Way
 

@@ -25,7 +25,7 @@ from artstore.storage.packs import Member, PackWriter
 from artstore.storage.places import WHAT_NOW, Place, gone
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
-from artstore.sync.index import encode_index
+from artstore.sync.depots.index import encode_index
 from artstore.sync.objects.interface import Target
 from artstore.sync.protocol import Tell, encode_manifests
 

@@ -9,7 +9,7 @@ import pytest
 
 from artstore.errors import Conflict
 from artstore.model.digest import Digest
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.recover import recover
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine

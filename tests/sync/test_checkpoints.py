@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from artstore.sync import checkpoints, remotes
-from artstore.sync.collect import collect_remote
+from artstore.sync import remotes
+from artstore.sync.depots import checkpoints
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.objects.families import open_objects
 from tests.sync.conftest import Machine
 from tests.sync.simulation.network import Network

@@ -12,9 +12,10 @@ import pytest
 from artstore.errors import Invalid
 from artstore.lifecycle.commit import now_us
 from artstore.store import Store
-from artstore.sync import collect, pull, remotes
+from artstore.sync import pull, remotes
 from artstore.sync.adopt import add_upstream
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots import collect
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.objects.families import open_objects
 from artstore.sync.recover import recover

@@ -21,9 +21,9 @@ from artstore.model.manifest import Encoding, decode_difference, decode_full, sa
 from artstore.model.records import decode_op
 from artstore.storage import packs
 from artstore.store import Store
+from artstore.sync.depots.index import decode_index
 from artstore.sync.http.connection import decode
 from artstore.sync.http.wire import Claimed, Lacks, frames, header
-from artstore.sync.index import decode_index
 from artstore.sync.protocol import decode_manifests, decode_slot
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange

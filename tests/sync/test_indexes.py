@@ -12,10 +12,11 @@ import pytest
 from artstore.errors import ArtstoreError, Denied
 from artstore.model.digest import Digest
 from artstore.storage.packs import Member
-from artstore.sync import indexes, remotes
-from artstore.sync.collect import collect_remote
-from artstore.sync.index import encode_index
-from artstore.sync.indexes import Indexes
+from artstore.sync import remotes
+from artstore.sync.depots import indexes
+from artstore.sync.depots.collect import collect_remote
+from artstore.sync.depots.index import encode_index
+from artstore.sync.depots.indexes import Indexes
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.under import ObjectsUnder

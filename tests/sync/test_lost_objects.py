@@ -11,7 +11,7 @@ import pytest
 from artstore.errors import Conflict, Corrupt, Invalid
 from artstore.model.digest import Digest
 from artstore.sync import remotes
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.objects.families import open_objects
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote

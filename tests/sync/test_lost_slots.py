@@ -12,7 +12,8 @@ import pytest
 from artstore.cli import main
 from artstore.errors import Conflict, Corrupt, Invalid
 from artstore.store import Store
-from artstore.sync import checkpoints, push, remotes
+from artstore.sync import push, remotes
+from artstore.sync.depots import checkpoints
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import JSON
 from artstore.sync.objects.families import open_objects

@@ -14,7 +14,7 @@ from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.create import create_bundle
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
 from artstore.sync.remotes import add_remote
@@ -579,7 +579,7 @@ def test_a_pull_that_was_killed_behind_the_lists_of_files_has_lost_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("artstore.sync.from_mirror.take", die)
+        patch.setattr("artstore.sync.mirrors.from_mirror.take", die)
         with pytest.raises(KeyboardInterrupt):
             b.move("pull", remote="stick")
     b.move("pull", remote="stick")

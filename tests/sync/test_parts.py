@@ -16,7 +16,7 @@ from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from artstore.sync import parts
 from artstore.sync.adopt import add_upstream
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import PROJECT, Machine

@@ -7,8 +7,8 @@ from typing import Final
 
 from artstore.model.digest import Digest
 from artstore.sync.bundle.archive import BundleReader
+from artstore.sync.depots.index import decode_index
 from artstore.sync.download import Wanted
-from artstore.sync.index import decode_index
 
 _BLOB: Final = re.compile(r"blobs/\d+/([0-9a-f]{64})\.[0-9a-f]{16}\Z")
 _INDEX: Final = ".idx"

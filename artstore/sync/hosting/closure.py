@@ -23,7 +23,7 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.granted import Granted
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
-from artstore.sync.known import collecting
+from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import Slot, decode_slot
 
 

@@ -19,6 +19,7 @@ from artstore.storage.files import make_directory
 from artstore.storage.granted import Granted
 from artstore.storage.sessions import Exclusive
 from artstore.store import Store
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.hosting.blobs import HostedBlobs
 from artstore.sync.hosting.closure import holes, live_manifests, needed_blobs, read_claim
 from artstore.sync.hosting.incoming import Uploads
@@ -37,7 +38,6 @@ from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
 from artstore.sync.remotes import read_remotes
 from artstore.sync.room import Room, only_ends
-from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
 _CACHE_KIB: Final = 8_000

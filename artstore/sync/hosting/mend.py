@@ -15,7 +15,7 @@ from artstore.lifecycle.upstream import HOSTED, Followed, followed, keeps_log
 from artstore.model.digest import Digest
 from artstore.storage.root import Root
 from artstore.store import Store
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
 from artstore.sync.history import history
 from artstore.sync.hosting.own import WHERE
 from artstore.sync.objects.folder import FolderObjects

@@ -16,12 +16,12 @@ from artstore.storage.files import bytes_in
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.hosting.closure import blobs_of
 from artstore.sync.hosting.lists import Lists
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.protocol import Sent, Slot, Tell, corrupt, decode_slot
-from artstore.sync.shelf import DepotShelf
 
 WHERE: Final = "this server"
 

@@ -13,7 +13,7 @@ from artstore.model.digest import Digest
 from artstore.store import Store
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.receipt import make_receipt
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
 from tests.sync.bundle.conftest import Site, Stick
 from tests.sync.conftest import Machine

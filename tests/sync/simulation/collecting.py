@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Unreachable
-from artstore.sync.collect import collect_remote
+from artstore.sync.depots.collect import collect_remote
 from tests.sync.simulation import naive, travels
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Depot

@@ -23,7 +23,7 @@ import pytest
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Unreachable
-from artstore.sync import checkpoints, indexes
+from artstore.sync.depots import checkpoints, indexes
 from artstore.sync.http import remote as loaded_when_a_server_is_asked
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ import pytest
 
 from artstore.model.parts import part_of
 from artstore.server import serving
-from artstore.sync import collect, depot, evict, shelf
+from artstore.sync import evict
+from artstore.sync.depots import collect, depot, shelf
 from artstore.sync.hosting import closure, hosted, tokens
 from artstore.sync.http import receiving
 from artstore.sync.protocol import Sent

@@ -27,9 +27,9 @@ from typing import Final
 from artstore.errors import ArtstoreError, Conflict, Corrupt, MissingObject, Unreachable
 from artstore.model.parts import part_of, project_of
 from artstore.storage.root import Root
-from artstore.sync.checkpoints import Checkpoints
+from artstore.sync.depots.checkpoints import Checkpoints
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.objects.interface import Objects
-from artstore.sync.shelf import DepotShelf
 
 _BEHIND: Final = "~"
 """Sorts behind all that a name can have."""

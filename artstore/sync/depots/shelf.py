@@ -22,14 +22,15 @@ from artstore.storage.intake import Intake
 from artstore.storage.packs import Member
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync.depots.index import size_of_index
+from artstore.sync.depots.indexes import Indexes
+from artstore.sync.depots.known import Known
+from artstore.sync.depots.proof import prove
+from artstore.sync.depots.unnamed import Unnamed
 from artstore.sync.download import Sieve, Wanted, download
-from artstore.sync.index import size_of_index
-from artstore.sync.indexes import Indexes
-from artstore.sync.known import Known
 from artstore.sync.objects.failures import missing
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
-from artstore.sync.proof import prove
 from artstore.sync.protocol import (
     Fetched,
     Remote,
@@ -42,7 +43,6 @@ from artstore.sync.protocol import (
     encode_slot,
     read_slot,
 )
-from artstore.sync.unnamed import Unnamed
 from artstore.sync.upload import Packed, Upload
 
 _OBJECT: Final = re.compile(r"[0-9a-f]{32}\Z")

@@ -23,10 +23,10 @@ from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.sync.held import Missing, called
 from artstore.sync.history import History, history
-from artstore.sync.mirror import Mirror, MirrorShelf
-from artstore.sync.mirroring import MirrorWay, check_same
+from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
+from artstore.sync.mirrors.pages import Page, Pending
+from artstore.sync.mirrors.way import MirrorWay, check_same
 from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
-from artstore.sync.pages import Page, Pending
 from artstore.sync.protocol import ReadSlot, corrupt, read_slot
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
 from artstore.sync.received import take_manifests

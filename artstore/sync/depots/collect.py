@@ -29,14 +29,14 @@ from artstore.storage.files import random_hex
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.claim import NOTHING, claim_next
-from artstore.sync.depot import Depot
-from artstore.sync.needs import blobs_of, read_lists, wanted
+from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.needs import blobs_of, read_lists, wanted
+from artstore.sync.depots.shelf import KINDS, DepotShelf
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.protocol import is_object
 from artstore.sync.pull import pull
 from artstore.sync.remotes import find_remote, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport
-from artstore.sync.shelf import KINDS, DepotShelf
 from artstore.sync.standing import noting
 from artstore.sync.way import Way
 

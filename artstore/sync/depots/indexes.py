@@ -24,10 +24,10 @@ from artstore.errors import ArtstoreError, Corrupt, MissingObject
 from artstore.storage import packs
 from artstore.storage.files import make_directory, random_hex, storage_errors
 from artstore.storage.packs import Member
-from artstore.sync.index import decode_index, encode_index
+from artstore.sync.depots.index import decode_index, encode_index
+from artstore.sync.depots.sealed import MOST_BYTES, seal, unseal
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
-from artstore.sync.sealed import MOST_BYTES, seal, unseal
 
 BLOCK: Final = 128
 FACTOR: Final = 16

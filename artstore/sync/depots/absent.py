@@ -15,9 +15,9 @@ from artstore.model.manifest import blob_of
 from artstore.model.records import Sweep, encode_op
 from artstore.storage.root import Root
 from artstore.sync.claim import NOTHING, claim
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.protocol import read_slot
-from artstore.sync.shelf import DepotShelf
 from artstore.sync.way import Way
 
 _FAR: Final = 1 << 40

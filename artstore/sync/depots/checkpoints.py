@@ -21,9 +21,9 @@ import msgspec
 from artstore.errors import ArtstoreError, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage.files import random_hex
+from artstore.sync.depots.sealed import MOST_BYTES, seal, unseal
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
-from artstore.sync.sealed import MOST_BYTES, seal, unseal
 
 BLOCK: Final = 128
 FACTOR: Final = 16

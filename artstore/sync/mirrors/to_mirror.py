@@ -19,12 +19,12 @@ from artstore.model.manifest import blob_of
 from artstore.model.records import brings, decode_op, manifest_of
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
-from artstore.sync.from_mirror import TakenPending, take_pending
 from artstore.sync.held import Missing, called
 from artstore.sync.history import History, brought, history
-from artstore.sync.mirror import FAR, MirrorShelf
-from artstore.sync.mirroring import MirrorWay, check_joins, check_same, together
-from artstore.sync.pages import More, Pending, encode_page
+from artstore.sync.mirrors.from_mirror import TakenPending, take_pending
+from artstore.sync.mirrors.mirror import FAR, MirrorShelf
+from artstore.sync.mirrors.pages import More, Pending, encode_page
+from artstore.sync.mirrors.way import MirrorWay, check_joins, check_same, together
 from artstore.sync.protocol import Sent, decode_slot, slot_again
 from artstore.sync.pull import counted
 from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing

@@ -15,8 +15,8 @@ from artstore.model.records import Sweep, decode_op
 from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.received import take_manifests
-from artstore.sync.shelf import DepotShelf
 
 
 class Wanted(NamedTuple):

@@ -30,12 +30,12 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.parts import part_of
 from artstore.storage.root import Root
-from artstore.sync.depot import Depot
+from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.shelf import DepotShelf
+from artstore.sync.mirrors.pages import FORMAT, More, Page, Pending, decode, decode_pending
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.under import ObjectsUnder
-from artstore.sync.pages import FORMAT, More, Page, Pending, decode, decode_pending
 from artstore.sync.protocol import Remote, Slot, corrupt
-from artstore.sync.shelf import DepotShelf
 
 _FOLDER: Final = "mirror/"
 _NUMBER: Final = re.compile(r"[0-9]{12}\Z")

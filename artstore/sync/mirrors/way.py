@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.sync.history import History
-from artstore.sync.mirror import FAR, Mirror, MirrorShelf
+from artstore.sync.mirrors.mirror import FAR, Mirror, MirrorShelf
 from artstore.sync.protocol import read_slot
 from artstore.sync.way import Way
 

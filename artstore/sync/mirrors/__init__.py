@@ -1,0 +1,8 @@
+"""Mirrors: a depot that has a log as it stands elsewhere, and beside it what waits for the upstream.
+
+mirror       the place
+pages        what its objects say
+way          between one project of a store and a mirror
+to_mirror    push: slots go there as they are counted here, and all that no upstream has yet
+from_mirror  pull: slots count as they do from the upstream, and what waits in others waits here too
+"""
