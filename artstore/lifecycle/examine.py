@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -49,21 +50,24 @@ class Examined(msgspec.Struct):
     """Of a pack: whether it is, from its first byte to its last, what holds these blobs and nothing else."""
 
 
-def examine(places: Iterable[Place], *, fast: bool) -> Examined:
+def examine(places: Iterable[Place], *, fast: bool, told: whole.Told | None = None) -> Examined:
     """Read every place, each file's in order, and name those that did not give what they should.
 
-    With `fast` the bytes are compared with the checksums kept beside them, where there are some.
+    With `fast` the bytes are compared with the checksums kept beside them, where there are some. `told` is called with
+    the bytes that are done, within large files too.
     """
     found = Examined(0, 0, [])
     for path, some in groupby(places, key=lambda place: place.path):
         same = list(some)
         if same[0].is_whole:
-            seen = _examine_file(path, same[0], fast=fast)
+            seen = _examine_file(path, same[0], fast=fast, told=told and partial(_tell_beyond, told, found.size))
         else:
             seen = examine_pack(path, [(each.offset, each.size, each.digest, each.sums) for each in same], fast=fast)
         found.blobs += seen.blobs
         found.size += seen.size
         found.suspects += seen.suspects
+        if told is not None:
+            told(found.size)
     return found
 
 
@@ -141,30 +145,35 @@ def _has_header(raw: bytearray, here: int, digest: bytes, size: int, sums: bytes
     return raw.startswith(packs.header(digest, size, int.from_bytes(sums)), here - packs.BLOCK)
 
 
-def _examine_file(path: str, place: Place, *, fast: bool) -> Examined:
+def _tell_beyond(told: whole.Told, before: int, done: int) -> None:
+    told(before + done)
+
+
+def _examine_file(path: str, place: Place, *, fast: bool, told: whole.Told | None) -> Examined:
     found = Examined(1, place.size, [place.digest])
     try:
         fd = os.open(path, _OPEN_FLAGS)
     except OSError:
         return found
     try:
-        if _is_file_whole(fd, place, memoryview(bytearray(min(STRETCH, max(place.size, 1)))), fast=fast):
+        buffer = memoryview(bytearray(min(STRETCH, max(place.size, 1))))
+        if _is_file_whole(fd, place, buffer, fast=fast, told=told):
             found.suspects.clear()
     finally:
         os.close(fd)
     return found
 
 
-def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool) -> bool:
+def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool, told: whole.Told | None) -> bool:
     try:
         if os.fstat(fd).st_size != place.size:
             return False
         if fast and place.sums is not None:
-            return _sums(fd, place.size, buffer) == place.sums
+            return _sums(fd, place.size, buffer, told) == place.sums
         if Holes(fd).may_exist:
-            return whole.measure(fd).digest == place.digest
+            return whole.measure(fd, told=told).digest == place.digest
         if place.size >= _MMAP_FROM:
-            return whole.digest_of_bytes(place.path) == place.digest
+            return whole.digest_of_bytes(place.path, told=told) == place.digest
         hasher = blake3()
         for start in range(0, place.size, len(buffer)):
             hasher.update(buffer[: read_into_at(fd, buffer[: place.size - start], start)])
@@ -173,7 +182,7 @@ def _is_file_whole(fd: int, place: Place, buffer: memoryview, *, fast: bool) -> 
     return hasher.digest() == place.digest
 
 
-def _sums(fd: int, size: int, buffer: memoryview) -> bytes:
+def _sums(fd: int, size: int, buffer: memoryview, told: whole.Told | None) -> bytes:
     if size <= _PART:
         return _sums_of_part(fd, 0, size, buffer)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="artstore-sum") as pool:
@@ -181,7 +190,12 @@ def _sums(fd: int, size: int, buffer: memoryview) -> bytes:
         def part(start: int) -> bytes:
             return _sums_of_part(fd, start, min(size, start + _PART), memoryview(bytearray(whole.BLOCK)))
 
-        return b"".join(pool.map(part, range(0, size, _PART)))
+        found: list[bytes] = []
+        for sums in pool.map(part, range(0, size, _PART)):
+            found.append(sums)
+            if told is not None:
+                told(min(size, len(found) * _PART))
+        return b"".join(found)
 
 
 def _sums_of_part(fd: int, start: int, end: int, buffer: memoryview) -> bytes:

@@ -1,4 +1,4 @@
-"""Tally: how many bytes are written by now, by this process, its threads and its children together."""
+"""Tally: how many bytes are done by now, by this process, its threads and its children together."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _PAUSE_S: Final = 0.05
 class Tally:
     """Counts of some parts of a work, in memory that all who do it share; whoever began it tells of them."""
 
-    def __init__(self, phase: str, parts: int, files: int, size: int, progress: Progress) -> None:
-        """Begin to count for so many parts, which together have so many files and bytes."""
+    def __init__(self, phase: str, parts: int, files: int | None, size: int | None, progress: Progress) -> None:
+        """Begin to count for so many parts, which together have so many files and bytes, where that is known."""
         self._files = 0
+        self._left = parts
         self._done = memoryview(mmap.mmap(-1, max(1, parts) * _NUMBER.size)).cast("Q")
         self._totals = phase, files, size
         self._progress = progress
@@ -32,7 +33,8 @@ class Tally:
         """What is to be called with the bytes of a part that are done, again and again, by who does it."""
 
         def count(done: int) -> None:
-            self._done[part] = done
+            # What is done anew, since a child died or a place was damaged, counts once.
+            self._done[part] = max(done, self._done[part])
             if self._teller == (os.getpid(), threading.get_ident()):
                 self.tell()
 
@@ -42,7 +44,8 @@ class Tally:
         """Note that a part is done."""
         self._done[part] = size
         self._files += files
-        if self._files == self._totals[1]:
+        self._left -= 1
+        if not self._left:
             self._tell_now()
         else:
             self.tell()

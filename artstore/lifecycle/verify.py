@@ -26,12 +26,13 @@ from artstore.errors import ArtstoreError, Corrupt
 from artstore.lifecycle.compare import check_catalog, check_log, check_state
 from artstore.lifecycle.examine import Examined, batches, examine, examine_pack
 from artstore.lifecycle.find import holders, live_versions
-from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
 from artstore.lifecycle.resolve import Resolved
 from artstore.lifecycle.served import check_served
 from artstore.lifecycle.share import share
+from artstore.lifecycle.tally import Tally
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.manifest import blob_of, digest_of_lines
 from artstore.model.paths import quoted
@@ -41,6 +42,7 @@ from artstore.storage.files import storage_errors
 from artstore.storage.marking import Marking
 from artstore.storage.places import NO_FILE, Place
 from artstore.storage.root import Root
+from artstore.storage.whole import Told
 
 _OF_BLOBS: Final = frozenset({"blob-damaged", "blob-missing", "unreadable"})
 _OF_MANIFESTS: Final = frozenset({"manifest-damaged", "manifest-missing"})
@@ -163,30 +165,35 @@ def _look_at_all(root: Root, *, fast: bool, progress: Progress | None) -> _Seen:
     )
 
 
-def _look(works: Sequence[Callable[[], _Seen]], progress: Progress | None) -> _Seen:
+def _look(works: Sequence[Callable[[Told | None], _Seen]], progress: Progress | None) -> _Seen:
     """Let all processors look."""
     total = _Seen()
-    for _, seen in share(lambda number: works[number](), len(works), _Seen):
+    tally = None if progress is None else Tally("verify", len(works), None, None, progress)
+
+    def look(number: int) -> _Seen:
+        return works[number](None if tally is None else tally.counter(number))
+
+    for number, seen in share(look, len(works), _Seen, waiting=None if tally is None else tally.tell):
         total.problems += seen.problems
         total.suspects += seen.suspects
         total.blobs += seen.blobs
         total.size += seen.size
-        if progress is not None:
-            progress(Tick("verify", total.blobs, total.size))
+        if tally is not None:
+            tally.add(number, seen.blobs, seen.size)
     return total
 
 
-def _look_at_manifest(root: Root, manifest: Digest) -> _Seen:
+def _look_at_manifest(root: Root, manifest: Digest, _told: Told | None) -> _Seen:
     return _Seen(problems=_check_manifest(root, manifest))
 
 
-def _look_at_places(places: Sequence[Place], *, fast: bool) -> _Seen:
-    return _Seen.of(examine(places, fast=fast))
+def _look_at_places(places: Sequence[Place], told: Told | None, *, fast: bool) -> _Seen:
+    return _Seen.of(examine(places, fast=fast, told=told))
 
 
-def _look_at_portion(root: Root, portion: Portion, *, fast: bool) -> _Seen:
+def _look_at_portion(root: Root, portion: Portion, told: Told | None, *, fast: bool) -> _Seen:
     if portion.name is None:
-        return _look_at_places(root.blobs.places_in(portion), fast=fast)
+        return _look_at_places(root.blobs.places_in(portion), told, fast=fast)
     path = root.blobs.path_of_pack(portion.name)
     found = examine_pack(path, root.blobs.lying_in(portion.pack), fast=fast)
     # What the catalog does not know of it has to be walked.

@@ -137,6 +137,8 @@ class _Task(NamedTuple):
     name: str
     place: Place
     replaces: bool
+    counted: int
+    """Bytes that count as done already, since as many were read to see whether the file is the same."""
 
 
 class _Writer:
@@ -160,6 +162,10 @@ class _Writer:
         self._packs: dict[str, int] = {}
         self._damaged: list[Damaged] = []
         self._bytes_written = 0
+        self._done = 0
+        """Bytes of the entries that are there, and half of those that were compared and are not."""
+        self._counted = 0
+        """Of the file that is being written; see _Task."""
         self._told = told
 
     def close(self) -> None:
@@ -180,18 +186,23 @@ class _Writer:
         for entry in batch:
             folder, _, name = entry.path.rpartition("/")
             is_there = False
+            counted = 0
             if not self._is_fresh:
                 self._target.go_to(folder, make=True)
                 status = self._target.status(name)
                 is_there = status is not None
-                if status is not None and self._is_same(name, status, entry) and not self._is_ours(status, entry):
-                    continue
+                if status is not None and stat.S_ISREG(status.st_mode) and status.st_size == entry.size:
+                    if self._is_same(name, entry) and not self._is_ours(status, entry):
+                        self._done += entry.size
+                        continue
+                    counted = entry.size // 2
+                    self._done += counted
             place = self._place(entry)
             if place is None:
                 with self._noting(folder, name, entry.digest):
                     place = self._root.blobs.places(entry.digest)[0]
             if place is not None:
-                tasks.append(_Task(folder, name, place, is_there))
+                tasks.append(_Task(folder, name, place, is_there, counted))
         ways: Counter[str] = Counter()
         for stretch in _stretches(tasks):
             ways.update(self._write_stretch(stretch))
@@ -208,7 +219,8 @@ class _Writer:
             with contextlib.suppress(FileNotFoundError, Corrupt), reading(first):
                 fd = self._pack(first.path)
                 data = memoryview(read_exactly(fd, last.offset + last.size - first.offset, first.offset))
-        for folder, name, place, replaces in stretch:
+        for folder, name, place, replaces, counted in stretch:
+            self._counted = counted
             self._target.go_to(folder, make=True)
             start = place.offset - first.offset
             piece = data[start : start + place.size]
@@ -221,6 +233,7 @@ class _Writer:
                     how = self._write_one(name, place, replaces=replaces)
             if how is not None:
                 self._bytes_written += place.size
+                self._done += place.size - counted
                 yield how
 
     @contextlib.contextmanager
@@ -239,12 +252,11 @@ class _Writer:
         path = None if entry.pack is None else self._paths.get(entry.pack)
         return None if path is None else Place(entry.digest, entry.size, path, entry.offset, None, is_whole=False)
 
-    def _is_same(self, name: str, status: os.stat_result, entry: Placed) -> bool:
-        if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
-            return False
+    def _is_same(self, name: str, entry: Placed) -> bool:
+        """Read a file of the same size; that is half of the work, as long as it may have to be written."""
         fd = self._target.open(name)
         try:
-            return whole.measure(fd).digest == entry.digest
+            return whole.measure(fd, told=lambda done: self._tell(done // 2)).digest == entry.digest
         finally:
             os.close(fd)
 
@@ -284,6 +296,11 @@ class _Writer:
         return "copy"
 
     def _write_whole(self, name: str, place: Place) -> Way:
+        counted = self._counted
+
+        def within(done: int) -> None:
+            self._tell(done - done * counted // place.size)
+
         with reading(place):
             source = os.open(place.path, _OPEN_FLAGS)
         try:
@@ -291,20 +308,20 @@ class _Writer:
                 raise damaged(place)
             if self._mode == "hardlink":
                 with reading(place):
-                    found = whole.measure(source, told=self._tick_within)
+                    found = whole.measure(source, told=within)
                 self._check(place, found)
                 self._link(name, place)
                 return "hardlink"
             with self._target.replacing(name) as (fd, _temporary):
                 if self._mode != "copy" and reflink(source, fd):
                     # The blob, whose blocks the file has now: unlike the file's, its pages may be in memory.
-                    self._check(place, whole.measure(source, told=self._tick_within))
+                    self._check(place, whole.measure(source, told=within))
                     return "reflink"
                 if self._mode == "reflink":
                     message = f"this file system cannot share the bytes of {name!r}: use the mode auto or copy"
                     raise Refused(message, code="no-reflink")
                 try:
-                    found = whole.copy_file(source, fd, limit=place.size, told=self._tick_within)
+                    found = whole.copy_file(source, fd, limit=place.size, told=within)
                 except Refused as error:
                     if error.code != "unreadable":
                         raise
@@ -314,9 +331,10 @@ class _Writer:
         finally:
             os.close(source)
 
-    def _tick_within(self, done: int) -> None:
+    def _tell(self, more: int) -> None:
+        """Say how far it is within a file."""
         if self._told is not None:
-            self._told(self._bytes_written + done)
+            self._told(self._done + more)
 
     def _check(self, place: Place, found: whole.Stored) -> None:
         if found.digest != place.digest:

@@ -8,6 +8,7 @@ from health at 20 GB/s, and to check the part of a file that a reader touches.
 from __future__ import annotations
 
 import io
+import mmap
 import os
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +30,8 @@ ZEROS: Final = bytes(BLOCK)
 SUM_OF_ZEROS: Final = xxh3_64_digest(ZEROS)
 
 _O_BINARY: Final = getattr(os, "O_BINARY", 0)
+_TOLD: Final = 64 << 20
+"""Bytes that are hashed by all threads between two words of how far it is."""
 _WRITE_BEHIND: Final = 8 << 20
 """Bytes after which the disk is told to begin: the sync at the end then has little left to wait for."""
 
@@ -171,14 +174,27 @@ def chained(head: bytes, stream: BinaryIO) -> Fill:
     return fill
 
 
-def digest_of_bytes(path: str | Path) -> Digest:
-    """The digest of what a file holds, by as many threads as there are processors. Raises OSError.
+def digest_of_bytes(path: str | Path, *, told: Told | None = None) -> Digest:
+    """The digest of what a file holds, by as many threads as there are processors; it is not empty if there is `told`.
+
+    Raises OSError.
 
     In a child of a fork by its own thread: BLAKE3 keeps its threads for the life of a process, they do not come along,
     and a child that handed them work would wait for ever.
     """
     hasher = blake3(max_threads=1 if _Forked.is_so else blake3.AUTO)
-    hasher.update_mmap(path)
+    if told is None:
+        hasher.update_mmap(path)
+    else:
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held,
+            memoryview(held) as data,
+        ):
+            for start in range(0, len(data), _TOLD):
+                with data[start : start + _TOLD] as some:
+                    hasher.update(some)
+                    told(start + len(some))
     return Digest(hasher.digest())
 
 

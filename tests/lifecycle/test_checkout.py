@@ -914,6 +914,26 @@ def test_progress_moves_within_a_large_file(
     assert seen[-1] == (2, (5 << 20) + 1)
 
 
+@pytest.mark.parametrize(("is_changed", "steps"), [(False, 4), (True, 8)])
+def test_progress_moves_where_a_large_file_is_compared(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_changed: bool, steps: int
+) -> None:
+    """The second get reads all of a checkpoint: it stood still meanwhile, and said that an hour is left of a second."""
+    monkeypatch.setattr(tally, "_PAUSE_S", -1)
+    data = os.urandom(5 << 20)
+    commit(store, {"large": data, "small": b"x"})
+    store.get("cats", tmp_path / "out")
+    if is_changed:
+        (tmp_path / "out" / "large").write_bytes(data[::-1])
+    seen: list[tuple[int, int]] = []
+    store.get("cats", tmp_path / "out", progress=lambda tick: seen.append((tick.files, tick.bytes)))
+
+    assert seen == sorted(seen)
+    assert len({size for _, size in seen if 0 < size < 5 << 20}) >= steps
+    assert seen[-1] == (2, (5 << 20) + 1)
+    assert (tmp_path / "out" / "large").read_bytes() == data
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
 def test_what_a_killed_helper_had_begun_is_not_left_in_the_folder(
     store: Store, children: Children, tmp_path: Path

@@ -12,7 +12,7 @@ import pytest
 
 from artstore.errors import Corrupt
 from artstore.lifecycle import examine as examining
-from artstore.lifecycle import share
+from artstore.lifecycle import share, tally
 from artstore.lifecycle import verify as verb
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.verify import verify
@@ -195,6 +195,29 @@ def test_a_gone_pack_takes_along_what_is_nowhere_else(store: Store, put: Put) ->
     assert ["'b' of uncategorized/cats:v0: 1 bytes in"] == [first["blob-damaged"].message.partition(" the pack ")[0]]
     assert {"blob-missing", "pack-missing"} == again.keys()
     assert not any("is lost" in found["pack-missing"].message for found in (first, again))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("reference", [None, "cats"])
+def test_progress_moves_within_a_large_file(
+    reference: str | None, store: Store, put: Put, monkeypatch: pytest.MonkeyPatch, *, fast: bool
+) -> None:
+    """A checkpoint of 100 GB takes minutes, in which nothing was said: who waits takes it for stuck."""
+    for module, name, value in (
+        (tally, "_PAUSE_S", -1),
+        (share, "_PAUSE_S", 0.001),
+        (whole, "_TOLD", 1 << 20),
+        (examining, "_PART", 1 << 20),
+    ):
+        monkeypatch.setattr(module, name, value)
+    size = 24 << 20
+    put({"large": os.urandom(size)})
+    seen: list[tuple[int, int]] = []
+    store.verify(reference, fast=fast, progress=lambda tick: seen.append((tick.files, tick.bytes)))
+
+    assert seen == sorted(seen)
+    assert any(0 < done < size for _, done in seen)
+    assert seen[-1] == (1, size)
 
 
 def test_a_damaged_log_that_was_not_folded_is_named_and_the_rest_is_checked(store: Store, put: Put) -> None:
