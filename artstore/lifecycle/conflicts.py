@@ -1,25 +1,27 @@
 """Conflicts: own changes that change nothing in the upstream's order, and what becomes of them.
 
 They are not offered to the upstream. What they would have changed stays as the upstream has it, and the bytes of
-versions that have no place there are kept, until somebody decides.
+versions that have no place there are kept, until somebody decides. No version is made again without its bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import Conflict, Invalid, NotFound
+from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Problem, named
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT
+from artstore.model.manifest import blob_of
 from artstore.model.names import collection_name, project_name
-from artstore.model.notes import Dismissed, Evicted
+from artstore.model.notes import Dismissed
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
@@ -53,18 +55,23 @@ def unplaced(root: Root, project: str) -> frozenset[str]:
 
     With all that hangs on them, but for what has ended since.
     """
-    found = root.catalog.project(project)
-    if found is None or found.upstream is None:
-        return frozenset()
-    ids: set[str] = set()
-    for refused in _refused(root, found):
-        if not isinstance(refused.read, records.Create | records.Commit | records.Relog):
-            continue
-        every = [(refused.op, refused.read), *refused.followers]
-        ends = [read for _op, read in every if isinstance(read, records.Delete | records.DeleteCollection)]
-        ended = {each.version if isinstance(each, records.Delete) else each.collection for each in ends}
-        ids.update(op.id for op, read in every if ended.isdisjoint({op.id, op.version, *named_by(read)}))
-    return frozenset(ids)
+    return frozenset(op.id for refused in _unplaced(root, project) for op, _read in _not_ended(refused))
+
+
+def lists_unplaced(root: Root, project: str) -> dict[Digest, str]:
+    """The lists of files of these versions, each with the conflict in which it stands, as `conflict 3f2a91c07b44`."""
+    found = _unplaced(root, project)
+    return {digest: _name(refused) for refused in found for digest in _lists(refused)}
+
+
+def files_unplaced(root: Root, blobs: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """The files of all such versions that have one of some blobs: its digest, path and conflict."""
+    for project in root.catalog.projects():
+        for digest, conflict in lists_unplaced(root, project.name).items():
+            for entry in root.manifests.entries(digest):
+                blob = blob_of(entry)
+                if blob is not None and str(blob.digest) in blobs:
+                    yield str(blob.digest), entry.path, conflict
 
 
 def drop_mine(root: Root, id_: str) -> ConflictInfo:
@@ -82,16 +89,19 @@ def drop_mine(root: Root, id_: str) -> ConflictInfo:
 def keep_mine(root: Root, id_: str) -> ConflictInfo:
     """Do it again, after what the upstream has: an alias moves from where it stands now.
 
-    A version whose parts are in another one by now is made all the same, of what it was made of.
+    A version whose parts are in another one by now is made all the same, of what it was made of; its bytes, which may
+    be with the parts, are brought first.
 
-    Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again).
+    Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again), Corrupt (blob-missing)
+    where some of the bytes cannot be had, Unreachable.
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
     move = refused.read
     if isinstance(move, records.Commit | records.Relog) and refused.op.void == GATHERED:
         with root.session("resolve") as session:
-            commit(root, session, project.name, lambda view: [*_without_parts(view, refused), _dismiss(refused)])
+            _bring(root, info, refused)
+            commit(root, session, project.name, lambda _view: [*_without_parts(refused), _dismiss(refused)])
         return info
     if not isinstance(move, records.MoveAlias) or refused.op.void != MOVED:
         message = f"{info.what} cannot be done again as it was: {info.reason}. Do by hand what you want, then drop it"
@@ -115,7 +125,8 @@ def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
     """Keep a collection whose name stands for another type there, under another name, with all its versions.
 
     They are committed again, and have other ids. Raises NotFound (conflict-not-found), Invalid (ambiguous-digest,
-    bad-name, cannot-be-renamed), Conflict (name-taken).
+    bad-name, cannot-be-renamed), Conflict (name-taken), Corrupt (blob-missing) where some of their bytes cannot be had,
+    Unreachable.
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
@@ -134,21 +145,37 @@ def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
         return [again, *(_again(read, names) for _op, read in refused.followers), _dismiss(refused)]
 
     with root.session("resolve") as session:
+        _bring(root, info, refused)
         commit(root, session, project.name, plan)
     return info
 
 
-def _without_parts(view: ProjectView, refused: _Refused) -> list[Op]:
+def _without_parts(refused: _Refused) -> list[Op]:
     """A version again, and what was said of it, without its parts."""
     names: dict[str, str] = {}
     head = refused.read
     assert isinstance(head, records.Commit | records.Relog)
-    ops = [_again(msgspec.structs.replace(head, parts=[]), names)]
-    ops += [_again(read, names) for _op, read in refused.followers]
-    before = str(head.record.id)
-    if view.is_received(before):
-        ops.append(Evicted(at_us=now_us(), nonce=nonce(), versions=[names[before]]))
-    return ops
+    again = _again(msgspec.structs.replace(head, parts=[]), names)
+    return [again, *(_again(read, names) for _op, read in refused.followers)]
+
+
+def _bring(root: Root, info: ConflictInfo, refused: _Refused) -> None:
+    """Have the bytes of a conflict's versions here. Raises Corrupt (blob-missing) where some cannot be had."""
+    entries = (entry for digest in _lists(refused) for entry in root.manifests.entries(digest))
+    wanted = {blob.digest: entry.path for entry in entries if (blob := blob_of(entry)) is not None}
+    with contextlib.suppress(Corrupt):
+        # What of it could not be had is seen below.
+        root.blobs.bring(list(wanted))
+    here = root.blobs.locate(list(wanted))
+    problems = [
+        Problem(path, f"blob {digest} is nowhere") for digest, path in sorted(wanted.items()) if digest not in here
+    ]
+    if problems:
+        message = (
+            f"some bytes of {info.what} cannot be had, so nothing was made: {named(problems)}. Put the same bytes "
+            f"again, or give it up with `artstore resolve {_short(refused.op.id)} --theirs`"
+        )
+        raise Corrupt(message, code="blob-missing", problems=problems)
 
 
 def _again(op: AnyOp, names: dict[str, str]) -> Op:
@@ -190,6 +217,27 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
             elif op.version is not None:
                 heads[op.version] = found[-1]
     return found
+
+
+def _unplaced(root: Root, project: str) -> list[_Refused]:
+    """What makes a collection or a version, and has no place."""
+    found = root.catalog.project(project)
+    some = [] if found is None or found.upstream is None else _refused(root, found)
+    return [each for each in some if isinstance(each.read, records.Create | records.Commit | records.Relog)]
+
+
+def _not_ended(refused: _Refused) -> list[tuple[Waiting, AnyOp]]:
+    """A conflict's changes, but for those of what has ended since."""
+    every = [(refused.op, refused.read), *refused.followers]
+    ends = [read for _op, read in every if isinstance(read, records.Delete | records.DeleteCollection)]
+    ended = {each.version if isinstance(each, records.Delete) else each.collection for each in ends}
+    return [(op, read) for op, read in every if ended.isdisjoint({op.id, op.version, *named_by(read)})]
+
+
+def _lists(refused: _Refused) -> list[Digest]:
+    """The lists of files of a conflict's versions."""
+    found = (records.manifest_of(read) for _op, read in _not_ended(refused))
+    return [Digest.parse(each) for each in dict.fromkeys(found) if each is not None]
 
 
 def _is_fulfilled(op: Waiting, read: AnyOp) -> bool:
@@ -258,4 +306,12 @@ def _called(view: ProjectView, id_: str | None) -> str:
     version, collection = view.version(id_), view.collection(id_)
     if version is not None:
         return f"v{version.number}"
-    return id_.removeprefix(f"{ALGORITHM}:")[:12] if collection is None else repr(collection.name)
+    return _short(id_) if collection is None else repr(collection.name)
+
+
+def _name(refused: _Refused) -> str:
+    return f"conflict {_short(refused.op.id)}"
+
+
+def _short(id_: str) -> str:
+    return id_.removeprefix(f"{ALGORITHM}:")[:12]

@@ -24,6 +24,7 @@ import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.lifecycle.compare import check_catalog, check_log, check_state
+from artstore.lifecycle.conflicts import files_unplaced
 from artstore.lifecycle.examine import Examined, batches, examine, examine_pack
 from artstore.lifecycle.find import holders, live_versions
 from artstore.lifecycle.progress import Progress
@@ -282,6 +283,8 @@ def _with_what_is_hurt(root: Root, problems: Sequence[Problem]) -> list[Problem]
     if blobs:
         for digest, matches in holders(root, set(map(Digest.parse, blobs))).items():
             hurt[digest] = [f"{quoted(match.path or '')} of {match.version.ref}" for match in matches]
+        for digest, path, conflict in files_unplaced(root, set(blobs)):
+            hurt.setdefault(digest, []).append(f"{quoted(path)} of {conflict}")
     if manifests:
         for resolved in live_versions(root):
             if resolved.version.manifest in manifests:

@@ -31,8 +31,6 @@ AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gon
 """
 """What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
 its own end waits with it."""
-_REFUSED_TOO: Final = {"": "", _RECEIVED: " AND version NOT IN (SELECT version FROM received)"}
-"""The same that is said of versions, of what was refused."""
 _OF_RELOGS: Final = """
 SELECT manifest FROM op WHERE kind = 'relog' AND slot IS NULL AND dismissed = 0
 AND project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
@@ -344,7 +342,7 @@ class Marking:
         """Blobs that live versions need and that are nowhere: digest, size.
 
         Where only versions need them that came from the upstream, or were evicted, they need not be here, and are not
-        counted unless `received`.
+        counted unless `received`. What waits for somebody to decide has no other place that is known to have its bytes.
         """
         with self._catalog.snapshot():
             # Content that was put again may have been gathered from parts, whose bytes are at the upstream.
@@ -432,7 +430,7 @@ class Marking:
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
             f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
-            f"UNION ALL {_OF_REFUSED}{_REFUSED_TOO[but]} {also}"
+            f"UNION ALL {_OF_REFUSED} {also}"
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
             (*without, *besides),
         )

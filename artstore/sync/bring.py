@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import Corrupt, Problem, named
+from artstore.errors import Corrupt, Problem, Unreachable, named
+from artstore.lifecycle.conflicts import lists_unplaced
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.reports import Skipped
 from artstore.model.digest import Digest
@@ -57,6 +58,17 @@ def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progr
     return Brought(moved, lost)
 
 
+def bring_unplaced(root: Root, project: str, progress: Progress | None) -> Brought:
+    """Fetch the bytes of versions that have no place, and wait for somebody to decide.
+
+    Where no remote can be reached that may have them, they come another time. Raises Denied, StorageFull.
+    """
+    try:
+        return bring_manifests(root, project, list(lists_unplaced(root, project)), progress)
+    except Unreachable:
+        return Brought(Moved(), [])
+
+
 def _groups(root: Root, manifests: Sequence[Digest]) -> Iterator[dict[Digest, list[Digest]]]:
     """Manifests with what is not here of each, as many together as are worth a round of requests."""
     group: dict[Digest, list[Digest]] = {}
@@ -95,7 +107,7 @@ def lost_files(root: Root, project: str, manifest: Digest, said: Mapping[Digest,
 
 
 def called(root: Root, project: str, manifest: Digest) -> str:
-    """A version that has a manifest, or what stands for it where only a part has it."""
+    """A version or a conflict that has a manifest, or what stands for it where only a part has it."""
     found = root.catalog.project(project)
     assert found is not None
     view = ProjectView(root.catalog, found.id)
@@ -103,4 +115,4 @@ def called(root: Root, project: str, manifest: Digest) -> str:
         for version in view.versions_of(collection.id):
             if version.manifest == str(manifest):
                 return f"{collection.name}:v{version.number}"
-    return str(manifest)
+    return lists_unplaced(root, project).get(manifest, str(manifest))

@@ -109,7 +109,8 @@ def _move(store: Store, verb: Verb, project: str, patience_s: float) -> None:
     until = time.monotonic() + patience_s
     while True:
         left_s = max(0.0, until - time.monotonic())
-        (done,) = exchange(store, verb, projects=[project], patience_s=left_s).projects
+        # What comes too late is given up at once: its bytes may be more than this machine has room for.
+        (done,) = exchange(store, verb, projects=[project], unplaced=False, patience_s=left_s).projects
         if done.error is None:
             return
         if done.code != _BUSY or not left_s:

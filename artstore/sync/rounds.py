@@ -25,7 +25,7 @@ from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
-from artstore.sync.bring import bring_manifests
+from artstore.sync.bring import bring_manifests, bring_unplaced
 from artstore.sync.choice import called, choose
 from artstore.sync.connect import connect
 from artstore.sync.foresee import foresee
@@ -66,6 +66,7 @@ def exchange(
     dry_run: bool = False,
     limit_rate: int | None = None,
     renumber: bool = False,
+    unplaced: bool = True,
     progress: Progress | None = None,
     patience_s: float = PATIENCE_S,
 ) -> SyncReport:
@@ -80,7 +81,8 @@ def exchange(
 
     Bytes that no remote gives as they should be hold up no others, and the report names their files. A version whose
     bytes are missing here stays, with what builds on it, and the report says so; where a log has given numbers before,
-    what comes behind it in its collection stays too, unless `renumber`.
+    what comes behind it in its collection stays too, unless `renumber`. The bytes of versions that have no place, and
+    for which somebody is to decide, are brought as long as they can be had, unless that is done at once (`unplaced`).
 
     Raises NotFound (no-upstream, remote-not-found, project-not-found, and for what a push names collection-not-found,
     version-not-found and the like), Invalid (not-the-upstream) where the remote is a server that is not, Invalid
@@ -110,7 +112,10 @@ def exchange(
             # Whether it can be reached is found out all the same.
             next(iter(round_.remote.projects()), None)
         reports = [
-            round_.one(verb, project, asked, blobs=blobs, dry_run=dry_run, renumber=renumber) for project in wanted
+            round_.one(
+                verb, project, asked, blobs=blobs, dry_run=dry_run, renumber=renumber, unplaced=unplaced and not dry_run
+            )
+            for project in wanted
         ]
         if round_.denied and len(round_.denied) == len(reports):
             raise round_.denied[0]
@@ -175,7 +180,15 @@ class _Round:
             return True
 
     def one(
-        self, verb: Verb, project: str, asked: Sequence[Reference], *, blobs: bool, dry_run: bool, renumber: bool
+        self,
+        verb: Verb,
+        project: str,
+        asked: Sequence[Reference],
+        *,
+        blobs: bool,
+        dry_run: bool,
+        renumber: bool,
+        unplaced: bool,
     ) -> ProjectReport:
         """Move one project, or say what would be moved; what is asked for of it alone, if something is."""
         here = [each for each in asked if each.project == project]
@@ -192,6 +205,11 @@ class _Round:
                 manifests = [resolve(self._root, each).manifest for each in named] if here else _live(way)
                 brought = bring_manifests(self._root, project, manifests, way.progress)
                 pulled, lost = pulled.plus(brought.moved), brought.lost
+                error = brought.error if error is None else error
+            if unplaced:
+                # Whoever gathered parts offline may never have had their bytes, and a remote may not keep them.
+                brought = bring_unplaced(self._root, project, way.progress)
+                pulled, lost = pulled.plus(brought.moved), [*lost, *brought.lost]
                 error = brought.error if error is None else error
         except Unreachable:
             raise

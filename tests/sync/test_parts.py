@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from artstore.errors import Conflict, NotFound, PathCollision, Unreachable
+from artstore.errors import Conflict, Corrupt, NotFound, PathCollision, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from artstore.sync import parts
@@ -297,6 +297,49 @@ def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Ma
     assert a.names() == b.names()
     assert [] == b.store.conflicts()
     assert b.store.verify().ok
+
+
+def test_a_version_that_came_too_late_brings_its_bytes_here(machine: Make, depot: Path) -> None:
+    """The version that has its parts may be deleted everywhere while nobody has decided, and nobody else has them."""
+    a, b = late_offline(machine, depot)
+    b.push()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    a.store.gc(grace_s=0)
+    collect_remote(a.store, "hub", grace_s=0)
+    b.pull()
+    assert b.store.verify().ok
+    b.store.gc(grace_s=0)
+    b.store.keep_mine(b.store.conflicts()[0].id)
+    rebuilt(b)
+    assert b.store.verify().ok
+    b.push()
+    a.pull()
+
+    assert {"a": LARGE, "index": b"b"} == a.read("cats:mine")
+
+
+def test_no_version_is_made_of_what_came_too_late_and_has_no_bytes(machine: Make, depot: Path) -> None:
+    """It would be `latest`, and nobody could ever read it. What could not come is said, and comes later."""
+    _, b = late_offline(machine, depot)
+    away = (depot / "blobs").rename(depot.parent / "blobs")
+    for _ in range(2):
+        (report,) = exchange(b.store, "push").projects
+        assert ("blob-missing", 1) == (report.code, len(report.lost))
+    (conflict,) = b.store.conflicts()
+    named = f"conflict {conflict.id[7:19]}"
+    assert f"{named}/a" == report.lost[0].path
+    (problem,) = b.store.verify().problems
+    assert ("blob-missing", True) == (problem.kind, f"'a' of {named}: " in problem.message)
+    with pytest.raises(Corrupt, match="'a'") as caught:
+        b.store.keep_mine(conflict.id)
+    assert ("blob-missing", [conflict]) == (caught.value.code, b.store.conflicts())
+    assert ["cats:v0"] == [name for name, *_ in b.names()]
+    away.rename(depot / "blobs")
+
+    b.store.keep_mine(conflict.id)
+    assert b.store.verify().ok
+    assert {"a": LARGE, "index": b"b"} == b.read("cats:v1")
 
 
 def test_a_version_that_came_too_late_can_be_given_up(machine: Make, depot: Path) -> None:
