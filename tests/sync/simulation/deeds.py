@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Denied, Invalid, Unreachable
+from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Corrupt, Denied, Invalid, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.fold import GATHERED
 from artstore.store import Store
@@ -199,10 +199,13 @@ def decide(world: World, node: Node) -> None:
                 node.store.keep_mine(conflict.id)
             else:
                 node.store.drop_mine(conflict.id)
-        except Conflict as error:
-            if error.code != "name-taken":
+        except (Conflict, Corrupt) as error:
+            if error.code not in {"name-taken", "blob-missing"}:
                 raise
             node.store.drop_mine(conflict.id)
+        except (Denied, Unreachable):
+            # Its bytes have to come first, and it is decided another time.
+            break
         assert conflict.id not in [each.id for each in node.store.conflicts()], "what was decided is asked again"
     node.given_up |= before - {op.id for op in node.waiting()}
     node.at_stake = set()
