@@ -245,14 +245,15 @@ def save(
 def forget(root: Path, catalog: Connections) -> None:
     """Begin another era, and delete all of it: what it says to be stored may not be."""
     disbelieve_all(catalog)
-    for path in (root / "stat_cache").iterdir():
-        with contextlib.suppress(FileNotFoundError):
+    for path in _all(root):
+        # What cannot be deleted is not believed either.
+        with contextlib.suppress(OSError):
             path.unlink()
 
 
 def forget_any(root: Path, catalog: Connections) -> None:
     """As `forget`, where there is something: for who may ask again and again."""
-    if catalog.is_writable and any((root / "stat_cache").iterdir()):
+    if catalog.is_writable and _all(root):
         forget(root, catalog)
 
 
@@ -274,6 +275,13 @@ def tidy(root: Path, is_here: Callable[[Digest], bool]) -> None:
     if removed:
         # One that comes back with its manifest would take for stored what was freed.
         sync_directory(folder)
+
+
+def _all(root: Path) -> list[Path]:
+    """What is there; nothing where somebody has deleted the folder, or put something else in its place."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return list((root / "stat_cache").iterdir())
+    return []
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

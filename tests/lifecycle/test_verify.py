@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,32 @@ def test_progress_moves_within_a_large_file(
     assert seen == sorted(seen)
     assert any(0 < done < size for _, done in seen)
     assert seen[-1] == (1, size)
+
+
+@pytest.mark.parametrize("how", ["gone", "a file", "a folder in it"])
+def test_damage_is_named_whatever_became_of_the_stat_cache(how: str, store: Store, put: Put) -> None:
+    """It may be deleted at any time: verify said that the disk fails, and looked no further, as often as it was run."""
+    put({"a": b"a" * 999})
+    put({"b": b"b" * 999}, name="dogs")
+    for pack in (store.path / "packs").iterdir():
+        flip(pack)
+    cache = store.path / "stat_cache"
+    if how == "a folder in it":
+        (cache / "folder").mkdir()
+    else:
+        shutil.rmtree(cache)
+    if how == "a file":
+        cache.write_bytes(b"")
+
+    assert kinds(store) == ["blob-damaged"] * 2
+    with pytest.raises(Corrupt, match="is missing from this store"):
+        b"".join(store.read("cats", "a"))
+    put({"a": b"a" * 999, "b": b"b" * 999})
+    store.repair()
+    store.close()
+    Store.rebuild(store.path)
+    with Store.open(store.path) as again:
+        assert kinds(again) == []
 
 
 def test_a_damaged_log_that_was_not_folded_is_named_and_the_rest_is_checked(store: Store, put: Put) -> None:
