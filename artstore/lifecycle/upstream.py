@@ -87,12 +87,6 @@ def waiting(root: Root, project: str) -> list[Waiting]:
     return [] if found is None else Journal(root.catalog, found).waiting()
 
 
-def accepted(root: Root, project: str) -> list[str]:
-    """Ids of the ops of a project that its upstream has accepted, in order; none while it follows none."""
-    found = root.catalog.project(project)
-    return [] if found is None else [op.id for op in Journal(root.catalog, found).ops() if op.slot is not None]
-
-
 def accept(
     root: Root,
     session: Session,

@@ -21,12 +21,12 @@ from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED
-from artstore.model.notes import Accepted, decode_line
 from artstore.model.records import AnyOp, Commit, Relog, decode_op, manifest_of
 from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
-from artstore.storage.journal import Journal, Waiting
+from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
+from artstore.sync.before import accepted_by_any
 
 _NAMES: Final = "names"
 """Stands for all names of collections: who frees one, or gives it another meaning, changes what each may mean."""
@@ -100,7 +100,7 @@ def parted(
         return Parted(list(transactions), [])
     view = ProjectView(root.catalog, project.id)
     split, creations = _split(root, view, transactions, missing)
-    numbered = frozenset[str]() if renumber else _numbered(root, project)
+    numbered = frozenset[str]() if renumber else accepted_by_any(root.catalog, project)
     touched = [_Touched(view, ops, numbered, renumber=renumber) for ops in split]
     needs = [[need_of(view, op) for op in ops] for ops in split]
     stay = {place for place, ops in enumerate(split) if _is_stuck(root, needs[place], ops, missing)}
@@ -342,10 +342,3 @@ def _is_stuck(root: Root, needs: Iterable[Need], ops: Iterable[Waiting], missing
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _numbered(root: Root, project: Project) -> frozenset[str]:
-    """The ops that a log has accepted, be it the one that is followed now or one before."""
-    notes = map(decode_line, Journal(root.catalog, project).notes())
-    slots = (note for note in notes if isinstance(note, Accepted))
-    return frozenset(str(Digest.of(bytes(raw))) for slot in slots for raw in slot.ops)

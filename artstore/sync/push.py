@@ -25,6 +25,7 @@ from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
 from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
+from artstore.sync.before import accepted_once
 from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
 from artstore.sync.held import Missing, left_behind, need_of, parted
@@ -85,7 +86,7 @@ def push(way: Way) -> Pushed:
     while overtaken < _TRIES:
         pulled = pulled.plus(pull(way))
         missing = Missing()
-        while made := _offers(way.root, way.project, way.only, way.also, missing, renumber=way.renumber):
+        while made := offers(way.root, way.project, way.only, missing, renumber=way.renumber):
             offer = made[0]
             sent = _offer(way, offer)
             if sent is None:
@@ -117,28 +118,16 @@ def offers(
 ) -> list[Offer]:
     """All that waits and would change something, cut where one slot has enough and no version is left without end.
 
-    With `only`, what these collections need of it; raises Conflict (name-freed) as `select`. What needs bytes
-    that are missing is left, with what builds on it. With `apart` it goes to where it may come behind other ops than
-    here, and mean something else; what makes versions and has no place here goes too, until somebody has decided.
+    With `only`, what these collections need of it, and what the log had before it was set back; raises Conflict
+    (name-freed) as `select`. What needs bytes that are missing is left, with what builds on it. With `apart` it goes to
+    where it may come behind other ops than here, and mean something else; what makes versions and has no place here
+    goes too, until somebody has decided.
     """
-    return _offers(root, project, only, frozenset(), missing, renumber=renumber, apart=apart)
-
-
-def _offers(
-    root: Root,
-    project: str,
-    only: Choice | None,
-    also: frozenset[str],
-    missing: Missing,
-    *,
-    renumber: bool,
-    apart: bool = False,
-) -> list[Offer]:
     with root.catalog.snapshot():
         found = root.catalog.project(project)
         if found is None:
             return []
-        transactions = _transactions(root, found, only, also, apart=apart)
+        transactions = _transactions(root, found, only, apart=apart)
         going = parted(root, found, transactions, missing, renumber=renumber).going
         view = ProjectView(root.catalog, found.id)
         made = [Offer([], [])]
@@ -163,13 +152,11 @@ def what_is_left(way: Way, missing: Missing, *, apart: bool = False) -> Artstore
     if found is None or not missing:
         return None
     with way.root.catalog.snapshot():
-        transactions = _transactions(way.root, found, way.only, way.also, apart=apart)
+        transactions = _transactions(way.root, found, way.only, apart=apart)
         return left_behind(way.root, found, transactions, missing, renumber=way.renumber)
 
 
-def _transactions(
-    root: Root, project: Project, only: Choice | None, also: frozenset[str], *, apart: bool = False
-) -> list[list[Waiting]]:
+def _transactions(root: Root, project: Project, only: Choice | None, *, apart: bool = False) -> list[list[Waiting]]:
     """All that waits and would change something, or what is chosen of it, as it holds together.
 
     With `apart` also what makes versions that have no place, for which somebody is to decide.
@@ -177,7 +164,10 @@ def _transactions(
     undecided = unplaced(root, project.name) if apart else frozenset[str]()
     ops = [op for op in waiting(root, project.name) if op.void is None or op.id in undecided]
     if only is not None:
-        chosen = {op.id for op in select(root, project, ops, only)} | also
+        chosen = {op.id for op in select(root, project, ops, only)}
+        if len(chosen) < len(ops):
+            # It had these before, whatever is chosen to be sent there now.
+            chosen |= accepted_once(root.catalog, project)
         ops = [op for op in ops if op.id in chosen]
     made: list[list[Waiting]] = []
     for op in ops:

@@ -11,7 +11,7 @@ from typing import cast
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import Skipped
-from artstore.lifecycle.upstream import accepted, attach, waiting
+from artstore.lifecycle.upstream import attach, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.records import decode_op, manifest_of
@@ -114,13 +114,11 @@ def _offer_again(way: Way) -> Pushed:
     assert before is not None
     assert project is not None
     known = history(way.root, project)
-    # It had these before, whatever is chosen to be sent there now.
-    also = frozenset(accepted(way.root, way.project))
     if isinstance(way.remote, Depot):
         sweep_absent(way, way.remote, before.log)
     # The same log also where it is empty: whoever had followed it can tell it from somebody else's.
     attach(way.root, way.session, way.project, before.log)
-    pulled, pushed, left = push(way._replace(also=also))
+    pulled, pushed, left = push(way)
     others = [] if left is None else _senders(way, known)
     itself = cast("Server", way.remote).about().store if others and is_server(way.remote.url) else None
     if left is not None and itself in others:

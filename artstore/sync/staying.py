@@ -9,6 +9,7 @@ from artstore.errors import Conflict
 from artstore.lifecycle.upstream import waiting
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
+from artstore.sync.before import accepted_once
 from artstore.sync.remotes import Settings
 from artstore.sync.reports import Stays
 from artstore.sync.selection import select
@@ -32,6 +33,7 @@ def staying(root: Root, settings: Settings, projects: Iterable[str] | None = Non
             ops = [op for op in waiting(root, project.name) if op.void is None]
             # What cannot be chosen by itself waits for a person, and a push says why.
             going = {op.id for op in select(root, project, ops, choice)}
+            going |= accepted_once(root.catalog, project) if len(going) < len(ops) else set()
             for id_ in (op.version for op in ops if op.version is not None and op.id not in going):
                 version, part = view.version(id_), view.part(id_)
                 if version is not None and not version.deleted:

@@ -24,8 +24,6 @@ class Way(NamedTuple):
     progress: Progress | None
     only: Choice | None = None
     """The collections whose ops are offered; None: all."""
-    also: frozenset[str] = frozenset()
-    """Ids of ops that are offered whatever is chosen."""
     renumber: bool = False
     """Whether versions may lose numbers that a log has given them, rather than wait for what comes before them."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from artstore.cli import main
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
+from artstore.lifecycle.upstream import attach, followed
 from artstore.sync.adopt import add_upstream
 from artstore.sync.choice import Pick, choose
 from artstore.sync.push import next_offer
@@ -105,6 +106,41 @@ def test_a_collection_that_was_renamed_stays_chosen(machine: Make, by: str, *, i
     assert report.stays == standings(a.store)[0].stays
     assert ([f"{PROJECT}/cats"], 1) == (report.stays.collections, report.stays.versions) if report.stays else None
     assert a.store.version(secret.exact).provisional
+
+
+def test_what_an_upstream_had_before_is_offered_again_by_whoever_is_left(machine: Make) -> None:
+    """A recover was killed, and what it had not sent was lost for all others: nothing ever offered it again."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats"])
+    a.put({"a": b"secret"}, name="cows")
+    a.put({"a": b"cat"})
+    a.push()
+    for name in ("dogs", "owls"):
+        b.put({"a": name.encode()}, name=name)
+        b.push()
+    a.move("pull", references=["dogs", "owls"])
+    for name in slots(a)[1:]:
+        (a.depot / "log" / PROJECT / name).unlink()
+    # All that a recover has done when it is killed.
+    for _ in range(2):
+        there = followed(a.store.root, PROJECT)
+        assert there is not None
+        with a.store.root.session("recover") as session:
+            attach(a.store.root, session, PROJECT, there.log)
+        a.again()
+    c.put({"a": b"ant"}, name="ants")
+    c.push()
+    rebuilt(a)
+    waits = standings(a.store)[0]
+    a.push()
+    c.pull()
+
+    assert 3 == waits.waiting_versions
+    assert waits.stays is not None
+    assert ([f"{PROJECT}/cows"], 1) == (waits.stays.collections, waits.stays.versions)
+    assert ["ants", "cats", "dogs", "owls"] == sorted(each.name for each in c.store.collections())
+    assert 0 == a.push().projects[0].pushed.ops
+    assert a.store.version("cows:v0").provisional
 
 
 def test_a_chosen_name_goes_to_the_next_collection_when_that_was_deleted(machine: Make) -> None:
