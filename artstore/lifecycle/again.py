@@ -9,7 +9,7 @@ from typing import NamedTuple
 from artstore.lifecycle.scan import Found, Scan
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Difference, Entry
-from artstore.storage.stat_cache import Findings, Known, StatCache, stamp_of
+from artstore.storage.stat_cache import Findings, Head, Known, StatCache, stamp_of
 
 
 class Since(NamedTuple):
@@ -18,6 +18,15 @@ class Since(NamedTuple):
     manifest: Digest
     difference: Difference
     has_same_paths: bool
+
+
+class News(NamedTuple):
+    """What a stat cache is to have from now on."""
+
+    findings: Findings
+    """Nothing where it has all of it already."""
+    has_all: Head | None
+    """Whose cache it is that has all of it; None for none."""
 
 
 class Gathering:
@@ -60,12 +69,12 @@ class Gathering:
             self.entries[path] = BlobEntry(path, cache.digest(at), size)
             self.bytes += size
 
-    def news(self) -> Findings | None:
-        """What the stat cache is to have from now on; None where it has that already."""
+    def news(self) -> News:
+        """What the stat cache is to have from now on."""
         if not self.findings.paths and len(self._unchanged) == len(self._cache.paths):
-            return None
+            return News(self.findings, self._cache.head)
         self.findings.add_unchanged(self._cache, self._unchanged)
-        return self.findings
+        return News(self.findings, None)
 
     def since(self) -> Since | None:
         """What changed since the folder was put last; None where the cache cannot tell. To be asked before `news`."""

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Self
 import msgspec
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound, PathCollision, Problem, Refused, named
-from artstore.lifecycle.again import Gathering, Since
+from artstore.lifecycle.again import Gathering, News, Since
 from artstore.lifecycle.content import Content
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.reading import OPEN_FLAGS, Reader, stood_still
@@ -35,7 +35,7 @@ from artstore.storage.blobs import SMALL
 from artstore.storage.files import AnyPath, as_path, read_into, read_some
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
-from artstore.storage.stat_cache import NEVER, Findings, Known, StatCache, stamp_of
+from artstore.storage.stat_cache import NEVER, Known, StatCache, stamp_of
 from artstore.storage.unseen import can_change_unseen
 from artstore.storage.whole import Stored
 
@@ -68,8 +68,8 @@ class Draft:
         """What the commit had to say, once it is done."""
         self.empty_directories = 0
         self.bytes = 0
-        self._scanned: list[Findings] = []
-        """Of folders that were added, with what the stat cache has not of them."""
+        self._scanned: list[News] = []
+        """Of folders that were added."""
         self._era = stat_cache.era(root.catalog)
         self._progress = progress
         self._ticked = 0.0
@@ -181,9 +181,7 @@ class Draft:
             self._is_one_folder, self._since = True, found.since()
         self._more = 0, 0, None
         self.empty_directories += scan.empty_directories
-        news = found.news()
-        if news is not None:
-            self._scanned.append(news)
+        self._scanned.append(found.news())
 
     def add_entry(self, entry: Entry, *, overwrite: bool = False) -> Entry:
         """Add an entry of a version that is here, or a reference to bytes that stay elsewhere; no bytes move."""
@@ -277,14 +275,17 @@ class Draft:
 
     def save_stat_caches(self, manifest: Digest) -> None:
         """Let the next scan of the same folders skip what was hashed now, which the committed manifest holds."""
-        for findings in self._scanned:
+        is_whole = self._is_one_folder and self._is_portable
+        for findings, has_all in self._scanned:
 
             def holds(path: str, digest: Digest, prefix: str = findings.prefix) -> bool:
                 entry = self._entries.get(prefix + path)
                 return isinstance(entry, BlobEntry) and entry.digest == digest
 
-            if self._is_one_folder:
-                stat_cache.save(self.root.path, manifest, findings, is_whole=self._is_portable)
+            if has_all is not None:
+                stat_cache.hand_over(self.root.path, manifest, findings, has_all, holds, is_whole=is_whole)
+            elif self._is_one_folder:
+                stat_cache.save(self.root.path, manifest, findings, is_whole=is_whole)
             else:
                 stat_cache.save(self.root.path, manifest, findings, holds)
 

@@ -20,7 +20,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from xxhash import xxh3_64, xxh3_64_digest
@@ -69,6 +69,15 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     """Bytes."""
 
 
+class Head(NamedTuple):
+    """Whose files a cache has, and how many; see StatCache."""
+
+    manifest: Digest | None
+    prefix: str
+    is_whole: bool
+    files: int
+
+
 class StatCache:
     """What was hashed below one folder. A file has a place in it, from 0 on: an object for each would be slow."""
 
@@ -94,6 +103,11 @@ class StatCache:
         self._digests = digests
         self._sizes = array("q", stamps)[_SIZE_AT :: _STAMP.size // _NUMBER]
         self._places = dict(zip(paths, range(len(paths)), strict=True))
+
+    @property
+    def head(self) -> Head:
+        """Whose it is."""
+        return Head(self.manifest, self.prefix, self.is_whole, len(self.paths))
 
     def unchanged(self, path: str, stamp: Stamp) -> int | None:
         """The place of a file whose stamp is still the same; None for any other."""
@@ -240,6 +254,26 @@ def save(
                 write("".join([f"{_BETWEEN}{path}" for path in paths]).encode())
             file.write(hasher.digest())
         os.replace(temporary, target)
+
+
+def hand_over(
+    root: Path,
+    manifest: Digest,
+    findings: Findings,
+    before: Head,
+    holds: Callable[[str, Digest], bool],
+    *,
+    is_whole: bool = False,
+) -> None:
+    """As `save`, where the cache that there was has all that was found: it is written again if it is another's."""
+    is_own = (manifest, findings.prefix) == (before.manifest, before.prefix)
+    if before.manifest is None or (is_own and (before.is_whole or not is_whole)):
+        return
+    cache = load(root, findings.folder, findings.era)
+    # Else somebody has written it meanwhile.
+    if cache.head == before:
+        findings.add_unchanged(cache, range(len(cache.paths)))
+        save(root, manifest, findings, holds, is_whole=is_whole)
 
 
 def forget(root: Path, catalog: Connections) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artstore.errors import Corrupt
+from artstore.lifecycle import content, reading
 from artstore.lifecycle import draft as drafting
-from artstore.lifecycle import reading
 from artstore.storage import stat_cache
 from artstore.storage.blobs import SMALL
 from artstore.storage.manifests import Manifests
@@ -163,6 +163,39 @@ def test_a_gone_pack_is_no_reason_to_read_all_for_ever(
 
     assert again.version == last.version
     assert files(store, "cats") == {"a": b"1", "b": b"2"}
+
+
+@pytest.mark.parametrize("prefix", [None, "p"])
+def test_a_cache_that_is_another_s_becomes_its_own(
+    store: Store,
+    tree: Callable[[Mapping[str, bytes]], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prefix: str | None,
+) -> None:
+    """Until a file changed each put worked out all anew; and read it all once the other version was deleted."""
+    folder = tree({"a": b"1", "b": b"2"})
+    (tmp_path / "other").write_bytes(b"3")
+    store.put([folder] if prefix else [folder, tmp_path / "other"], name="first", type="dataset")
+
+    def put() -> str:
+        version = store.put([folder], name="cats", type="dataset", prefix=prefix).version
+        assert version is not None
+        return version.id
+
+    made = put()
+    (cache,) = (store.path / "stat_cache").iterdir()
+    written = cache.stat()
+    store.delete("first:v0")
+    store.gc(grace_s=0)
+    monkeypatch.setattr(drafting, "can_change_unseen", _nobody)
+    monkeypatch.setattr(reading, "can_change_unseen", _nobody)
+    monkeypatch.setattr(Manifests, "entries", _nobody)
+    monkeypatch.setattr(content, "digest_of_lines", _nobody)
+
+    assert made == put()
+    # And is not written each time.
+    assert (written.st_ino, written.st_mtime_ns) == (cache.stat().st_ino, cache.stat().st_mtime_ns)
 
 
 @pytest.mark.parametrize("is_known", [False, True])
