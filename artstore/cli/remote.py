@@ -98,10 +98,10 @@ def add(
     here comes behind theirs, under new numbers where need be; with --as it becomes a project of another name, here and
     there, with its own numbers. With --background, whoever commits begins a process that pushes and pulls, and goes on
     at once; that process ends by itself, and `artstore status` shows how it went. With --only the other collections
-    stay on this machine, with the runs that made nothing of these; what others push is pulled whole. A collection stays
-    chosen when it is renamed, and `artstore remote ls` shows what is, and what waits of the others. The token that a
-    server wants is read from --token-file whenever it is needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml
-    in the user's folder for configuration.
+    stay on this machine, with the runs that made nothing of these; what others push is pulled whole, with `artstore
+    pull --blobs` also the bytes of all. A collection stays chosen when it is renamed, and `artstore remote ls` shows
+    what is, and what waits of the others. The token that a server wants is read from --token-file whenever it is
+    needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for configuration.
     """
     heed_tokens()
     if aside and not upstream:

@@ -209,7 +209,8 @@ class _Round:
             if unplaced:
                 # Whoever gathered parts offline may never have had their bytes, and a remote may not keep them.
                 brought = bring_unplaced(self._root, project, way.progress)
-                pulled, lost = pulled.plus(brought.moved), [*lost, *brought.lost]
+                pulled = pulled.plus(brought.moved)
+                lost += [each for each in brought.lost if each not in lost]
                 error = brought.error if error is None else error
         except Unreachable:
             raise
@@ -271,15 +272,9 @@ def _foresee(way: Way, verb: Verb) -> Pushed:
 
 
 def _live(way: Way) -> list[Digest]:
-    """The manifests of all versions of a project, or of the collections that it is about."""
+    """The manifests of all versions of a project, also of collections whose ops are not offered."""
     found = way.root.catalog.project(way.project)
-    if found is None:
-        return []
-    if way.only is None:
-        return sorted(map(Digest, Marking(way.root.catalog).live_manifests(found.id)))
-    view = ProjectView(way.root.catalog, found.id)
-    chosen = [each for each in view.collections() if each.id in way.only.chosen(way.root, found).ids]
-    return sorted({Digest.parse(version.manifest) for each in chosen for version in view.versions_of(each.id)})
+    return [] if found is None else sorted(Marking(way.root.catalog).live_manifests(found.id))
 
 
 def _is_empty(root: Root, reference: Reference) -> bool:

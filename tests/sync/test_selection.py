@@ -174,6 +174,19 @@ def test_pulling_a_version_brings_its_bytes_and_no_others(machine: Make) -> None
         b.read("cats:v2")
 
 
+def test_with_blobs_all_bytes_come_whatever_is_pushed(machine: Make) -> None:
+    """A machine that keeps its own work to itself and pulls with `--blobs` as a backup had holes that nobody named."""
+    a, b = machine("a"), machine("b")
+    for name in ("cats", "dogs"):
+        b.put({"a": name.encode()}, name=name)
+    b.push()
+    add_upstream(a.store, "hub", f"file://{a.depot}", join=True, only=["cats"])
+    reports = [a.move(verb, blobs=True).projects[0] for verb in ("pull", "sync")]
+
+    assert [2, 0] == [report.pulled.blobs for report in reports]
+    assert 0 == a.store.status().absent_bytes
+
+
 def test_a_version_that_is_nowhere_is_said_to_be_when_the_rest_has_come(machine: Make) -> None:
     a, b = machine("a"), machine("b")
     a.put({"a": b"a"})
