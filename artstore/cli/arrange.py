@@ -95,7 +95,8 @@ def delete(call: Call, *, refs: tuple[str, ...], are_collections: bool, force: b
     """Delete versions, or collections.
 
     Where one of several versions may not be deleted, none is. A version's number is never used again; a collection's
-    name is free. Their space is freed by artstore gc.
+    name is free. Of a collection that an upstream has, only this machine forgets the versions, and the next one that
+    somebody makes brings its name back. Their space is freed by artstore gc.
     """
     project = project_of(call)
     if are_collections and everywhere:
@@ -144,7 +145,8 @@ def render_deleted_collections(collections: Sequence[CollectionInfo]) -> None:
     """Say what is gone, and what frees its space."""
     for collection in collections:
         versions = count(collection.versions, "version")
-        say(f"deleted {collection.project}/{collection.name}, {versions}; artstore gc frees their space")
+        here = ", on this machine" if collection.state == "forgotten" else ""
+        say(f"deleted {collection.project}/{collection.name}, {versions}{here}; artstore gc frees their space")
 
 
 def render_deleted(versions: Sequence[VersionInfo]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
 
 from artstore.errors import Conflict, NotFound
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
@@ -88,8 +91,10 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
     """
     _, view, found = find_collection(root, project, name)
     before = describe_collection(root, project, view, found)
+    state: Literal["deleted", "forgotten"] = "deleted"
 
     def plan(view: ProjectView, collection: Collection) -> list[Op]:
+        nonlocal state
         aliases = view.aliases_in(collection.id)
         if aliases and not force:
             names = ", ".join(repr(alias.name) for alias in aliases)
@@ -101,14 +106,16 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
                 raise Conflict(message, code="linked")
         there = view.versions_of(collection.id)
         if not keeps_log(root, project) and any(view.is_accepted(version.id) for version in there):
+            state = "forgotten"
             return [end_of(root, view, version.id) for version in there]
+        state = "deleted"
         return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id, store=root.format.store_id)]
 
     if force:
         with root.session("unlink") as session:
             unlink_everywhere(root, session, [version.id for version in view.versions_of(found.id)])
     _edit(root, project, name, "delete", plan)
-    return before
+    return msgspec.structs.replace(before, state=state)
 
 
 def _edit(root: Root, project: str, name: str, verb: str, make: _Plan) -> CollectionInfo:

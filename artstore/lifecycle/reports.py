@@ -166,6 +166,9 @@ class CollectionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Logical size of the latest version."""
     created_at: float
     updated_at: float
+    state: Literal["committed", "deleted", "forgotten"] = "committed"
+    """Forgotten is what was deleted on this machine alone: others still have it, and their next version brings the
+    collection back."""
 
 
 class PartInfo(msgspec.Struct, frozen=True, kw_only=True):

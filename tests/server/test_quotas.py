@@ -248,6 +248,28 @@ def test_the_numbers_for_prometheus_are_those_of_status(tmp_path: Path, capsys: 
     assert "dogs: 2 B" in shown
 
 
+def test_the_numbers_fall_when_gc_has_freed_something(tmp_path: Path) -> None:
+    """Who watches them would look for what is no more, until the next slot comes, be it in a month."""
+    with served(tmp_path / "server") as server:
+        a = Machine(tmp_path, server.url, "a")
+        a.put({"a": b"1" * 9_000}, project="cats")
+        a.push()
+        before = _counted(server)
+        a.store.delete("cats:v0", everywhere=True, project="cats")
+        a.push()
+        server.hosted.rest(0)
+        server.store.gc(grace_s=0)
+        after = _counted(server)
+        a.store.close()
+
+    assert before - 9_000 <= after < before - 8_000
+
+
+def _counted(server: Served) -> float:
+    (size,) = re.findall(r'artstore_project_bytes{project="cats"} (\S+)', _metrics(server))
+    return float(size)
+
+
 def _metrics(server: Served) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     with contextlib.closing(connection):

@@ -120,3 +120,24 @@ def test_the_command_names_it_and_a_depot_has_nothing_of_the_kind(
     assert "others have deleted uncategorized/cats:v0: 1.4 MiB of it stay until artstore gc --deleted" in kept
     assert "1 blob; freed: 1.4 MiB" in gone
     assert 2 == main([*command, "--deleted", "--remote", "hub"])
+
+
+def test_a_collection_that_only_this_machine_forgets_is_said_to_be(
+    machine: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever took it for gone for all would find it back here, with the next version that somebody makes of it."""
+    a, b = machine("a"), machine("b")
+    a.put({"a": b"1"})
+    a.push()
+    a.put({"a": b"1"}, name="dogs")
+    words = ["--store", str(a.store.path), "delete", "cats", "dogs", "--collection"]
+    assert 0 == main(words)
+    cats, dogs = capsys.readouterr().out.splitlines()
+    b.pull()
+    b.put({"a": b"2"})
+    b.push()
+    a.pull()
+
+    assert "deleted uncategorized/cats, 1 version, on this machine; artstore gc frees their space" == cats
+    assert "deleted uncategorized/dogs, 1 version; artstore gc frees their space" == dogs
+    assert ["cats:v1"] == [name for name, *_ in a.names()]

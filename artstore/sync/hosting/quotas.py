@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
-from artstore.errors import Conflict, StorageFull
+from artstore.errors import ArtstoreError, Conflict, StorageFull
 from artstore.model.digest import Digest
 from artstore.model.names import project_name
 from artstore.storage.granted import Granted
@@ -62,7 +62,11 @@ class Quotas:
         """The epoch of `gc`, and when, at which it was looked what a project can give back."""
 
     def sizes(self) -> dict[str, int]:
-        """The bytes that each project takes, as `artstore status` counts them."""
+        """The bytes that each project takes, as `artstore status` counts them, without what `gc` has freed."""
+        for project in self._usage.projects():
+            # What has lost something is told to who asks for it.
+            with contextlib.suppress(ArtstoreError):
+                self._give_back(project)
         return {project: self._usage.of(project).bytes for project in self._usage.projects()}
 
     def limit(self, project: str) -> int | None:
