@@ -19,6 +19,10 @@ from tests.sync.simulation.places import Server
 if TYPE_CHECKING:
     from tests.sync.simulation.world import World
 
+_KEPT: Final = frozenset(
+    {"last-copy", "rolled-back", "other-log", "unreachable", "remote-unreachable", "folder-missing"}
+)
+"""Why bytes stay here: no place shows that it has them."""
 LACKING: Final = frozenset({"blob-missing", "manifest-missing"})
 """Why something waits for another machine, with nothing wrong."""
 _CHOSEN: Final = 0.2
@@ -165,7 +169,7 @@ def evict(world: World, node: Node) -> None:
     try:
         report = free(node.store, [version.exact])
     except (Conflict, NotFound, Unreachable) as error:
-        if error.code not in {"last-copy", "unreachable", "remote-unreachable", "folder-missing"}:
+        if error.code not in _KEPT:
             raise
         return
     except Denied:
