@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import Conflict, Invalid, NotFound
+from artstore.errors import Conflict, Invalid, NotFound, Unreachable
 from artstore.lifecycle.release import release
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import resolve
@@ -58,7 +59,8 @@ def evict(
     case.
 
     Raises NotFound (no-remote, …-not-found), Conflict (last-copy) where no remote has shown it, before anything is
-    freed; for `to_fit`, such versions are passed over. Raises Unreachable, Denied, Conflict (busy, locked), and
+    freed; for `to_fit`, such versions are passed over. Raises Unreachable where one that may have it is out of reach,
+    and no other shows it; Denied, Conflict (busy, locked), and
     (rolled-back, other-log) where the upstream's log is not the one that was followed, or an older state of it.
     """
     began = time.monotonic()
@@ -77,6 +79,8 @@ def evict(
         if to_fit is None:
             chosen = [_named(root, reference, project) for reference in references]
             lonely = next((each for each, there in shelves.of(chosen).items() if not there), None)
+            if lonely is not None and shelves.away is not None:
+                raise shelves.away
             if lonely is not None:
                 message = f"{lonely.name} is in no remote's log, so this may be the last copy: `artstore push` first"
                 raise Conflict(message, code="last-copy")
@@ -84,6 +88,8 @@ def evict(
             chosen = _oldest(marking, [each for each, there in shelves.of(_all(root)).items() if there], to_fit)
         sizes = dict(marking.evictable([each.id for each in chosen]))
         proven = shelves.proven({*chosen, *_received(root)}, list(sizes), read_all=read_all)
+        if shelves.away is not None and len(proven) < (1 if to_fit is not None else len(sizes)):
+            raise shelves.away
         if to_fit is None and len(proven) < len(sizes):
             raise _last_copy([digest for digest in sizes if digest not in proven])
         if proven and not dry_run:
@@ -120,6 +126,8 @@ class _Shelves:
         self._upstreams = [open_remote(each) for each in settings if each.upstream]
         self._mirrors = [mirror for each in settings if (mirror := open_mirror(each)) is not None]
         self._by_project: dict[str, list[_Holder]] = {}
+        self.away: Unreachable | None = None
+        """What was said of the first remote that is out of reach, and so shows nothing."""
 
     def of(self, versions: Iterable[_Chosen]) -> dict[_Chosen, list[Shelf]]:
         """Those that have each version; none where others have it from this very store.
@@ -130,10 +138,11 @@ class _Shelves:
         for project in dict.fromkeys(version.project for version in found):
             for shelf, there in () if keeps_log(self._root, project) else self._all(project):
                 held = [version for version in found if version.project == project and version.id in there]
-                lacking = set(shelf.lacks_manifests([version.manifest for version in held])) if held else set()
-                for version in held:
-                    if version.manifest not in lacking:
-                        found[version].append(shelf)
+                with self._if_reached():
+                    lacking = set(shelf.lacks_manifests([version.manifest for version in held])) if held else set()
+                    for version in held:
+                        if version.manifest not in lacking:
+                            found[version].append(shelf)
         return found
 
     def proven(self, versions: Iterable[_Chosen], digests: list[Digest], *, read_all: bool) -> set[Digest]:
@@ -146,7 +155,8 @@ class _Shelves:
             unproven = found if len(needs) == 1 else found & self._blobs_of(manifests)
             for shelf in shelves:
                 rest = [digest for digest in digests if digest in unproven]
-                unproven = unproven.difference(shelf.prove(self._root, rest, read_all=read_all) if rest else ())
+                with self._if_reached():
+                    unproven = unproven.difference(shelf.prove(self._root, rest, read_all=read_all) if rest else ())
             found = found - unproven
         return found
 
@@ -160,10 +170,23 @@ class _Shelves:
             project = self._root.catalog.project(name)
             assert project is not None
             known = history(self._root, project)
-            holders = [self._at_upstream(remote, project, known) for remote in self._upstreams]
-            holders += [self._at_mirror(mirror, project, known) for mirror in self._mirrors]
+            holders: list[_Holder | None] = []
+            for remote in self._upstreams:
+                with self._if_reached():
+                    holders.append(self._at_upstream(remote, project, known))
+            for mirror in self._mirrors:
+                with self._if_reached():
+                    holders.append(self._at_mirror(mirror, project, known))
             self._by_project[name] = [holder for holder in holders if holder is not None]
         return self._by_project[name]
+
+    @contextlib.contextmanager
+    def _if_reached(self) -> Iterator[None]:
+        """Let one remote be out of reach: another may show all that is asked for."""
+        try:
+            yield
+        except Unreachable as error:
+            self.away = self.away or error
 
     def _at_upstream(self, remote: Remote, project: Project, known: History) -> _Holder | None:
         if project.upstream is None:

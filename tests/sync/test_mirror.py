@@ -245,12 +245,16 @@ def test_a_version_that_was_deleted_here_alone_is_not_there_without_its_files(
     assert ["cats:v1"] == [name for name, *_ in b.names()]
 
 
-def test_bytes_are_freed_here_that_the_mirror_has(machine: Make, stick: Path, depot: Path) -> None:
+@pytest.mark.parametrize("is_away", [False, True])
+def test_bytes_are_freed_here_that_the_mirror_has(machine: Make, stick: Path, depot: Path, *, is_away: bool) -> None:
+    """A full disk cannot wait until the upstream answers, and a mirror at hand has all that is asked for."""
     a = machine("a")
     mirror_at(a, stick)
     a.put(FILES)
     a.push()
     a.move("push", remote="stick")
+    if is_away:
+        depot.rename(depot.with_name("away"))
     for lost in [*depot.rglob("packs/*/*.tar"), *depot.rglob("blobs/*/*")]:
         lost.unlink()
     freed = evict(a.store, ["cats"]).blobs
