@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import Conflict, Invalid, NotFound, Unreachable
+from artstore.lifecycle.find import holders
 from artstore.lifecycle.release import release
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import resolve
@@ -97,12 +98,15 @@ def evict(
             for each in chosen:
                 versions.setdefault(each.project, []).append(each.id)
             release(root, session, versions, sorted(proven))
+        held = [] if to_fit is not None else shelves.held(chosen, sizes)
         return EvictReport(
             dry_run=dry_run,
             versions=[each.name for each in chosen],
             blobs=len(proven),
             bytes=sum(sizes[digest] for digest in proven),
             kept_blobs=len(sizes) - len(proven),
+            held_blobs=len(held),
+            held_by=_holders(root, held, chosen),
             stored_bytes=marking.stored_bytes(),
             seconds=time.monotonic() - began,
         )
@@ -160,6 +164,12 @@ class _Shelves:
             found = found - unproven
         return found
 
+    def held(self, versions: Iterable[_Chosen], but: Container[Digest]) -> list[Digest]:
+        """The blobs of some versions that are here and stay, since something else needs them: those but these."""
+        blobs = [each for each in self._blobs_of(version.manifest for version in versions) if each not in but]
+        here = self._root.blobs.locate(blobs)
+        return sorted(digest for digest in blobs if digest in here)
+
     def _blobs_of(self, manifests: Iterable[Digest]) -> set[Digest]:
         kept = self._root.manifests
         entries = (entry for each in manifests if kept.find(each) is not None for entry in kept.entries(each))
@@ -215,6 +225,13 @@ def _received(root: Root) -> list[_Chosen]:
     """Versions whose bytes may be missing here, so that they rely on what their remote has."""
     views = {project.name: ProjectView(root.catalog, project.id) for project in root.catalog.projects()}
     return [each for each in _all(root) if views[each.project].is_received(each.id)]
+
+
+def _holders(root: Root, blobs: Sequence[Digest], versions: Iterable[_Chosen]) -> list[str]:
+    """Other versions that need the first of some blobs."""
+    ids = {version.id for version in versions}
+    found = [match.version for some in holders(root, blobs[:_SHOWN]).values() for match in some] if blobs else []
+    return list(dict.fromkeys(version.ref for version in found if version.id not in ids))[:_SHOWN]
 
 
 def _named(root: Root, reference: str, project: str) -> _Chosen:

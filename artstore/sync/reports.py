@@ -265,6 +265,10 @@ class EvictReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of the blobs that were freed."""
     kept_blobs: int
     """Blobs that no remote has shown to have."""
+    held_blobs: int
+    """Blobs of the versions that were named which something else needs, whose bytes have to be here."""
+    held_by: list[str]
+    """The first of the other versions that need them, as `project/dogs:v0`; empty where it is what waits."""
     stored_bytes: int
     """What the store has now."""
     seconds: float

@@ -151,13 +151,14 @@ def test_one_rotten_bit_is_found_where_all_is_read(machine: Make, hub: Hub) -> N
 
 
 def test_what_another_version_needs_stays(machine: Make) -> None:
+    """And is said to, with whose it is: whoever wants the space evicts both."""
     a = machine("a")
     a.put(SMALL | LARGE)
     a.push()
     a.put({"large": LARGE["large"], "d/1": SMALL["d/1"]}, name="dogs")
     report = evict(a.store, ["cats"])
 
-    assert 19 == report.blobs
+    assert (19, 2, ["uncategorized/dogs:v0"]) == (report.blobs, report.held_blobs, report.held_by)
     (a.store.path / "remotes.toml").unlink()
     assert {"large": LARGE["large"], "d/1": SMALL["d/1"]} == a.read("dogs")
     assert a.store.verify().ok

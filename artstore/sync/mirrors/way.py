@@ -56,7 +56,9 @@ def check_joins(there: MirrorWay, known: History, first: int, last: int) -> None
 def _other_log(way: Way) -> Conflict:
     message = (
         f"{way.place} has another log than the one of this store, or the same one in another state: nothing was "
-        "moved. A mirror has one log of a project; name a place of its own for this one"
+        "moved. A mirror has one log of a project; name a place of its own for this one. What waits there of others "
+        "comes into a new store that pulls from this mirror alone: let that one follow your upstream then, with "
+        "`artstore remote add NAME URL --upstream --join`, and push"
     )
     return Conflict(message, code="other-log")
 
