@@ -294,7 +294,7 @@ def test_a_stretch_over_two_blocks_is_a_proof_too(machine: Make, monkeypatch: py
         def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
             return start - 1 if stop is None else stop - step
 
-    for place in ("proof", "http.stretches"):
+    for place in ("depots.proof", "http.stretches"):
         monkeypatch.setattr(f"artstore.sync.{place}._chance", Last())
     a = machine("a")
     a.put({"large": random.Random(4).randbytes((1 << 20) + (32 << 10))})
