@@ -30,7 +30,7 @@ from tests.faults.ledger import KEYS, Expected, Ledger, content, digest_of, warm
 from tests.faults.oracle import check_thoroughly
 from tests.faults.planted import PLANTED, Plant
 from tests.faults.processes import ask, fork, wait_for
-from tests.faults.worker import SHARED, Worker, lower_thresholds
+from tests.faults.worker import SHARED, Worker, believe_at_once, lower_thresholds
 
 WRITER_VERBS: Final = (
     "put",
@@ -146,6 +146,7 @@ def _share(turns: int, seed: str, folder: Path, crowd: Crowd, plant: Plant | Non
     def begin(job: Callable[[int, random.Random], None], slot: int) -> int:
         def work() -> None:
             lower_thresholds()
+            believe_at_once()
             if plant is not None:
                 plant()
             try:

@@ -38,7 +38,7 @@ from tests.faults.oracle import check, check_thoroughly
 from tests.faults.planted import PLANTED, Plant
 from tests.faults.processes import ask, fork, spread, wait_for
 from tests.faults.windows import Windows
-from tests.faults.worker import VERBS, Worker, lower_thresholds
+from tests.faults.worker import VERBS, Worker, believe_at_once, lower_thresholds
 
 KILLS_A_STORE: Final = 60
 VOLLEYS_A_CHECK: Final = 8
@@ -197,6 +197,7 @@ class _Loop:
 
     def _child(self, slot: int, seed: int, plan: Sequence[str], aim: Aim | None, note: Path) -> None:
         lower_thresholds()
+        believe_at_once()
         if self._plant is not None:
             self._plant()
 

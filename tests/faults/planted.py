@@ -20,10 +20,14 @@ from typing import Any, Final
 from artstore.errors import ArtstoreError
 from artstore.lifecycle import collect, compact, replay
 from artstore.lifecycle import commit as commit_module
-from artstore.storage import database, files, gather, intake, oplog, sessions
+from artstore.lifecycle.draft import Draft
+from artstore.model.digest import Digest
+from artstore.storage import database, files, gather, intake, oplog, sessions, stat_cache
+from artstore.storage.database import Connections
 from artstore.storage.oplog import LogFile, OpLog, Prepared
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.storage.stat_cache import StatCache
 from tests.faults.processes import is_crash
 
 _MISFITS: Final = (TypeError, AttributeError, NameError)
@@ -287,12 +291,30 @@ def session_in_name_only(plant: Plant) -> None:
     plant.replace(sessions, "try_lock", pretend)
 
 
+def hashed_for_ever(plant: Plant) -> None:
+    """What was hashed once is taken for stored, in whatever era, and whatever was freed since."""
+
+    def one(catalog: Connections) -> bytes:
+        del catalog
+        return b"for ever"
+
+    def usable(self: Draft, folder: str) -> StatCache:
+        return stat_cache.load(self.root.path, folder, b"for ever")
+
+    def nothing(root: Path, is_here: Callable[[Digest], bool]) -> None:
+        del root, is_here
+
+    plant.replace(stat_cache, "era", one)
+    plant.replace(stat_cache, "tidy", nothing)
+    plant.replace(Draft, "_usable_cache", usable)
+
+
 PLANTED: Final[dict[str, Callable[[Plant], None]]] = {
     each.__name__: each
     for each in (
         *(ack_before_link, no_roll_forward, gc_without_sessions, covered_by_two_listings),
         *(unlink_before_segment, deferred_begin, no_file_sync, no_pack_sync, no_folder_sync, publish_before_sync),
-        *(op_before_blobs, eaten_sync_errors, raw_errors, session_in_name_only),
+        *(op_before_blobs, eaten_sync_errors, raw_errors, session_in_name_only, hashed_for_ever),
     )
 }
 """By name."""

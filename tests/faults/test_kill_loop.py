@@ -37,7 +37,7 @@ def test_no_acknowledged_version_is_lost_to_kills() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("plant", ["ack_before_link", "no_roll_forward", "unlink_before_segment"])
+@pytest.mark.parametrize("plant", ["ack_before_link", "no_roll_forward", "unlink_before_segment", "hashed_for_ever"])
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str) -> None:
     """What cannot fail says nothing."""
     planted = Plant.named(plant)

@@ -10,7 +10,6 @@ import contextlib
 import io
 import itertools
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 from artstore.errors import ArtstoreError, Conflict, NotFound
 from artstore.lifecycle import collect, compact
 from artstore.lifecycle.reports import PutReport, VersionInfo
-from artstore.storage import reserve
+from artstore.storage import reserve, stat_cache
 from artstore.store import Store
 from tests.faults.ledger import KEYS, Ledger, Tree, content, digest_of
 
@@ -29,6 +28,7 @@ EXCUSES: Final = frozenset({"locked", "version-deleted", "aliased", "alias-not-f
 VERBS: Final = {
     "put": 30,
     "put_shared": 12,
+    "put_back": 4,
     "alias": 8,
     "unalias": 3,
     "delete": 12,
@@ -51,6 +51,11 @@ def lower_thresholds() -> None:
     reserve.SIZE = 16 << 10  # type: ignore[misc]
 
 
+def believe_at_once() -> None:
+    """Rely on the stat cache however young a file is: a worker never writes to one that it has put."""
+    stat_cache.MARGIN_NS = 0  # type: ignore[misc]
+
+
 class Worker:
     """One process at work."""
 
@@ -70,7 +75,10 @@ class Worker:
         self._chance = random.Random(seed)
         self._scratch = scratch / f"sources{slot}"
         self._store: Store | None = None
-        self._tree: Tree = {path: self._chance.randrange(KEYS) for path in self._chance.sample(PATHS, 5)}
+        # What one that was killed has left is gone on with: the stat cache may know most of it.
+        left = {path: key for path in PATHS if (key := _key_of(self._scratch / path)) is not None}
+        fresh = {path: self._chance.randrange(KEYS) for path in self._chance.sample(PATHS, 5)}
+        self._tree: Tree = left if len(left) > 2 else fresh
         self.verb = ""
         """What is being done now, also told to whoever wants to know; empty between two verbs."""
         self._tell = tell
@@ -125,26 +133,51 @@ class Worker:
                 del self._tree[path]
             else:
                 self._tree[path] = self._chance.randrange(KEYS)
+        self._put_tree(collection, aliases, is_streamed=self._chance.random() < 0.5)
+
+    def _put_tree(self, collection: str, aliases: Sequence[str], *, is_streamed: bool) -> VersionInfo:
         tree = dict(sorted(self._tree.items()))
         full = f"uncategorized/{collection}"
         key = self._ledger.attempt("put", collection=full, tree=tree, aliases=aliases)
-        version = self._commit(tree, collection, aliases)
+        version = self._commit(tree, collection, aliases, is_streamed=is_streamed)
         self._ledger.answer(key, ref=version.ref, id=version.id, digest=version.digest)
+        return version
 
-    def _commit(self, tree: Tree, collection: str, aliases: Sequence[str]) -> VersionInfo:
-        if self._chance.random() < 0.5:
+    def _put_back(self) -> None:
+        """Put a folder again, as it lies there, whose version was deleted and may be freed by now."""
+        self._tree |= {path: self._chance.randrange(KEYS) for path in self._chance.sample(PATHS, 2)}
+        version = self._put_tree(self._collection, (), is_streamed=False)
+        if not set(version.aliases) <= {"latest"}:
+            return
+        key = self._ledger.attempt("delete", refs=[version.ref])
+        self.store.delete(version.ref)
+        self._ledger.answer(key)
+        self._gc()
+        self._put_tree(self._collection, (), is_streamed=False)
+
+    def _commit(self, tree: Tree, collection: str, aliases: Sequence[str], *, is_streamed: bool) -> VersionInfo:
+        if is_streamed:
             with self.store.draft() as draft:
                 for path, key in tree.items():
                     draft.add_stream(io.BytesIO(content(key)), path)
                 return self.store.commit(draft, name=collection, type=KIND, aliases=aliases)
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        for path, key in tree.items():
-            target = self._scratch / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content(key))
+        self._lay_out(tree)
         report: PutReport = self.store.put([self._scratch], name=collection, type=KIND, aliases=aliases)
         assert report.version is not None
         return report.version
+
+    def _lay_out(self, tree: Tree) -> None:
+        """Make the folder hold this, and leave what it holds already as it is."""
+        for path in set(PATHS) - tree.keys():
+            (self._scratch / path).unlink(missing_ok=True)
+        for path, key in tree.items():
+            target = self._scratch / path
+            if _key_of(target) != key:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # Another file, since within the grain of a time stamp the same one would be taken for unchanged.
+                new = self._scratch.with_name(f"{self._scratch.name}.new")
+                new.write_bytes(content(key))
+                new.replace(target)
 
     def _own(self) -> list[VersionInfo]:
         try:
@@ -208,3 +241,13 @@ class Worker:
 
     def _reopen(self) -> None:
         self.close()
+
+
+def _key_of(file: Path) -> int | None:
+    """The key whose bytes a file holds; None for no file, or one that was not written to its end."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    key = data[0] if data else 0
+    return key if key < KEYS and content(key) == data else None
