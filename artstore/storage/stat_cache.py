@@ -19,6 +19,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
+from operator import and_
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -50,6 +51,7 @@ _STALE_S: Final = 3_600.0
 _STAMP: Final = struct.Struct("=QQqqq")
 _NUMBER: Final = 8
 _SIZE_AT: Final = 2
+_DATES_AT: Final = (3, 4)
 
 Stamp = bytes
 """What tells a file from a changed one: device, inode, size, mtime and ctime in nanoseconds, packed: a million fit."""
@@ -223,37 +225,51 @@ def save(
 
     `is_whole` says that it has nothing else; see StatCache. Never fails: it is only a cache.
     """
-    newest = findings.began_ns - MARGIN_NS
+    chosen = _chosen(findings, holds)
+    count = sum(chosen)
+    is_all = count == len(chosen)
     width = _STAMP.size
     stamps = memoryview(findings.stamps)
-    old = (stamp[3] < newest and stamp[4] < newest for stamp in _STAMP.iter_unpack(stamps))
-    if holds is not None:
-        held = map(holds, findings.paths, findings.digests)
-        old = (is_old and is_held for is_old, is_held in zip(old, held, strict=True))
-    chosen = bytearray(old)
-    count = sum(chosen)
     target = _file(root, findings.folder)
     temporary = target.with_name(f"{target.name}.{random_hex(4)}.tmp")
     with contextlib.suppress(OSError):
         with rights.create(temporary) as file:
             hasher = xxh3_64()
 
-            def write(data: bytes) -> None:
+            def write(data: bytes | memoryview) -> None:
                 hasher.update(data)
                 file.write(data)
 
-            write(_HEAD.pack(_MAGIC, findings.era, manifest, count, is_whole and count == len(chosen)))
+            write(_HEAD.pack(_MAGIC, findings.era, manifest, count, is_whole and is_all))
             # In pieces: a second copy of a million paths is more than the memory that there is for it.
-            each = (stamps[at : at + width] for at in range(0, len(stamps), width))
-            for some in _batches(compress(each, chosen)):
-                write(b"".join(some))
-            for digests in _batches(compress(findings.digests, chosen)):
+            if is_all:
+                write(stamps)
+            else:
+                each = (stamps[at : at + width] for at in range(0, len(stamps), width))
+                for some in _batches(compress(each, chosen)):
+                    write(b"".join(some))
+            for digests in _batches(findings.digests if is_all else compress(findings.digests, chosen)):
                 write(b"".join(digests))
             write(findings.prefix.encode())
-            for paths in _batches(compress(findings.paths, chosen)):
-                write("".join([f"{_BETWEEN}{path}" for path in paths]).encode())
+            for paths in _batches(findings.paths if is_all else compress(findings.paths, chosen)):
+                write(f"{_BETWEEN}{_BETWEEN.join(paths)}".encode())
             file.write(hasher.digest())
         os.replace(temporary, target)
+
+
+def _chosen(findings: Findings, holds: Callable[[str, Digest], bool] | None) -> bytearray:
+    """Which files can be believed the next time."""
+    newest = findings.began_ns - MARGIN_NS
+    numbers = memoryview(findings.stamps).cast("q")
+    dated = [numbers[at :: _STAMP.size // _NUMBER] for at in _DATES_AT]
+    if all(max(dates, default=newest - 1) < newest for dates in dated):
+        # Nearly always.
+        chosen = bytearray(b"\1") * len(findings.paths)
+    else:
+        chosen = bytearray(mtime < newest and ctime < newest for mtime, ctime in zip(*dated, strict=True))
+    if holds is not None:
+        chosen = bytearray(map(and_, chosen, map(holds, findings.paths, findings.digests)))
+    return chosen
 
 
 def hand_over(
