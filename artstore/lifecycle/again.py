@@ -40,6 +40,8 @@ class Gathering:
         self._prefix = prefix
         self._cache = cache
         self._unchanged: list[int] = []
+        self._digests: list[Digest] = []
+        """Of these, in their order."""
 
     def unknown(self, scan: Scan, select: Callable[[Found, bool], bool] | None) -> Iterator[Found]:
         """The files that have to be read, of those that `select` wants; see Draft.add_directory."""
@@ -62,18 +64,19 @@ class Gathering:
     def add_unchanged(self) -> None:
         """Take the others, once all that is unknown was read."""
         cache = self._cache
-        for at in self._unchanged:
+        self._digests = [cache.digest(at) for at in self._unchanged]
+        for at, digest in zip(self._unchanged, self._digests, strict=True):
             # With the cache's own strings: the new ones of the same paths are not kept.
             path = self._prefix + cache.paths[at]
             size = cache.size(at)
-            self.entries[path] = BlobEntry(path, cache.digest(at), size)
+            self.entries[path] = BlobEntry(path, digest, size)
             self.bytes += size
 
     def news(self) -> News:
         """What the stat cache is to have from now on."""
         if not self.findings.paths and len(self._unchanged) == len(self._cache.paths):
             return News(self.findings, self._cache.head)
-        self.findings.add_unchanged(self._cache, self._unchanged)
+        self.findings.add_unchanged(self._cache, self._unchanged, self._digests)
         return News(self.findings, None)
 
     def since(self) -> Since | None:

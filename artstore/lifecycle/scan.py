@@ -149,6 +149,12 @@ class Scan:
             return None
 
     def _visit(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
+        if not ignores and entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
+            # Nearly all of them.
+            return Found(entry_path(folder.prefix + entry.name), entry.path, entry)
+        return self._judge(entry, folder, ignores, below)
+
+    def _judge(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, below: list[_Folder]) -> Found | None:
         is_directory = _is_folder(entry)
         # Before anything is asked of it: what could not be kept is left out like all else.
         if ignores and _is_ignored(folder.prefix + entry.name, ignores, is_directory=is_directory):

@@ -165,10 +165,10 @@ class Findings:
         self.digests += [file.digest for file in files]
         self.stamps += b"".join([file.stamp for file in files])
 
-    def add_unchanged(self, cache: StatCache, places: Sequence[int]) -> None:
-        """Note some files that a cache has."""
+    def add_unchanged(self, cache: StatCache, places: Sequence[int], digests: Sequence[Digest]) -> None:
+        """Note some files that a cache has, and with these digests."""
         self.paths += [cache.paths[at] for at in places]
-        self.digests += [cache.digest(at) for at in places]
+        self.digests += digests
         self.stamps += b"".join([cache.stamp(at) for at in places])
 
 
@@ -288,7 +288,8 @@ def hand_over(
     cache = load(root, findings.folder, findings.era)
     # Else somebody has written it meanwhile.
     if cache.head == before:
-        findings.add_unchanged(cache, range(len(cache.paths)))
+        places = range(len(cache.paths))
+        findings.add_unchanged(cache, places, list(map(cache.digest, places)))
         save(root, manifest, findings, holds, is_whole=is_whole)
 
 
