@@ -11,10 +11,13 @@ import pytest
 from artstore.lifecycle.reports import VersionInfo
 from artstore.storage.journal import Journal
 from artstore.store import Store
+from artstore.sync import remotes
 from artstore.sync.connect import connect
+from artstore.sync.objects.families import open_objects
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import SyncReport
 from artstore.sync.rounds import Verb, exchange
+from tests.sync.simulation.network import Network
 
 PROJECT = "uncategorized"
 
@@ -84,6 +87,14 @@ def depot(tmp_path: Path) -> Path:
     folder = tmp_path / "depot"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """The way of all machines to the depot, where others may be quicker, and machines may die."""
+    found = Network()
+    monkeypatch.setattr(remotes, "open_objects", lambda url: found.between(open_objects(url)))
+    return found
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from artstore.sync.adopt import add_upstream
 from artstore.sync.depots import collect
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
-from artstore.sync.objects.families import open_objects
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import CollectedProject
@@ -34,14 +33,6 @@ YEARS_US = 10 * 365 * 86_400 * 1_000_000
 LARGE = random.Random(7).randbytes(1_100_000)
 MANY = {f"d/{number:03}": b"%d" % number for number in range(60)}
 """So many that one file more is kept as a difference."""
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """The way of all machines to the depot, where others may be quicker, and machines may die."""
-    found = Network()
-    monkeypatch.setattr(remotes, "open_objects", lambda url: found.between(open_objects(url)))
-    return found
 
 
 def gc(machine: Machine, grace_s: float = 0) -> CollectedProject:

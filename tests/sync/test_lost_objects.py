@@ -10,9 +10,7 @@ import pytest
 
 from artstore.errors import Conflict, Corrupt, Invalid
 from artstore.model.digest import Digest
-from artstore.sync import remotes
 from artstore.sync.depots.collect import collect_remote
-from artstore.sync.objects.families import open_objects
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
@@ -25,14 +23,6 @@ Make = Callable[..., Machine]
 LARGE, OTHER = random.Random(1).randbytes(1_100_000), random.Random(2).randbytes(1_100_000)
 MANY = {f"d/{number:03}": b"%d" % number for number in range(60)}
 """So many that one file more is kept as a difference."""
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """The way of all machines to the depot, where others may be quicker."""
-    found = Network()
-    monkeypatch.setattr(remotes, "open_objects", lambda url: found.between(open_objects(url)))
-    return found
 
 
 def lying(depot: Path, kind: str, suffix: str = "") -> list[Path]:
