@@ -21,8 +21,10 @@ from tests.sync.objects.places import Network
 @pytest.mark.slow
 def test_rounds_over_a_bad_network_bring_everything_once(network: Network, tmp_path: Path) -> None:
     """X1: a cut at any byte of what is sent or answered, silence, and what comes slowly."""
-    with contextlib.closing(Fleet(tmp_path, network.far.url, network.near.url, 7)) as fleet, impatient():
-        rounds.run(fleet, network.wire, random.Random(7), 4)
+    with contextlib.closing(Fleet(tmp_path, network.far.url, network.near.url, 7)) as fleet:
+        with impatient():
+            rounds.run(fleet, network.wire, random.Random(7), 4)
+        fleet.settle()
 
 
 _ENOUGH_S = 20

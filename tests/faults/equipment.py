@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,9 @@ from tests.lacking import lacking
 SIZES: Final = {"ext4": 256 << 20, "xfs": 320 << 20, "btrfs": 256 << 20}
 """Bytes of an image; mkfs.xfs makes none under 300 MiB."""
 _MAKE: Final = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f"), "btrfs": ("mkfs.btrfs", "-q", "-f")}
+
+_BUSY_S: Final = 10.0
+"""What a killed process had begun comes to its end within that. Mounting a copy of what is still there may fail."""
 
 
 @cache
@@ -77,10 +81,13 @@ def mount(image: Path, place: Path) -> None:
 
 
 def unmount(place: Path) -> None:
-    """Take it away again, whoever still looks at it."""
-    done = subprocess.run(["umount", str(place)], capture_output=True, check=False)
-    if done.returncode:
-        _run(["umount", "--lazy", str(place)])
+    """Take it away again. Who was killed may look at it for a little; who still does then is not waited for."""
+    until = time.monotonic() + _BUSY_S
+    while subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode:
+        if time.monotonic() >= until:
+            _run(["umount", "--lazy", str(place)])
+            return
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -94,4 +101,8 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
 
 
 def _run(words: list[str]) -> None:
-    subprocess.run(words, capture_output=True, text=True, check=True)
+    try:
+        subprocess.run(words, capture_output=True, text=True, check=True)
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr)
+        raise

@@ -20,8 +20,9 @@ _WAIT_S: Final = 30.0
 class Cable:
     """Between this machine and another one, which has nothing else."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, nsenter: str) -> None:
         self._program = program
+        self._nsenter = nsenter
         number = os.getpid() % 60_000
         self._name, self._near = f"artstore-{number}", f"veth{number}"
         net = f"10.{200 + number // 16_384}.{number // 64 % 256}"
@@ -43,8 +44,8 @@ class Cable:
         subprocess.run([self._program, "netns", "delete", self._name], check=False, capture_output=True)
 
     def on_the_other_side(self, command: Sequence[str]) -> list[str]:
-        """A command that runs there."""
-        return [self._program, "netns", "exec", self._name, *command]
+        """A command that runs there; it has this machine's mounts, and keeps none of them that is taken away."""
+        return [self._nsenter, f"--net=/run/netns/{self._name}", *command]
 
     def pull(self) -> None:
         """Nothing goes through any more, and nobody is told."""
@@ -74,7 +75,10 @@ class Cable:
 @contextlib.contextmanager
 def laid() -> Iterator[Cable]:
     """A cable, for tests that are marked with `root`; skipped where the kernel makes no network."""
-    cable = Cable(needed("ip", Path("/usr/sbin"), Path("/sbin"), to_install="apt-get install iproute2"))
+    cable = Cable(
+        needed("ip", Path("/usr/sbin"), Path("/sbin"), to_install="apt-get install iproute2"),
+        needed("nsenter", Path("/usr/bin"), to_install="apt-get install util-linux"),
+    )
     try:
         cable.lay()
         yield cable

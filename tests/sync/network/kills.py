@@ -11,6 +11,7 @@ import contextlib
 import random
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,7 @@ def main(words: list[str] | None = None) -> int:
             done += one(seed, min(EACH, chosen.kills - done))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             broken += 1
+            traceback.print_exc(file=sys.stdout)
             print(f"VIOLATION {type(error).__name__}: {error}")  # noqa: T201 - it is a program
             print(f"again: python -m tests.sync.network.kills --kills {EACH} --seed {seed}")  # noqa: T201 - as above
     print(f"{done} kills of a server, {broken} violations")  # noqa: T201 - as above

@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ def trouble(wire: Chaos, chance: random.Random) -> Iterator[None]:
 
 
 def run(fleet: Fleet, wire: Chaos, chance: random.Random, rounds: int) -> int:
-    """Have a fleet make rounds, and look at the end; answers how many of them failed."""
+    """Have a fleet make rounds; answers how many of them failed. That all arrives in the end is for who settles it."""
     failed = 0
     for _ in range(rounds):
         machine = chance.choice(fleet.machines)
@@ -64,7 +65,6 @@ def run(fleet: Fleet, wire: Chaos, chance: random.Random, rounds: int) -> int:
         with trouble(wire, chance):
             verb = chance.choice(_VERBS)
             failed += not fleet.move(machine, verb, blobs=verb != "push")
-    fleet.settle()
     return failed
 
 
@@ -82,6 +82,7 @@ def main(words: list[str] | None = None) -> int:
             failed += one(seed, rounds)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             broken += 1
+            traceback.print_exc(file=sys.stdout)
             print(f"VIOLATION {type(error).__name__}: {error}")  # noqa: T201 - it is a program
             print(f"again: python -m tests.sync.network.rounds --rounds {EACH} --seed {seed}")  # noqa: T201 - as above
     print(f"{done} rounds, {failed} of them cut off, {broken} violations")  # noqa: T201 - as above
@@ -96,6 +97,7 @@ def one(seed: int, rounds: int) -> int:
             fleet = Fleet(place, f"http://127.0.0.1:{wire.port}", server.url, seed)
             try:
                 failed = run(fleet, wire, random.Random(seed), rounds)
+                fleet.settle()
             finally:
                 fleet.close()
             server.stop()
