@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from artstore.errors import Corrupt, Denied, NotFound, Unreachable
 from artstore.lifecycle.collect import settled, write_anew
+from artstore.lifecycle.lost import lost
 from artstore.lifecycle.mend_log import mend_log
 from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import RepairReport
@@ -74,13 +75,15 @@ def repair(root: Root, sources: Sequence[Path] = ()) -> RepairReport:
                         mended.append(str(candidate.digest))
                         del missing[candidate.digest]
             intake.settle()
-        reasons = _bring(root, [digest for digest, _size in marking.missing()], mended)
+        wanted = dict(marking.missing()) | dict(lost(root))
+        reasons = _bring(root, sorted(wanted), mended)
         # Not before: what they hold beside the damage may be what was looked for.
         mended += [*gone, *_mend_packs(root, session)]
         if mended:
             # A copy of the catalog from before would look for bytes where they are no longer.
             root.begin_epoch()
-        left = [str(digest) for digest, _ in marking.missing()]
+        here = root.blobs.locate(sorted(wanted))
+        left = [str(digest) for digest in sorted(wanted) if digest not in here]
         return RepairReport(
             mended=mended,
             still_damaged=[*broken, *left],

@@ -2,8 +2,8 @@
 
 Checks, in this order: that the log is a whole chain and the catalog follows it; that the state folded anew from the log
 is the catalog's; that the logs which are kept for others have all their slots; that each live version's manifest is
-what its digest says and each of its blobs is somewhere; that each blob's bytes are what its digest says. With `fast`
-bytes are compared with the XXH3 checksums kept beside them, which finds damage and not forgery.
+what its digest says and each of its blobs is somewhere, be it at a remote; that each blob's bytes are what its digest
+says. With `fast` bytes are compared with the XXH3 checksums kept beside them, which finds damage and not forgery.
 
 Reports, and deletes nothing: what is damaged is copied or moved into the quarantine and no longer counts as stored, so
 that the next `put` of the same bytes, or `repair`, mends it. What could not be read stays where it is: the bytes may be
@@ -27,6 +27,7 @@ from artstore.lifecycle.compare import check_catalog, check_log, check_state
 from artstore.lifecycle.conflicts import files_unplaced
 from artstore.lifecycle.examine import Examined, batches, examine, examine_pack
 from artstore.lifecycle.find import holders, live_versions
+from artstore.lifecycle.lost import lost, nowhere, relying
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Problem, VerifyReport
@@ -92,17 +93,17 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
         for project in root.catalog.projects():
             if project.name not in damaged_logs:
                 problems += check_state(root, project)
+        # Where the rows are not what the log says, neither is what they say of who relies on a remote.
+        gone = [] if problems else lost(root)
         problems += check_served(root)
         seen = _look_at_all(root, fast=fast, progress=progress)
         problems += seen.problems
         problems += _put_aside(root, seen.suspects)
         # What was put aside just now is missing since, and is named already.
         named = {problem.subject for problem in problems}
-        problems += [
-            Problem(kind="blob-missing", subject=str(digest), message=f"{size} bytes that a version needs are nowhere")
-            for digest, size in Marking(root.catalog).missing()
-            if str(digest) not in named
-        ]
+        absent = {digest: _missing(digest, size) for digest, size in Marking(root.catalog).missing()}
+        absent = {digest: _lost(digest, size) for digest, size in gone} | absent
+        problems += [absent[digest] for digest in sorted(absent) if str(digest) not in named]
         _forget_hashed(root, problems)
         problems = _with_what_is_hurt(root, _with_what_helps(problems))
     return VerifyReport(
@@ -127,18 +128,20 @@ def verify_version(
     with root.reading("verify"):
         problems = _check_manifest(root, resolved.manifest)
         places: list[Place] = []
+        absent: dict[Digest, int] = {}
         entries = [blob for entry in root.manifests.entries(resolved.manifest) if (blob := blob_of(entry))]
         found = root.blobs.locate([entry.digest for entry in entries])
         for digest, group in groupby(sorted(entries, key=lambda entry: entry.digest), key=lambda entry: entry.digest):
             place = found.get(digest)
-            if place is None and resolved.view.is_received(resolved.version.id):
-                # It may never have come: it is fetched, and compared, when it is needed.
-                continue
-            if place is None:
-                message = f"{next(group).size} bytes that a version needs are nowhere"
-                problems.append(Problem(kind="blob-missing", subject=str(digest), message=message))
-            else:
+            if place is not None:
                 places.append(place)
+            elif resolved.view.is_received(resolved.version.id):
+                # It may never have come: it is fetched, and compared, when it is needed.
+                absent[digest] = next(group).size
+            else:
+                problems.append(_missing(digest, next(group).size))
+        if absent and resolved.version.id in relying(root, resolved.project):
+            problems += [_lost(digest, absent[digest]) for digest in nowhere(root, list(absent))]
         places.sort(key=lambda place: (place.path, place.offset))
         seen = _look([partial(_look_at_places, batch, fast=fast) for batch in batches(places)], progress)
         problems += _put_aside(root, seen.suspects)
@@ -254,6 +257,20 @@ def _put_aside(root: Root, suspects: Sequence[bytes]) -> list[Problem]:
                 lost.append(place)
     needed = Marking(root.catalog).needed([place.digest for place in lost]) if lost else set()
     return problems + [_damaged(place) for place in lost if place.digest in needed]
+
+
+def _missing(digest: Digest, size: int) -> Problem:
+    message = f"{size} bytes that a version needs are nowhere"
+    return Problem(kind="blob-missing", subject=str(digest), message=message)
+
+
+def _lost(digest: Digest, size: int) -> Problem:
+    message = (
+        f"{size} bytes that a version needs are not here, and no remote has them that is known. Note one that has "
+        "them, with `artstore remote add`, put the same bytes again, or run `artstore repair PATH`; if nobody has "
+        "them any more, `artstore delete` gives the version up"
+    )
+    return Problem(kind="blob-missing", subject=str(digest), message=message)
 
 
 def _damaged(place: Place) -> Problem:

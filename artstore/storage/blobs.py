@@ -13,7 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from xxhash import xxh3_64_digest
 
@@ -35,18 +35,26 @@ Tell = Callable[[int, int], None]
 """Is told how many blobs, and how many bytes, have come so far."""
 Beside = Callable[[], Sequence[Digest]]
 """What will be wanted next, and may be brought along."""
-Bring = Callable[[Sequence[Digest], Tell | None], None]
-"""Stores blobs that are not here, as far as it knows where they are.
-
-Raises Unreachable, Denied, and once the others are stored Corrupt, whose problems say why each of these cannot be had,
-by its digest.
-"""
 
 Packed = tuple[str, int, bytes, int, int]
 """Where a small blob lies: the path of an entry, its size and checksum, the pack's number, and the offset in the pack.
 
 A plain row, since making another object of each costs more than asking for them all.
 """
+
+
+class Elsewhere(Protocol):
+    """Who may have blobs that are not here."""
+
+    def __call__(self, digests: Sequence[Digest], tell: Tell | None) -> None:
+        """Store blobs that are not here, as far as it is known where they are.
+
+        Raises Unreachable, Denied, and once the others are stored Corrupt, whose problems say why each of these cannot
+        be had, by its digest.
+        """
+
+    def lacks(self, digests: Sequence[Digest]) -> list[Digest]:
+        """Those of some blobs that nobody has who is known; none where somebody cannot be asked now."""
 
 
 class _State(NamedTuple):
@@ -63,13 +71,13 @@ class Blobs(BlobIndex):
     def __init__(self, root: Path, catalog: Connections) -> None:
         super().__init__(root, catalog)
         self._handles = Handles(self._packs)
-        self.elsewhere: Bring | None = None
+        self.elsewhere: Elsewhere | None = None
         """How to get what is not here; None where nobody knows."""
 
     def bring(self, digests: Sequence[Digest], tell: Tell | None = None) -> None:
         """Have those brought that are not here, if somebody knows from where.
 
-        What nobody knows of stays away, and is an error for whoever reads it. Raises as `Bring`.
+        What nobody knows of stays away, and is an error for whoever reads it. Raises as `Elsewhere`.
         """
         if self.elsewhere is not None and digests:
             here = self.placed(digests)

@@ -138,6 +138,14 @@ class Journal:
         )
         return [Waiting(id_, bytes(body), *rest) for id_, body, *rest in rows]
 
+    def received_waiting(self) -> set[str]:
+        """The versions and parts that came from a log, be it that of before, and wait for the one that is followed."""
+        sql = (
+            "SELECT version FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 AND void IS NULL "
+            "AND version IN (SELECT version FROM received WHERE project = ?1)"
+        )
+        return {version for (version,) in self._rows(sql)}
+
     def naming(self, name: str) -> list[Naming]:
         """The ops that gave this name to a collection, in order, but for those that change nothing."""
         rows = self._rows(

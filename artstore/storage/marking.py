@@ -8,7 +8,8 @@ acquitted before anything is freed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from artstore.model.digest import Digest
@@ -353,6 +354,18 @@ class Marking:
             )
         return [(Digest(digest), size) for digest, size in rows]
 
+    def absent_of(self, ids: Collection[str]) -> list[tuple[Digest, int]]:
+        """Blobs that some versions and parts need, as far as these are live, and that are nowhere: digest, size."""
+        with self._catalog.snapshot():
+            self._empty()
+            chosen = "id IN (SELECT value FROM json_each(?1))"
+            self._find_live(f"{_OF_VERSIONS} AND {chosen} UNION ALL {_OF_PARTS} WHERE {chosen}", (json.dumps([*ids]),))
+            rows = self._catalog.rows(
+                "SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed) "
+                "AND id NOT IN (SELECT blob FROM stored) ORDER BY digest",
+            )
+        return [(Digest(digest), size) for digest, size in rows]
+
     def needed(self, digests: Sequence[Digest]) -> set[bytes]:
         """Those of some blobs that live versions and parts name."""
         found: set[bytes] = set()
@@ -394,8 +407,7 @@ class Marking:
     def needed_by(self, project: int) -> dict[bytes, int]:
         """The blobs that live versions and parts of one project name, with their sizes."""
         with self._catalog.snapshot():
-            for statement in _TEMPORARY:
-                self._catalog.execute(statement)
+            self._empty()
             for digest in self.live_manifests(project):
                 self._catalog.execute(
                     "INSERT OR IGNORE INTO live SELECT id FROM manifest WHERE digest = ? "
@@ -422,17 +434,27 @@ class Marking:
         also = f"UNION ALL {_OF_RELOGS} " if relogs else ""
         if hidden and self._hidden is not None:
             also += f"UNION ALL SELECT manifest {self._hidden} "
-        for statement in _TEMPORARY:
-            self._catalog.execute(statement)
+        self._empty()
         marks = ",".join("?" * len(without))
         more = ",".join("?" * len(besides))
+        self._find_live(
+            f"{_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
+            f"UNION ALL {_OF_REFUSED} {also}"
+            f"UNION ALL SELECT manifest FROM version WHERE id IN ({more})",
+            (*without, *besides),
+        )
+
+    def _empty(self) -> None:
+        for statement in _TEMPORARY:
+            self._catalog.execute(statement)
+
+    def _find_live(self, digests: str, parameters: tuple[str, ...]) -> None:
+        """Fill the temporary tables, which are empty, from a query for digests of manifests."""
         self._catalog.execute(
             "INSERT INTO live SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY digest ORDER BY condemned IS NOT NULL, id DESC) AS choice FROM manifest "
-            f"WHERE digest IN ({_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
-            f"UNION ALL {_OF_REFUSED} {also}"
-            f"UNION ALL SELECT manifest FROM version WHERE id IN ({more}))) WHERE choice = 1",
-            (*without, *besides),
+            f"WHERE digest IN ({digests})) WHERE choice = 1",
+            parameters,
         )
         self._add_needed()
 

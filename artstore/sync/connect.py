@@ -59,6 +59,18 @@ class _Elsewhere:
                 finally:
                     self._is_bringing = False
 
+    def lacks(self, digests: Sequence[Digest]) -> list[Digest]:
+        """See storage.blobs.Elsewhere."""
+        rest, is_known = list(digests), True
+        with self._lock:
+            for settings in read_remotes(self._root.path).values():
+                try:
+                    for _remote, shelf in self.of(settings) if rest else ():
+                        rest = shelf.lacks_blobs(rest)
+                except ArtstoreError:
+                    is_known = False
+        return rest if is_known else []
+
     def _bring(self, digests: Sequence[Digest], tell: Tell | None) -> None:
         root = self._root
         with root.session("bring") as session, Intake(root, session) as intake:

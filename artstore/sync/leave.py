@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from artstore.errors import NAMED, Conflict
+from artstore.lifecycle.lost import evicted
 from artstore.lifecycle.replay import catch_up
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.model.notes import Evicted, decode_line
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
@@ -54,9 +54,7 @@ def _evicted(root: Root) -> Iterator[tuple[str, set[Digest]]]:
     """The versions that were evicted here and are still there, as `zoo/cats:v3`, and the blobs that each needs."""
     for project in root.catalog.projects():
         view = ProjectView(root.catalog, project.id)
-        notes = map(decode_line, Journal(root.catalog, project).notes())
-        ids = dict.fromkeys(id_ for note in notes if isinstance(note, Evicted) for id_ in note.versions)
-        for version in filter(None, map(view.version, ids)):
+        for version in filter(None, map(view.version, sorted(evicted(Journal(root.catalog, project))))):
             digest, collection = Digest.parse(version.manifest), view.collection(version.collection)
             if version.deleted or collection is None or root.manifests.find(digest) is None:
                 continue

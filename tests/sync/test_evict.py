@@ -12,6 +12,7 @@ import pytest
 
 from artstore.errors import Conflict, Invalid, NotFound, Unreachable
 from artstore.store import Store
+from artstore.sync.adopt import add_upstream
 from artstore.sync.connect import connect
 from artstore.sync.evict import evict
 from artstore.sync.hosting.tokens import create_token
@@ -161,7 +162,7 @@ def test_what_another_version_needs_stays(machine: Make) -> None:
     assert (19, 2, ["uncategorized/dogs:v0"]) == (report.blobs, report.held_blobs, report.held_by)
     (a.store.path / "remotes.toml").unlink()
     assert {"large": LARGE["large"], "d/1": SMALL["d/1"]} == a.read("dogs")
-    assert a.store.verify().ok
+    assert a.store.verify("dogs").ok
 
 
 def test_what_waits_to_be_pushed_never_goes_whatever_the_remote_has_for_others(machine: Make) -> None:
@@ -414,3 +415,35 @@ def test_the_only_remote_with_evicted_bytes_is_not_forgotten_unasked(machine: Ma
         leave(a.store, "stick")
     assert "stick" == leave(a.store, "stick", force=True).name
     assert "hub" == leave(b.store, "hub").name, "it never had them"
+
+
+def test_what_no_remote_has_any_more_is_said_to_be_missing(machine: Make, hub: Hub, tmp_path: Path) -> None:
+    """`verify` called a store whole whose bytes were nowhere, since they had once been somewhere else."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.push()
+    b.pull()
+    evict(a.store, ["cats"])
+    hub.go_away()
+    elsewhere = a.store.verify().problems
+    a.again()
+    leave(a.store, "hub", force=True)
+    problems = a.store.verify().problems
+    (tmp_path / "new").mkdir()
+    leave(b.store, "hub", force=True)
+    never_here = b.store.verify().problems
+    add_upstream(b.store, "new", f"file://{tmp_path}/new", join=False)
+    waits = b.store.verify("cats").problems
+
+    assert [] == elsewhere, "who cannot be asked may have it"
+    assert [] == never_here, "it is whoever keeps that log who has to answer for it"
+    assert {"blob-missing"} == {each.kind for each in [*problems, *waits]}
+    assert [21, 21] == [len(problems), len(waits)]
+    assert all("of uncategorized/cats:v0: " in each.message for each in [*problems, *waits])
+    assert all("artstore remote add" in each.message for each in problems)
+    (tmp_path / "copy").mkdir()
+    for name, data in (SMALL | LARGE).items():
+        (tmp_path / "copy" / name.replace("/", "-")).write_bytes(data)
+    assert 21 == len(a.store.repair().still_damaged)
+    assert [] == a.store.repair([tmp_path / "copy"]).still_damaged
+    assert a.store.verify().ok
