@@ -7,6 +7,7 @@ disk is done in threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
@@ -224,7 +225,9 @@ class _Api:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
         base = _base(request)
-        with self._hosted.quotas.reserved(project, size, blob=digest):
+        with contextlib.ExitStack() as kept:
+            reserved = self._hosted.quotas.reserved(project, size, blob=digest)
+            await self._work(lambda: kept.enter_context(reserved))
             writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, base))
             try:
                 await self._each(_gathered(request, _BLOCK), writer.write)

@@ -49,11 +49,12 @@ def serve(
     Raises Refused (needs-token, needs-tls) where others could reach it, Conflict (locked) where another process serves
     this store, and as `listening.serve`.
     """
-    is_public = listening.is_public(address)
+    is_public = listening.is_public(address) or behind_proxy
     if is_public and not list_tokens(store.path):
+        place = "behind a proxy" if behind_proxy else f"at {address.host!r}"
         message = (
-            f"at {address.host!r} other machines could reach the store, and nobody says who may: make a token with "
-            "`artstore token create`, or listen at 127.0.0.1"
+            f"{place} other machines could reach the store, and nobody says who may: make a token with "
+            "`artstore token create`, or listen at 127.0.0.1 without a proxy"
         )
         raise Refused(message, code="needs-token")
     if is_public and certificate is None and not behind_proxy:

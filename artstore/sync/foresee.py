@@ -19,7 +19,7 @@ from artstore.storage.places import MISSING_NOW, gone
 from artstore.storage.quarantine import judge
 from artstore.sync.connect import held_elsewhere
 from artstore.sync.held import Missing
-from artstore.sync.push import lacking, offers, what_does_not_fit, what_is_left, what_is_missing
+from artstore.sync.push import lacking, offers, what_does_not_fit, what_is_left, what_is_missing, what_is_too_long
 from artstore.sync.reports import Moved
 from artstore.sync.upload import damaged
 from artstore.sync.way import Way
@@ -50,6 +50,8 @@ def _tried(way: Way, missing: Missing, read: set[Digest]) -> Moved | Missing:
             if not lost:
                 raise
             return lost
+        if too_long := what_is_too_long(way, shelf, cargo):
+            return too_long
         # What goes with one offer is there when the next one comes.
         cargo = cargo._replace(blobs={digest: size for digest, size in cargo.blobs.items() if digest not in sent})
         room = shelf.room() if offer.manifests else None

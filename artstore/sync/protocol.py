@@ -105,6 +105,10 @@ class Fetched(NamedTuple):
 class Shelf(Protocol):
     """The objects of one log. What it holds is known from the slots that it was told of."""
 
+    @property
+    def most_entries(self) -> int | None:
+        """How many files a version may have there; None: as many as it has."""
+
     def room(self) -> Room | None:
         """How it is with the quota there, as was said when it was asked what it lacks, or is now; None: it has none."""
 

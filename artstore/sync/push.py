@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import ArtstoreError, Conflict, StorageFull
+from artstore.errors import ArtstoreError, Conflict, Invalid, StorageFull
 from artstore.lifecycle.conflicts import unplaced
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
@@ -247,6 +247,8 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     try:
         cargo = lacking(way.root, shelf, offer.manifests)
         blobs = list(cargo.blobs)
+        if too_long := what_is_too_long(way, shelf, cargo):
+            return too_long
         # It was said with what is lacking there; where nothing was asked, it is when there turns out to be too little.
         room = shelf.room() if offer.manifests else None
         if room is not None and (too_large := what_does_not_fit(way, room, offer, cargo)):
@@ -272,6 +274,19 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     shelf.note(slot)
     shelf.save()
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
+
+
+def what_is_too_long(way: Way, shelf: Shelf, cargo: Cargo) -> Missing:
+    """The lists of files that are longer than one may be there."""
+    most = shelf.most_entries
+    lists = [] if most is None else [each for each in cargo.manifests if each.entries > most]
+    if not lists:
+        return Missing()
+    message = (
+        f"{way.place} takes versions of at most {most} files, and one of these has {lists[0].entries}: put them as "
+        "several artifacts, or use a depot"
+    )
+    return Missing(frozenset(each.digest for each in lists), why=Invalid(message, code="too-many-files"))
 
 
 def what_does_not_fit(way: Way, room: Room, offer: Offer, cargo: Cargo, *, refused: bool = False) -> Missing:

@@ -18,7 +18,7 @@ import pytest
 from artstore.cli import main
 from artstore.errors import StorageFull
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
+from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
 from artstore.storage.blobs import SMALL
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import BYTES, MESSAGES, header
@@ -58,7 +58,9 @@ def test_lists_of_files_count_and_end_where_nobody_names_them(tmp_path: Path) ->
     """Whoever may write could fill the disk with them, which no quota and no `gc` would know of."""
     with served(tmp_path / "server", quotas={"": 20_000}) as server:
         connection = Connection(server.url)
-        body = encode_manifests([Encoding(Digest.of(b""), None, 1, random.Random(1).randbytes(8_000))])
+        chance = random.Random(1)
+        lines = [BlobEntry(f"{number:03}", Digest(chance.randbytes(32)), 1).line() for number in range(200)]
+        body = encode_manifests([encode_full(digest_of_lines(lines), lines)])
         names = [f"projects/cats/manifests/{number:032}" for number in range(3)]
         for name in names[:2]:
             connection.ask("PUT", name, body, doing="sending")

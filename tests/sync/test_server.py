@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,10 +18,13 @@ from artstore.errors import Conflict, Invalid, Unreachable
 from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
+from artstore.model.records import Commit, Delete, Op, decode_op, encode_op
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
+from artstore.sync.hosting import lists
 from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.http import shelf as http_shelf
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.wire import BODY, Claimed, header
@@ -183,6 +186,47 @@ def test_an_end_before_the_beginning_excuses_no_hole(server: Served, machine: Ma
     assert _claim(connection, one, {}).claimed
 
 
+@pytest.mark.parametrize("how", ["the end of a collection", "a gathering of a version"])
+def test_an_end_that_ends_nothing_excuses_no_hole(server: Served, machine: Make, how: str) -> None:
+    """Who may write could name the files of another project, and be given them as their own later."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    ops = [decode_op(op.body) for op in waiting(one.store.root, PROJECT)]
+    commit = next(op for op in ops if isinstance(op, Commit))
+    if how == "the end of a collection":
+        ends: Op = Delete(at_us=1, nonce="0" * 32, version=commit.record.collection, store="0" * 32)
+    else:
+        ends = Commit(at_us=1, nonce="0" * 32, record=commit.record, parts=[str(commit.record.id)])
+
+    answer = _claim(Connection(server.url), one, {}, behind=[ends])
+
+    assert not answer.claimed
+    assert [commit.record.manifest] == answer.lacks.manifests
+
+
+def test_what_a_slot_may_name_is_not_written_over(server: Served, machine: Make) -> None:
+    """Who may write could else leave everybody who comes later with a log that nobody can follow."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.push()
+    (path,) = (server.store.path / "hosted" / "manifests").rglob("?" * 32)
+    right = path.read_bytes()
+    line = BlobEntry("b", Digest.of(b"1"), 1).line()
+    other = encode_manifests([encode_full(digest_of_lines([line]), [line])])
+    connection = Connection(server.url)
+
+    def send(data: bytes) -> None:
+        connection.ask("PUT", f"projects/{PROJECT}/manifests/{path.name}", data, doing="sending")
+
+    send(right)
+    with pytest.raises(Conflict, match="another name"):
+        send(other)
+    assert right == path.read_bytes()
+    path.write_bytes(right[:-1])
+    send(right)
+    assert right == path.read_bytes()
+
+
 def test_what_is_freed_on_the_server_while_it_was_offered_is_sent_again(server: Served, machine: Make) -> None:
     """A claim asks anew for all that it needs, whatever was said to be there before."""
     one = machine("one")
@@ -259,6 +303,30 @@ def test_a_manifest_that_lies_about_a_size_is_refused(server: Served, machine: M
 
     with pytest.raises(Invalid, match="2 bytes, which it has not"):
         _claim(connection, one, {"0" * 32: [str(lie.digest)]})
+
+
+def test_a_list_of_too_many_files_is_refused_before_it_is_read(
+    server: Served, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2 MB can say that four million files follow, which took 1.3 GB of the server's memory and half a minute."""
+    for module in (lists, http_shelf):
+        monkeypatch.setattr(module, "MOST_ENTRIES", 2)
+    one = machine("one")
+    one.put({"a": b"1", "b": b"1", "c": b"1"})
+    one.put({"a": b"2"})
+    lines = [BlobEntry(str(number), Digest.of(b""), 0).line() for number in range(6)]
+    honest = encode_full(digest_of_lines(lines), lines)
+    connection = Connection(server.url)
+
+    for long in (honest, msgspec.structs.replace(honest, entries=1)):
+        data = encode_manifests([long])
+        with pytest.raises(Invalid, match="too large"):
+            connection.ask("PUT", f"projects/{PROJECT}/manifests/{'0' * 32}", data, doing="sending")
+    (project,) = exchange(one.store, "push").projects
+
+    assert project.error is not None
+    assert "2 files" in project.error
+    assert ["a"] == [each.path for each in server.store.entries("cats:v0")]
 
 
 def test_a_store_that_follows_another_log_keeps_none(tmp_path: Path, machine: Make) -> None:
@@ -358,11 +426,16 @@ def test_an_address_that_would_give_something_away_is_refused(url: str, code: st
 
 
 def _claim(
-    connection: Connection, machine: Machine, manifests: dict[str, list[str]], *, backwards: bool = False
+    connection: Connection,
+    machine: Machine,
+    manifests: dict[str, list[str]],
+    *,
+    backwards: bool = False,
+    behind: Sequence[Op] = (),
 ) -> Claimed:
-    """Offer what waits, as the next slot, perhaps the last of it first."""
+    """Offer what waits, as the next slot, perhaps the last of it first, and other ops behind it."""
     root = machine.store.root
-    ops = [msgspec.Raw(op.body) for op in waiting(root, PROJECT)]
+    ops = [msgspec.Raw(each) for each in (*(op.body for op in waiting(root, PROJECT)), *map(encode_op, behind))]
     last = followed(root, PROJECT)
     slot = Slot(
         format=FORMAT,

@@ -311,6 +311,14 @@ def test_others_may_reach_it_only_with_tokens_and_tls(tmp_path: Path, *, with_to
     assert code == refused.value.code
 
 
+def test_a_proxy_is_not_let_in_for_everybody(tmp_path: Path) -> None:
+    """What stands before the server brings in whoever comes from anywhere, while it is this machine that asks."""
+    with Store.init(tmp_path / "store") as store, pytest.raises(Refused, match="artstore token create") as refused:
+        serve(store, Address("127.0.0.1", 0), behind_proxy=True, ready=print)
+
+    assert "needs-token" == refused.value.code
+
+
 def test_a_token_is_found_in_the_file_the_environment_and_the_keyring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

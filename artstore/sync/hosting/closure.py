@@ -6,24 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from artstore.errors import Corrupt, Invalid
+from artstore.lifecycle.upstream import foreseen
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, blob_of, decode_difference, decode_full
-from artstore.model.records import (
-    AnyOp,
-    Commit,
-    Delete,
-    DeleteCollection,
-    DropPart,
-    Part,
-    Relog,
-    decode_op,
-    manifest_of,
-)
+from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import ProjectView
 from artstore.storage.granted import Granted
+from artstore.storage.journal import Waiting
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.sync.depots.known import collecting
+from artstore.sync.held import need_of
 from artstore.sync.protocol import Slot, decode_slot
 
 
@@ -108,44 +101,19 @@ def _blobs(encodings: Sequence[Encoding]) -> Iterator[BlobEntry]:
 
 
 def _needed(root: Root, slot: Slot) -> list[Digest]:
-    """The manifests of what a slot brings and does not end itself behind it."""
-    ops = [(str(Digest.of(bytes(raw))), decode_op(bytes(raw))) for raw in slot.ops]
-    last = {id_: place for place, (_, op) in enumerate(ops) for id_ in _ended(op)}
-    found = root.catalog.project(slot.project)
-    view = None if found is None else ProjectView(root.catalog, found.id)
-    stands: dict[str, bool] = {}
-    needed = []
-    for place, (id_, op) in enumerate(ops):
-        stands.update(dict.fromkeys(_ended(op), False))
-        named = manifest_of(op)
-        if named is None:
-            continue
-        if isinstance(op, Part):
-            ids = {id_}
-        else:
-            assert isinstance(op, Commit | Relog)
-            version = str(op.record.id)
-            ids = {version, op.record.collection}
-            if isinstance(op, Relog):
-                target = None if view is None else view.version(op.target)
-                if stands.get(op.target, target is not None and not target.deleted):
-                    # It makes no version, also if the one that it is equal to ends behind it.
-                    continue
-            stands[version] = True
-        if all(last.get(each, -1) < place for each in ids):
-            needed.append(Digest.parse(named))
-    return needed
-
-
-def _ended(op: AnyOp) -> Sequence[str]:
-    """Ids of versions, collections and parts that are no more, or are in another one, when this is done."""
-    if isinstance(op, Delete):
-        return [op.version]
-    if isinstance(op, DeleteCollection):
-        return [op.collection]
-    if isinstance(op, DropPart):
-        return [op.part]
-    return op.parts if isinstance(op, Commit | Relog) else []
+    """The manifests of what would be there if the slot's ops came behind what is here."""
+    ops = []
+    for number, raw in enumerate(slot.ops):
+        body = bytes(raw)
+        id_ = str(Digest.of(body))
+        ops.append(Waiting(id_, body, void=None, version=brings(id_, decode_op(body)), seq=number))
+    if not any(op.version for op in ops):
+        return []
+    with foreseen(root, slot.project, (op.body for op in ops)) as there:
+        view = ProjectView(root.catalog, there.id)
+        needs = [need_of(view, op) for op in ops]
+    # What is equal to a version that is there makes none.
+    return [need.manifest for need in needs if need.manifest is not None and not need.is_equal]
 
 
 def _other_size(blob: BlobEntry) -> Invalid:

@@ -30,7 +30,7 @@ from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.quotas import Quotas
 from artstore.sync.hosting.spool import Spool
 from artstore.sync.hosting.usage import Usage
-from artstore.sync.http.wire import BODY, Claimed, Head, Lacks
+from artstore.sync.http.wire import BODY, MANY, Claimed, Head, Lacks
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.protocol import Slot, decode_manifests, read_slot
 from artstore.sync.pull import pull
@@ -65,6 +65,7 @@ class Hosted:
         self._uploads = Uploads(folder / "uploads")
         self._lists = Lists(self._objects, folder)
         self._heavy = threading.Lock()
+        self._long = threading.Lock()
         self._pins = Pins(self._root)
         self._ending.callback(self._pins.close)
         self._remote = OwnLogs(self._objects, folder, self._granted, self._lists)
@@ -170,16 +171,17 @@ class Hosted:
         shelf = way.shelf(slot.log)
         shelf.follow(self._remote, number - 1)
         encodings, absent = self._encodings(slot)
-        missing = holes(self._root, self._granted, slot, encodings)
-        if absent or missing.manifests or missing.blobs:
-            manifests = [*absent, *map(str, missing.manifests)]
-            return Claimed(
-                claimed=False, lacks=Lacks(manifests=manifests, blobs=[digest.hex() for digest in missing.blobs])
-            )
-        try:
-            take_manifests(self._root, f"slot {number}", encodings, shelf.manifest)
-        except Corrupt as error:
-            raise Invalid(error.message, code="bad-slot") from error
+        # All entries of a long list are in memory while it is read: of such lists one at a time.
+        with self._long if sum(each.entries for each in encodings) > MANY else contextlib.nullcontext():
+            missing = holes(self._root, self._granted, slot, encodings)
+            if absent or missing.manifests or missing.blobs:
+                manifests = [*absent, *map(str, missing.manifests)]
+                blobs = [digest.hex() for digest in missing.blobs]
+                return Claimed(claimed=False, lacks=Lacks(manifests=manifests, blobs=blobs))
+            try:
+                take_manifests(self._root, f"slot {number}", encodings, shelf.manifest)
+            except Corrupt as error:
+                raise Invalid(error.message, code="bad-slot") from error
         claimed = self._remote.claim(project, number, data)
         pull(way)
         self._mark(way)

@@ -12,9 +12,11 @@ import time
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-from artstore.errors import Corrupt, Invalid
+from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
+from artstore.model.manifest import Encoding, measure, satisfies
 from artstore.model.parts import part_of
 from artstore.storage.files import bytes_in
+from artstore.sync.http.wire import LONGEST_LINES, MOST_ENTRIES
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
 from artstore.sync.protocol import decode_manifests
@@ -30,17 +32,29 @@ class Lists:
         self._sizes: dict[str, int] = {}
 
     def put(self, project: str, name: str, data: bytes) -> None:
-        """Keep an object, durably. Raises Invalid (bad-manifests), StorageFull."""
+        """Keep an object, durably; what has this name already stays, since slots may name it, unless it is damaged.
+
+        Raises Invalid (bad-manifests, too-large), Conflict (name-taken) where other bytes have the name, StorageFull.
+        """
         try:
-            decode_manifests(data, f"the object {name!r}")
+            for encoding in decode_manifests(data, f"the object {name!r}"):
+                _check_length(encoding)
         except Corrupt as error:
             raise Invalid(error.message, code="bad-manifests") from error
         path = f"manifests/{part_of(project)}/{name}"
-        before = self._objects.size(path)
-        self._objects.write(path, [data], len(data))
+        more = len(data)
+        if not self._objects.claim(path, data):
+            before = self._whole(path)
+            if before == data:
+                return
+            if before is not None:
+                message = f"an object {name!r} is there, with other bytes: send these under another name"
+                raise Conflict(message, code="name-taken")
+            more -= self._objects.size(path) or 0
+            self._objects.write(path, [data], len(data))
         with self._lock:
             if project in self._sizes:
-                self._sizes[project] += len(data) - (before or 0)
+                self._sizes[project] += more
 
     def read(self, project: str, name: str) -> bytes:
         """The bytes of an object. Raises MissingObject."""
@@ -72,6 +86,17 @@ class Lists:
         with self._lock:
             self._sizes[project] = size
 
+    def _whole(self, path: str) -> bytes | None:
+        """The bytes of an object that can be read as one."""
+        try:
+            data = self._objects.read(path)
+            for encoding in decode_manifests(data, path):
+                if encoding.base is None and not satisfies(encoding):
+                    return None
+        except (MissingObject, Corrupt):
+            return None
+        return data
+
     def _all(self, project: str) -> list[tuple[Path, int, float]]:
         """Every object, with its bytes and the seconds since it was written."""
         found: list[tuple[Path, int, float]] = []
@@ -82,3 +107,21 @@ class Lists:
                     status = path.stat()
                     found.append((path, status.st_size, now - status.st_mtime))
         return found
+
+
+def _check_length(encoding: Encoding) -> None:
+    """Raise Invalid (too-large) before more of a manifest is read than one may have."""
+    lines = size = 0
+    if encoding.entries <= MOST_ENTRIES:
+        for length in measure(encoding):
+            lines, size = lines + 1, size + length
+            # A difference has a line for what went, too; the full form has one that says what it is.
+            if lines > 2 * MOST_ENTRIES or size > LONGEST_LINES:
+                break
+        else:
+            return
+    message = (
+        f"manifest {encoding.digest} is too large: a version may have {MOST_ENTRIES} files here, and their paths and "
+        f"digests {LONGEST_LINES} bytes"
+    )
+    raise Invalid(message, code="too-large")

@@ -23,7 +23,7 @@ from artstore.sync.http.receiving import Receiver
 from artstore.sync.http.sending import send_blobs
 from artstore.sync.http.stretches import Measured, Stretch, choose, together
 from artstore.sync.http.uploading import find_patch
-from artstore.sync.http.wire import MANY, MESSAGES
+from artstore.sync.http.wire import MANY, MESSAGES, MOST_ENTRIES
 from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
 from artstore.sync.room import Room
 
@@ -40,6 +40,11 @@ class HttpShelf:
         self._root = root
         self._room: Room | None = None
         self._is_room_known = False
+
+    @property
+    def most_entries(self) -> int | None:
+        """See Shelf."""
+        return MOST_ENTRIES
 
     def room(self) -> Room | None:
         """See Shelf."""

@@ -57,6 +57,10 @@ BODY: Final = 8 << 20
 LONGEST_BODY: Final = BODY + SMALL + (1 << 20)
 LONGEST_SLOT: Final = 64 << 20
 LONGEST_MANIFESTS: Final = 256 << 20
+MOST_ENTRIES: Final = 2_000_000
+"""Of one manifest. A few KB can say that millions follow, and each takes memory and a row wherever it is read."""
+LONGEST_LINES: Final = 512 << 20
+"""Bytes of the lines of one manifest."""
 LONGEST_RANGES: Final = 512 << 10
 MANY: Final = 20_000
 """Digests, or stretches of a blob, in one question, at most."""
