@@ -46,7 +46,8 @@ class Fleet:
             return False
         finally:
             self._acknowledged |= {each.id for each in _versions(machine) if not each.provisional}
-        assert [] == [project.error for project in report.projects if project.error]
+        errors = [project.error for project in report.projects if project.error]
+        assert not errors, errors
         return True
 
     def settle(self) -> None:
