@@ -26,6 +26,12 @@ def accepted_once(catalog: Catalog, project: Project) -> frozenset[str]:
     return frozenset(_ids(note for note in same if isinstance(note, Accepted)))
 
 
+def slots_once(catalog: Catalog, project: Project) -> Iterator[Accepted]:
+    """The slots of the log that is followed now, as often as they were counted."""
+    notes = _notes(catalog, project)
+    return (note for note in notes if isinstance(note, Accepted) and note.log == project.upstream)
+
+
 def _notes(catalog: Catalog, project: Project) -> Iterator[Accepted | Attached]:
     notes = map(decode_line, Journal(catalog, project).notes())
     return (note for note in notes if isinstance(note, Accepted | Attached))

@@ -63,7 +63,7 @@ def history(root: Root, project: Project) -> History:
     return History(log, slots)
 
 
-def senders(slots: Iterable[TakenSlot], is_meant: Callable[[bytes], bool]) -> set[str]:
+def senders(slots: Iterable[TakenSlot | Accepted], is_meant: Callable[[bytes], bool]) -> set[str]:
     """Ids of the stores that sent such ops."""
     found = (slot for slot in slots if any(is_meant(bytes(raw)) for raw in slot.ops))
     return {msgspec.json.decode(slot.frame, type=_Sender).store for slot in found}

@@ -19,10 +19,11 @@ from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
+from artstore.sync.before import accepted_once, slots_once
 from artstore.sync.connect import connect
 from artstore.sync.depots.absent import sweep_absent
 from artstore.sync.depots.depot import Depot
-from artstore.sync.history import History, history, senders
+from artstore.sync.history import senders
 from artstore.sync.http.opening import Server, is_server
 from artstore.sync.pull import new_slots
 from artstore.sync.push import Pushed, push
@@ -84,7 +85,10 @@ def _recover(way: Way, *, read_all: bool) -> ProjectReport | None:
     lost: list[Skipped] = []
     try:
         pushed = put_back(way)
-        if _is_set_back(way):
+        is_set_back = _is_set_back(way)
+        if is_set_back:
+            _follow_again(way)
+        if is_set_back or _waits_again(way):
             offered = _offer_again(way)
             pulled, pushed = offered.pulled, pushed.plus(offered.pushed)
             errors += [] if offered.left is None else [offered.left]
@@ -109,17 +113,27 @@ def _recover(way: Way, *, read_all: bool) -> ProjectReport | None:
     )
 
 
-def _offer_again(way: Way) -> Pushed:
-    before, project = way.followed, way.root.catalog.project(way.project)
+def _follow_again(way: Way) -> None:
+    """Let all that the log has lost wait, to be offered again."""
+    before = way.followed
     assert before is not None
-    assert project is not None
-    known = history(way.root, project)
     if isinstance(way.remote, Depot):
         sweep_absent(way, way.remote, before.log)
     # The same log also where it is empty: whoever had followed it can tell it from somebody else's.
     attach(way.root, way.session, way.project, before.log)
+
+
+def _waits_again(way: Way) -> bool:
+    """Whether a recovery did not come to its end, since it was killed or bytes were missing."""
+    project = way.root.catalog.project(way.project)
+    assert project is not None
+    once = accepted_once(way.root.catalog, project)
+    return any(op.void is None and op.id in once for op in waiting(way.root, way.project))
+
+
+def _offer_again(way: Way) -> Pushed:
     pulled, pushed, left = push(way)
-    others = [] if left is None else _senders(way, known)
+    others = [] if left is None else _senders(way)
     itself = cast("Server", way.remote).about().store if others and is_server(way.remote.url) else None
     if left is not None and itself in others:
         message = f"{left.message}. The server made it itself, and it was lost with what it was set back from"
@@ -135,10 +149,15 @@ def _offer_again(way: Way) -> Pushed:
     return Pushed(pulled, pushed, left)
 
 
-def _senders(way: Way, known: History) -> list[str]:
+def _senders(way: Way) -> list[str]:
     """Ids of the other stores that sent what waits here now for its bytes."""
+    project = way.root.catalog.project(way.project)
+    assert project is not None
     waits = {op.id for op in waiting(way.root, way.project) if not _is_here(way.root, op)}
-    return sorted(senders(known.slots, lambda body: str(Digest.of(body)) in waits) - {way.root.format.store_id})
+    return sorted(
+        senders(slots_once(way.root.catalog, project), lambda body: str(Digest.of(body)) in waits)
+        - {way.root.format.store_id}
+    )
 
 
 def _is_here(root: Root, op: Waiting) -> bool:

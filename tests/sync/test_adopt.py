@@ -17,6 +17,8 @@ from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import Machine
+from tests.sync.simulation.fate import Death
+from tests.sync.simulation.network import Network
 
 Make = Callable[..., Machine]
 
@@ -25,6 +27,11 @@ def set_back(depot: Path, slots: int) -> None:
     """Restore the log from a copy that had so many slots."""
     for path in sorted((depot / "log" / "uncategorized").iterdir())[slots:]:
         path.unlink()
+
+
+def die() -> None:
+    """The machine does."""
+    raise Death
 
 
 def history(machine: Make) -> tuple[Machine, Machine]:
@@ -68,6 +75,29 @@ def test_recover_offers_what_was_lost_in_the_same_order(machine: Make, depot: Pa
     assert before == a.names() == b.names()
     assert a.state_hash() == b.state_hash()
     assert {"x": b"1"} == a.read("cats:v1")
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+
+
+def test_a_recovery_that_died_is_done_by_another_one(machine: Make, depot: Path, network: Network) -> None:
+    """The second one said that there was nothing to recover, while all that was lost waited in this store alone."""
+    a, b = history(machine)
+    before = a.names()
+    set_back(depot, 1)
+    network.meddle = die
+    with pytest.raises(Death):
+        recover(a.store)
+    network.meddle = lambda: None
+    a.again()
+    waits = sum(each.pending_ops for each in standings(a.store))
+    (report,) = recover(a.store).projects
+    recover(b.store)
+
+    assert waits > 0
+    assert (None, 2) == (report.error, report.pushed.versions)
+    assert 0 == sum(each.pending_ops for each in standings(a.store))
+    assert before == a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
     with pytest.raises(Conflict, match="nothing to recover"):
         recover(a.store)
 
