@@ -62,7 +62,8 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["committed", "deleted", "forgotten", "absent"] = "committed"
     """Forgotten is what was deleted on this machine alone, and others still have.
 
-    Absent is what a run or a link names and this store has not: only project, name, id and digest are known."""
+    Absent is one whose list of files has not come yet, and what a run or a link names and this store has not: then
+    only project, name, id and digest are known."""
     provisional: bool = False
     """Whether the number is this store's alone: the upstream that its project follows has not accepted it yet."""
     link: LinkInfo | None = None

@@ -290,13 +290,21 @@ def _membership(view: ProjectView, portfolio: Collection, reference: Reference) 
     return found
 
 
-def _state(view: ProjectView, version: Version) -> Literal["committed", "deleted", "forgotten"]:
+def _state(view: ProjectView, version: Version) -> Literal["committed", "deleted", "forgotten", "absent"]:
     if version.deleted:
         return "deleted"
+    if view.is_awaited(version.id):
+        return "absent"
     return "forgotten" if view.is_forgotten(version.id) else "committed"
 
 
 def _check_wanted(view: ProjectView, version: Version, name: str) -> None:
+    if view.is_awaited(version.id):
+        message = (
+            f"{name} is not here yet: its list of files was not where the rest came from, since it was deleted on the "
+            "machine that put the rest there. `artstore pull` takes it from where a store that has it has pushed it"
+        )
+        raise NotFound(message, code="version-absent")
     if view.is_forgotten(version.id):
         message = (
             f"{name} was deleted on this machine, and is still there for others: put the same content to have it back"

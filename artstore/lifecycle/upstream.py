@@ -95,16 +95,16 @@ def accept(
     slots: Sequence[TakenSlot],
     *,
     attachments: Attachments | None = None,
-    forget: Sequence[str] = (),
+    awaited: Sequence[str] = (),
 ) -> None:
     """Count slots of a log next, in their order, and begin to follow it where the project follows none yet.
 
-    Slots that were counted already are passed over. What they bring of the versions in `forget` is forgotten at once,
-    since nobody has it who could give it. Raises Conflict (other-upstream) where the project follows another
+    Slots that were counted already are passed over. The versions in `awaited` came without their lists of files, and
+    are not seen until these come (see `see`). Raises Conflict (other-upstream) where the project follows another
     log, Conflict (slot-gap) where a slot between is missing.
     """
 
-    def plan(_view: ProjectView) -> list[Op]:
+    def plan(view: ProjectView) -> list[Op]:
         there = root.catalog.project(project)
         assert there is not None
         notes: list[Op] = []
@@ -114,8 +114,21 @@ def accept(
             message = f"project {project!r} follows another log by now: repeat"
             raise Conflict(message, code="other-upstream")
         _keep(root, attachments)
-        ends = [Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True) for version in forget]
+        # One that was deleted on this machine stays so.
+        new = [version for version in awaited if not view.is_forgotten(version)]
+        ends = [Forget(at_us=now_us(), nonce=nonce(), version=each, forgotten=True, awaited=True) for each in new]
         return [*notes, *_notes(there, project, log, slots), *ends]
+
+    commit(root, session, project, plan, attachments)
+
+
+def see(root: Root, session: Session, project: str, versions: Sequence[str], attachments: Attachments) -> None:
+    """Let versions be seen that were awaited, whose lists of files have come."""
+
+    def plan(view: ProjectView) -> list[Op]:
+        _keep(root, attachments)
+        there = [version for version in versions if view.is_awaited(version)]
+        return [Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=False) for version in there]
 
     commit(root, session, project, plan, attachments)
 

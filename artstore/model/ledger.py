@@ -47,7 +47,7 @@ class Ledger:
         self._lines = TableDigest()
         self._dismissed: dict[str, bytes] = {}
         self._received: set[str] = set()
-        self._forgotten: set[str] = set()
+        self._forgotten: dict[str, int] = {}
         self._renumbered: set[tuple[str, int, str]] = set()
 
     def take(self, seq: int, digest: str, bodies: Iterable[bytes]) -> None:
@@ -77,7 +77,7 @@ class Ledger:
             "op": ((number, op.id, op.body, op.slot, *more) for number, (op, more) in enumerate(ops, start=1)),
             "dismissed": sorted(self._dismissed.items()),
             "received": ((version,) for version in sorted(self._received)),
-            "forgotten": ((version,) for version in sorted(self._forgotten)),
+            "forgotten": sorted(self._forgotten.items()),
             "renumbered": sorted(self._renumbered),
         }
         found = {"log_entry": self._entries.value(), "line": self._lines.value()}
@@ -92,7 +92,9 @@ class Ledger:
         if isinstance(line, Dismissed):
             self._fold_again()
         elif isinstance(line, Forget):
-            (self._forgotten.add if line.forgotten else self._forgotten.discard)(line.version)
+            self._forgotten.pop(line.version, None)
+            if line.forgotten:
+                self._forgotten[line.version] = int(line.awaited)
         elif isinstance(line, Evicted):
             self._received.update(line.versions)
         elif isinstance(line, AcceptNumbers):

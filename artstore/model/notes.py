@@ -53,6 +53,8 @@ class Forget(Op, frozen=True, kw_only=True, tag="note-forget"):
 
     version: str
     forgotten: bool
+    awaited: bool = False
+    """It is not seen, since its list of files was nowhere when it came; it is wanted as soon as that can be had."""
 
 
 class Evicted(Op, frozen=True, kw_only=True, tag="note-evicted"):

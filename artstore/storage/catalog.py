@@ -409,8 +409,18 @@ class ProjectView(FoldView):
         return self._first(Version, f"collection = ? AND {_SHOWN} ORDER BY logged DESC LIMIT 1", collection)
 
     def is_forgotten(self, version: str) -> bool:
-        """Whether a version that the upstream has is not wanted here."""
+        """Whether a version that the upstream has is not seen here, since it is not wanted, or awaited."""
         sql = "SELECT 1 FROM forgotten WHERE project = ? AND version = ?"
+        return self._connections.one(sql, (self._project, version)) is not None
+
+    def awaited(self) -> list[Version]:
+        """The versions that are not seen here since their lists of files were nowhere when they came."""
+        among = "SELECT version FROM forgotten WHERE forgotten.project = version.project AND awaited = 1"
+        return self.all(Version, f"deleted = 0 AND id IN ({among})")
+
+    def is_awaited(self, version: str) -> bool:
+        """Whether a version is one of these."""
+        sql = "SELECT 1 FROM forgotten WHERE project = ? AND version = ? AND awaited = 1"
         return self._connections.one(sql, (self._project, version)) is not None
 
     def moved_from(self, collection: str, number: int) -> list[Version]:

@@ -34,7 +34,7 @@ _WRITTEN: Final = {
     "ORDER BY position",
     "dismissed": "id, body FROM op WHERE project = ?1 AND dismissed <> 0 ORDER BY id",
     "received": "version FROM received WHERE project = ?1 ORDER BY version",
-    "forgotten": "version FROM forgotten WHERE project = ?1 ORDER BY version",
+    "forgotten": "version, awaited FROM forgotten WHERE project = ?1 ORDER BY version",
     "renumbered": "collection, number, version FROM renumbered WHERE project = ?1 ORDER BY collection, number, version",
 }
 """The rows that a ledger has too, by its name for them."""
@@ -194,7 +194,8 @@ class Journal:
             self._dismiss(note.ops)
         elif isinstance(note, Forget):
             if note.forgotten:
-                self._run("INSERT OR IGNORE INTO forgotten (project, version) VALUES (?1, ?2)", note.version)
+                sql = "INSERT OR REPLACE INTO forgotten (project, version, awaited) VALUES (?1, ?2, ?3)"
+                self._run(sql, note.version, note.awaited)
             else:
                 self._run("DELETE FROM forgotten WHERE project = ?1 AND version = ?2", note.version)
         elif isinstance(note, Evicted):

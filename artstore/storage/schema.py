@@ -39,7 +39,9 @@ CREATE INDEX op_slot ON op (project, slot, position);
 -- Numbers that a version has shown here, and that the upstream's order took from it.
 CREATE TABLE renumbered (project INTEGER NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
     version TEXT NOT NULL, PRIMARY KEY (project, collection, number, version)) WITHOUT ROWID;
-CREATE TABLE forgotten (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
+-- Versions that are not seen here: not wanted, or awaited, since their lists of files were nowhere when they came.
+CREATE TABLE forgotten (project INTEGER NOT NULL, version TEXT NOT NULL, awaited INTEGER NOT NULL,
+    PRIMARY KEY (project, version)) WITHOUT ROWID;
 
 -- What the log folds to.
 CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,

@@ -42,7 +42,7 @@ class Brought(NamedTuple):
     manifests: dict[Digest, None]
     forgotten: dict[str, Digest]
     """Versions that this store cannot give, with their manifests: they were deleted on this machine alone, or their
-    lists of files are lost."""
+    lists of files have not come, or are lost."""
     deleted: dict[Digest, None]
     """Manifests of versions that are no more, for anybody."""
 

@@ -17,6 +17,7 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
+from artstore.sync.awaited import is_awaiting, take_awaited
 from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
@@ -48,6 +49,11 @@ def pull(way: Way) -> Moved:
         _take(way, shelf, batch, swept)
         moved = moved.plus(counted(each.slot for each in batch))
         way.tell(Tick("pull", moved.ops))
+    last = way.followed
+    if last is not None and is_awaiting(way.root, way.project):
+        shelf = way.shelf(last.log)
+        shelf.follow(way.remote, last.slot)
+        moved = moved.plus(take_awaited(way.root, way.session, way.project, way.place, shelf.manifest))
     return moved
 
 

@@ -295,7 +295,7 @@ def test_a_catalog_that_has_lost_rows_is_damaged_and_no_riddle(store: Store, put
         "UPDATE project SET seq = 99",
         "UPDATE op SET body = CAST(x'ff' AS TEXT)",
         "UPDATE log_entry SET digest = CAST(x'ff' AS TEXT)",
-        "INSERT INTO forgotten SELECT project, id FROM version WHERE number = 1",
+        "INSERT INTO forgotten SELECT project, id, 0 FROM version WHERE number = 1",
         "INSERT INTO received SELECT project, id FROM version WHERE number = 1",
         "INSERT INTO renumbered SELECT project, collection, 7, id FROM version WHERE number = 1",
         "UPDATE version SET metadata = '{}' WHERE number = 1",

@@ -39,7 +39,7 @@ GOLDEN: list[tuple[AnyNote, str]] = [
     (Dismissed(at_us=1, nonce="n", ops=["o"]), '{"at_us":1,"nonce":"n","op":"note-dismissed","ops":["o"]}'),
     (
         Forget(at_us=1, nonce="n", version="v", forgotten=True),
-        '{"at_us":1,"forgotten":true,"nonce":"n","op":"note-forget","version":"v"}',
+        '{"at_us":1,"awaited":false,"forgotten":true,"nonce":"n","op":"note-forget","version":"v"}',
     ),
     (
         AcceptNumbers(at_us=1, nonce="n", collections=["c"]),

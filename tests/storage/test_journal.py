@@ -120,7 +120,13 @@ class Story:
         body = self.random.choice(self.bodies) if self.bodies else b""
         notes: list[AnyNote] = [
             Dismissed(at_us=1, nonce=self.nonce(), ops=[str(Digest.of(body))]),
-            Forget(at_us=1, nonce=self.nonce(), version=str(Digest.of(body)), forgotten=self.random.random() < 0.5),
+            Forget(
+                at_us=1,
+                nonce=self.nonce(),
+                version=str(Digest.of(body)),
+                forgotten=self.random.random() < 0.5,
+                awaited=self.random.random() < 0.5,
+            ),
             Evicted(at_us=1, nonce=self.nonce(), versions=[str(Digest.of(body))]),
             AcceptNumbers(at_us=1, nonce=self.nonce(), collections=[str(Digest.of(body))]),
         ]

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from artstore.errors import Conflict, Invalid
+from artstore.errors import Conflict, Invalid, NotFound
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.create import create_bundle
+from artstore.sync.bundle.receipt import make_receipt
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
@@ -245,6 +246,52 @@ def test_a_version_that_was_deleted_here_alone_is_not_there_without_its_files(
     assert ["cats:v1"] == [name for name, *_ in b.names()]
 
 
+@pytest.mark.parametrize("by", ["mirror", "upstream", "bundle"])
+def test_what_one_machine_has_deleted_for_itself_comes_to_the_others_from_who_has_it(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path, by: str
+) -> None:
+    """A delete that was of one machine hid the version for ever on all that see the mirror, and its bytes never came
+    there."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    b.put(FILES, aliases=["best"])
+    b.push()
+    a.pull()
+    a.store.delete("cats:v0", force=True)
+    a.store.gc(grace_s=0)
+    a.move("push", remote="stick")
+    c.move("pull", remote="stick")
+    with pytest.raises(NotFound, match="not here yet") as caught:
+        c.store.version("cats:v0")
+    rebuilt(c)
+    if by == "mirror":
+        b.move("push", remote="stick")
+        there = files(stick)
+        b.move("push", remote="stick")
+        assert there == files(stick)
+        shutil.rmtree(depot)
+        c.move("pull", remote="stick", blobs=True)
+        d = lone("d")
+        mirror_at(d, stick)
+        d.move("pull", remote="stick", blobs=True)
+        assert FILES == d.read("cats:best")
+    elif by == "upstream":
+        add_upstream(c.store, "hub", f"file://{depot}", join=False)
+        c.pull()
+    else:
+        create_bundle(b.store, stick / "x.bundle", since=make_receipt(c.store))
+        assert [None] == [each.error for each in apply_bundle(c.store, stick / "x.bundle").projects]
+        shutil.rmtree(depot)
+    rebuilt(c)
+
+    assert "version-absent" == caught.value.code
+    assert FILES == c.read("cats:best")
+    assert c.store.verify().ok
+    a.move("pull", remote="stick")
+    assert [] == a.names()
+
+
 @pytest.mark.parametrize("is_away", [False, True])
 def test_bytes_are_freed_here_that_the_mirror_has(machine: Make, stick: Path, depot: Path, *, is_away: bool) -> None:
     """A full disk cannot wait until the upstream answers, and a mirror at hand has all that is asked for."""
@@ -400,7 +447,8 @@ def test_a_mirror_that_was_set_back_gets_again_what_it_has_lost(
     mirror_at(c, stick, join=True)
     c.move("pull", remote="stick", blobs=True)
 
-    assert a.names()[::2] == c.names()
+    assert a.names() == c.names()
+    assert {"x": b"1"} == c.read("cats:v1")
     assert FILES == c.read("cats:v0")
     assert {"x": b"1", "y": b"2"} == c.read("cats:v2")
 

@@ -25,6 +25,7 @@ from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
+from artstore.sync.awaited import take_awaited
 from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.contents import blobs_in
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
@@ -215,7 +216,7 @@ class _Work:
         offered = new_in(root, section.project, self._offers())
         if self._is_offered:
             # What the maker could not give is waited for, with what builds on it.
-            given_up = {op.id for ops in offered for op in ops if op.version in section.forgotten}
+            given_up = {op.id for ops in offered for op in ops if op.version in section.absent}
             offered, _left, _what = parted(root, section.project, offered, Missing(ops=frozenset(given_up)))
         before = () if self._is_offered else self._bodies()
         self._refuse_missing(lists_not_here(root, needed(root, section.project, offered, before)))
@@ -236,6 +237,9 @@ class _Work:
                 attachments = None
             self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))
             self._void += taken.void
+        by_digest = {encoding.digest: [encoding] for encoding in encodings}
+        seen = take_awaited(root, self._session, section.project, where, lambda digest: by_digest.get(digest, []))
+        self._taken = self._taken.plus(seen)
 
     def _accept(self, slots: Sequence[ReadSlot], attachments: Attachments | None) -> None:
         section = self._section
@@ -248,7 +252,7 @@ class _Work:
             section.log,
             slots_to_take(slots),
             attachments=attachments,
-            forget=[version for version in section.forgotten if version in brought],
+            awaited=[version for version in section.absent if version in brought],
         )
         self._taken = self._taken.plus(counted(slot for slot, _digest in slots))
 

@@ -96,7 +96,7 @@ def create_bundle(
 def _write(root: Root, path: Path, loads: _Loads, split: int | None, progress: Progress | None) -> BundleReport:
     sections = [load.section for load in loads.loads]
     head = Head(format=FORMAT, store=root.format.store_id, made_at=time.time(), projects=sections)
-    if not any(section.ops or section.offers or section.blobs for section in head.projects):
+    if not any(load.section.ops or load.section.offers or load.blobs or load.manifests for load in loads.loads):
         return head.told([], 0, loads.left)
     with root.session("bundle") as session, BundleWriter(path, split=split) as writer:
         write_head(writer, head)
@@ -165,7 +165,9 @@ class _Loads:
             coming = brought(root, project, (bytes(raw) for slot in new for raw in slot.ops))
             held = _Held(root, stand, there)
             waiting = [digest for offer in offered for digest in offer.manifests]
-            manifests = [each for each in dict.fromkeys([*coming.manifests, *waiting]) if each not in held.manifests]
+            awaited = [each for each in map(Digest.parse, stand.absent) if each in there.manifests]
+            sending = dict.fromkeys([*coming.manifests, *awaited, *waiting])
+            manifests = [each for each in sending if each not in held.manifests]
             encodings = list(_encoded(root, manifests, held))
         self._tell_lost(project, coming.forgotten)
         wanted = self._wanted.get(project.name)
@@ -189,7 +191,7 @@ class _Loads:
             blobs=len(blobs),
             bytes=sum(blobs.values()),
             whole=[str(each) for each in whole],
-            forgotten=list(coming.forgotten),
+            absent=list(coming.forgotten),
         )
         self.loads.append(_Load(section, new, transactions, encodings, list(blobs), held.blobs))
 

@@ -54,7 +54,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     whole: list[str]
     """Manifests all of whose bytes the other side has when it has taken the bundle."""
-    forgotten: list[str]
+    absent: list[str]
     """Versions that the slots bring and that its store could not give, since they were deleted on that machine."""
 
     def told(self) -> CarriedProject:
@@ -104,6 +104,8 @@ class Stand(msgspec.Struct, frozen=True, kw_only=True):
     """Manifests some of whose bytes it has not."""
     ended: list[str] = []
     """Manifests of versions that were deleted there, for all or there alone, and that no other version has."""
+    absent: list[str] = []
+    """Manifests of versions that came without them."""
     has: list[str] = []
     """Manifests of versions that no upstream has accepted yet."""
 

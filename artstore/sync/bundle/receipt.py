@@ -8,7 +8,7 @@ from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.storage.catalog import Project
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.store import Store
@@ -38,6 +38,7 @@ def _stand(root: Root, project: Project, absent: set[Digest]) -> Stand:
         head=known.head(len(known.slots)),
         lacks=[str(each) for each in there.manifests if not is_whole(root, each, absent)],
         ended=sorted(map(str, ended)),
+        absent=[version.manifest for version in ProjectView(root.catalog, project.id).awaited()],
         has=[str(each) for each in pending.manifests if is_whole(root, each, absent)],
     )
 

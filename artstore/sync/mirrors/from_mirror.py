@@ -21,6 +21,7 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.intake import Intake
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
+from artstore.sync.awaited import take_awaited
 from artstore.sync.held import Missing, called
 from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
@@ -70,7 +71,9 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
             _take_page(way, shelf, slots, page.page)
         moved = moved.plus(counted(each.slot for each in slots))
         way.tell(Tick("pull", moved.ops))
-    return moved
+    if dry_run:
+        return moved
+    return moved.plus(take_awaited(way.root, way.session, way.project, way.place, _Lists(shelf).find))
 
 
 def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:
@@ -124,7 +127,7 @@ def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Pa
         slots[0].slot.log,
         slots_to_take(slots),
         attachments=Attachments(manifests=taken),
-        forget=[version for version in page.forgotten if version in versions],
+        awaited=[version for version in page.absent if version in versions],
     )
 
 

@@ -293,6 +293,12 @@ class MirrorShelf(DepotShelf):
             self.forget(gone)
         return gone
 
+    def forget(self, gone: set[str]) -> None:
+        """Take it that objects are not there any more. What is known to lack there lacks all the same."""
+        lacking = set(self.known.dead)
+        super().forget(gone)
+        self.known.dead |= lacking
+
     def doubt(self, root: Root, manifests: Iterable[Digest]) -> None:
         """Take those that are here for lacking there whose blobs are not all there."""
         for digest in manifests:

@@ -31,15 +31,15 @@ class More(Lying, frozen=True, kw_only=True):
     """What was put there for slots that are there."""
 
     lacks: list[str] = []
-    """Manifests that come with it, and of whose blobs some could not be had by who wrote it."""
+    """Manifests that could not be had by who wrote it, or of whose blobs some could not."""
 
 
 class Page(More, frozen=True, kw_only=True):
     """Slots that follow each other."""
 
     slots: list[msgspec.Raw]
-    forgotten: list[str] = []
-    """Versions that they bring and whose files nobody here has, since whoever wrote the page had deleted them."""
+    absent: list[str] = []
+    """Versions that they bring, and whose lists of files did not come along: who wrote the page had deleted them."""
 
 
 class Pending(Lying, frozen=True, kw_only=True):
@@ -53,14 +53,14 @@ class Pending(Lying, frozen=True, kw_only=True):
         return {str(Digest.of(bytes(raw))) for transaction in self.transactions for raw in transaction}
 
 
-def encode_page(slots: Iterable[bytes], sent: Sent, forgotten: Sequence[str], lacks: Sequence[str]) -> bytes:
+def encode_page(slots: Iterable[bytes], sent: Sent, absent: Sequence[str], lacks: Sequence[str]) -> bytes:
     """The bytes of a page."""
     page = Page(
         slots=[msgspec.Raw(slot) for slot in slots],
         manifests=sent.manifests,
         packs=sent.packs,
         blobs=sent.blobs,
-        forgotten=list(forgotten),
+        absent=list(absent),
         lacks=list(lacks),
     )
     return msgspec.json.encode(page, order="sorted")

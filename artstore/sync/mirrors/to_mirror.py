@@ -117,7 +117,12 @@ def _push_page(
     came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops))
     load = _load(there, shelf, list(came.manifests), dry_run=dry_run)
     if not dry_run:
-        page = encode_page(whole, load.sent, list(came.forgotten), load.lacks)
+        absent = {
+            version: str(digest)
+            for version, digest in came.forgotten.items()
+            if digest not in came.manifests and shelf.holder(digest) is None
+        }
+        page = encode_page(whole, load.sent, list(absent), sorted({*load.lacks, *absent.values()}))
         if not mirror.claim(way.project, slots[0].number, page):
             return None
     bare.add(load.bare, load.why)

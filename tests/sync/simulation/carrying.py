@@ -75,4 +75,3 @@ def take(world: World, file: Path, node: Node) -> None:
     for project in report.projects:
         assert project.code is None or project.code in _NOT_NOW, f"{node.name}: {project.error}"
     check_numbers(node, before)
-    node.note_forgotten()

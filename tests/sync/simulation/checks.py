@@ -97,6 +97,7 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     forgotten: set[str] = set()
     if view is not None:
         forgotten = {id_ for id_ in view.numbers() if view.is_forgotten(id_)}
+        assert view.awaited() == [], f"{node.name} waits for what all have"
     assert forgotten <= node.may_forget, f"{node.name} has forgotten what nobody deleted there"
     # Refused ones have no collection here; what the log has, is.
     assert naive.shown(forgotten) == shown, f"{node.name} shows something else than the log says"

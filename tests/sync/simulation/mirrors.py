@@ -47,7 +47,6 @@ def mirror(world: World, node: Node) -> None:
         return
     finally:
         world.moving.remove(node)
-        node.note_forgotten()
     excused = {None, "other-log", "needs-join", "other-upstream"} | LACKING
     assert report.code in excused, f"{node.name}: {report.error}"
     check_numbers(node, before)

@@ -173,12 +173,6 @@ class Node(Machine):
         chosen = [f"{PROJECT}/{each}" for each in only]
         add_upstream(self.store, name, url, join=join, only=chosen, token_file=token_file)
 
-    def note_forgotten(self) -> None:
-        """Remember what it may lack: what another side could not give is forgotten at once."""
-        view = self.view()
-        if view is not None:
-            self.may_forget.update(id_ for id_ in view.numbers() if view.is_forgotten(id_))
-
     def renew(self, places: Sequence[Place]) -> None:
         """Ask whoever keeps the servers for other tokens."""
         noted = read_remotes(self.store.path)
