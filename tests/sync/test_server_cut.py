@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -258,6 +259,30 @@ def test_an_error_that_is_cut_is_asked_for_again() -> None:
             listening.shutdown()
 
     assert "not-the-next" == refused.value.code
+
+
+@pytest.mark.parametrize("last", ["HTTP/1.1 200 OK", f"{MARK}: 1", "Content-Le"])
+def test_an_answer_that_is_cut_among_its_headers_is_asked_for_again(last: str) -> None:
+    """It was taken for one of no bytes, and the server for one of another artstore."""
+    head = f"HTTP/1.1 200 OK\r\n{MARK}: 1\r\nContent-Length: 2\r\n\r\n"
+    answers = [head[: head.index(last) + len(last)], head + "{}"]
+
+    class Cutting(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answers.pop(0).encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Cutting) as listening:
+        threading.Thread(target=listening.serve_forever).start()
+        try:
+            answer = Connection(f"http://127.0.0.1:{listening.server_address[1]}").ask(
+                "GET", "projects", doing="asking"
+            )
+        finally:
+            listening.shutdown()
+
+    assert b"{}" == answer.data
 
 
 def test_many_who_send_the_same_at_once_make_it_once(server: Served, machine: Make) -> None:

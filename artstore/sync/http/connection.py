@@ -186,6 +186,11 @@ class Connection:
 
     def _check(self, answer: urllib3.BaseHTTPResponse, doing: str) -> None:
         status = answer.status
+        has_length = any(each in answer.headers for each in ("content-length", "transfer-encoding"))
+        if answer.version > 10 and not has_length:  # noqa: PLR2004 - HTTP/1.0, which ends where the connection does
+            # What is cut among its headers is taken for the end of them, and for an answer of no bytes.
+            message = f"{self.url} hangs up while {doing}. Nothing is lost; try again later"
+            raise Unreachable(message, code="remote-unreachable")
         if status in {401, 403}:
             raise self._denied(doing, self._said(answer, doing))
         if 300 <= status < 400:  # noqa: PLR2004 - as HTTP has them
