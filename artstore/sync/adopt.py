@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from artstore.errors import Conflict, Denied, Invalid
+from artstore.errors import Conflict, Corrupt, Denied, Invalid, Unreachable
 from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
 from artstore.lifecycle.upstream import attach, keeps_log
 from artstore.storage.catalog import Project
@@ -20,9 +20,10 @@ from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.apart import apart
 from artstore.sync.choice import picks
+from artstore.sync.history import history
 from artstore.sync.protocol import Remote, read_slot
 from artstore.sync.pull import refuse_apart
-from artstore.sync.remotes import Settings, add_remote, open_remote
+from artstore.sync.remotes import Settings, add_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import RemoteInfo
 
 
@@ -102,6 +103,7 @@ def _renamed(
             )
             raise Invalid(message, code="nothing-to-rename")
         check_can_be_set_aside(root, old, new)
+        _refuse_followed(root, old)
         if read_slot(remote, new, 1) is not None:
             message = f"there is a project {new!r} at {remote.url} already: choose another name for what {old!r} has"
             raise Conflict(message, code="project-exists")
@@ -114,6 +116,23 @@ def _renamed(
         )
         raise Conflict(message, code="needs-join")
     return chosen
+
+
+def _refuse_followed(root: Root, project: str) -> None:
+    """Raise Conflict (not-its-own) where others may follow the log of this store by a mirror that can be asked."""
+    found = root.catalog.project(project)
+    assert found is not None
+    log = history(root, found).log
+    for name, settings in read_remotes(root.path).items():
+        with contextlib.suppress(Unreachable, Denied, Corrupt):
+            mirror = open_mirror(settings)
+            if mirror is not None and mirror.log(project) == log:
+                message = (
+                    f"the mirror {name!r} has the log of {project!r} from this store, and whoever follows it there "
+                    "sends here what comes behind it, so it keeps its name: --join follows the other log, with what "
+                    "was made here behind it"
+                )
+                raise Conflict(message, code="not-its-own")
 
 
 def _refuse_chain(store: Store) -> None:

@@ -13,7 +13,7 @@ from artstore.lifecycle import set_aside
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.connect import connect
-from artstore.sync.remotes import read_remotes
+from artstore.sync.remotes import add_remote, read_remotes
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
 
@@ -134,6 +134,44 @@ def test_who_is_killed_in_between_does_it_again_and_has_nothing_twice(
 
     assert before == still == seen(mine, "my-zoo")
     mine.close()
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_log_that_others_follow_by_a_mirror_keeps_its_name_and_what_they_send(
+    machine: Make, mine: Store, tmp_path: Path, *, is_seen: bool
+) -> None:
+    """Their versions were pulled into nothing, and every pull said that they are here."""
+    a, stick = machine("a"), tmp_path / "stick"
+    a.put({"file": b"theirs"})
+    a.push()
+    stick.mkdir()
+    c = Store.init(tmp_path / "c")
+    for each in (mine, c):
+        add_remote(each.path, "stick", f"file://{stick}", upstream=False, join=False)
+    exchange(mine, "push", remote="stick")
+    exchange(c, "pull", remote="stick")
+    if is_seen:
+        with pytest.raises(Conflict) as caught:
+            add(mine, a, aside={"": "my-zoo"})
+        assert "not-its-own" == caught.value.code
+        assert ["stick"] == list(read_remotes(mine.path))
+    else:
+        # The stick is not at hand.
+        stick.rename(tmp_path / "away")
+        add(mine, a, aside={"": "my-zoo"})
+        (tmp_path / "away").rename(stick)
+    (tmp_path / "file").write_bytes(b"of c")
+    made = c.put([tmp_path / "file"], name="cats", type="dataset").version
+    assert made is not None
+    exchange(c, "push", remote="stick")
+    (pulled,) = exchange(mine, "pull", remote="stick").projects
+
+    if is_seen:
+        assert made.id in [each.id for each in mine.versions("cats")]
+    else:
+        assert ("not-its-own", 0, 0) == (pulled.code, pulled.pulled.ops, pulled.pulled.versions)
+    for each in (mine, c):
+        each.close()
 
 
 def test_the_words_of_the_command_line(machine: Make, mine: Store, monkeypatch: pytest.MonkeyPatch) -> None:

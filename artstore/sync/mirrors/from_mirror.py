@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Corrupt, Denied, MissingObject, Unreachable
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Denied, MissingObject, Unreachable
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, accept, foreseen, take, waiting
 from artstore.model.digest import Digest
@@ -19,6 +19,7 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import brings, decode_op, kind_of, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.intake import Intake
+from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.sync.awaited import take_awaited
@@ -86,6 +87,7 @@ def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:
             raise corrupt(f"slot {number} of {way.place} does not follow the one before")
         before = found.digest
         moved = moved.plus(counted([found.slot]))
+        _refuse_set_aside(way, found)
         if not dry_run:
             # One by one: they must come to the same slots as they were.
             taken = take_pending(there, way.root.format.store_id, Pending(transactions=found.slot.transactions))
@@ -93,6 +95,22 @@ def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:
             if taken.error is not None:
                 raise taken.error
     return moved
+
+
+def _refuse_set_aside(way: Way, found: ReadSlot) -> None:
+    """Raise Conflict (not-its-own) where what a slot has was given up here: what builds on it would be lost."""
+    project = way.root.catalog.project(way.project)
+    assert project is not None
+    journal = Journal(way.root.catalog, project)
+    counts = {op.id for op in journal.ops()}
+    ids = [str(Digest.of(bytes(raw))) for raw in found.slot.ops]
+    if any(journal.has(id_) and id_ not in counts for id_ in ids):
+        message = (
+            f"{way.place} goes on with what this store had of that project before it got another name here "
+            "(`remote add --as`): nothing was taken. What others have put there since stays there and in their "
+            "stores: let these follow an upstream of their own"
+        )
+        raise Conflict(message, code="not-its-own")
 
 
 def _behind(way: Way, mirror: Mirror, first: int, page: Page, last: Followed) -> tuple[list[ReadSlot], Followed]:
