@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,13 +28,14 @@ _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 class Store(Hall):
-    """The store at the front door: what only its remotes have is fetched when it is needed, as at any other door."""
+    """The store at the front door: what its remotes have is fetched when needed, and what is committed travels on."""
 
     def __init__(self, root: Root) -> None:
         """See artstore.store.Store: use `Store.open` or `Store.init`."""
         super().__init__(root)
         heed_s3_endpoint()
         connect_remotes(self)
+        root.on_commit = partial(_nudge, root.path)
 
 
 class Place(NamedTuple):
@@ -141,13 +143,10 @@ def _keyring() -> Path:
     return platformdirs.user_config_path("artstore", appauthor=False) / "tokens.toml"
 
 
-def nudge(store: Hall) -> None:
-    """Let a store be kept up with its upstream in the background, where that is wished; returns soon, raises nothing.
-
-    To be called by who has committed something.
-    """
-    if (store.path / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
-        importlib.import_module("artstore.sync.nudge").nudge(store.path)
+def _nudge(store: Path) -> None:
+    """Let a store be kept up with its upstream, where that is wished; returns soon, raises nothing."""
+    if (store / REMOTES).exists() and importlib.util.find_spec("artstore.sync") is not None:
+        importlib.import_module("artstore.sync.nudge").nudge(store)
 
 
 def push(store: Hall, project: str, progress: Progress | None) -> Any:

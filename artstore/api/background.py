@@ -78,9 +78,7 @@ class Task(Generic[T]):
 class Queue:
     """The work for one store."""
 
-    def __init__(self, after: Callable[[], None] = lambda: None) -> None:
-        """`after` is called after each piece of work that went well, before whoever waits for it goes on."""
-        self._after = after
+    def __init__(self) -> None:
         self._begin()
         _queues.add(self)
 
@@ -99,9 +97,7 @@ class Queue:
 
         def run() -> T:
             with self.working:
-                made = work()
-                self._after()
-                return made
+                return work()
 
         self._tasks = [task for task in self._tasks if not task.is_over]
         if len(self._tasks) >= MOST_WAITING:

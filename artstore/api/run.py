@@ -395,7 +395,6 @@ class Run:
             self._hold.release()
         if self._is_shared:
             sharing.send(store, self.project, f"the end of run {self.id!r}")
-        self._hall.nudge()
         if state == "crashed":
             for error in errors:
                 note(f"not logged: {error}")

@@ -40,7 +40,7 @@ class Hall:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.queue = Queue(self._nudge)
+        self.queue = Queue()
 
     @property
     def store(self) -> Store:
@@ -51,15 +51,6 @@ class Hall:
         """The store, when all that this process has logged to it is there."""
         self.queue.drain()
         return self._store
-
-    def nudge(self) -> None:
-        """Let what was committed travel on, where that is wished; nobody waits for it."""
-        # What is handed to the process that does it must not be inherited by another.
-        with self.queue.working:
-            self._nudge()
-
-    def _nudge(self) -> None:
-        discovery.nudge(self._store)
 
 
 def hall_here() -> Hall:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artstore.cli.discovery import changing_store, chosen_project, open_store, project_of
+from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, say, table
 from artstore.units import count, moment
@@ -75,7 +75,7 @@ def resolve(call: Call, *, conflict: str, mine: bool, theirs: bool, rename: str 
     if [mine, theirs, rename is not None].count(True) != 1:
         message = "say one of --mine, --theirs and --rename NAME"
         raise click.UsageError(message)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         if rename is not None:
             done = store.rename_mine(conflict, rename)
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artstore.cli.completing import collections, references
-from artstore.cli.discovery import changing_store, project_of
+from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, say
 from artstore.units import count
@@ -26,7 +26,7 @@ def rename(call: Call, *, name: str, new_name: str) -> None:
 
     Versions, numbers and aliases stay as they are.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.rename(name, new_name, project=project_of(call)), render_renamed)
 
 
@@ -38,7 +38,7 @@ def retype(call: Call, *, name: str, type_: str) -> None:
 
     Its versions have it too, those that are there already and those to come.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.retype(name, type_, project=project_of(call)), render_retyped)
 
 
@@ -50,7 +50,7 @@ def copy(call: Call, *, ref: str, target: str) -> None:
 
     Makes a version with the same files there; no bytes move.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.copy(ref, target, project=project_of(call)), render_copied)
 
 
@@ -64,7 +64,7 @@ def link(call: Call, *, ref: str, portfolio: str, aliases: tuple[str, ...]) -> N
     A portfolio holds links to versions of collections, of any project, with numbers and aliases of its own; one that
     is not there is made. A linked version is kept by artstore prune.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.link(ref, portfolio, aliases=aliases, project=project_of(call)), render_linked)
 
 
@@ -75,7 +75,7 @@ def unlink(call: Call, *, ref: str) -> None:
 
     The version itself stays where it is.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.unlink(ref, project=project_of(call)), render_unlinked)
 
 
@@ -102,7 +102,7 @@ def delete(call: Call, *, refs: tuple[str, ...], are_collections: bool, force: b
     if are_collections and everywhere:
         message = "--everywhere deletes versions: say which, without --collection"
         raise click.UsageError(message)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         if are_collections:
             # A name with a slip of the pen stops all, before the first one is gone.
             found = [store.collection(ref, project=project) for ref in refs]

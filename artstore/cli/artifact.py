@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import changing_store, open_store, project_of
+from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Call, Verb, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.cli.progress import progress
@@ -84,7 +84,7 @@ def put(
         raise Invalid(message, code="not-a-path")
     heed_s3_endpoint()
     references = expand(path) if is_uri else []
-    with changing_store(call) as store, progress(call) as watcher, _run(store, run, place, resume=resume):
+    with open_store(call) as store, progress(call) as watcher, _run(store, run, place, resume=resume):
         report = store.put(
             [] if is_uri else [Path(path)],
             name=named.collection,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artstore.cli.output import note
-from artstore.discovery import here, nudge, open_place, project_here
+from artstore.discovery import here, open_place, project_here
 from artstore.errors import Invalid
 from artstore.model.names import UNCATEGORIZED, project_name
 from artstore.store import Store
@@ -33,14 +31,6 @@ def open_store(call: Call) -> Store:
     if made and not call.json:
         note(f"made a store in {place.root}")
     return store
-
-
-@contextlib.contextmanager
-def changing_store(call: Call) -> Iterator[Store]:
-    """Open the store that is meant, to commit something: where that is wished, it travels on when this ends."""
-    with open_store(call) as store:
-        yield store
-        nudge(store)
 
 
 def project_of(call: Call) -> str:

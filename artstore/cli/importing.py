@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artstore.cli.discovery import changing_store
+from artstore.cli.discovery import open_store
 from artstore.cli.options import Call, verb
 from artstore.cli.output import emit, note, say
 from artstore.discovery import folders_of
@@ -40,7 +40,7 @@ def import_(call: Call, *, tool: str, folder: Path, places: tuple[Path, ...]) ->
     what is new.
     """
     del tool
-    with changing_store(call) as store:
+    with open_store(call) as store:
         report = import_wandb(store, folder, places=[*places, *_usual_places()], project=call.project)
     emit(call, report, render)
 

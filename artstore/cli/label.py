@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from artstore.cli.completing import references
-from artstore.cli.discovery import changing_store, project_of
+from artstore.cli.discovery import open_store, project_of
 from artstore.cli.json_values import assignment
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, say
@@ -28,7 +28,7 @@ def alias(call: Call, *, ref: str, names: tuple[str, ...], remove: bool) -> None
 
     An alias stands on one version of its collection at a time: where it stood before, it stands no more.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         if remove:
             emit(call, store.unalias(ref, names, project=project_of(call)), render_aliases)
         else:
@@ -48,7 +48,7 @@ def tag(call: Call, *, ref: str, names: tuple[str, ...], is_collection: bool, re
     Many may carry one tag.
     """
     project = project_of(call)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         if is_collection:
             change_collection = store.untag_collection if remove else store.tag_collection
             emit(call, change_collection(ref, names, project=project), render_tags)
@@ -65,7 +65,7 @@ def describe(call: Call, *, name: str, text: str) -> None:
 
     cats:v3 is a version, cats alone the collection. An empty TEXT takes the description away.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.describe(name, text, project=project_of(call)), render_description)
 
 
@@ -82,7 +82,7 @@ def metadata(call: Call, *, ref: str, values: tuple[tuple[str, Any], ...], remov
     A VALUE that is JSON is kept as such (0.93, true, null, [1, 2], "0.93"), everything else as text.
     """
     project = project_of(call)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         if values or remove:
             version = store.set_metadata(ref, dict(values), remove=remove, project=project)
         else:
@@ -102,7 +102,7 @@ def ttl(call: Call, *, ref: str, length: float | None, never: bool) -> None:
     if never == (length is not None):
         message = "say either a DURATION or --never"
         raise click.UsageError(message)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         emit(call, store.set_ttl(ref, length, project=project_of(call)), render_ttl)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import changing_store, chosen_project, open_store, project_of
+from artstore.cli.discovery import chosen_project, open_store, project_of
 from artstore.cli.options import Call, duration, verb
 from artstore.cli.output import emit, note, say, table
 from artstore.units import count, moment, size
@@ -48,7 +48,7 @@ def drop(
     if (name is None) == (older_than is None) or (name is None) != (distributed_id is None) or (run and not name):
         message = "say NAME and ID, as `artstore parts` shows them, or --older-than DURATION"
         raise click.UsageError(message)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         if older_than is not None:
             dropped = store.drop_old_parts(older_than, project=chosen_project(call))
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import changing_store, project_of
+from artstore.cli.discovery import open_store, project_of
 from artstore.cli.options import Best, Call, best, duration, verb
 from artstore.cli.output import emit, say, table
 from artstore.plain import escape
@@ -49,7 +49,7 @@ def prune(
     A version stays if any rule keeps it, if it carries an alias other than latest, or if a run used it. Without a rule
     only versions whose TTL is over go. On a terminal it shows what will go and asks; artstore gc frees the space.
     """
-    with changing_store(call) as store:
+    with open_store(call) as store:
 
         def run(*, dry_run: bool) -> PruneReport:
             return store.prune(

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from artstore.cli.completing import collections
-from artstore.cli.discovery import changing_store, named_collection
+from artstore.cli.discovery import named_collection, open_store
 from artstore.cli.json_values import metadata_object
 from artstore.cli.options import Call, Place, duration, verb
 from artstore.cli.output import emit, note, say
@@ -102,7 +102,7 @@ def put(
     )
     for warning in warned:
         note(warning)
-    with changing_store(call) as store:
+    with open_store(call) as store:
         with progress(call) as watcher:
             report = store.put(
                 _sources(paths),

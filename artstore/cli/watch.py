@@ -15,7 +15,6 @@ from artstore.cli.discovery import named_collection, open_store
 from artstore.cli.options import Call, verb
 from artstore.cli.output import note, print_json_line, say
 from artstore.cli.printing import printing
-from artstore.discovery import nudge
 from artstore.errors import ArtstoreError, Invalid
 from artstore.model.names import collection_name
 from artstore.units import count, size
@@ -78,8 +77,6 @@ def watch(
                 print_json_line(report)
             else:
                 render(report)
-        if report.version is not None:
-            nudge(store)
 
     with open_store(call) as store:
         watches: list[Watch] = []

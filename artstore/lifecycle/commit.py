@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid
 from artstore.lifecycle.compact import compact_if_due
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
-from artstore.model.notes import decode_line
+from artstore.model.notes import decode_line, is_note
 from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_transaction
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex, storage_errors
@@ -64,14 +64,23 @@ def commit_and_answer(
     root.catalog.check_writable()
     prepared = Prepared(session.scratch() / f"log-{random_hex(4)}", attachments or Attachments())
     try:
-        seq, found = _commit(root, project, plan, answer, prepared)
+        done, found = _commit(root, project, plan, answer, prepared)
     finally:
         prepared.close()
-    if seq is not None:
+    if done is not None:
         with contextlib.suppress(ArtstoreError, OSError):
             # Committed is committed: what goes wrong here is tried again by the next compaction.
-            compact_if_due(root, session, project, seq)
+            compact_if_due(root, session, project, done.seq)
+        if done.travels and root.on_commit is not None:
+            root.on_commit()
     return found
+
+
+class _Done(NamedTuple):
+    seq: int
+    """The place in the log."""
+    travels: bool
+    """Whether anything of it is more than a note."""
 
 
 def _is_behind(root: Root, name: str, seq: int) -> bool:
@@ -131,9 +140,9 @@ def _commit(
     plan: Callable[[ProjectView], Sequence[Op]],
     answer: Callable[[Project, ProjectView], T],
     prepared: Prepared,
-) -> tuple[int | None, T]:
-    """Answers also the place in the log; None if there was nothing to commit."""
-    linked: tuple[int, T] | None = None
+) -> tuple[_Done | None, T]:
+    """Answers also what was committed; None if there was nothing to commit."""
+    linked: tuple[_Done, T] | None = None
     try:
         with root.catalog.write():
             project = root.catalog.project(name)
@@ -146,7 +155,8 @@ def _commit(
                 _refuse_twin(root, name)
                 project = root.catalog.add_project(name, random_hex(16))
             view = ProjectView(root.catalog, project.id)
-            ops = [_checked(op) for op in plan(view)]
+            planned = plan(view)
+            ops = [_checked(op) for op in planned]
             if not ops:
                 return None, answer(project, view)
             transaction = Transaction(
@@ -163,7 +173,7 @@ def _commit(
             found = answer(project, view)
             prepared.seal([data])
             _link(root, name, transaction.seq, prepared)
-            linked = transaction.seq, found
+            linked = _Done(transaction.seq, not all(map(is_note, planned))), found
     except Exception as error:
         if linked is None:
             raise

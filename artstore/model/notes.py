@@ -101,7 +101,7 @@ def decode_line(data: bytes) -> AnyOp | AnyNote:
     return decode_op(data)
 
 
-def is_note(line: AnyOp | AnyNote) -> bool:
+def is_note(line: Op) -> bool:
     """Whether it is of this store alone."""
     return kind_of(line) in _KINDS
 

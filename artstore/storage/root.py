@@ -97,6 +97,8 @@ class Root:
         """Projects of which this process knows that the catalog is of their log."""
         self.acknowledged: set[str] = set()
         """Projects of which this process was told that something is committed, when the catalog could not follow."""
+        self.on_commit: Callable[[], None] | None = None
+        """Is called when ops were committed that others may want, after all is done; raises nothing."""
 
     @classmethod
     def create(cls, path: Path, *, single_host: bool = False) -> Root:

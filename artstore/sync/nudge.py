@@ -12,11 +12,14 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from artstore.errors import ArtstoreError, Conflict
+from artstore.forks import Turn, guard
 from artstore.storage.files import make_directory
 from artstore.storage.sessions import Exclusive
 from artstore.sync.follow import LOCK
@@ -26,6 +29,8 @@ LOG: Final = "sync/background.log"
 IDLE_S: Final = 60
 
 _LONGEST_LOG: Final = 1 << 20
+_ENOUGH_S: Final = 1.0
+"""For so long nobody looks again whether one is at it, which goes on for much longer."""
 _PATIENCE_S: Final = 0.006
 """Who only looks whether the lock is free holds it for less."""
 _BEGIN: Final = """
@@ -39,16 +44,23 @@ os.execv(sys.argv[1], sys.argv[1:])
 _RUN: Final = "import sys; sys.path.append(sys.argv.pop(1)); from artstore.cli import run; run()"
 """Finds this very package, wherever the process that begins it has it from, and nothing of the working directory."""
 
+_beginning: Final = threading.Lock()
+"""Held while the lock of the one that follows is held here: a child of a fork would hold it for as long as it lives."""
+_looked_at: Final[dict[Path, float]] = {}
+"""When a store was last seen to have one at it, as time.monotonic has it."""
+
 
 def nudge(store: Path) -> None:
     """Let the store in a folder be kept up in the background, if it has a remote that is noted so; raises nothing.
 
-    Takes about 20 ms where a process has to be begun, and less than 10 where one is at it.
+    Takes about 20 ms where a process has to be begun, and less than 10 where one is at it, once a second at most.
     """
     # Whatever goes wrong: the commit is done, and the next one nudges again.
-    with contextlib.suppress(ArtstoreError, OSError, subprocess.SubprocessError):
-        if any(settings.background for settings in read_remotes(store).values()) and sys.executable:
+    with _beginning, contextlib.suppress(ArtstoreError, OSError, subprocess.SubprocessError):
+        is_due = time.monotonic() - _looked_at.get(store, -_ENOUGH_S) >= _ENOUGH_S
+        if is_due and any(each.background for each in read_remotes(store).values()) and sys.executable:
             _begin(store)
+            _looked_at[store] = time.monotonic()
 
 
 def _begin(store: Path) -> None:
@@ -82,3 +94,16 @@ def _detach(argv: Sequence[str], lock: int, log: int) -> None:
     subprocess.run(  # noqa: S603 - artstore itself
         begin, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", pass_fds=(lock,), check=True, timeout=10
     )
+
+
+def _before_fork() -> None:
+    _beginning.acquire()
+
+
+def _after_fork() -> None:
+    # Nobody has taken it where this module was loaded in between.
+    with contextlib.suppress(RuntimeError):
+        _beginning.release()
+
+
+guard(Turn.STORAGE, before=_before_fork, in_parent=_after_fork, in_child=_after_fork)

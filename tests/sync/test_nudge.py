@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import artstore
 from artstore.cli import main
 from artstore.errors import Invalid
 from artstore.sync import nudge
 from artstore.sync.remotes import add_remote, read_remotes
+from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings
 from tests.conftest import Children
 from tests.sync.conftest import Machine
@@ -88,13 +90,13 @@ def test_of_many_who_commit_at_once_one_begins_a_process(a: Machine) -> None:
         while not done.is_set():
             begun.append(len(processes(a)))
 
-    threads = [threading.Thread(target=nudge.nudge, args=(a.store.path,)) for _ in range(12)]
+    threads = [threading.Thread(target=nudge._begin, args=(a.store.path,)) for _ in range(12)]
     for thread in [counting := threading.Thread(target=count), *threads]:
         thread.start()
     for thread in threads:
         thread.join()
     eventually(lambda: slots(a))
-    nudge.nudge(a.store.path)
+    nudge._begin(a.store.path)
     done.set()
     counting.join()
 
@@ -129,6 +131,43 @@ artstore.init(project="zoo").log_artifact(sys.argv[1], name="last", type="datase
 
     assert (0, "") == (child.returncode, said), complaints
     assert 1 == len(processes(a))
+
+
+def end_all(a: Machine) -> None:
+    """As if the last commit was long ago."""
+    for pid in processes(a):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not processes(a))
+    nudge._looked_at.clear()
+
+
+def test_a_program_that_commits_has_nothing_to_push(a: Machine, machine: Callable[..., Machine]) -> None:
+    """By whatever verb, library or way a commit comes about: else the work of a night is on one disk in the morning."""
+
+    def write(store: artstore.Store) -> None:
+        with store.change("cats:latest", type="dataset") as change:
+            change.write("b", b"b")
+            change.commit()
+
+    acts: list[Callable[[artstore.Store], object]] = [
+        lambda store: store.put([a.folder / "tree"], name="cats", type="dataset"),
+        lambda store: store.alias("cats:v0", ["best"]),
+        lambda store: store.start_run(id="night"),
+        write,
+    ]
+    with artstore.Store.open(a.store.path) as store:
+        for act in acts:
+            act(store)
+            eventually(lambda: processes(a))
+            end_all(a)
+        a.push()
+        b = machine("b")
+        b.put({"b": b"b"})
+        b.push()
+        exchange(store, "pull")
+
+        assert "night" == b.store.run("night").id
+        assert {} == nudge._looked_at  # What was pulled comes from there.
 
 
 def test_offline_is_a_state_and_no_error(a: Machine) -> None:
