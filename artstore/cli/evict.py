@@ -49,7 +49,9 @@ def render_evicted(report: EvictReport) -> None:
     if report.kept_blobs:
         say(f"  {count(report.kept_blobs, 'blob')} stay, since no remote shows that it has them", style="yellow")
     if report.held_blobs:
-        whom = f"{', '.join(report.held_by)}: evict all of these together" if report.held_by else "what waits here"
-        say(f"  {count(report.held_blobs, 'blob')} kept for {whom}", style="yellow")
+        whom = [f"{', '.join(report.held_by)}: evict all of these together"] if report.held_by else []
+        if report.held_deleted:
+            whom.append(f"{', '.join(report.held_deleted)}, deleted elsewhere: `artstore gc --deleted` frees that")
+        say(f"  {count(report.held_blobs, 'blob')} kept for {'; '.join(whom) or 'what waits here'}", style="yellow")
     now = "has" if report.dry_run else "now has"
     say(f"  the store {now} {size(report.stored_bytes)}; {duration(report.seconds)}")

@@ -21,11 +21,12 @@ from xxhash import xxh3_64_intdigest
 
 from artstore.errors import Conflict, Corrupt, Invalid, StorageFull
 from artstore.lifecycle.compact import compact
+from artstore.lifecycle.let_go import let_go
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import adopt_packs, catch_up
 from artstore.lifecycle.reports import GcReport, SessionInfo
 from artstore.lifecycle.trash import Bin, Tally, files_below, trash_bytes
-from artstore.lifecycle.upstream import keeps_log
+from artstore.lifecycle.upstream import hiding
 from artstore.model.digest import Digest
 from artstore.model.manifest import difference_between
 from artstore.storage import packs, quarantine, reserve, stat_cache, whole
@@ -39,7 +40,7 @@ from artstore.storage.files import (
     sync_file,
 )
 from artstore.storage.gather import PACK_SIZE
-from artstore.storage.marking import Hiding, Marking, PackUse
+from artstore.storage.marking import Marking, PackUse
 from artstore.storage.packs import PackWriter
 from artstore.storage.root import Root
 from artstore.storage.sessions import Exclusive, Session, current_epoch, live_sessions
@@ -99,6 +100,8 @@ def collect(
             return _foresee(root, grace_s, deleted=deleted, sessions=sessions, began=began)
         _check_current(root)
         marking, hidden = _marking(root, deleted=deleted)
+        if deleted:
+            let_go(root, session)
         tally = Tally(leftovers=leftovers)
         _tick(progress, "mark")
         limit = _condemn(root, marking, session)
@@ -156,10 +159,9 @@ def _check_current(root: Root) -> None:
 
 def _marking(root: Root, *, deleted: bool) -> tuple[Marking, _Elsewhere]:
     """What `gc` asks, and what was deleted elsewhere."""
-    keeping = [project.id for project in root.catalog.projects() if keeps_log(root, project.name)]
-    marking = Marking(root.catalog, Hiding(root.format.store_id, keeping))
+    marking = Marking(root.catalog, hiding(root))
     versions, size = marking.hidden()
-    names = [f"{each.project}/{each.collection}:v{each.number}" for each in versions]
+    names = [each.name for each in versions]
     return Marking(root.catalog) if deleted else marking, _Elsewhere(names, size, goes=deleted)
 
 

@@ -23,6 +23,7 @@ from artstore.model.records import AnyOp, Commit, Create, Delete, Op, Relog, bri
 from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal, Waiting
+from artstore.storage.marking import Hiding
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -137,6 +138,12 @@ def keeps_log(root: Root, project: str) -> bool:
     """Whether the log that a project follows is kept in this store, so that others rely on what it has."""
     found = root.catalog.project(project)
     return found is not None and found.upstream is not None and (root.path / OWN_LOGS / found.upstream).exists()
+
+
+def hiding(root: Root) -> Hiding:
+    """Which ends of versions free nothing here unasked: those that were decided elsewhere."""
+    keeping = [project.id for project in root.catalog.projects() if keeps_log(root, project.name)]
+    return Hiding(root.format.store_id, keeping)
 
 
 def take(

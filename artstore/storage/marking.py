@@ -109,6 +109,11 @@ class Hidden(NamedTuple):
     collection: str
     number: int
 
+    @property
+    def name(self) -> str:
+        """As `zoo/cats:v3`."""
+        return f"{self.project}/{self.collection}:v{self.number}"
+
 
 class Marking:
     """What `gc` asks of the catalog."""
@@ -130,18 +135,8 @@ class Marking:
 
     def hidden(self) -> tuple[list[Hidden], int]:
         """What was deleted elsewhere and is kept, and the bytes that are here for that alone."""
-        if self._hidden is None:
-            return [], 0
         with self._catalog.snapshot():
-            sql = (
-                "SELECT project.name, collection.name, version.number, "
-                "(SELECT max(manifest.id) FROM manifest WHERE digest = version.manifest) FROM version "
-                "JOIN project ON project.id = version.project "
-                "JOIN collection ON collection.project = version.project AND collection.id = version.collection "
-                f"WHERE (version.project, version.id) IN (SELECT project, id {self._hidden}) "
-                "ORDER BY project.name, collection.name, version.number"
-            )
-            rows = self._catalog.rows(sql)
+            rows = self._hidden_rows()
             if not rows:
                 return [], 0
             self._find_needed()
@@ -150,15 +145,49 @@ class Marking:
             alone = (
                 f"FROM ({BLOBS_OF}) WHERE blob NOT IN (SELECT blob FROM needed) AND blob IN (SELECT blob FROM stored)"
             )
-            for project, collection, number, manifest in rows:
+            for hidden, manifest in rows:
                 if self._catalog.one(f"SELECT 1 {alone} LIMIT 1", (manifest,)) is not None:
-                    found.append(Hidden(project, collection, number))
+                    found.append(hidden)
                     self._catalog.execute(f"INSERT OR IGNORE INTO needed_before SELECT blob {alone}", (manifest,))
             row = self._catalog.one(
                 "SELECT coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM needed_before)",
             )
         assert row is not None
         return found, int(row[0])
+
+    def hidden_ids(self) -> list[tuple[str, str]]:
+        """All that was deleted elsewhere and is kept: its project, and its id."""
+        sql = "SELECT project.name, version.id FROM version JOIN project ON project.id = version.project WHERE "
+        sql += f"(version.project, version.id) IN (SELECT project, id {self._hidden}) ORDER BY 1, 2"
+        return [] if self._hidden is None else [(project, id_) for project, id_ in self._catalog.rows(sql)]
+
+    def hidden_with(self, digests: Sequence[Digest]) -> list[Hidden]:
+        """What was deleted elsewhere and is kept, as far as it has one of some blobs."""
+        if not digests:
+            return []
+        with self._catalog.snapshot():
+            self._empty()
+            self._catalog.execute("DELETE FROM needed_before")
+            self._catalog.executemany(
+                "INSERT OR IGNORE INTO needed_before SELECT id FROM blob WHERE digest = ?",
+                [(digest,) for digest in digests],
+            )
+            sql = f"SELECT 1 FROM ({BLOBS_OF}) WHERE blob IN (SELECT blob FROM needed_before) LIMIT 1"
+            return [hidden for hidden, row in self._hidden_rows() if self._catalog.one(sql, (row,)) is not None]
+
+    def _hidden_rows(self) -> list[tuple[Hidden, int]]:
+        """With the row of the manifest of each."""
+        if self._hidden is None:
+            return []
+        sql = (
+            "SELECT project.name, collection.name, version.number, "
+            "(SELECT max(manifest.id) FROM manifest WHERE digest = version.manifest) FROM version "
+            "JOIN project ON project.id = version.project "
+            "JOIN collection ON collection.project = version.project AND collection.id = version.collection "
+            f"WHERE (version.project, version.id) IN (SELECT project, id {self._hidden}) "
+            "ORDER BY project.name, collection.name, version.number"
+        )
+        return [(Hidden(*named), manifest) for *named, manifest in self._catalog.rows(sql)]
 
     def orphans(self) -> list[Orphan]:
         """Live manifests that are kept as differences to dead ones, those nearest to their base first."""
@@ -274,9 +303,13 @@ class Marking:
         return int(row[0])
 
     def evictable(self, versions: Sequence[str]) -> list[tuple[Digest, int]]:
-        """Blobs that are here for these versions, and for no other whose bytes have to be here: digest, size."""
+        """Blobs that are here for these versions, and for no other whose bytes have to be here: digest, size.
+
+        What was deleted elsewhere and is kept is such: the remote may free its bytes with the last version that stands
+        in its log.
+        """
         with self._catalog.snapshot():
-            self._find_needed(but=_RECEIVED, without=versions)
+            self._find_needed(but=_RECEIVED, without=versions, hidden=True)
             self._catalog.execute("DELETE FROM needed_before")
             for version in versions:
                 for (id_,) in self._catalog.rows(

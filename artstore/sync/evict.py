@@ -12,7 +12,7 @@ from artstore.lifecycle.find import holders
 from artstore.lifecycle.release import release
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import resolve
-from artstore.lifecycle.upstream import TakenSlot, keeps_log
+from artstore.lifecycle.upstream import TakenSlot, hiding, keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED, Reference
@@ -56,8 +56,8 @@ def evict(
 
     A remote has to show first that it has them: each object in its whole length, with a stretch of it as it is here,
     or all of it with `read_all`. What other versions need too, whose bytes have to be here, stays; and so does what
-    waits to be pushed, whatever the remotes have of it for others. Versions, labels and lists of files stay in any
-    case.
+    waits to be pushed, and what was deleted elsewhere and is kept, whatever the remotes have of it for others.
+    Versions, labels and lists of files stay in any case.
 
     Raises NotFound (no-remote, …-not-found), Conflict (last-copy) where no remote has shown it, before anything is
     freed; for `to_fit`, such versions are passed over. Raises Unreachable where one that may have it is out of reach,
@@ -74,7 +74,7 @@ def evict(
         message = "this store has no remote, so all that it has is the last copy: `artstore remote add` names one"
         raise NotFound(message, code="no-remote")
     catch_up(root, thorough=True)
-    marking = Marking(root.catalog)
+    marking = Marking(root.catalog, hiding(root))
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("evict") as session:
         shelves = _Shelves(root, session)
         if to_fit is None:
@@ -107,6 +107,7 @@ def evict(
             kept_blobs=len(sizes) - len(proven),
             held_blobs=len(held),
             held_by=_holders(root, held, chosen),
+            held_deleted=[each.name for each in marking.hidden_with(held)[:_SHOWN]],
             stored_bytes=marking.stored_bytes(),
             seconds=time.monotonic() - began,
         )

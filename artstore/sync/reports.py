@@ -268,7 +268,10 @@ class EvictReport(msgspec.Struct, frozen=True, kw_only=True):
     held_blobs: int
     """Blobs of the versions that were named which something else needs, whose bytes have to be here."""
     held_by: list[str]
-    """The first of the other versions that need them, as `project/dogs:v0`; empty where it is what waits."""
+    """The first of the other versions that need them, as `project/dogs:v0`."""
+    held_deleted: list[str]
+    """The first of those that were deleted elsewhere and are kept here, and need them; with `held_by` empty where it is
+    what waits."""
     stored_bytes: int
     """What the store has now."""
     seconds: float

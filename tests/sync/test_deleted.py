@@ -9,6 +9,8 @@ import pytest
 from artstore.cli import main
 from artstore.lifecycle.reports import GcReport
 from artstore.store import Store
+from artstore.sync.depots.collect import collect_remote
+from artstore.sync.evict import evict
 from tests.sync.conftest import Machine
 
 Make = Callable[..., Machine]
@@ -61,6 +63,31 @@ def test_what_is_put_again_finds_the_bytes_that_another_deleted(machine: Make) -
     assert before == a.store.status().stored_bytes
     assert ([], 0, 0) == named(a.store.gc(grace_s=0))
     assert SMALL | LARGE == a.read("cats:v2") == b.read("cats:v2")
+
+
+@pytest.mark.parametrize("to_fit", [None, 0])
+def test_what_another_deleted_is_not_freed_with_what_stays(machine: Make, to_fit: int | None) -> None:
+    """What the remote showed it had for the other version, and may free with that one, was the last copy."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.put(LARGE | {"x": b"x"})
+    a.push()
+    b.pull()
+    b.store.delete("cats:v0", everywhere=True, force=True)
+    b.push()
+    a.pull()
+    report = evict(a.store, [] if to_fit is not None else ["cats:v1"], to_fit=to_fit)
+    b.store.delete("cats:v1", everywhere=True, force=True)
+    b.push()
+    collect_remote(b.store, "hub", grace_s=0)
+    a.pull()
+    kept = a.store.status().stored_bytes
+    a.put(SMALL | LARGE)
+
+    assert 1 == report.blobs
+    assert report.stored_bytes == kept == a.store.status().stored_bytes
+    if to_fit is None:
+        assert (1, [], ["uncategorized/cats:v0"]) == (report.held_blobs, report.held_by, report.held_deleted)
 
 
 @pytest.mark.parametrize("everywhere", [True, False])

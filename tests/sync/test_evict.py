@@ -181,6 +181,7 @@ def test_what_waits_to_be_pushed_never_goes_whatever_the_remote_has_for_others(m
     a.push()
 
     assert SMALL | LARGE == a.read("dogs")
+    a.store.gc(grace_s=0, deleted=True)
     assert 0 < evict(a.store, ["dogs"]).blobs
 
 
