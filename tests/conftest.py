@@ -48,14 +48,22 @@ def drop_rights(group=65534):
 """
 
 
+def _start_unmeasured(patch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("COVERAGE_"):
+            patch.delenv(name)
+
+
 @pytest.fixture(autouse=True)
-def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No settings from outside, and an empty home folder."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(_STEERING) or name in _LOOKS:
                 patch.delenv(name)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        if request.node.get_closest_marker("slow") is not None:
+            _start_unmeasured(patch)
         yield
 
 
@@ -128,9 +136,7 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test starts is not measured: coverage would load itself there, and sqlite3 with it."""
-    for name in list(os.environ):
-        if name.startswith("COVERAGE_"):
-            monkeypatch.delenv(name)
+    _start_unmeasured(monkeypatch)
 
 
 @pytest.fixture
@@ -160,9 +166,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each worker begin with its share of what is slow, so that in the end nobody waits for a test just begun.
 
     Before all with the faults: they fork thousands of times, which costs the less the fewer libraries are loaded yet.
+    What is slow is not measured: coverage makes it half as slow again, and quick tests have been to the same lines.
     """
     faults = Path(__file__).parent / "faults"
     slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    for item in slow:
+        item.add_marker("no_cover")
     slow.sort(key=lambda item: not item.path.is_relative_to(faults))
     rest = [item for item in items if item.get_closest_marker("slow") is None]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
