@@ -26,12 +26,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import artstore
 from artstore.errors import ArtstoreError, Conflict
 from artstore.lifecycle import collect
 from artstore.storage.driver import sqlite3
 from artstore.store import Store
 from tests.faults.equipment import memory
-from tests.faults.layer import MOVES, Call, Layer
+from tests.faults.layer import CHANGES, MOVES, Call, Layer
 from tests.faults.ledger import Ledger, Tree, content, digest_of, warm
 from tests.faults.oracle import check
 from tests.faults.planted import PLANTED, Plant
@@ -44,10 +45,15 @@ ERRORS: Final = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", SHORT)
 LIMIT_S: Final = 300.0
 JOBS_A_FORK: Final = 12
 NAME: Final = "own"
+LASTING: Final = CHANGES - {"statement"}
+"""Calls that change the disk at once."""
+OPENED: Final = "get"
+"""The scenario in which the calls that open the store fail by turns, as they would in each."""
 SMALL: Final = {"k": 3, "a/l": 5, "a/m": 9, "b/c/k": 11}
 CHANGED: Final = {"k": 3, "a/l": 6, "a/m": 9, "b/c/k": 12}
 LARGE: Final = {"k": 7, "l": 38, "m": 3}
 
+_ARTSTORE: Final = Path(artstore.__file__).parent
 _SQLITE_NAMES: Final = {
     "EIO": "SQLITE_IOERR_WRITE",
     "EROFS": "SQLITE_READONLY",
@@ -88,6 +94,16 @@ class Scenario(NamedTuple):
     """Whether the store is whole only after the verb."""
 
 
+class Seen(NamedTuple):
+    """A call, as far as it matters whether it fails too."""
+
+    name: str
+    way: tuple[str, ...]
+    """The statement, and the lines of artstore that led to the call."""
+    is_opening: bool
+    """Whether the store was being opened."""
+
+
 class Outcome(NamedTuple):
     """What became of one scenario with one call failing."""
 
@@ -96,7 +112,7 @@ class Outcome(NamedTuple):
     nth: int
     call: str
     wrong: list[str]
-    names: list[str]
+    seen: list[Seen]
     """What calls there were."""
 
     def __repr__(self) -> str:
@@ -264,6 +280,8 @@ class Failing:
 
     def __init__(self, nth: int, error: str) -> None:
         self.calls: list[Call] = []
+        self.seen: list[Seen] = []
+        """The calls again, if none is to fail."""
         self.failed: Call | None = None
         self._nth = nth
         self._error = error
@@ -271,6 +289,8 @@ class Failing:
     def __call__(self, call: Call) -> bool:
         """Count a call, and fail it if it is the one."""
         self.calls.append(call)
+        if not self._nth:
+            self.seen.append(_seen(call))
         if len(self.calls) != self._nth:
             return False
         self.failed = call
@@ -338,7 +358,7 @@ def run_one(name: str, state: Path, folder: Path, nth: int, error: str, *, plant
     if not wrong:
         wrong += check(place.store, place.ledger.expected(), seed=nth)
     shutil.rmtree(folder)
-    return Outcome(name, error, nth, call, wrong, [each.name for each in failing.calls])
+    return Outcome(name, error, nth, call, wrong, failing.seen)
 
 
 @contextlib.contextmanager
@@ -375,7 +395,8 @@ def run(
 ) -> list[Outcome]:
     """Fail every call of some scenarios, with each of the errors, or with one of them by turns.
 
-    Which error a call gets by turns is for the seed to say. A plant that is caught ends it.
+    Which error a call gets by turns is for the seed to say. So is which one fails of reads, or statements before their
+    commit, that are alike: the same lines lead to them. A plant that is caught ends it.
     """
     warm()
     outcomes: list[Outcome] = []
@@ -385,7 +406,8 @@ def run(
         counted = _fail(place, name, state, [(0, "EIO")], plant)
         if counted[0].wrong:
             return [*outcomes, *counted]
-        jobs = list(_jobs(counted[0].names, errors, random.Random(seed) if by_turns else None))
+        seen = counted[0].seen
+        jobs = list(_by_turns(name, seen, errors, random.Random(seed)) if by_turns else _jobs(seen, errors))
         # What is planted stays in a process.
         at_once = 1 if plant is not None else JOBS_A_FORK
         found = spread(
@@ -400,12 +422,36 @@ def run(
     return outcomes
 
 
-def _jobs(calls: Sequence[str], errors: Sequence[str], chance: random.Random | None) -> Iterator[tuple[int, str]]:
-    """Which calls fail, and how."""
+def _jobs(calls: Sequence[Seen], errors: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Which calls fail, and how: each with each."""
+    return ((nth, error) for nth, call in enumerate(calls, start=1) for error in _apt(call, errors))
+
+
+def _by_turns(
+    name: str, calls: Sequence[Seen], errors: Sequence[str], chance: random.Random
+) -> Iterator[tuple[int, str]]:
+    """Which calls fail, and how: each that changes the disk, and of the others one that stands for its like.
+
+    All scenarios open the store in one way, each call of which fails in one of them.
+    """
+    alike: dict[object, list[int]] = {}
     for nth, call in enumerate(calls, start=1):
-        apt = [error for error in errors if error != SHORT or call in MOVES]
-        for error in apt if chance is None else [chance.choice(apt)]:
-            yield nth, error
+        if not call.is_opening or name == OPENED:
+            alike.setdefault(nth if call.is_opening or call.name in LASTING else call, []).append(nth)
+    for nth in sorted(map(chance.choice, alike.values())):
+        yield nth, chance.choice(_apt(calls[nth - 1], errors))
+
+
+def _apt(call: Seen, errors: Sequence[str]) -> list[str]:
+    return [error for error in errors if error != SHORT or call.name in MOVES]
+
+
+def _seen(call: Call) -> Seen:
+    """What is known of a call that was made just now."""
+    codes = [(frame.f_code, line) for frame, line in traceback.walk_stack(None)]
+    own = [(code, line) for code, line in codes if Path(code.co_filename).is_relative_to(_ARTSTORE)]
+    way = tuple(f"{code.co_filename}:{line}" for code, line in own)
+    return Seen(call.name, (call.sql, *way), any(code.co_qualname == "Store.open" for code, _line in own))
 
 
 def _fail(place: Path, name: str, state: Path, jobs: Sequence[tuple[int, str]], plant: Plant | None) -> list[Outcome]:

@@ -17,7 +17,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
 def test_a_failing_call_loses_nothing(tmp_path: Path, scenario: str) -> None:
-    """Every call fails, with one of the errors by turns; `python -m benchmarks soak` has each of them with each."""
+    """Every call that changes the disk fails, and one of each kind of the others, with one of the errors by turns.
+
+    `python -m benchmarks soak` has each of them with each.
+    """
     outcomes = failing_calls.run([scenario], ["EIO", "ENOSPC", SHORT], tmp_path, by_turns=True)
 
     assert [] == [outcome for outcome in outcomes if outcome.wrong]
