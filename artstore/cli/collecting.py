@@ -8,7 +8,7 @@ from artstore.cli.discovery import open_store
 from artstore.cli.output import emit, say
 from artstore.cli.progress import progress
 from artstore.sync.depots.collect import collect_remote
-from artstore.units import count, duration, size
+from artstore.units import count, duration, moment, size
 
 if TYPE_CHECKING:
     from artstore.cli.options import Call
@@ -38,7 +38,7 @@ def render(report: RemoteGcReport) -> None:
             say(f"{each.project}: {', '.join(done)}")
         if each.waiting:
             waits = "would wait" if report.dry_run else "waits" if each.waiting == 1 else "wait"
-            say(f"{each.project}: {count(each.waiting, 'object')} {waits} for the grace to end")
+            say(f"{each.project}: {count(each.waiting, 'object')} {waits} for the grace to end: {moment(each.due_at)}")
         if each.missing:
             lost = f"{count(each.missing, 'object')} that versions need are not there"
             say(f"{each.project}: {lost}: `artstore remote recover` puts them back", style="yellow")

@@ -95,6 +95,8 @@ class CollectedProject(msgspec.Struct, frozen=True, kw_only=True):
     condemned_bytes: int
     waiting: int
     """Objects that are condemned, and whose grace is not over."""
+    due_at: float | None
+    """When it is over for all of them, in UTC seconds."""
     swept: int
     """Objects that were removed."""
     freed_bytes: int

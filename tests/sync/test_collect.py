@@ -142,6 +142,30 @@ def test_what_is_needed_again_before_the_sweep_stays(
     check_all(machine, a, b)
 
 
+@pytest.mark.parametrize("skew_us", [-YEARS_US, YEARS_US])
+def test_a_clock_that_is_wrong_neither_ends_a_grace_nor_lets_it_last(
+    machine: Make, monkeypatch: pytest.MonkeyPatch, skew_us: int
+) -> None:
+    """What one machine had condemned ten years ahead nobody freed before that, and nothing said until when."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    delete(a, "cats:v0")
+
+    def seen(each: Machine, later_us: int) -> CollectedProject:
+        with monkeypatch.context() as patch:
+            patch.setattr(collect, "now_us", lambda: now_us() + later_us)
+            return gc(each, GRACE_S)
+
+    first = seen(b, skew_us)
+    waiting = [seen(a, 0), seen(a, int(GRACE_S * 0.9e6))]
+
+    assert (2, 2) == (first.condemned, first.waiting)
+    assert [(2, 0), (2, 0)] == [(each.waiting, each.swept) for each in waiting]
+    assert all(each.due_at == pytest.approx(now_us() / 1e6 + GRACE_S, abs=60) for each in waiting)
+    assert 2 == seen(a, int(GRACE_S * 1.1e6)).swept
+
+
 @pytest.mark.parametrize("pushed", [{"x": b"0", "large": LARGE}, {"y": b"0", "large": LARGE, "new": b"new"}])
 def test_a_store_that_has_not_pulled_since_sends_again_what_was_swept(machine: Make, pushed: dict[str, bytes]) -> None:
     """It remembers that these bytes were there."""

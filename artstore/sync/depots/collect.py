@@ -4,7 +4,8 @@ Objects are condemned first, by an op in the log, and a grace later a second op 
 removed. Whoever claims a slot has read the one before it. So a push either comes before the sweep, which then keeps
 what it needs, or finds out that objects on which it relied are gone, and sends their bytes again, by another name. That
 holds whatever clocks say, and for any number of collectors at once: a slot has one owner. The grace only spares those
-who are reading, or have just put objects there, the trouble.
+who are reading, or have just put objects there, the trouble; it counts from when the log says that an object was
+condemned, and where that is still to come, from when the collector first saw it.
 
 What was swept and not removed, since the collector was killed, the next one removes. Where a push was killed before it
 claimed the first slot of a log, the collector claims it, so that the same holds for what that push left.
@@ -153,6 +154,8 @@ class _Collector:
         """The log, and the slot behind which the next one is to be claimed."""
         self._condemned = self._condemned_bytes = self._swept = self._freed_bytes = 0
         self._waiting = self._kept = self._missing = 0
+        self._due_us = 0
+        """When the grace is over of all that waits."""
 
     def collect(self) -> CollectedProject:
         """Do it."""
@@ -184,6 +187,9 @@ class _Collector:
                 self._condemned += len(op.objects)
                 self._condemned_bytes += self._size(shelf, op.objects)
         self._waiting = len(plan.waiting)
+        if plan.waiting:
+            # It counts from now for what this store saw first now.
+            shelf.save()
         shelf.tidy_indexes()
         return self.report()
 
@@ -197,7 +203,10 @@ class _Collector:
         gone += plan.new if self._grace_us == 0 else []
         self._condemned, self._condemned_bytes = len(plan.new), self._size(shelf, plan.new)
         self._swept, self._freed_bytes = len(gone), self._size(shelf, gone)
-        self._waiting = len(plan.waiting) + (len(plan.new) if self._grace_us else 0)
+        if plan.new and self._grace_us:
+            self._waiting = len(plan.new)
+            self._due_us = now_us() + self._grace_us
+        self._waiting += len(plan.waiting)
         self._kept = len(plan.kept)
         return self.report()
 
@@ -208,6 +217,7 @@ class _Collector:
             condemned=self._condemned,
             condemned_bytes=self._condemned_bytes,
             waiting=self._waiting,
+            due_at=self._due_us / 1e6 if self._waiting else None,
             swept=self._swept,
             freed_bytes=self._freed_bytes,
             kept=self._kept,
@@ -267,12 +277,17 @@ class _Collector:
     def _plan(self, shelf: DepotShelf, needs: _Needs) -> _Plan:
         known, now = shelf.known, now_us()
         plan = _Plan([], [], [], [], [])
+        self._due_us = 0
         for name, at_us in sorted(known.condemned.items()):
+            # By a clock that is ahead: then it counts from when this store first saw it.
+            known.condemned[name] = since_us = min(at_us, now)
             if name in needs.objects:
                 plan.kept.append(name)
+            elif self._grace_us == 0 or now - since_us >= self._grace_us:
+                plan.due.append(name)
             else:
-                is_over = self._grace_us == 0 or now - at_us >= self._grace_us
-                (plan.due if is_over else plan.waiting).append(name)
+                plan.waiting.append(name)
+                self._due_us = max(self._due_us, since_us + self._grace_us)
         others = (known.named() | self._files.keys()) - needs.objects - needs.swept - known.condemned.keys()
         plan.new.extend(sorted(others))
         held = {digest for digests in known.manifests.values() for digest in digests}

@@ -13,7 +13,13 @@ import msgspec
 from artstore.model.records import Condemn, Sweep, decode_op
 from artstore.sync.protocol import Slot
 
+_LATEST_US: Final = 1 << 62
+"""What others write becomes a number of 64 bits."""
 _MARKS: Final = (b'"op":"condemn"', b'"op":"sweep"')
+
+
+class _Told(msgspec.Struct):
+    at_us: int
 
 
 class Known(msgspec.Struct):
@@ -33,7 +39,10 @@ class Known(msgspec.Struct):
     dead: set[str] = set()
     """Digests of manifests that are there, and of whose blobs that is not certain."""
     condemned: dict[str, int] = {}
-    """When objects were condemned that were neither named nor swept since, in microseconds since 1970."""
+    """When objects were condemned that were neither named nor swept since, in microseconds since 1970: as whoever did
+    it says, and not before what the log had by then, so that a clock that is behind takes no grace away."""
+    newest_us: int = 0
+    """The newest time that an op of these slots says."""
     page: str | None = None
     """Digest of the page that has the last slot, in a mirror."""
     pages: dict[int, int] = {}
@@ -42,10 +51,14 @@ class Known(msgspec.Struct):
     def note(self, slot: Slot) -> set[str]:
         """Take the next slot in; answers the objects that are gone with it."""
         swept: set[str] = set()
+        newest_us = self.newest_us
+        for raw in slot.ops:
+            at_us = min(msgspec.json.decode(raw, type=_Told).at_us, _LATEST_US)
+            self.newest_us = max(self.newest_us, at_us)
         for op in collecting(slot):
             if isinstance(op, Condemn):
                 for name in op.objects:
-                    self.condemned.setdefault(name, op.at_us)
+                    self.condemned.setdefault(name, max(min(op.at_us, _LATEST_US), newest_us))
             else:
                 swept.update(op.objects)
                 for name in (*op.objects, *op.kept):

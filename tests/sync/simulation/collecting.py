@@ -32,6 +32,9 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     if not isinstance(node.place, Depot) or node.place.is_lost:
         return
     before, slots = node.numbers(), len(naive.slots(node.place.logs / PROJECT))
+    at_us = world.fate.time_ns() // 1000
+    for name in condemned_in(node.place):
+        node.looks.setdefault(name, at_us)
     world.moving.append(node)
     try:
         (report,) = collect_remote(node.store, node.place.name, projects=[PROJECT], grace_s=grace_s).projects
@@ -46,8 +49,23 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     check_swept(node, node.place, slots, grace_s)
 
 
+def condemned_in(depot: Depot) -> set[str]:
+    """The objects that are condemned in a depot, of which some may be needed again."""
+    found: set[str] = set()
+    for slot in naive.slots(depot.logs / PROJECT):
+        for op in (op for transaction in slot["transactions"] for op in transaction):
+            if op["op"] == "condemn":
+                found.update(op["objects"])
+            elif op["op"] == "sweep":
+                found.difference_update(op["objects"] + op["kept"])
+    return found
+
+
 def check_swept(node: Node, depot: Depot, before: int, grace_s: float) -> None:
-    """What a machine has swept with the slots behind one was condemned before, for as long as was said."""
+    """What a machine has swept with the slots behind one was condemned before, for as long as was said.
+
+    Where a clock says that it is to be condemned years from now, the machine has seen it for so long.
+    """
     condemned: dict[str, int] = {}
     for number, slot in enumerate(naive.slots(depot.logs / PROJECT), start=1):
         for op in (op for transaction in slot["transactions"] for op in transaction):
@@ -55,7 +73,11 @@ def check_swept(node: Node, depot: Depot, before: int, grace_s: float) -> None:
                 condemned = {**dict.fromkeys(op["objects"], op["at_us"]), **condemned}
             elif op["op"] == "sweep":
                 if number > before and slot["store"] == node.store.root.format.store_id:
-                    ages_us = {name: op["at_us"] - condemned[name] for name in op["objects"] if name in condemned}
+                    ages_us = {
+                        name: max(op["at_us"] - at_us for at_us in (condemned[name], node.looks.get(name, op["at_us"])))
+                        for name in op["objects"]
+                        if name in condemned
+                    }
                     assert ages_us.keys() >= {*op["objects"]}, f"{node.name} has swept what nobody had condemned"
                     is_early = bool(grace_s) and any(age_us < grace_s * 1e6 for age_us in ages_us.values())
                     assert not is_early, f"{node.name} has swept within the grace"

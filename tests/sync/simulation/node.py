@@ -46,6 +46,8 @@ class Node(Machine):
         """Whether a bundle may have brought slots, which may be of another log than that of its place."""
         self.at_stake: set[str] = set()
         """What may have been given up, if it dies now."""
+        self.looks: dict[str, int] = {}
+        """When its own clock first said that it saw an object condemned in a depot, in microseconds since 1970."""
         self.may_forget: set[str] = set()
         """Versions that somebody deleted on this machine, alone perhaps."""
         self.receipts: list[Receipt] = []
