@@ -437,6 +437,15 @@ class Marking:
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}
 
+    def ended_manifests(self, project: int) -> set[Digest]:
+        """The manifests that versions of a project name which are deleted or not wanted here, and nothing else here."""
+        sql = (
+            "SELECT manifest FROM version WHERE project = ?1 AND (deleted = 1 OR id IN "
+            "(SELECT version FROM forgotten WHERE project = ?1 AND awaited = 0)) EXCEPT "
+            "SELECT manifest FROM version WHERE id IN (SELECT version FROM forgotten WHERE awaited = 1)"
+        )
+        return {Digest(digest) for (digest,) in self._catalog.rows(sql, (project,))} - self.live_manifests()
+
     def needed_by(self, project: int) -> dict[bytes, int]:
         """The blobs that live versions and parts of one project name, with their sizes."""
         with self._catalog.snapshot():

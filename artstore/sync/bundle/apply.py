@@ -1,13 +1,14 @@
 """Apply: what a bundle carries is taken into a store.
 
-First all bytes, each verified, then lists of files, then slots and offers: a version that is seen is whole, as far as
+First lists of files and all bytes, each verified, then slots and offers: a version that is seen is whole, as far as
 the bundle said that it would be. A killed apply has lost nothing, and the next one takes what is left.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import accept, attach, take, waiting
 from artstore.model.digest import Digest
+from artstore.model.manifest import Encoding
 from artstore.model.records import brings, decode_op
 from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
@@ -28,6 +30,7 @@ from artstore.store import Store
 from artstore.sync.awaited import take_awaited
 from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.contents import blobs_in
+from artstore.sync.bundle.ended import blobs_of_ended, ended_lists
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
 from artstore.sync.bundle.patches import patches_in, take_patch
 from artstore.sync.download import Wanted, download
@@ -70,10 +73,13 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
         works = [_Work(root, session, reader, number, each, join=join) for number, each in enumerate(head.projects)]
         for work in works:
             work.check()
+            work.take_lists()
         brought, bad = Moved(), dict[Digest, ArtstoreError]()
         if any(work.error is None for work in works):
+            ended = [digest for work in works for digest in work.ended]
+            left = blobs_of_ended(root, ended, [digest for work in works for digest in work.whole]) if ended else set()
             # Of all: what several projects need was put in for the first.
-            brought, bad = _bring(root, session, reader, len(works), progress)
+            brought, bad = _bring(root, session, reader, range(len(works)), left=left, progress=progress)
         for work in works:
             work.take(bad)
     return ApplyReport(
@@ -104,6 +110,17 @@ class _Work:
         self._taken = Moved()
         self._offered = Moved()
         self._void = 0
+        self._where = f"project {section.project!r} in {reader.url!r}"
+        self._encodings: dict[Digest, list[Encoding]] = {}
+        self._attachments: Attachments | None = None
+        """What the journal has to carry of the lists of files."""
+        self.ended: set[Digest] = set()
+        """Lists of files of what was deleted here, of which nothing is needed."""
+
+    @property
+    def whole(self) -> list[Digest]:
+        """The lists of files all of whose bytes are here when it is taken, but for those of what was deleted here."""
+        return [each for each in map(Digest.parse, self._section.whole) if each not in self.ended]
 
     def check(self) -> None:
         """Find out whether it can be taken."""
@@ -112,8 +129,16 @@ class _Work:
         except ArtstoreError as error:
             self.error = error
 
+    def take_lists(self) -> None:
+        """Take lists of files, and find out which of them nobody needs."""
+        if self.error is None:
+            try:
+                self._take_lists()
+            except ArtstoreError as error:
+                self.error = error
+
     def take(self, bad: Mapping[Digest, ArtstoreError]) -> None:
-        """Take lists of files, slots and offers. Of blobs that are damaged it is known what was said."""
+        """Take slots and offers. Of blobs that are damaged it is known what was said."""
         if self.error is None:
             try:
                 self._take(bad)
@@ -199,19 +224,25 @@ class _Work:
             )
             raise Conflict(message, code="needs-join")
 
-    def _take(self, bad: Mapping[Digest, ArtstoreError]) -> None:
-        root, section = self._root, self._section
-        where = f"project {section.project!r} in {self._reader.url!r}"
+    def _take_lists(self) -> None:
+        root = self._root
         encodings = read_manifests(self._reader, self.number)
-        coming = {encoding.digest for encoding in encodings}
+        self._encodings = {encoding.digest: [encoding] for encoding in encodings}
         self._refuse_missing(
             base
             for encoding in encodings
-            if (base := encoding.base) is not None and base not in coming and root.manifests.find(base) is None
+            if (base := encoding.base) is not None and base not in self._encodings and root.manifests.find(base) is None
         )
-        attachments: Attachments | None = Attachments(
-            manifests=take_manifests(root, where, encodings, lambda _digest: [])
-        )
+        self._attachments = Attachments(manifests=take_manifests(root, self._where, encodings, self._find))
+        project = root.catalog.project(self._section.project)
+        # In the order of another log they may be there again.
+        if project is not None and not self._changes_log:
+            offers = (bytes(raw) for ops in read_offers(self._reader, self.number) for raw in ops)
+            self.ended = ended_lists(root, project, self.whole, itertools.chain(self._bodies(), offers))
+
+    def _take(self, bad: Mapping[Digest, ArtstoreError]) -> None:
+        root, section = self._root, self._section
+        attachments = self._attachments
         self._check_whole(bad)
         offered = new_in(root, section.project, self._offers())
         if self._is_offered:
@@ -237,9 +268,11 @@ class _Work:
                 attachments = None
             self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))
             self._void += taken.void
-        by_digest = {encoding.digest: [encoding] for encoding in encodings}
-        seen = take_awaited(root, self._session, section.project, where, lambda digest: by_digest.get(digest, []))
+        seen = take_awaited(root, self._session, section.project, self._where, self._find)
         self._taken = self._taken.plus(seen)
+
+    def _find(self, digest: Digest) -> list[Encoding]:
+        return self._encodings.get(digest, [])
 
     def _accept(self, slots: Sequence[ReadSlot], attachments: Attachments | None) -> None:
         section = self._section
@@ -259,7 +292,7 @@ class _Work:
     def _check_whole(self, bad: Mapping[Digest, ArtstoreError]) -> None:
         """Refuse where bytes are missing that the bundle's maker took to be here."""
         root = self._root
-        whole = list(map(Digest.parse, self._section.whole))
+        whole = self.whole
         missing = lists_not_here(root, whole)
         missing += blobs_not_here(root, [each for each in whole if each not in missing])
         damaged = next((blob for blob in missing if blob in bad), None)
@@ -307,16 +340,22 @@ class _Work:
 
 
 def _bring(
-    root: Root, session: Session, reader: BundleReader, count: int, progress: Progress | None
+    root: Root,
+    session: Session,
+    reader: BundleReader,
+    numbers: Iterable[int],
+    *,
+    left: Collection[Digest],
+    progress: Progress | None,
 ) -> tuple[Moved, dict[Digest, ArtstoreError]]:
-    """Take in the blobs that are not here; answers also what was said of those that are damaged."""
+    """Take in the blobs that are not here, but for those `left` in it; answers what was said of damaged ones."""
     bad: dict[Digest, ArtstoreError] = {}
     lying: dict[Digest, Wanted] = {}
     patched: dict[Digest, str] = {}
-    for number in range(count):
+    for number in numbers:
         lying.update(blobs_in(reader, number))
         patched.update(patches_in(reader, number))
-    here = root.blobs.known([*lying, *patched])
+    here = {*root.blobs.known([*lying, *patched]), *left}
     patched = {digest: name for digest, name in patched.items() if digest not in here}
     absent = [each for each in lying.values() if each.digest not in here]
     sizes = {each.digest: reader.size_of(each.name) if each.size is None else each.size for each in absent}

@@ -160,3 +160,36 @@ def test_what_was_left_out_of_a_bundle_is_named(site: MakeSite, stick: Stick) ->
     assert taken.error is None
     assert {"x": contents[0], "n": b"0"} == lab.read("cats:v0")
     assert [] == stick.write(lab, "cats:v0").left
+
+
+@pytest.mark.parametrize("by", ["everywhere", "here"])
+def test_bytes_of_what_was_deleted_since_stay_in_an_older_bundle(
+    machine: Make, site: MakeSite, stick: Stick, by: str
+) -> None:
+    """Whoever applies the stick of last week once more would have them back on the disk, and no gc frees them again."""
+    a, b = machine("a"), site("b")
+    shared, alone = {"x": b"x" * 1_100_000}, {"y": b"y" * 1_200_000, "z": b"z"}
+    a.put(shared | alone)
+    a.put(shared)
+    a.put(alone | {"w": b"w"}, name="dogs")
+    a.push()
+    stick.write(a)
+    first = stick.path()
+    apply_bundle(b.store, first)
+    for name in ("cats:v0", "dogs:v0"):
+        if by == "here":
+            b.store.delete(name, force=True)
+        else:
+            a.store.delete(name, everywhere=True, force=True)
+    a.push()
+    stick.carry(a, b)
+    b.store.gc(grace_s=0, deleted=True)
+    held = b.store.status().stored_bytes
+    again = apply_bundle(b.store, first)
+
+    assert ([None], 0) == ([project.error for project in again.projects], again.blobs)
+    assert held == b.store.status().stored_bytes == len(shared["x"])
+    assert shared == b.read("cats:v1")
+    b.put(alone, name="mice")
+    assert alone == b.read("mice")
+    assert b.store.verify().ok
