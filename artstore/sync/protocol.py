@@ -16,18 +16,17 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt, UpgradeNeeded
-from artstore.model import names, records
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
-from artstore.model.records import AnyOp, decode_op
+from artstore.model.records import decode_op
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync.checked import check_op
 from artstore.sync.room import Room
 
 FORMAT: Final = 1
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
-_OBJECT: Final = re.compile(r"(?:packs|manifests)/[0-9a-f]{32}|blobs/[0-9a-f]{64}\.[0-9a-f]{16}")
 
 Tell = Callable[[int, int], None]
 """Is told how many blobs, and how many bytes, have been moved so far."""
@@ -240,37 +239,6 @@ def decode_slot(data: bytes, project: str, number: int, place: str) -> ReadSlot:
     return ReadSlot(slot, str(Digest.of(data)))
 
 
-def check_op(op: AnyOp) -> None:
-    """Hold names that came from elsewhere to the rules for names that are given here. Raises Invalid, Corrupt."""
-    if isinstance(op, records.Create | records.Rename):
-        names.collection_name(op.name)
-    elif isinstance(op, records.MoveAlias):
-        names.alias_name(op.alias)
-    elif isinstance(op, records.SetTag):
-        names.tag_name(op.tag)
-    elif isinstance(op, records.Commit | records.Relog):
-        Digest.parse(op.record.manifest)
-    elif isinstance(op, records.Part):
-        _check_part(op)
-    elif isinstance(op, records.Link | records.Use):
-        names.project_name(op.project)
-        Digest.parse(op.digest)
-    elif isinstance(op, records.Condemn | records.Sweep):
-        for name in (*op.objects, *(op.kept if isinstance(op, records.Sweep) else ())):
-            if not is_object(name):
-                message = f"it names the object {name!r}, which no depot has"
-                raise Corrupt(message, code="remote-corrupt")
-
-
-def _check_part(op: records.Part) -> None:
-    """Whoever gathers it will say the same."""
-    names.collection_name(op.name)
-    names.type_name(op.type)
-    for alias in op.aliases:
-        names.alias_name(alias)
-    Digest.parse(op.manifest)
-
-
 def encode_manifests(encodings: Sequence[Encoding]) -> bytes:
     """The bytes of an object that holds these."""
     return msgspec.msgpack.encode(list(encodings), enc_hook=bytes)
@@ -282,11 +250,6 @@ def decode_manifests(data: bytes, where: str) -> list[Encoding]:
         return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=_decode)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise corrupt(f"{where} cannot be read") from error
-
-
-def is_object(name: str) -> bool:
-    """Whether an object of a depot can be called so in an op."""
-    return _OBJECT.fullmatch(name) is not None
 
 
 def corrupt(what: str) -> Corrupt:

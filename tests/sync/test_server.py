@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,18 @@ from artstore.errors import Conflict, Invalid, Unreachable
 from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
-from artstore.model.records import Commit, Delete, Op, decode_op, encode_op
+from artstore.model.records import (
+    Commit,
+    Create,
+    Delete,
+    FinishRun,
+    Op,
+    Retype,
+    Use,
+    VersionRecord,
+    decode_op,
+    encode_op,
+)
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
@@ -37,6 +49,18 @@ from tests.sync.serving import Served, served
 
 Make = Callable[[str], Machine]
 LARGE = os.urandom(3 * SMALL + 7)
+NOTHING = str(digest_of_lines([]))
+
+
+def _create(**fields: Any) -> Create:
+    given = {"at_us": 1, "nonce": "", "kind": "sequence", "name": "c", "type": "t", "description": None}
+    return Create(**{**given, **fields})
+
+
+def _commit(**fields: Any) -> Commit:
+    given = {"collection": "", "manifest": NOTHING, "created_us": 1, "run": None, "description": None, "metadata": {}}
+    record = VersionRecord(**{**given, "entries": 0, "bytes": 0, "nonce": "", **fields})
+    return Commit(at_us=1, nonce="", record=record)
 
 
 @pytest.fixture
@@ -202,6 +226,38 @@ def test_an_end_that_ends_nothing_excuses_no_hole(server: Served, machine: Make,
 
     assert not answer.claimed
     assert [commit.record.manifest] == answer.lacks.manifests
+
+
+@pytest.mark.parametrize(
+    ("op", "match"),
+    [
+        (_create(at_us=1 << 63), "larger than any time"),
+        (_create(at_us=-(1 << 62)), "larger than any time"),
+        (_create(type=""), "type is empty"),
+        (_create(type="x" * 1_000_000), "1000000 characters"),
+        (Retype(at_us=1, nonce="", collection="c", type="\n"), "cannot be seen"),
+        (_commit(created_us=1 << 63), "larger than any time"),
+        (_commit(bytes=1 << 64), "larger than any time"),
+        (_commit(entries=-1), "counts -1"),
+        (_commit(run="a/b"), "not a run id"),
+        (_commit(entries=2), "says that it has 2 files"),
+        (FinishRun(at_us=1, nonce="", run="", state="crashed"), "not a run id"),
+        (Use(at_us=1, nonce="", run="r", project="p", version="v", name="\n", digest=NOTHING), "none can be called"),
+    ],
+)
+def test_what_could_not_be_done_here_is_not_taken_from_elsewhere(
+    server: Served, machine: Make, op: Op, match: str
+) -> None:
+    """Once such an op is claimed nobody can follow the log any more, and it stays so."""
+    one = machine("one")
+    connection = Connection(server.url)
+    data = encode_manifests([encode_full(digest_of_lines([]), [])])
+    connection.ask("PUT", f"projects/{PROJECT}/manifests/{'0' * 32}", data, doing="sending")
+
+    with pytest.raises(Invalid, match=match):
+        _claim(connection, one, {"0" * 32: [NOTHING]}, behind=[op])
+
+    assert [] == list(HttpRemote(connection).projects())
 
 
 def test_what_a_slot_may_name_is_not_written_over(server: Served, machine: Make) -> None:

@@ -17,7 +17,8 @@ from artstore.model.manifest import Encoding
 from artstore.model.names import project_name
 from artstore.model.records import AnyOp, decode_op, encode_op
 from artstore.sync.bundle.archive import BundleReader, BundleWriter
-from artstore.sync.protocol import ReadSlot, check_op, decode_slot, slot_again
+from artstore.sync.checked import check_op
+from artstore.sync.protocol import ReadSlot, decode_slot, slot_again
 from artstore.sync.reports import BundleReport, CarriedProject
 
 T = TypeVar("T")

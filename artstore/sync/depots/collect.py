@@ -29,12 +29,12 @@ from artstore.model.records import Condemn, Sweep, encode_op
 from artstore.storage.files import random_hex
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
+from artstore.sync.checked import is_object
 from artstore.sync.claim import NOTHING, claim_next
 from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.needs import blobs_of, read_lists, wanted
 from artstore.sync.depots.shelf import KINDS, DepotShelf
 from artstore.sync.objects.parallel import in_parallel
-from artstore.sync.protocol import is_object
 from artstore.sync.pull import pull
 from artstore.sync.remotes import find_remote, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from artstore.errors import Corrupt, Invalid
 from artstore.lifecycle.upstream import foreseen
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, blob_of, decode_difference, decode_full
-from artstore.model.records import brings, decode_op
+from artstore.model.records import AnyOp, Commit, Part, Relog, brings, decode_op, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.granted import Granted
 from artstore.storage.journal import Waiting
@@ -46,11 +46,11 @@ def holes(root: Root, granted: Granted, slot: Slot, encodings: Sequence[Encoding
     """What versions of a slot need that neither comes with it nor is there for its project.
 
     Raises Invalid (bad-slot) where a manifest that comes with it cannot be, such as one that gives a blob another size
-    than it has: others rely on what the store knows of a blob.
+    than it has, or has not as many entries as a version says: others rely on what the store knows.
     """
     there = live_manifests(root, slot.project)
-    coming = {encoding.digest for encoding in encodings}
-    manifests = [digest for digest in _needed(root, slot) if digest not in coming and digest not in there]
+    coming = {encoding.digest: encoding.entries for encoding in encodings}
+    manifests = [digest for digest in _needed(root, slot, coming) if digest not in coming and digest not in there]
     manifests += [e.base for e in encodings if e.base is not None and e.base not in coming and e.base not in there]
     sizes: dict[Digest, int] = {}
     for blob in _blobs(encodings):
@@ -100,20 +100,30 @@ def _blobs(encodings: Sequence[Encoding]) -> Iterator[BlobEntry]:
             raise Invalid(message, code="bad-slot") from error
 
 
-def _needed(root: Root, slot: Slot) -> list[Digest]:
+def _needed(root: Root, slot: Slot, coming: Mapping[Digest, int]) -> list[Digest]:
     """The manifests of what would be there if the slot's ops came behind what is here."""
     ops = []
     for number, raw in enumerate(slot.ops):
         body = bytes(raw)
-        id_ = str(Digest.of(body))
-        ops.append(Waiting(id_, body, void=None, version=brings(id_, decode_op(body)), seq=number))
-    if not any(op.version for op in ops):
-        return []
+        id_, op = str(Digest.of(body)), decode_op(body)
+        _check_entries(op, coming)
+        ops.append(Waiting(id_, body, void=None, version=brings(id_, op), seq=number))
     with foreseen(root, slot.project, (op.body for op in ops)) as there:
         view = ProjectView(root.catalog, there.id)
         needs = [need_of(view, op) for op in ops]
     # What is equal to a version that is there makes none.
     return [need.manifest for need in needs if need.manifest is not None and not need.is_equal]
+
+
+def _check_entries(op: AnyOp, coming: Mapping[Digest, int]) -> None:
+    named = manifest_of(op)
+    if named is None:
+        return
+    says = op.record.entries if isinstance(op, Commit | Relog) else op.entries if isinstance(op, Part) else 0
+    has = coming.get(Digest.parse(named), says)
+    if says != has:
+        message = f"a version says that it has {says} files, and its manifest {named} has {has}"
+        raise Invalid(message, code="bad-slot")
 
 
 def _other_size(blob: BlobEntry) -> Invalid:

@@ -97,7 +97,7 @@ class Hosted:
         names = {*(project.name for project in self._root.catalog.projects()), *self._remote.projects()}
         found: dict[str, Head] = {}
         for name in sorted(names if only is None else names & {only}):
-            with contextlib.suppress(Conflict, Corrupt), self._way(name):
+            with contextlib.suppress(ArtstoreError), self._way(name):
                 pass
             last = followed(self._root, name) if keeps_log(self._root, name) else None
             if last is not None and last.head is not None:

@@ -10,7 +10,8 @@ import msgspec
 from artstore.errors import ArtstoreError, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.records import decode_op, encode_op
-from artstore.sync.protocol import Sent, check_op, corrupt
+from artstore.sync.checked import check_op
+from artstore.sync.protocol import Sent, corrupt
 
 FORMAT: Final = 1
 
