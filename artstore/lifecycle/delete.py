@@ -8,7 +8,7 @@ from artstore.errors import Conflict, Invalid
 from artstore.lifecycle.commit import commit_and_answer
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.reports import VersionInfo
-from artstore.lifecycle.resolve import Resolved, resolve, still_there
+from artstore.lifecycle.resolve import Resolved, check_seen, resolve, still_there
 from artstore.lifecycle.upstream import end_of, keeps_log
 from artstore.model.names import Reference
 from artstore.model.records import Op
@@ -23,19 +23,23 @@ def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhe
     All of them are looked at before the first goes, so that what is refused of one is refused of all. Those of one
     project go in one transaction. One that the upstream has accepted is forgotten on this machine only, unless
     `everywhere`: then it goes for all who follow the upstream, and it must not have been used by a run here either
-    (used), unless forced.
+    (used), unless forced. What was forgotten here can be deleted everywhere, and so it ends where it waits again, since
+    the upstream is another one by now.
 
     Raises Conflict while an alias other than latest stands on one (aliased) or a portfolio has it (linked), unless
     forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where a reference names a link.
     """
     with root.session("delete") as session:
         # Inside: a row number of before could mean something else after a `rebuild`. Each once, however it was named.
-        found = {each.version.id: each for each in (resolve(root, reference) for reference in references)}
+        found = {each.version.id: each for each in (resolve(root, reference, unseen=True) for reference in references)}
         by_project: dict[str, list[Resolved]] = {}
         for each in found.values():
             if each.member is not None:
                 message = f"{each.member.name} is a link: unlink it, or delete {each.name}, which it stands for"
                 raise Invalid(message, code="is-a-link")
+            if not everywhere and each.view.is_accepted(each.version.id) and not each.view.is_awaited(each.version.id):
+                # It cannot be forgotten twice.
+                check_seen(each.view, each.version, each.name)
             if not force:
                 _check_deletable(root, each.view, each, everywhere=everywhere)
             by_project.setdefault(each.project.name, []).append(each)

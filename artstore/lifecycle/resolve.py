@@ -104,28 +104,31 @@ def find_collection(root: Root, project: str, name: str) -> tuple[Project, Proje
     return found, view, collection
 
 
-def resolve(root: Root, reference: Reference) -> Resolved:
+def resolve(root: Root, reference: Reference, *, unseen: bool = False) -> Resolved:
     """The version that a reference means, be it by its own name or by that of a portfolio.
 
-    A whole id means its version, whatever its collection is called by now.
+    A whole id means its version, whatever its collection is called by now. With `unseen` it may be one that was
+    deleted on this machine, or that has not come yet.
 
     Raises NotFound (project-, collection-, version-, alias-not-found, version-deleted, -forgotten, -absent), Invalid
     (ambiguous-digest), and AmbiguousVersion where a number meant another version before the upstream's order came.
     """
-    known = _by_whole_id(root, reference)
-    if known is not None:
-        return known
-    project, view, collection = find_collection(root, reference.project, reference.collection)
-    if collection.kind == "portfolio":
-        return _linked_version(root, find_member(root, reference))
-    selector = reference.selector
-    if isinstance(selector, int):
-        version = _by_number(view, collection, selector, reference.name)
-    elif isinstance(selector, DigestPrefix):
-        version = _by_prefix(view, collection, selector, reference.name)
-    else:
-        version = _by_alias(view, collection, selector, reference.name)
-    return Resolved(project, view, collection, version)
+    found = _by_whole_id(root, reference)
+    if found is None:
+        project, view, collection = find_collection(root, reference.project, reference.collection)
+        if collection.kind == "portfolio":
+            return _linked_version(root, find_member(root, reference))
+        selector = reference.selector
+        if isinstance(selector, int):
+            version = _by_number(view, collection, selector, reference.name)
+        elif isinstance(selector, DigestPrefix):
+            version = _by_prefix(view, collection, selector, reference.name)
+        else:
+            version = _by_alias(view, collection, selector, reference.name)
+        found = Resolved(project, view, collection, version)
+    if not unseen:
+        check_seen(found.view, found.version, found.name)
+    return found
 
 
 def resolve_id(root: Root, project: str, id_: str, name: str) -> Resolved:
@@ -141,7 +144,7 @@ def resolve_id(root: Root, project: str, id_: str, name: str) -> Resolved:
         raise NotFound(f"{name} is not in this store", code="version-absent")
     if version.deleted:
         raise NotFound(f"{name} was deleted", code="version-deleted")
-    _check_wanted(view, version, name)
+    check_seen(view, version, name)
     return Resolved(found, view, collection, version)
 
 
@@ -158,7 +161,6 @@ def _by_whole_id(root: Root, reference: Reference) -> Resolved | None:
     if version.deleted:
         message = f"{project.name}/{collection.name}:v{version.number} was deleted; its number is not used again"
         raise NotFound(message, code="version-deleted")
-    _check_wanted(view, version, f"{project.name}/{collection.name}:v{version.number}")
     return Resolved(project, view, collection, version)
 
 
@@ -298,7 +300,8 @@ def _state(view: ProjectView, version: Version) -> Literal["committed", "deleted
     return "forgotten" if view.is_forgotten(version.id) else "committed"
 
 
-def _check_wanted(view: ProjectView, version: Version, name: str) -> None:
+def check_seen(view: ProjectView, version: Version, name: str) -> None:
+    """Raise NotFound (version-absent, version-forgotten) where a version is not seen here; `name` is for messages."""
     if view.is_awaited(version.id):
         message = (
             f"{name} is not here yet: its list of files was not where the rest came from, since it was deleted on the "
@@ -320,7 +323,6 @@ def _by_number(view: ProjectView, collection: Collection, number: int, name: str
         raise NotFound(f"{name} has no version v{number} ({_has(numbers)})", code="version-not-found")
     if version.deleted:
         raise NotFound(f"{name}:v{number} was deleted; its number is not used again", code="version-deleted")
-    _check_wanted(view, version, f"{name}:v{number}")
     return version
 
 
@@ -354,14 +356,12 @@ def _by_alias(view: ProjectView, collection: Collection, alias: str, name: str) 
     if version is None:
         names = [other.name for other in view.aliases_in(collection.id)]
         raise NotFound(f"{name} has no alias {alias!r} ({_has([*names, LATEST])})", code="alias-not-found")
-    _check_wanted(view, version, f"{name}:{alias}")
     return version
 
 
 def _by_prefix(view: ProjectView, collection: Collection, prefix: DigestPrefix, name: str) -> Version:
     found = view.version(str(prefix)) if prefix.is_full else None
     if found is not None and found.collection == collection.id and not found.deleted:
-        _check_wanted(view, found, f"{name}@{_short(found.id)}")
         return found
     versions = view.versions_of(collection.id)
     return _by_start(prefix, name, [(each, each.number, each.id, each.manifest) for each in versions])

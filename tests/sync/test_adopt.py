@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Conflict
+from artstore.errors import Conflict, NotFound
 from artstore.model.digest import Digest
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
@@ -456,6 +456,38 @@ def test_what_was_forgotten_here_comes_from_others_to_a_new_upstream(machine: Ma
     assert [0, 1, 1] == [each.pulled.versions for each in reports]
     assert a.state_hash() == b.state_hash()
     assert [{"x": b"1"}, {"x": b"0"}] == [b.read(each.exact) for each in b.store.versions("cats")]
+
+
+def test_what_was_forgotten_here_and_is_nowhere_any_more_holds_up_nothing_once_it_is_deleted(
+    machine: Make, tmp_path: Path
+) -> None:
+    """What a message said that one can do was refused, and the collection was never sent again."""
+    a, b = machine("a"), machine("b")
+    for number in range(2):
+        b.put({"x": b"%d" % number}, aliases=["best"])
+    b.push()
+    a.pull()
+    a.move("pull", blobs=True)
+    a.store.delete("cats:v0", force=True)
+    a.store.gc(grace_s=0)
+    with pytest.raises(NotFound, match="put the same content"):
+        a.store.delete("cats:v0")
+    new = tmp_path / "new"
+    new.mkdir()
+    remove_remote(a.store.path, "hub")
+    add_upstream(a.store, "new", f"file://{new}", join=True)
+    a.put({"x": b"2"})
+    (stuck,) = exchange(a.store, "push").projects
+    gone = a.store.delete("cats:v0")
+    a.push()
+    c = Machine(tmp_path, new, "c")
+    c.pull()
+
+    assert "`artstore delete cats:v0`" in str(stuck.error)
+    assert "deleted" == gone.state
+    assert ["cats:v2", "cats:v1"] == [name for name, *_ in a.names()]
+    assert a.names() == c.names()
+    c.store.close()
 
 
 def test_an_upstream_with_a_log_of_its_own_is_not_followed_unasked(machine: Make, tmp_path: Path) -> None:
