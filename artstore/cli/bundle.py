@@ -78,7 +78,8 @@ def inspect(call: Call, *, file: Path) -> None:
 @click.option(
     "--join",
     is_flag=True,
-    help="Follow the bundle's log also where a project has another one here: what was made here comes behind it.",
+    help="Follow the bundle's log also where a project has another one, or another end of it: what was made here comes "
+    "behind it. In the store whose log it is, what the bundle has comes behind.",
 )
 def apply(call: Call, *, file: Path, join: bool) -> int:
     """Take what a bundle carries, verified; what is here already is passed over.

@@ -56,7 +56,8 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
     one. A log that its maker owns is all offers where an upstream is noted here, which has another log. A project that
     cannot be taken stops alone, before anything of it is written, and the report says why: where two logs began apart
     and `join` does not allow it (needs-join), where slots between are missing (bundle-gap), where bytes that the bundle
-    relies on are gone from here (bundle-incomplete), where a side was set back (rolled-back).
+    relies on are gone from here (bundle-incomplete), where a side was set back and went on, and `join` does not allow
+    to put both ends of the log together (rolled-back).
 
     Raises MissingFile (no-such-bundle), Corrupt (bundle-damaged, remote-corrupt), UpgradeNeeded, Conflict (locked).
     """
@@ -162,9 +163,12 @@ class _Work:
         section = self._section
         known = None if project is None or not project.seq else history(self._root, project)
         if known is not None and known.log == section.log:
-            self._check_chain(known)
+            is_owner, is_forked = project is not None and project.upstream is None, self._is_forked(known)
+            if is_forked:
+                self._check_join(is_owner=is_owner)
+            self._changes_log = is_forked and not is_owner
             # This store owns it and was set back, as from a backup: what the others have followed since comes again.
-            self._is_offered = project is not None and project.upstream is None and section.last > len(known.slots)
+            self._is_offered = is_owner and (is_forked or section.last > len(known.slots))
             return
         if section.first > 1 or section.last < 1:
             raise self._gap(0)
@@ -183,16 +187,37 @@ class _Work:
         elif known is not None and not self._join:
             self._check_apart()
 
-    def _check_chain(self, known: History) -> None:
-        """Raise Conflict (bundle-gap, rolled-back) where the slots in the bundle do not go on from those here."""
+    def _is_forked(self, known: History) -> bool:
+        """Whether the bundle has another slot where both have one. Raises Conflict (bundle-gap) where some lack."""
         section, there = self._section, len(known.slots)
         if section.first > there + 1 and section.first <= section.last:
             raise self._gap(there)
         at = min(there, section.last)
-        if at >= section.first - 1:
-            digest = section.before if at == section.first - 1 else dict(self._digests()).get(at)
-            if digest != known.head(at):
-                raise self._rolled_back(f"slot {at}")
+        if at < section.first - 1:
+            return False
+        digest = section.before if at == section.first - 1 else dict(self._digests()).get(at)
+        return digest != known.head(at)
+
+    def _check_join(self, *, is_owner: bool) -> None:
+        """Raise Conflict (rolled-back) where two ends of one log may not, or cannot, be put together."""
+        section = self._section
+        if has_upstream(self._root.path):
+            then = "Let both follow the upstream as it is: `artstore pull`, and `artstore remote recover` if it says so"
+        elif section.first > 1:
+            then = "Make a bundle without --since, and apply it with --join"
+        elif self._join:
+            return
+        elif is_owner:
+            then = "With --join what the bundle has, and this store's log has lost, comes behind that"
+        else:
+            then = (
+                "With --join this store follows the log as it is in the bundle, and what that has lost comes behind it"
+            )
+        message = (
+            f"the bundle has another end of the log of project {section.project!r} than this store: one of the two was "
+            f"set back to an older state, and went on from there. Nothing was taken. {then}"
+        )
+        raise Conflict(message, code="rolled-back")
 
     def _digests(self) -> Iterator[tuple[int, str]]:
         for slots in read_slots(self._reader, self.number, self._section):
@@ -251,9 +276,10 @@ class _Work:
             offered, _left, _what = parted(root, section.project, offered, Missing(ops=frozenset(given_up)))
         before = () if self._is_offered else self._bodies()
         self._refuse_missing(lists_not_here(root, needed(root, section.project, offered, before)))
-        if self._changes_log:
-            attach(root, self._session, section.project, None)
         project = root.catalog.project(section.project)
+        if self._changes_log and project is not None:
+            attach(root, self._session, section.project, section.log if project.upstream == section.log else None)
+            project = root.catalog.project(section.project)
         is_theirs = project is None or project.upstream is not None or history(root, project).log != section.log
         last = 0 if project is None or project.upstream is None else project.slot
         for slots in read_slots(self._reader, self.number, section) if is_theirs and not self._is_offered else ():
@@ -329,14 +355,6 @@ class _Work:
             f"{there}: apply the bundles before it first, or make one --since `artstore bundle receipt` of this store"
         )
         return Conflict(message, code="bundle-gap")
-
-    def _rolled_back(self, what: str) -> Conflict:
-        message = (
-            f"the bundle has another {what} of project {self._section.project!r} than this store: one of the two was "
-            "set back to an older state, and went on from there. Nothing was taken. Let both follow a new depot, first "
-            "the one that others rely on: `artstore remote add NAME URL --upstream --join`, then `artstore push`"
-        )
-        return Conflict(message, code="rolled-back")
 
 
 def _bring(

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from artstore.errors import Conflict, Corrupt, Invalid, MissingFile, UpgradeNeeded
+from artstore.errors import AmbiguousVersion, Conflict, Corrupt, Invalid, MissingFile, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.manifest import encode_full
 from artstore.storage.files import random_hex
@@ -83,6 +83,45 @@ def test_a_store_that_was_set_back_is_noticed_on_either_side(site: MakeSite, sti
     stick.write(a)
     assert "rolled-back" == stick.refused(b)
     assert "rolled-back" == apply_bundle(a.store, first).projects[0].code
+
+
+@pytest.mark.parametrize("is_owner_first", [True, False])
+def test_two_ends_of_one_log_are_put_together_where_that_is_allowed(
+    site: MakeSite, stick: Stick, *, is_owner_first: bool
+) -> None:
+    """Else neither side could ever take anything of the other again; and no number means another version unasked."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"0"})
+    a.store.close()
+    shutil.copytree(a.store.path, a.folder / "copy")
+    a.again()
+    lost = a.put({"x": b"1", "large": bytes(1_100_000)})
+    stick.carry(a, b)
+    own = b.put({"x": b"b"})
+    a.store.close()
+    shutil.rmtree(a.store.path)
+    (a.folder / "copy").rename(a.store.path)
+    a.again()
+    new = a.put({"x": b"another"}, aliases=["best"])
+
+    for source, target in ((b, a), (a, b)) if is_owner_first else ((a, b), (b, a), (a, b)):
+        stick.write(source)
+        (report,) = apply_bundle(target.store, stick.path(), join=True).projects
+        assert report.error is None
+    a.put({"x": b"2"})
+    b.put({"x": b"3"})
+    stick.carry(b, a)
+    stick.carry(a, b)
+
+    assert a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+    assert new.id == b.store.version("cats:best").id
+    assert [new.id, lost.id, own.id] == [a.store.version(f"cats:v{number}").id for number in (1, 2, 3)]
+    with pytest.raises(AmbiguousVersion):
+        b.store.version("cats:v1")
+    for each in (a, b):
+        assert each.store.verify().ok
+        assert {"x": b"1", "large": bytes(1_100_000)} == each.read(f"cats@{lost.id}")
 
 
 @pytest.mark.parametrize("by", ["bundle", "mirror"])
