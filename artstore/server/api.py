@@ -29,6 +29,7 @@ from artstore.server.app import failure_of
 from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
 from artstore.sync.delta.chunks import MEANS, RANGES, SPAN, Range
+from artstore.sync.hosting.blobs import PatchOf
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.hosting.spool import PIECE, Spool
 from artstore.sync.http.stretches import Stretch
@@ -224,11 +225,11 @@ class _Api:
         if start > size:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
-        base = _base(request)
+        patch = _patch(request)
         with contextlib.ExitStack() as kept:
             reserved = self._hosted.quotas.reserved(project, size, blob=digest)
             await self._work(lambda: kept.enter_context(reserved))
-            writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, base))
+            writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, patch))
             try:
                 await self._each(_gathered(request, _BLOCK), writer.write)
             finally:
@@ -317,14 +318,14 @@ def _count(request: Request, name: str) -> int:
     return int(text)
 
 
-def _base(request: Request) -> Digest | None:
+def _patch(request: Request) -> PatchOf | None:
     text = request.headers.get("upload-base")
     if text is None:
         return None
     if _HEX.match(text) is None:
         message = "the header upload-base has to name a blob by 64 hexadecimal digits"
         raise Invalid(message, code="bad-request")
-    return Digest(bytes.fromhex(text))
+    return PatchOf(Digest(bytes.fromhex(text)), int(request.headers.get("content-length", "0")))
 
 
 def _length(ranges: list[Range]) -> int:

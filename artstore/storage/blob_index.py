@@ -139,6 +139,11 @@ class BlobIndex:
                 self._catalog.insert("stored (blob, pack, offset)", rows, or_ignore=True)
             self._doubted.difference_update(blob.digest for blob in some)
 
+    def size_of(self, digest: Digest) -> int | None:
+        """The bytes of a blob, as a manifest gives them, also where it is not here."""
+        row = self._catalog.one("SELECT size FROM blob WHERE digest = ?", (bytearray(digest),))
+        return None if row is None else int(row[0])
+
     def expect(self, blobs: Sequence[tuple[Digest, int]]) -> None:
         """Make blobs known that a manifest names and that, perhaps, are not here; the size that it gives is right."""
         for start in range(0, len(blobs), _LOOKUP):

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Conflict, Unreachable
+from artstore.errors import Conflict, Corrupt, Invalid, Unreachable
 from artstore.lifecycle.upstream import followed
 from artstore.model.digest import Digest
 from artstore.storage.blobs import SMALL
 from artstore.storage.intake import Intake
 from artstore.store import Store
+from artstore.sync.delta.patch import FRAME
 from artstore.sync.hosting import incoming
-from artstore.sync.http import uploading
+from artstore.sync.http import connection, uploading
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.receiving import Receiver
+from artstore.sync.http.uploading import Stopped, send_large
 from artstore.sync.http.wire import LARGE, MARK, PREFIX, header
+from artstore.sync.objects.pacing import Pace
 from artstore.sync.rounds import exchange
 from tests.chaos import Chaos, chaos
 from tests.sync.conftest import PROJECT, Machine
@@ -230,6 +233,61 @@ def test_a_whole_answer_is_never_put_behind_what_is_there(tmp_path: Path) -> Non
         assert BYTES == store.root.blobs.read(Digest.of(BYTES))
         # Put behind it, it would have been found out by its digest, and come a second time.
         assert [f"bytes={HALF}-"] == asked
+
+
+def test_a_blob_without_an_end_fills_no_disk(tmp_path: Path) -> None:
+    """What says how long it is was signed by its digest; who answers may be anybody."""
+    digest = Digest.of(BYTES)
+    with Store.init(tmp_path / "store") as store, _deaf(200) as (url, _asked):
+        store.root.blobs.expect([(digest, HALF)])
+        with store.root.session("test") as session, Intake(store.root, session) as intake:
+            receiver = Receiver(Connection(url), f"projects/{PROJECT}", store.root, intake, None)
+            receiver.receive([digest])
+
+        assert [digest] == list(receiver.bad)
+        assert [0] == [path.stat().st_size for path in (store.path / "sync" / "partial").iterdir()]
+
+
+def test_an_answer_without_an_end_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LONGEST_ANSWER", 4_000_000)
+    with _deaf(200) as (url, _asked), pytest.raises(Corrupt, match="without an end"):
+        Connection(url).ask("GET", "projects", doing="asking")
+
+
+def test_a_push_that_is_to_end_sends_no_more(server: Served, machine: Make) -> None:
+    """Ctrl-C with a large file on a thin line: hours at a prompt that looks hung."""
+    one = machine(server.url)
+    one.put({"large": BYTES})
+    root = one.store.root
+    place = root.blobs.places(Digest.of(BYTES))[0]
+    slow = Connection(server.url, pace=Pace(len(BYTES) // 30))
+    stop = threading.Event()
+    timer = threading.Timer(0.3, stop.set)
+    timer.start()
+    began = time.monotonic()
+
+    with pytest.raises(Stopped):
+        send_large(slow, f"projects/{PROJECT}", root, place, [], stop=stop)
+
+    assert 15 > time.monotonic() - began
+    one.push()
+    assert BYTES == b"".join(server.store.read("cats", "large"))
+
+
+def test_a_patch_makes_no_more_than_it_could_honestly(server: Served, machine: Make) -> None:
+    """6,400 bytes of frames could have 3 GB written, again and again, in a project without a quota."""
+    one = machine(server.url)
+    one.put({"large": BYTES})
+    one.push()
+    frames = FRAME.pack(0, len(BYTES)) * 3
+    headers = {"Upload-Offset": "0", "Upload-Length": str(3 * len(BYTES)), "Upload-Base": HEX}
+
+    with pytest.raises(Invalid, match="send all of them"):
+        Connection(server.url).ask(
+            "PUT", f"projects/{PROJECT}/uploads/{'0' * 64}", frames, doing="sending", headers=headers
+        )
+
+    assert [] == [path for path in (server.store.path / "hosted" / "uploads").rglob("*") if path.is_file()]
 
 
 def test_an_error_that_is_cut_is_asked_for_again() -> None:

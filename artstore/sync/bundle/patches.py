@@ -24,7 +24,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.bundle.archive import BundleReader, BundleWriter
 from artstore.sync.delta.chunks import SMALLEST, LocalBlob
-from artstore.sync.delta.patch import Patcher, copied, patch_size, write_patch
+from artstore.sync.delta.patch import Patcher, copied, is_plausible, patch_size, write_patch
 from artstore.sync.delta.plan import find_pieces
 
 _NAME: Final = re.compile(r"patches/\d+/([0-9a-f]{64})\.[0-9a-f]{16}\Z")
@@ -73,7 +73,7 @@ def take_patch(
     came = whole.Measure()
     path = session.scratch() / f"patch-{random_hex(4)}"
     with root.blobs.open(base) as old, storage_errors("making a blob anew"):
-        if not _is_plausible(size, old.size, reader.size_of(name)):
+        if not is_plausible(size, old.size, reader.size_of(name)):
             raise reader.damaged(f"{name!r} in it would make {size} bytes of {old.size}")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         behind = 0
@@ -108,7 +108,7 @@ def _write_patch(writer: BundleWriter, number: int, root: Root, place: Place, ba
     if base is None or pieces is None:
         return False
     size = _HEAD.size + patch_size(pieces)
-    if not _is_plausible(place.size, base.size, size):
+    if not is_plausible(place.size, base.size, size):
         return False
     with new.open() as reader:
 
@@ -119,8 +119,3 @@ def _write_patch(writer: BundleWriter, number: int, root: Root, place: Place, ba
         name = f"patches/{number}/{place.digest.hex()}.{random_hex(8)}"
         writer.write(name, itertools.chain([head], write_patch(pieces, 0, read)), size)
     return True
-
-
-def _is_plausible(size: int, base: int, patch: int) -> bool:
-    """Whether a blob can have so many bytes: a few that are damaged, or made so, must not fill a disk."""
-    return size <= 2 * base + patch

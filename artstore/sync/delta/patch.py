@@ -25,6 +25,11 @@ def patch_size(pieces: Iterable[Piece]) -> int:
     return FRAME.size * len(pieces) + new_bytes(pieces)
 
 
+def is_plausible(size: int, base: int, patch: int) -> bool:
+    """Whether a patch may make so many bytes of another blob: what is damaged, or made so, must not fill a disk."""
+    return size <= 2 * base + patch
+
+
 def write_patch(pieces: Iterable[Piece], start: int, read: Callable[[int, int], Iterator[bytes]]) -> Iterator[bytes]:
     """The bytes of a patch for what of a blob begins with one of its bytes; `read` gives those between two."""
     for size, source in pieces:

@@ -32,7 +32,7 @@ from artstore.errors import (
     Unreachable,
     UpgradeNeeded,
 )
-from artstore.sync.http.wire import BYTES, MARK, PREFIX
+from artstore.sync.http.wire import BYTES, LONGEST_ANSWER, MARK, PREFIX
 from artstore.sync.objects.pacing import Pace
 
 TRIES: Final = 4
@@ -42,6 +42,7 @@ _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 60.0
 """How long nothing may come before the other side counts as gone."""
 _LONGEST_ERROR: Final = 64 << 10
+_BLOCK: Final = 1 << 20
 _AT_ONCE: Final = 8
 
 _FAILURES: Final[dict[int, type[ArtstoreError]]] = {
@@ -170,10 +171,17 @@ class Connection:
             yield from self._came(answer, size)
 
     def _read(self, answer: urllib3.BaseHTTPResponse, doing: str) -> bytes:
+        """All of an answer. Raises Corrupt (remote-corrupt) before more of it is kept than any answer has."""
+        blocks: list[bytes] = []
+        size = 0
         with self._told(doing):
-            if self._pace is None:
-                return answer.read(decode_content=False)
-            return b"".join(self._came(answer, self._pace.block))
+            for block in self._came(answer, _BLOCK):
+                blocks.append(block)
+                size += len(block)
+                if size > LONGEST_ANSWER:
+                    message = f"{self.url} answers without an end while {doing}. Is it an artstore server?"
+                    raise Corrupt(message, code="remote-corrupt")
+        return b"".join(blocks)
 
     def _came(self, answer: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
         if self._pace is None:

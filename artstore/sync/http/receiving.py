@@ -164,6 +164,7 @@ class Receiver:
 
     def _go_on(self, digest: Digest, part: _Part, start: int) -> None:
         doing = "reading a large blob"
+        most = self._root.blobs.size_of(digest)
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"{self._path}/blobs/{digest.hex()}"
         try:
@@ -174,6 +175,9 @@ class Receiver:
                     if answer.status != HTTPStatus.OK:
                         raise corrupt(f"{self._connection.url} answers with another part of a blob than was asked for")
                 for block in self._connection.blocks(answer, _BLOCK, doing):
+                    if most is not None and part.size + len(block) > most:
+                        part.begin_again()
+                        raise self._other_bytes(digest)
                     part.write(block)
         except Invalid as error:
             if error.code != "nothing-more":

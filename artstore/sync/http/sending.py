@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -35,10 +36,11 @@ def send_blobs(connection: Connection, path: str, root: Root, digests: Sequence[
     places = [found.get(digest) or root.blobs.places(digest)[0] for digest in digests]
     small = sorted((p for p in places if p.size <= SMALL), key=lambda place: (place.path, place.offset))
     near = relatives(root, [place.digest for place in places if place.size >= SMALLEST])
+    stop = threading.Event()
     jobs: list[tuple[Callable[[], int], Sequence[Place]]] = [
         *((partial(_send_small, connection, path, root, some), some) for some in _bodies(small)),
         *(
-            (partial(_send_series, connection, path, root, some, near), some)
+            (partial(_send_series, connection, path, root, some, near, stop=stop), some)
             for some in _series([place for place in places if place.size > SMALL], near)
         ),
     ]
@@ -52,6 +54,8 @@ def send_blobs(connection: Connection, path: str, root: Root, digests: Sequence[
                 if tell is not None:
                     tell(done, size)
         except BaseException:
+            # What has come of a large one stays there, and the next push goes on with it.
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return saved
@@ -92,6 +96,8 @@ def _send_series(
     root: Root,
     places: Sequence[Place],
     near: Mapping[Digest, Sequence[Digest]],
+    *,
+    stop: threading.Event,
 ) -> int:
-    sent = (send_large(connection, path, root, place, near.get(place.digest, ())) for place in places)
+    sent = (send_large(connection, path, root, place, near.get(place.digest, ()), stop=stop) for place in places)
     return sum(max(0, place.size - size) for place, size in zip(places, sent, strict=True))

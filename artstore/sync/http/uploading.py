@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -62,10 +63,16 @@ def find_patch(connection: Connection, path: str, root: Root, place: Place, base
     return None
 
 
-def send_large(connection: Connection, path: str, root: Root, place: Place, bases: Sequence[Digest]) -> int:
+class Stopped(Exception):
+    """It was to end before it had sent all."""
+
+
+def send_large(
+    connection: Connection, path: str, root: Root, place: Place, bases: Sequence[Digest], *, stop: threading.Event
+) -> int:
     """Send one blob, going on where it was cut as long as that brings something; answers the bytes that were sent.
 
-    Raises Corrupt (blob-damaged), Unreachable, Denied, StorageFull, Conflict.
+    Raises Corrupt (blob-damaged), Unreachable, Denied, StorageFull, Conflict; Stopped soon after `stop` was set.
     """
     address = f"{path}/uploads/{place.digest.hex()}"
     stand = _stand(connection, address, root, place)
@@ -78,7 +85,7 @@ def send_large(connection: Connection, path: str, root: Root, place: Place, base
             _check_free(connection, place, stand)
             going = _Going(root, place, stand.offset, patch)
             sent += going.size
-            stand = going.send(connection, address)
+            stand = going.send(connection, address, stop)
             if stand.done or stand.offset == going.end:
                 continue
         except MissingObject:
@@ -120,14 +127,22 @@ class _Going:
             self._headers["Upload-Base"] = patch.base.hex()
             self._body = write_patch(pieces, start, lambda first, last: _blocks(root, place, first, last))
 
-    def send(self, connection: Connection, address: str) -> Stand:
-        """Send it; answers how much the server has then."""
+    def send(self, connection: Connection, address: str, stop: threading.Event) -> Stand:
+        """Send it; answers how much the server has then. Raises Stopped."""
         headers = {"Content-Length": str(self.size), **self._headers}
         doing = "sending a large blob"
-        with connection.open("PUT", address, self._body, doing=doing, kind=BYTES, headers=headers) as answer:
+        body = _until(stop, self._body)
+        with connection.open("PUT", address, body, doing=doing, kind=BYTES, headers=headers) as answer:
             data = b"".join(connection.blocks(answer, _BLOCK, doing))
         found: Stand = decode(data, Stand, connection.url)
         return found
+
+
+def _until(stop: threading.Event, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        if stop.is_set():
+            raise Stopped
+        yield block
 
 
 def _stand(connection: Connection, address: str, root: Root, place: Place) -> Stand:

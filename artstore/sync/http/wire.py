@@ -61,6 +61,8 @@ MOST_ENTRIES: Final = 2_000_000
 """Of one manifest. A few KB can say that millions follow, and each takes memory and a row wherever it is read."""
 LONGEST_LINES: Final = 512 << 20
 """Bytes of the lines of one manifest."""
+LONGEST_ANSWER: Final = LONGEST_SLOT + LONGEST_MANIFESTS + BODY
+"""Bytes of any answer but that of a large blob: no slot and no object of manifests is longer."""
 LONGEST_RANGES: Final = 512 << 10
 MANY: Final = 20_000
 """Digests, or stretches of a blob, in one question, at most."""
