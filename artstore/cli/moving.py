@@ -258,10 +258,10 @@ def render(report: SyncReport) -> None:
     would = "would be " if report.dry_run else ""
     for project in report.projects:
         for word, moved in ((f"{would}pulled", project.pulled), (f"{would}pushed", project.pushed)):
-            if moved.ops or moved.blobs or moved.lists:
+            if _is_some(moved):
                 say(f"{project.project}: {word} {_amount(moved)}")
         _say_left(project)
-    if not any(project.pulled != project.pushed or project.error for project in report.projects):
+    if not any(_is_some(each.pulled) or _is_some(each.pushed) or each.error for each in report.projects):
         say(f"nothing to {report.verb}: {report.remote} is as this store knows it")
     if stays := words_of(report.stays):
         say(stays, style="yellow")
@@ -274,6 +274,10 @@ def render_explained(report: ExplainReport) -> None:
     table(("", "file", ">size", "why"), [("send" if b.is_sent else "-", b.path, size(b.size), b.why) for b in rows])
     there = "is there already" if report.is_there else f"would send {size(report.sent_bytes)} of {size(report.bytes)}"
     say(f"{report.ref} {'' if report.is_there else f'to {report.remote} '}{there}")
+
+
+def _is_some(moved: Moved) -> bool:
+    return bool(moved.ops or moved.blobs or moved.lists)
 
 
 def _amount(moved: Moved) -> str:

@@ -30,7 +30,7 @@ from artstore.model.state import (
     View,
 )
 
-MOVED: Final = "the alias was moved by somebody else first"
+MOVED: Final = "the alias was moved or taken away by somebody else first"
 """Why an op is void that is to be shown as a conflict, and not only noted."""
 GATHERED: Final = "a part that it gathers was gathered or given up by somebody else first"
 """Why a commit is void that came behind another one of the same parts."""
@@ -198,8 +198,9 @@ def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) 
     if isinstance(collection, Void):
         return collection
     there = view.alias(collection.id, op.alias)
-    if there is not None and there.version not in {op.before, op.version}:
-        # Whoever wrote this saw it stand elsewhere, so somebody else moved it first: theirs stands.
+    at = None if there is None else there.version
+    if at not in {op.before, op.version} and (at is not None or _could_stand(view, collection, op.before)):
+        # Whoever wrote this saw it stand elsewhere, so somebody else moved it or took it away first: theirs stands.
         return Void(MOVED)
     changes: list[Change] = []
     if op.version is not None:
@@ -213,8 +214,13 @@ def _move_alias(view: View, _op_id: str, op: records.MoveAlias, _position: int) 
         changes.append(Drop(there))
     if collection.kind == "sequence":
         # In a portfolio the alias is the link's; the version knows nothing of it.
-        changes += _relabelled(view, op, None if there is None else there.version, op.version)
+        changes += _relabelled(view, op, at, op.version)
     return changes
+
+
+def _could_stand(view: View, collection: Collection, id_: str | None) -> bool:
+    """Whether an alias that stood on a version could do so still: it did not go with it."""
+    return id_ is not None and _stranger(view, collection, id_) is None
 
 
 def _stranger(view: View, collection: Collection, id_: str) -> Void | None:

@@ -414,6 +414,21 @@ def test_who_moves_an_alias_second_does_not_take_it(log: Log, goal: str) -> None
     assert log.voids == [MOVED]
 
 
+def test_an_alias_that_somebody_else_took_away_does_not_come_back(log: Log) -> None:
+    """A model that was called back goes into production again, since somebody offline had moved the word on."""
+    cats, best = log.create(), log.create("best", kind="portfolio")
+    first, second = log.commit(cats), log.commit(cats)
+    log.link(best, first)
+    log.link(best, second)
+    for collection in (cats, best):
+        log.alias_from(None, collection, "prod", first)
+        log.alias_from(first, collection, "prod", None)
+        log.alias_from(first, collection, "prod", second)
+
+    assert log.state.all(Alias) == []
+    assert log.voids == [MOVED, MOVED]
+
+
 def test_two_who_move_an_alias_to_the_same_place_agree(log: Log) -> None:
     """A conflict that nobody has would still want to be settled."""
     cats = log.create()

@@ -74,6 +74,22 @@ def test_what_is_said_can_be_read(place: Path, capsys: pytest.CaptureFixture[str
         assert words in out
 
 
+def test_as_much_as_came_can_go_and_is_not_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads that there was nothing to push does not look what others see of it now."""
+    for node in ("one", "two"):
+        main(["--store", node, "put", "photos", "--name", f"cats-{node}", "--type", "dataset"])
+    main(["--store", "one", "push"])
+    main(["--store", "one", "push"])
+    assert "nothing to push" in capsys.readouterr().out
+    assert 0 == main(["--store", "two", "remote", "add", "hub", f"file://{place}/depot", "--upstream", "--join"])
+    assert 0 == main(["--store", "two", "push"])
+    out = capsys.readouterr().out
+
+    assert "pulled 1 version, 2 ops" in out
+    assert "pushed 1 version, 2 ops" in out
+    assert "nothing to push" not in out
+
+
 @pytest.mark.usefixtures("place")
 def test_a_remote_that_is_gone_is_said_to_be_and_nothing_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     """Offline is a state: what was committed waits, and the next push sends it."""

@@ -136,7 +136,12 @@ class Naive:
             return False
         key = collection["id"], op["alias"]
         there = self.aliases.get(key)
-        if there is not None and there not in {op["before"], op["version"]}:
+        if there is None:
+            # It went with the version where its writer saw it, or somebody took it away.
+            before = self.version(op["before"])
+            if op["version"] is not None and before is not None and before["collection"] == collection["id"]:
+                return False
+        elif there not in {op["before"], op["version"]}:
             return False
         if op["version"] is None:
             return self.aliases.pop(key, None) is not None
