@@ -34,6 +34,11 @@ MOVED: Final = "the alias was moved or taken away by somebody else first"
 """Why an op is void that is to be shown as a conflict, and not only noted."""
 GATHERED: Final = "a part that it gathers was gathered or given up by somebody else first"
 """Why a commit is void that came behind another one of the same parts."""
+UNKNOWN_COLLECTION: Final = "the collection was refused or is not known"
+UNKNOWN_VERSION: Final = "the version is not known"
+UNKNOWN_RUN: Final = "the run is not known"
+PASSING: Final = frozenset({UNKNOWN_COLLECTION, UNKNOWN_VERSION, UNKNOWN_RUN})
+"""Why an op is void that lacks what it names, which may come. Of all others somebody else has decided otherwise."""
 OF_A_DEPOT: Final = "it is about the objects of a depot"
 """Why an op is void that never changes any state, and means something in its own log alone."""
 
@@ -373,7 +378,7 @@ def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> 
 def _edit_run(view: View, _op_id: str, op: records.EditRun, _position: int) -> list[Change] | Void:
     run = view.run(op.run)
     if run is None:
-        return Void("the run is not known")
+        return Void(UNKNOWN_RUN)
     kept = {key: value for key, value in run.config.items() if key not in op.remove}
     edited = msgspec.structs.replace(
         run,
@@ -388,13 +393,13 @@ def _edit_run(view: View, _op_id: str, op: records.EditRun, _position: int) -> l
 def _finish_run(view: View, _op_id: str, op: records.FinishRun, _position: int) -> list[Change] | Void:
     run = view.run(op.run)
     if run is None:
-        return Void("the run is not known")
+        return Void(UNKNOWN_RUN)
     return [Put(msgspec.structs.replace(run, state=op.state, ended_us=op.at_us))]
 
 
 def _use(view: View, _op_id: str, op: records.Use, position: int) -> list[Change] | Void:
     if view.run(op.run) is None:
-        return Void("the run is not known")
+        return Void(UNKNOWN_RUN)
     there = view.used(op.run, op.project, op.version)
     used = Used(
         run=op.run,
@@ -418,14 +423,14 @@ def _or(text: str | None, before: str | None) -> str | None:
 def _standing(view: View, id_: str) -> Collection | Void:
     collection = view.collection(id_)
     if collection is None:
-        return Void("the collection was refused or is not known")
+        return Void(UNKNOWN_COLLECTION)
     return Void("the collection was deleted") if collection.deleted else collection
 
 
 def _live(view: View, id_: str) -> Version | Void:
     version = view.version(id_)
     if version is None:
-        return Void("the version is not known")
+        return Void(UNKNOWN_VERSION)
     return Void("the version was deleted") if version.deleted else version
 
 

@@ -12,7 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from artstore.model.digest import Digest
-from artstore.model.fold import fold_into
+from artstore.model.fold import PASSING, Void, fold_into
 from artstore.model.notes import (
     Accepted,
     AcceptNumbers,
@@ -49,6 +49,8 @@ class Ledger:
         self._received: set[str] = set()
         self._forgotten: dict[str, int] = {}
         self._renumbered: set[tuple[str, int, str]] = set()
+        self._refused: dict[str, Void] = {}
+        """Of the ops that are void, since somebody else has decided otherwise, why."""
 
     def take(self, seq: int, digest: str, bodies: Iterable[bytes]) -> None:
         """Take what the journal holds next."""
@@ -120,11 +122,13 @@ class Ledger:
         if not waiting:
             for id_, op in came.items():
                 self._fold(id_, op)
-        elif list(came) != waiting[: len(came)]:
+        elif list(came) != waiting[: len(came)] or not self._refused.keys().isdisjoint(came):
             self._fold_again()
 
-    def _fold(self, id_: str, op: AnyOp) -> None:
-        void = fold_into(self.state, id_, op, len(self._folded) + 1)
+    def _fold(self, id_: str, op: AnyOp, refused: Void | None = None) -> None:
+        void = refused or fold_into(self.state, id_, op, len(self._folded) + 1)
+        if void is not None and void.reason not in PASSING:
+            self._refused[id_] = void
         manifest = manifest_of(op)
         self._folded.append(
             (
@@ -137,11 +141,12 @@ class Ledger:
 
     def _fold_again(self) -> None:
         """Fold all that counts from the beginning, and note which versions lost the number that they had shown."""
-        before = dict(self._numbers())
-        self.state = MemoryState()
+        before, refused = dict(self._numbers()), self._refused
+        self.state, self._refused = MemoryState(), {}
         self._folded.clear()
         for op in self._order.ops():
-            self._fold(op.id, decode_op(op.body))
+            # What was refused while it waits does not come alive by itself.
+            self._fold(op.id, decode_op(op.body), None if self._order.is_accepted(op.id) else refused.get(op.id))
         for id_, (collection, number) in self._numbers():
             _, shown = before.get(id_, (collection, number))
             if shown != number:

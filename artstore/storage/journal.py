@@ -1,7 +1,9 @@
 """The journal of a project in tables: what was written down, and which ops of it count in what order.
 
 `artstore.model.ledger` has the same in memory; here it is over tables, so that a transaction costs what it changes.
-Only where the upstream puts ops before some that were folded already is the state folded again from the beginning.
+Only where the upstream puts ops before some that were folded already is the state folded again from the beginning. What
+was void then while it waited, since somebody else had decided otherwise, stays void: it does not come alive because
+that one changed his mind, but when it is said again here, or accepted.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from artstore.model.digest import Digest
-from artstore.model.fold import Void, fold, fold_into
+from artstore.model.fold import PASSING, Void, fold, fold_into
 from artstore.model.ledger import digest_of_rows
 from artstore.model.notes import (
     Accepted,
@@ -224,7 +226,7 @@ class Journal:
         for id_ in new:
             # What was given up here, and has been accepted all the same, counts.
             self._run("DELETE FROM op WHERE project = ?1 AND id = ?2 AND dismissed = 1", id_)
-        if list(new) == waiting[: len(new)]:
+        if list(new) == waiting[: len(new)] and self._stuck().keys().isdisjoint(new):
             # What waited was accepted as it stood: nothing comes to stand elsewhere.
             for op in new.values():
                 self._run("UPDATE op SET slot = ?2 WHERE project = ?1 AND id = ?3", op.slot, op.id)
@@ -263,10 +265,16 @@ class Journal:
         self._note_moved(before)
 
     def _fold(self, order: Sequence[Counted]) -> None:
+        stuck = self._stuck()
         self._run("DELETE FROM op WHERE project = ?1 AND dismissed = 0")
         self._view.clear()
         for op in order:
-            self._count(op, decode_op(op.body))
+            self._count(op, decode_op(op.body), stuck.get(op.id) if op.slot is None else None)
+
+    def _stuck(self) -> dict[str, Void]:
+        """What waits and was void, since somebody else has decided otherwise, and why."""
+        sql = "SELECT id, void FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 AND void IS NOT NULL"
+        return {id_: Void(reason) for id_, reason in self._rows(sql) if reason not in PASSING}
 
     def _note_moved(self, before: dict[str, tuple[str, int]]) -> None:
         """Remember which numbers versions have shown here and lost, until somebody says that it is known."""
@@ -282,14 +290,14 @@ class Journal:
             # One that has its number back means what it meant.
             self._run("DELETE FROM renumbered WHERE project = ?1 AND version = ?2 AND number = ?3", id_, number)
 
-    def _count(self, op: Counted, line: AnyOp) -> list[Void]:
-        """Fold an op that comes after all others; answers why it changed nothing, if it did not."""
+    def _count(self, op: Counted, line: AnyOp, stuck: Void | None = None) -> list[Void]:
+        """Fold an op that comes after all others, if it is not void anyway; answers why it changed nothing, if so."""
         row = self._catalog.one(
             "SELECT coalesce(max(position), 0) FROM op WHERE project = ? AND position > 0", (self._project,)
         )
         assert row is not None
         position = int(row[0]) + 1
-        outcome = fold(self._view, op.id, line, position)
+        outcome = stuck or fold(self._view, op.id, line, position)
         manifest = manifest_of(line)
         if not isinstance(outcome, Void):
             self._view.apply(outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Container
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artstore.model.digest import Digest
-from artstore.model.fold import fold_into
+from artstore.model.fold import UNKNOWN_COLLECTION, fold_into
 from artstore.model.ledger import Ledger
 from artstore.model.notes import (
     Accepted,
@@ -24,7 +25,7 @@ from artstore.model.notes import (
     Order,
     decode_line,
 )
-from artstore.model.records import Commit, Create, Kind, VersionRecord, decode_op, encode_op
+from artstore.model.records import Commit, Create, Kind, Rename, VersionRecord, decode_op, encode_op
 from artstore.model.state import MemoryState
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
@@ -152,10 +153,12 @@ def ordered(transactions: list[list[bytes]]) -> Order:
     return order
 
 
-def folded(bodies: list[bytes]) -> Digest:
+def folded(bodies: list[bytes], refused: Container[str] = ()) -> Digest:
+    """What these come to, but for those that were refused."""
     state = MemoryState()
     for position, body in enumerate(bodies, start=1):
-        fold_into(state, str(Digest.of(body)), decode_op(body), position)
+        if str(Digest.of(body)) not in refused:
+            fold_into(state, str(Digest.of(body)), decode_op(body), position)
     return state.hash()
 
 
@@ -172,8 +175,10 @@ def test_the_tables_hold_what_the_order_in_memory_says(shared_root: Root, seed: 
     journal = append(shared_root, transactions)
     order = ordered(transactions)
 
+    refused = {op.id for op in journal.waiting() if op.void is not None}
+
     assert order.ops() == journal.ops()
-    assert folded([op.body for op in order.ops()]) == journal.hash_of_tables()
+    assert folded([op.body for op in order.ops()], refused) == journal.hash_of_tables()
     assert transactions == [lines for _, _, lines in journal.transactions()]
 
 
@@ -205,8 +210,8 @@ def test_the_state_hash_is_of_what_was_accepted_alone(shared_root: Root, seed: i
 class Laptop:
     """One writer of a collection `cats`, as transactions of its journal."""
 
-    def __init__(self, name: str) -> None:
-        self.create = encode_op(Create(at_us=1, nonce=name, kind="sequence", name="cats", type="t", description=None))
+    def __init__(self, name: str, type: str = "t") -> None:
+        self.create = encode_op(Create(at_us=1, nonce=name, kind="sequence", name="cats", type=type, description=None))
         self.collection = str(Digest.of(self.create))
         records = [self.record(f"{name}{number}") for number in (0, 1)]
         self.commits = [encode_op(Commit(at_us=1, nonce=name, record=record)) for record in records]
@@ -256,6 +261,19 @@ def test_a_slot_of_what_waited_changes_no_number(root: Root) -> None:
 
     assert [1, 1, None] == [op.slot for op in journal.ops()]
     assert [] == journal.renumbered(mine.collection)
+
+
+def test_what_was_refused_does_not_come_alive_by_itself(root: Root) -> None:
+    """Who freed a name again did so for others: what had waited there for weeks would take it without a word."""
+    mine, theirs = Laptop("mine"), Laptop("theirs", type="u")
+    theirs_again = encode_op(Rename(at_us=1, nonce="r", collection=theirs.collection, name="dogs"))
+    lines = [[ATTACH], [mine.create, *mine.commits], [accepted(1, theirs.create)], [accepted(2, theirs_again)]]
+    journal = append(root, lines)
+
+    assert ["'cats' has the type 'u'", *[UNKNOWN_COLLECTION] * 2] == [op.void for op in journal.waiting()]
+    # Where the upstream has it all the same, it counts, as the upstream counts it.
+    journal = append(root, [*lines, [accepted(3, mine.create)]])
+    assert [None, None] == [op.void for op in journal.waiting()]
 
 
 def test_numbers_that_were_accepted_are_not_doubted_again(root: Root) -> None:

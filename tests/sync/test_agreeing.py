@@ -109,6 +109,57 @@ def test_an_alias_that_both_moved_stands_where_the_first_put_it_and_that_is_show
     assert [] == a.store.conflicts()
 
 
+def test_a_move_that_was_a_conflict_waits_for_an_answer_wherever_the_alias_goes(pair: tuple[Machine, Machine]) -> None:
+    """Weeks later it would override what somebody had decided since, unattended, and nobody had said `resolve`."""
+    a, b = pair
+    for each in (b"1", b"2"):
+        a.put({"x": each})
+    a.store.alias("cats:v1", ["best"])
+    a.push()
+    b.pull()
+    a.store.alias("cats:v0", ["best"])
+    b.store.alias("cats:v2", ["best"])
+    a.push()
+    b.push()
+    a.store.alias("cats:v1", ["best"])
+    a.push()
+    (report,) = b.move("sync").projects
+    rebuilt(b)
+    (conflict,) = b.store.conflicts()
+
+    assert (0, "alias cats:best to v2, which stands on v1") == (report.pushed.ops, conflict.what)
+    assert b"1" == best(b)
+    b.store.keep_mine(conflict.id)
+    b.push()
+    a.pull()
+    assert ([], b"2", b"2") == (b.store.conflicts(), best(a), best(b))
+    assert a.state_hash() == b.state_hash()
+
+
+def test_what_both_took_away_is_not_taken_away_a_second_time(pair: tuple[Machine, Machine]) -> None:
+    """Of one mind, so it was no conflict; whoever puts it back has heard of neither."""
+    a, b = pair
+    a.store.alias("cats:v0", ["best"])
+    a.store.tag("cats:v0", ["good"])
+    a.push()
+    b.pull()
+    for each in (a, b):
+        each.store.unalias("cats:v0", ["best"])
+        each.store.untag("cats:v0", ["good"])
+        each.push()
+    a.pull()
+    a.store.alias("cats:v0", ["best"])
+    a.store.tag("cats:v0", ["good"])
+    a.push()
+    b.move("sync")
+    a.pull()
+
+    assert [(["best", "latest"], ["good"])] * 2 == [
+        (found.aliases, found.tags) for found in (each.store.version("cats:v0") for each in (a, b))
+    ]
+    assert [] == b.store.conflicts()
+
+
 def test_keeping_mine_moves_it_for_everybody(pair: tuple[Machine, Machine]) -> None:
     a, b = pair
     move_best(pair)

@@ -85,7 +85,6 @@ def _turn(world: World, node: Node, *, renumber: bool) -> bool:
     has_ended: list[bool] = []
     assert node.does(lambda: has_ended.append(travels.move(world, node, "sync", renumber=renumber)))
     after = node.waiting()
-    # A move that came too late may be in time again, once somebody moved the alias back.
     is_the_same = [op.id for op in before] == [op.id for op in after]
     return all(has_ended) and is_the_same and all(op.void is not None for op in after)
 

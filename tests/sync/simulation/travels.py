@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Conflict, Denied, Invalid, NotFound, Unreachable
+from artstore.model.fold import PASSING
 from artstore.storage.journal import Waiting
 from artstore.sync.evict import evict as free
 from artstore.sync.recover import recover
@@ -101,6 +102,7 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = (), *, re
     codes = _codes(report)
     assert codes <= excused, f"{node.name}: {report.projects}"
     check_numbers(node, before)
+    check_refused(node, waited)
     check_chosen(node, waited)
     return not codes
 
@@ -137,6 +139,13 @@ def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renum
 
 def _codes(report: SyncReport) -> set[str]:
     return {project.code for project in report.projects if project.code is not None}
+
+
+def check_refused(node: Node, waited: Sequence[Waiting]) -> None:
+    """What somebody else has decided otherwise does not come alive here by itself."""
+    refused = {op.id for op in waited if op.void is not None and op.void not in PASSING}
+    alive = {op.id for op in node.waiting() if op.void is None}
+    assert refused.isdisjoint(alive), f"{node.name}: what was refused waits to be sent"
 
 
 def check_chosen(node: Node, waited: Sequence[Waiting]) -> None:
