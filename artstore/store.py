@@ -794,11 +794,15 @@ class Store:
         return conflicts.drop_mine(self._current(), conflict)
 
     def keep_mine(self, conflict: str) -> ConflictInfo:
-        """Move an alias again, from where others moved it. Raises as drop_mine; Invalid (cannot-be-done-again)."""
+        """Do it again, behind what others did: an alias moves from where they put it, a version keeps its id.
+
+        Raises as drop_mine; Invalid (cannot-be-done-again) where it would change nothing now either, Corrupt
+        (blob-missing), Unreachable.
+        """
         return conflicts.keep_mine(self._current(), conflict)
 
     def rename_mine(self, conflict: str, name: str) -> ConflictInfo:
-        """Keep a collection whose name is taken there under another one; its versions get new ids.
+        """Keep a collection whose name is taken there under another one; it and its versions keep their ids.
 
         Raises as drop_mine; Invalid (bad-name, cannot-be-renamed), Conflict (name-taken).
         """

@@ -1,7 +1,9 @@
 """Conflicts: own changes that change nothing in the upstream's order, and what becomes of them.
 
 They are not offered to the upstream. What they would have changed stays as the upstream has it, and the bytes of
-versions that have no place there are kept, until somebody decides. No version is made again without its bytes.
+versions that have no place there are kept, until somebody decides, whatever becomes of the upstream's meanwhile. What
+is kept then is said again behind all else, under the ids that it had: runs and portfolios name it by them. No version
+is made again without its bytes.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT
+from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT, Void, fold
 from artstore.model.manifest import blob_of
 from artstore.model.names import collection_name, project_name
 from artstore.model.notes import Dismissed
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
+from artstore.model.state import View
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
@@ -90,33 +93,30 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
     """Do it again, after what the upstream has: an alias moves from where it stands now.
 
     A version whose parts are in another one by now is made all the same, of what it was made of; its bytes, which may
-    be with the parts, are brought first.
+    be with the parts, are brought first. It keeps its id, and what hangs on it comes with it.
 
-    Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again), Corrupt (blob-missing)
-    where some of the bytes cannot be had, Unreachable.
+    Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again) where it would change nothing
+    now either, Corrupt (blob-missing) where some of the bytes cannot be had, Unreachable.
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
-    move = refused.read
-    if isinstance(move, records.Commit | records.Relog) and refused.op.void == GATHERED:
-        with root.session("resolve") as session:
-            _bring(root, info, refused)
-            commit(root, session, project.name, lambda _view: [*_without_parts(refused), _dismiss(refused)])
-        return info
-    if not isinstance(move, records.MoveAlias) or refused.op.void != MOVED:
-        message = f"{info.what} cannot be done again as it was: {info.reason}. Do by hand what you want, then drop it"
-        raise Invalid(message, code="cannot-be-done-again")
+    again = _without_parts if refused.op.void == GATHERED else _moved if refused.op.void == MOVED else _unchanged
 
-    def plan(view: ProjectView) -> list[Op]:
-        collection = view.collection(move.collection)
-        there = None if collection is None else view.alias(collection.id, move.alias)
-        if there is None and move.version is None:
+    def plan(view: View) -> list[Op]:
+        read = again(view, refused.read)
+        if read is None:
             return [_dismiss(refused)]
-        before = None if there is None else there.version
-        again = msgspec.structs.replace(move, at_us=now_us(), nonce=nonce(), before=before)
-        return [again, _dismiss(refused)]
+        outcome = fold(view, str(Digest.of(encode_op(read))), read, 1 << 40)
+        if isinstance(outcome, Void):
+            message = (
+                f"{info.what} cannot be done again as it was: {outcome.reason}. Do by hand what you want, then drop it"
+            )
+            raise Invalid(message, code="cannot-be-done-again")
+        return _said_again(refused, read)
 
+    plan(view)
     with root.session("resolve") as session:
+        _bring(root, info, refused)
         commit(root, session, project.name, plan)
     return info
 
@@ -124,9 +124,9 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
 def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
     """Keep a collection whose name stands for another type there, under another name, with all its versions.
 
-    They are committed again, and have other ids. Raises NotFound (conflict-not-found), Invalid (ambiguous-digest,
-    bad-name, cannot-be-renamed), Conflict (name-taken), Corrupt (blob-missing) where some of their bytes cannot be had,
-    Unreachable.
+    It and they keep their ids, so what runs have used and portfolios hold is what it was. Raises NotFound
+    (conflict-not-found), Invalid (ambiguous-digest, bad-name, cannot-be-renamed), Conflict (name-taken), Corrupt
+    (blob-missing) where some of their bytes cannot be had, Unreachable.
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
@@ -140,9 +140,10 @@ def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
         if view.collection_named(wanted) is not None:
             message = f"{project.name}/{wanted} is there already: choose another name"
             raise Conflict(message, code="name-taken")
-        again = msgspec.structs.replace(create, at_us=now_us(), nonce=nonce(), name=wanted)
-        names = {refused.op.id: str(Digest.of(encode_op(again)))}
-        return [again, *(_again(read, names) for _op, read in refused.followers), _dismiss(refused)]
+        id_ = records.made_by(refused.op.id, create)
+        again = msgspec.structs.replace(create, at_us=now_us(), nonce=nonce(), name=wanted, id=id_)
+        # What it was to be called before is settled with this.
+        return [op for op in _said_again(refused, again) if not isinstance(op, records.Rename)]
 
     with root.session("resolve") as session:
         _bring(root, info, refused)
@@ -150,13 +151,30 @@ def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
     return info
 
 
-def _without_parts(refused: _Refused) -> list[Op]:
-    """A version again, and what was said of it, without its parts."""
-    names: dict[str, str] = {}
-    head = refused.read
-    assert isinstance(head, records.Commit | records.Relog)
-    again = _again(msgspec.structs.replace(head, parts=[]), names)
-    return [again, *(_again(read, names) for _op, read in refused.followers)]
+def _said_again(refused: _Refused, head: AnyOp) -> list[Op]:
+    """A conflict's changes behind all others: the first of them as it is now, what hangs on it as it was made."""
+    return [_dismiss(refused), head, *(read for _op, read in refused.followers)]
+
+
+def _unchanged(_view: View, op: AnyOp) -> AnyOp:
+    return op
+
+
+def _without_parts(_view: View, op: AnyOp) -> AnyOp:
+    """The same version, with the same id."""
+    assert isinstance(op, records.Commit | records.Relog)
+    return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), parts=[])
+
+
+def _moved(view: View, op: AnyOp) -> AnyOp | None:
+    """The same move from where the alias stands now; None where it is to go and is gone."""
+    assert isinstance(op, records.MoveAlias)
+    collection = view.collection(op.collection)
+    there = None if collection is None else view.alias(collection.id, op.alias)
+    if there is None and op.version is None:
+        return None
+    before = None if there is None else there.version
+    return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), before=before)
 
 
 def _bring(root: Root, info: ConflictInfo, refused: _Refused) -> None:
@@ -178,27 +196,10 @@ def _bring(root: Root, info: ConflictInfo, refused: _Refused) -> None:
         raise Corrupt(message, code="blob-missing", problems=problems)
 
 
-def _again(op: AnyOp, names: dict[str, str]) -> Op:
-    """The same op of a collection and of versions that are called otherwise now; what is new is added to the names."""
-    changed: dict[str, object] = {"at_us": now_us(), "nonce": nonce()}
-    if isinstance(op, records.Commit | records.Relog):
-        record = op.record
-        collection = names.get(record.collection, record.collection)
-        # A copy under a nonce of its own: an equal record would be the version that was refused.
-        changed["record"] = msgspec.structs.replace(record, collection=collection, nonce=nonce())
-    for field in ("collection", "target", "version", "before", "portfolio"):
-        value = getattr(op, field, None)
-        if value in names:
-            changed[field] = names[value]
-    again = msgspec.structs.replace(op, **changed)
-    if isinstance(again, records.Commit | records.Relog) and isinstance(op, records.Commit | records.Relog):
-        names[str(op.record.id)] = str(again.record.id)
-    return again
-
-
 def _refused(root: Root, project: Project) -> list[_Refused]:
     """What is void and waits for a decision; what hangs on a refused collection stands with that."""
     found: list[_Refused] = []
+    view = ProjectView(root.catalog, project.id)
     heads: dict[str, _Refused] = {}
     """The collections and versions that are not there, by id."""
     for op in waiting(root, project.name):
@@ -210,10 +211,10 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
             head.followers.append((op, read))
             if op.version is not None:
                 heads[op.version] = head
-        elif not _is_fulfilled(op, read):
+        elif not _is_fulfilled(view, op, read):
             found.append(_Refused(op, read, []))
             if isinstance(read, records.Create):
-                heads[op.id] = found[-1]
+                heads[records.made_by(op.id, read)] = found[-1]
             elif op.version is not None:
                 heads[op.version] = found[-1]
     return found
@@ -240,7 +241,12 @@ def _lists(refused: _Refused) -> list[Digest]:
     return [Digest.parse(each) for each in dict.fromkeys(found) if each is not None]
 
 
-def _is_fulfilled(op: Waiting, read: AnyOp) -> bool:
+def _is_fulfilled(view: ProjectView, op: Waiting, read: AnyOp) -> bool:
+    if isinstance(read, records.Create):
+        # Somebody else had it too, and has found a place for it.
+        return view.collection(records.made_by(op.id, read)) is not None
+    if isinstance(read, records.Commit | records.Relog) and view.version(str(read.record.id)) is not None:
+        return True
     if isinstance(read, records.SetTag):
         return not read.present
     if isinstance(read, records.MoveAlias):

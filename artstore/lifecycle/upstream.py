@@ -19,7 +19,7 @@ from artstore.lifecycle.reports import FollowInfo
 from artstore.model.digest import Digest
 from artstore.model.fold import Void, fold
 from artstore.model.notes import Accepted, Attached, Forget
-from artstore.model.records import AnyOp, Commit, Create, Delete, Op, Relog, brings, decode_op, kind_of
+from artstore.model.records import AnyOp, Commit, Create, Delete, Op, Relog, brings, decode_op, kind_of, made_by
 from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal, Waiting
@@ -237,7 +237,8 @@ def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes], *, undec
             view.apply(outcome)
             kept.append(op)
         elif undecided and (_makes(view, op) or not unplaced.isdisjoint(named_by(op))):
-            unplaced.update(filter(None, (str(Digest.of(body)), brings(str(Digest.of(body)), op))))
+            id_ = str(Digest.of(body))
+            unplaced.update(filter(None, (id_, brings(id_, op), made_by(id_, op) if isinstance(op, Create) else None)))
             kept.append(op)
     return kept
 

@@ -83,13 +83,14 @@ def fold_into(state: MemoryState, op_id: str, op: AnyOp, position: int) -> Void 
 
 
 def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[Change] | Void:
-    if view.collection(op_id) is not None:
+    id_ = records.made_by(op_id, op)
+    if view.collection(id_) is not None:
         # It counts once, at its first place: by now the collection may have another name, and versions.
         return Void("it was created before")
     there = view.collection_named(op.name)
     if there is None:
         row = Collection(
-            id=op_id,
+            id=id_,
             kind=op.kind,
             name=op.name,
             type=op.type,
@@ -103,7 +104,7 @@ def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[
         return Void(f"{op.name!r} is a {there.kind}")
     if there.type != op.type:
         return Void(f"{op.name!r} has the type {there.type!r}")
-    return [Put(Synonym(id=op_id, collection=there.id))]
+    return [Put(Synonym(id=id_, collection=there.id))]
 
 
 def _commit(view: View, _op_id: str, op: records.Commit, position: int) -> list[Change] | Void:

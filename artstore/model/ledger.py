@@ -102,6 +102,7 @@ class Ledger:
         elif isinstance(line, AcceptNumbers):
             self._renumbered = {each for each in self._renumbered if each[0] not in line.collections}
         elif not is_note(line) and not is_known:
+            self._dismissed.pop(id_, None)
             self._fold(id_, decode_op(body))
 
     def _accept(self, notes: Sequence[tuple[str, bytes, Accepted]]) -> None:

@@ -57,13 +57,16 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
     nonce: str
 
 
-class Create(Op, frozen=True, kw_only=True, tag="create"):
+class Create(Op, frozen=True, kw_only=True, tag="create", omit_defaults=True):
     """A collection comes to be; its id is this op's id. Where it exists already, it is that collection."""
 
     kind: Kind
     name: str
     type: str
     description: str | None
+    id: str | None = None
+    """Of a collection whose first creation was refused for its name, and that comes to be with this one instead: what
+    was made in it, and whatever names that, stays as it is."""
 
 
 class Commit(Op, frozen=True, kw_only=True, tag="commit"):
@@ -386,6 +389,11 @@ def brings(op_id: str, op: Op) -> str | None:
     if isinstance(op, Commit | Relog):
         return str(op.record.id)
     return op_id if isinstance(op, Part) else None
+
+
+def made_by(op_id: str, op: Create) -> str:
+    """The id of the collection that an op creates."""
+    return op.id or op_id
 
 
 def manifest_of(op: Op) -> str | None:

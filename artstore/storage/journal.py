@@ -24,7 +24,7 @@ from artstore.model.notes import (
     Forget,
     decode_line,
 )
-from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kind_of, manifest_of
+from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kind_of, made_by, manifest_of
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
 
@@ -93,6 +93,8 @@ class Journal:
             op = Counted(str(Digest.of(body)), body, None)
             self._run("INSERT INTO line (project, seq, place, op) VALUES (?1, ?2, ?3, ?4)", seq, place, op.id)
             if not self._counts(op.id):
+                # It may be said again after it was given up.
+                self._run("DELETE FROM op WHERE project = ?1 AND id = ?2", op.id)
                 voids += self._count(op, line)
         self._accept(slots)
         self._run("INSERT INTO log_entry (project, seq, digest) VALUES (?1, ?2, ?3)", seq, digest)
@@ -158,7 +160,8 @@ class Journal:
         for id_, body, is_own in rows:
             op = decode_op(bytes(body))
             if isinstance(op, Create | Rename) and op.name == name:
-                found.append(Naming(id_, id_ if isinstance(op, Create) else op.collection, bool(is_own)))
+                of = made_by(id_, op) if isinstance(op, Create) else op.collection
+                found.append(Naming(id_, of, bool(is_own)))
         return found
 
     def renumbered(self, collection: str) -> list[tuple[int, str]]:

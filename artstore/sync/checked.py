@@ -37,6 +37,8 @@ def is_object(name: str) -> bool:
 def _create(op: records.Create) -> None:
     names.collection_name(op.name)
     names.type_name(op.type)
+    if op.id is not None:
+        Digest.parse(op.id)
 
 
 def _version(op: records.Commit | records.Relog) -> None:

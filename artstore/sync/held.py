@@ -248,9 +248,10 @@ class _Touched:
     def _take(self, id_: str, op: AnyOp) -> None:
         reads, writes = self.reads, self.writes
         if isinstance(op, records.Create):
-            is_first = self._canonical(id_) == id_
-            writes.add(f"collection {id_}")
-            reads.update((_NAMES, *(() if is_first else self._collection(id_))))
+            made = records.made_by(id_, op)
+            is_first = self._canonical(made) == made
+            writes.add(f"collection {made}")
+            reads.update((_NAMES, *(() if is_first else self._collection(made))))
             (writes if is_first else reads).add(f"name {op.name}")
         elif isinstance(op, records.Rename):
             reads.update(self._collection(op.collection))

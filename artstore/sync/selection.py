@@ -70,7 +70,7 @@ def _transaction_of(op: Waiting) -> object:
 def _collections(view: ProjectView, id_: str, op: AnyOp) -> Iterable[str]:
     """The collections that an op is about: ids, and the name where it has nothing else."""
     if isinstance(op, records.Create):
-        yield _canonical(view, id_)
+        yield _canonical(view, records.made_by(id_, op))
     elif isinstance(op, records.Commit | records.Relog):
         yield _canonical(view, op.record.collection)
     elif isinstance(op, records.Part):
@@ -108,8 +108,10 @@ def _check_names(root: Root, project: Project, chosen: Sequence[Waiting], left: 
         return
     for known in Journal(root.catalog, project).ops():
         op = decode_op(known.body)
-        of = known.id if isinstance(op, records.Create) else op.collection if isinstance(op, records.Rename) else None
-        if of in freeing and isinstance(op, records.Create | records.Rename) and op.name in taken:
+        if not isinstance(op, records.Create | records.Rename):
+            continue
+        of = records.made_by(known.id, op) if isinstance(op, records.Create) else op.collection
+        if of in freeing and op.name in taken:
             message = (
                 f"{op.name!r} was the name of another collection of {project.name!r}, whose end waits too and was not "
                 "chosen: push without choosing, or choose that one as well"

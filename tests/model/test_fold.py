@@ -381,6 +381,21 @@ def test_an_alias_stands_on_one_version(log: Log) -> None:
     assert [Alias(collection=cats, name="best", version=second)] == log.state.all(Alias)
 
 
+def test_a_refused_collection_comes_to_be_with_another_creation_and_what_names_it_stands(log: Log) -> None:
+    """Its versions have been used and linked by their ids, also by those who never saw that it was refused."""
+    log.create("cats", "model")
+    refused = log.create("cats", "dataset")
+    record = log.record(refused)
+    again = Create(at_us=9, nonce="a", kind="sequence", name="felines", type="dataset", description=None, id=refused)
+    log.add(again)
+    log.add(Commit(at_us=9, nonce="c", record=record))
+    log.add(msgspec.structs.replace(again, name="tigers"))
+
+    assert ["'cats' has the type 'model'", "it was created before"] == log.voids
+    assert (refused, 0) == (log.version(str(record.id)).collection, log.number(str(record.id)))
+    assert {"cats", "felines"} == {each.name for each in log.state.all(Collection)}
+
+
 def test_an_alias_goes(log: Log) -> None:
     cats = log.create()
     log.alias(cats, "best", log.commit(cats))

@@ -202,6 +202,15 @@ def test_an_op_reads_back(op: Op, text: str) -> None:
     assert op == decode_op(text.encode())
 
 
+def test_the_bytes_of_a_create_in_place_of_another_never_change() -> None:
+    again = Create(at_us=1, nonce="n", kind="sequence", name="cats", type="t", description=None, id="b")
+    text = (
+        '{"at_us":1,"description":null,"id":"b","kind":"sequence","name":"cats","nonce":"n","op":"create","type":"t"}'
+    )
+
+    assert (text.encode(), again) == (encode_op(again), decode_op(text.encode()))
+
+
 def test_every_kind_of_op_has_a_golden_example() -> None:
     """A kind without one could change its bytes unseen."""
     assert {kind.__struct_config__.tag for kind in get_args(AnyOp)} == set(IDS)

@@ -59,6 +59,7 @@ class Story:
         """Ops as a writer makes them: of collections that it, or the other one, made or did not."""
         made: list[bytes] = []
         for _ in range(self.random.randrange(1, 4)):
+            again = self.random.random()
             if not self.bodies or self.random.random() < 0.3:
                 create = Create(
                     at_us=1,
@@ -67,6 +68,7 @@ class Story:
                     name=self.random.choice(NAMES),
                     type=self.random.choice("tu"),
                     description=None,
+                    id=str(Digest.of(self.random.choice(self.bodies))) if self.bodies and again < 0.2 else None,
                 )
                 made.append(encode_op(create))
             else:
@@ -86,8 +88,11 @@ class Story:
         return made
 
     def own(self) -> list[bytes]:
+        """New ones, and now and then one again, which may have been given up."""
         made = self.ops()
-        self.waiting += made
+        if self.random.random() < 0.3:
+            made.insert(0, self.random.choice(self.bodies))
+        self.waiting += [body for body in made if body not in self.waiting]
         return made
 
     def accepted(self) -> list[bytes]:

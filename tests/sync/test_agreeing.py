@@ -228,7 +228,46 @@ def test_a_name_of_two_types_is_refused_alone_and_its_versions_are_kept(machine:
     assert [] == b.store.conflicts()
     assert {"model": b"better"} == a.read("cat-models")
     assert a.state_hash() == b.state_hash()
-    assert version.digest == a.store.version("cat-models").digest
+    assert version.id == a.store.version("cat-models").id
+
+
+def test_what_was_kept_is_what_runs_have_used_and_portfolios_hold(machine: Make) -> None:
+    """Lineage holds ids: under another one, a model would come from nothing, and nobody could say what it was."""
+    a, b, version = clash(machine)
+    b.store.start_run(id="train", project="lab")
+    b.store.use("train", "uncategorized/cats:v1", project="lab")
+    b.store.link("cats:v1", "lab/shelf")
+    b.store.rename("cats", "tigers")
+    b.store.rename("tigers", "cats")
+    b.push()
+    b.store.rename_mine(b.store.conflicts()[0].id, "cat-models")
+    rebuilt(b)
+    b.push()
+    for each in (a, b):
+        each.pull()
+        assert [version.id] == [used.id for used in each.store.inputs("train", project="lab")]
+        assert "cat-models:v1" == each.store.version(f"cat-models@{version.id}").name
+        assert {"model": b"better"} == each.read("lab/shelf:v0")
+        assert ["train"] == [run.id for run in each.store.used_by("cat-models:v1")]
+    assert ([], []) == (a.store.conflicts(), b.store.conflicts())
+    assert b.store.verify().ok
+
+
+def test_a_name_that_others_have_freed_is_taken_when_somebody_says_so(machine: Make) -> None:
+    """By itself it would take, weeks later, a name that others know as free, or as something else."""
+    a, b, version = clash(machine)
+    b.push()
+    a.store.rename("cats", "tigers")
+    a.push()
+    b.move("sync")
+    (conflict,) = b.store.conflicts()
+    b.store.keep_mine(conflict.id)
+    b.push()
+    a.pull()
+
+    assert [] == b.store.conflicts()
+    assert version.id == a.store.version("cats:v1").id
+    assert a.state_hash() == b.state_hash()
 
 
 def test_what_was_deleted_before_it_was_refused_is_not_missed(machine: Make) -> None:

@@ -281,6 +281,7 @@ def late_offline(machine: Make, depot: Path) -> tuple[Machine, Machine]:
 def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Make, depot: Path) -> None:
     """I6. It was acknowledged, so it must not vanish; the parts are in the other one, so it must not count unasked."""
     a, b = late_offline(machine, depot)
+    late = b.store.version("cats").id
     b.push()
     (conflict,) = b.store.conflicts()
     assert ["cats:v0"] == [name for name, *_ in b.names()]
@@ -294,6 +295,7 @@ def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Ma
     assert b.store.verify().ok
     a.pull()
     assert {"a": LARGE, "index": b"b"} == a.read("cats:mine") == b.read("cats:v1")
+    assert late == b.store.version("cats:v1").id, "what names it by its id would lead nowhere"
     assert a.names() == b.names()
     assert [] == b.store.conflicts()
     assert b.store.verify().ok

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Corrupt, Denied, Invalid, Unreachable
 from artstore.lifecycle.reports import VersionInfo
-from artstore.model.fold import GATHERED
 from artstore.store import Store
 from tests.sync.simulation.node import PROJECT, Node
 
@@ -189,24 +188,30 @@ def rebuild(_world: World, node: Node) -> None:
 def decide(world: World, node: Node) -> None:
     """Somebody looks at a conflict, and says what becomes of it."""
     chance = world.chance
-    before = {op.id for op in node.waiting()}
+    waited = node.waiting()
+    before = {op.id for op in waited}
     node.at_stake = {op.id for op in node.waiting() if op.void is not None}
     for conflict in node.store.conflicts()[:1]:
+        keeps = False
         try:
-            if conflict.kind == "type":
+            if conflict.kind == "type" and chance.random() < 0.7:
                 node.store.rename_mine(conflict.id, f"{chance.choice(NAMES)}-{node.name}")
-            elif (conflict.kind == "alias" or conflict.reason == GATHERED) and chance.random() < 0.5:
+                keeps = True
+            elif chance.random() < 0.5:
                 node.store.keep_mine(conflict.id)
+                keeps = True
             else:
                 node.store.drop_mine(conflict.id)
-        except (Conflict, Corrupt) as error:
-            if error.code not in {"name-taken", "blob-missing"}:
+        except (Conflict, Corrupt, Invalid) as error:
+            if error.code not in {"name-taken", "blob-missing", "cannot-be-done-again"}:
                 raise
             node.store.drop_mine(conflict.id)
         except (Denied, Unreachable):
             # Its bytes have to come first, and it is decided another time.
             break
         assert conflict.id not in [each.id for each in node.store.conflicts()], "what was decided is asked again"
+        lost = {op.version for op in waited} - {op.version for op in node.waiting()}
+        assert not (keeps and lost), "what was kept is called by another id"
     node.given_up |= before - {op.id for op in node.waiting()}
     node.at_stake = set()
 

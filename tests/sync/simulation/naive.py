@@ -77,7 +77,9 @@ class Naive:
         return None if found is None or found["deleted"] else found
 
     def do_create(self, op: Json, id_: str) -> bool:
-        if id_ in self.collections:
+        # It may be in place of one that was refused for its name.
+        id_ = op.get("id", id_)
+        if self.collection(id_) is not None or id_ in self.collections:
             return False
         there = [each for each in self.collections.values() if each["name"] == op["name"] and not each["deleted"]]
         if there:

@@ -14,7 +14,7 @@ from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
-from artstore.model.records import Create, Delete, Rename, decode_op, manifest_of
+from artstore.model.records import Create, Delete, Rename, decode_op, made_by, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.store import Store
@@ -161,7 +161,7 @@ class Node(Machine):
         for each in Journal(self.store.root.catalog, project).ops():
             op = decode_op(each.body)
             if isinstance(op, Create | Rename):
-                found = view.collection(each.id if isinstance(op, Create) else op.collection)
+                found = view.collection(made_by(each.id, op) if isinstance(op, Create) else op.collection)
                 names |= {op.name} if found is not None and found.id == collection else set()
         return names
 
