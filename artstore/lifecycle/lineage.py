@@ -97,8 +97,9 @@ class _Walk:
                 until[run] = made.position
                 for used in view.used_by(made.run):
                     if known <= used.position < made.position:
-                        if self._version(_used_version(self._root, used), -at - 2):
-                            queue.append((used.used_project, used.version, at + 2))
+                        version = _used_version(self._root, used)
+                        if self._version(version, -at - 2):
+                            queue.append((version.project, version.id, at + 2))
                         self._edge(used.version, run, "used")
 
     def down(self) -> None:

@@ -132,11 +132,11 @@ def resolve(root: Root, reference: Reference, *, unseen: bool = False) -> Resolv
 
 
 def resolve_id(root: Root, project: str, id_: str, name: str) -> Resolved:
-    """The version with an id, whatever it is called by now; `name` is for messages.
+    """The version with an id, whatever it and its project are called by now; `name` is for messages.
 
     Raises NotFound (version-absent, version-deleted).
     """
-    found = root.catalog.project(project)
+    found = root.catalog.project_with(id_, project)
     view = None if found is None else ProjectView(root.catalog, found.id)
     version = None if view is None else view.version(id_)
     collection = None if view is None or version is None else view.collection(version.collection)
@@ -232,12 +232,9 @@ def describe_by_id(project: Project, view: ProjectView, id_: str) -> VersionInfo
 
 
 def find_version(root: Root, project: str, id_: str) -> VersionInfo | None:
-    """A version by its id, a deleted one too; None where it is not here."""
-    found = root.catalog.project(project)
-    view = None if found is None else ProjectView(root.catalog, found.id)
-    if found is None or view is None or view.version(id_) is None:
-        return None
-    return describe_by_id(found, view, id_)
+    """A version by its id, a deleted one too; None where it is not here. Its project may have another name by now."""
+    found = root.catalog.project_with(id_, project)
+    return None if found is None else describe_by_id(found, ProjectView(root.catalog, found.id), id_)
 
 
 def absent_version(project: str, id_: str, name: str, digest: str) -> VersionInfo:

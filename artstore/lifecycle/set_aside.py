@@ -1,8 +1,9 @@
 """Set aside: what a project has is another project from now on, so that its name is free for a log from elsewhere.
 
 Only a log that is this store's alone can be moved: what others have seen is theirs as well. Ids, numbers, labels and
-lineage stay as they are. First all comes to be under the new name, one transaction after the other, then it ends under
-the old one, all at once; whoever was killed in between does it again, and nothing is there twice.
+lineage stay as they are, and what other projects have used and linked is found by its ids. First all comes to be under
+the new name, one transaction after the other, then it ends under the old one, all at once; whoever was killed in
+between does it again, and nothing is there twice.
 """
 
 from __future__ import annotations

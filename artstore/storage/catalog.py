@@ -54,7 +54,7 @@ _TABLES: Final[dict[type[Row], str]] = {
 }
 _NO_MEMORY: Final = "error code=7"
 """How SQLite writes SQLITE_NOMEM into what a check found."""
-_PROJECT: Final = "SELECT id, name, log, seq, head, upstream, slot, slot_head FROM project"
+_PROJECT: Final = "SELECT project.id, name, log, seq, head, upstream, slot, slot_head FROM project"
 _KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Collection: ("id",),
     Synonym: ("id",),
@@ -163,7 +163,7 @@ class Catalog(Connections):
 
     def project_by_id(self, id_: int) -> Project:
         """The project with this row number, which must be there."""
-        row = self.one(_PROJECT + " WHERE id = ?", (id_,))
+        row = self.one(_PROJECT + " WHERE project.id = ?", (id_,))
         assert row is not None
         return Project(*row)
 
@@ -190,6 +190,15 @@ class Catalog(Connections):
             "WHERE version = ? ORDER BY linked_us, project.name, portfolio"
         )
         return [(project, portfolio) for project, portfolio in self.rows(sql, (version,))]
+
+    def project_with(self, version: str, name: str) -> Project | None:
+        """The project that has a version: the one with this name, or else whichever has it."""
+        row = self.one(
+            f"{_PROJECT} CROSS JOIN version ON version.project = project.id AND version.id = ?1 "
+            "ORDER BY name = ?2 DESC, deleted, name LIMIT 1",
+            (version, name),
+        )
+        return None if row is None else Project(*row)
 
     def add_project(self, name: str, log: str) -> Project:
         """Take up a log, inside a write transaction."""

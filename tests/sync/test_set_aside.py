@@ -55,6 +55,9 @@ def test_what_was_made_here_gets_a_name_of_its_own_here_and_there(machine: Make,
     a.put({"file": b"theirs"})
     a.push()
     before = seen(mine, PROJECT)
+    mine.start_run(id="judge", project="lab")
+    used = mine.use("judge", f"{PROJECT}/model", project="lab")
+    mine.link("model", "lab/shelf")
     add(mine, a, aside={"": "my-zoo"})
     moved = exchange(mine, "sync")
     a.pull()
@@ -64,6 +67,12 @@ def test_what_was_made_here_gets_a_name_of_its_own_here_and_there(machine: Make,
     assert a.names() == [(each.name, each.id, each.aliases) for each in mine.versions("cats")]
     assert ["cats:v0"] == [each.name for each in mine.inputs("train", project="my-zoo")]
     assert ["model:v0"] == [each.name for each in mine.outputs("train", project="my-zoo")]
+    for each in (mine, a.store):
+        # What another project has said of it holds its id.
+        assert [("my-zoo", used.id)] == [(found.project, found.id) for found in each.inputs("judge", project="lab")]
+        assert [b"made"] == list(each.read("lab/shelf:v0", "file"))
+        walked = each.lineage("model", project="my-zoo").nodes
+        assert {"run:lab/judge", "run:my-zoo/train"} == {node.key for node in walked if node.run}
     assert [] == mine.conflicts()
     assert [] == mine.verify().problems
     mine.close()
