@@ -20,7 +20,7 @@ from artstore.discovery import heed_tokens
 from artstore.sync.adopt import add_upstream
 from artstore.sync.choice import picks
 from artstore.sync.leave import leave
-from artstore.sync.recover import recover as recover_upstream
+from artstore.sync.recover import recover as recover_remote
 from artstore.sync.remotes import add_remote, find_remote, list_remotes, read_remotes, try_remote
 from artstore.sync.standing import noting
 from artstore.sync.staying import staying
@@ -167,15 +167,23 @@ def test(call: Call, *, name: str) -> None:
     emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
 
 
-@verb("artstore remote recover", "artstore remote recover hub --read-all")
+@verb("artstore remote recover", "artstore remote recover stick --read-all")
 @click.argument("name", required=False)
 @click.option("--read-all", is_flag=True, help="Read all bytes there, to find also those that were changed in place.")
-def recover(call: Call, *, name: str | None, read_all: bool) -> int:
-    """Give the upstream again what it has lost: bytes, lists of files, or a part of its log.
+@click.option(
+    "--damaged",
+    metavar="DIGEST",
+    multiple=True,
+    help="Read this blob or list of files there, and no other; repeatable.",
+)
+def recover(call: Call, *, name: str | None, read_all: bool, damaged: tuple[str, ...]) -> int:
+    """Give a remote, or else the upstream, again what it has lost: bytes, lists of files, or a part of its log.
 
     Blobs and lists of files of a depot that are gone or have another length are sent again by a store that has them, as
-    one listing of each folder shows; with --read-all those too whose bytes were changed. A server is asked what it
-    lacks. What is not here either is named, with the store that sent it: run this there too.
+    one listing of each folder shows; with --read-all those too whose bytes were changed. Who met damage was told its
+    digest: with --damaged only that is looked at. A mirror is mended in the same way, and brought up to date as by a
+    push. A server is asked what it lacks. What is not here either is named, with the store that sent it: run this there
+    too.
 
     A store remembers how far it has followed the upstream's log. Where that was restored from an older copy, nothing is
     moved until this offers it what is missing, in the same order and with all that this store knows of others' changes.
@@ -183,7 +191,7 @@ def recover(call: Call, *, name: str | None, read_all: bool) -> int:
     has another log by now.
     """
     with open_store(call) as store, progress(call) as watcher:
-        report = recover_upstream(store, name, read_all=read_all, progress=watcher)
+        report = recover_remote(store, name, read_all=read_all, damaged=damaged, progress=watcher)
     emit(call, report, render)
     return max((project.exit_code for project in report.projects), default=0)
 

@@ -422,10 +422,11 @@ class ProjectView(FoldView):
         sql = "SELECT 1 FROM forgotten WHERE project = ? AND version = ?"
         return self._connections.one(sql, (self._project, version)) is not None
 
-    def awaited(self) -> list[Version]:
-        """The versions that are not seen here since their lists of files were nowhere when they came."""
-        among = "SELECT version FROM forgotten WHERE forgotten.project = version.project AND awaited = 1"
-        return self.all(Version, f"deleted = 0 AND id IN ({among})")
+    def awaited(self) -> list[Version | UnfinishedPart]:
+        """The versions and parts that cannot be used here since their lists of files were nowhere when they came."""
+        among = "SELECT version FROM forgotten WHERE forgotten.project = {}.project AND awaited = 1"
+        versions = self.all(Version, f"deleted = 0 AND id IN ({among.format('version')})")
+        return [*versions, *self.all(UnfinishedPart, f"id IN ({among.format('part')})")]
 
     def is_awaited(self, version: str) -> bool:
         """Whether a version is one of these."""

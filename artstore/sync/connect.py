@@ -145,11 +145,16 @@ def _fetch(remote: Remote, shelf: Shelf, intake: Intake, digests: Sequence[Diges
 
 def _reason(remote: Remote, digest: Digest, error: ArtstoreError) -> str:
     """Why a blob cannot be had, and what now."""
-    if isinstance(remote, Depot) and not isinstance(remote, Mirror):
-        is_seen = isinstance(error, MissingObject) or error.code == "object-short"
+    if isinstance(remote, Depot):
+        # What a listing tells is found by whoever has it, unasked.
+        is_mirror = isinstance(remote, Mirror)
+        is_seen = isinstance(error, MissingObject) or (error.code == "object-short" and not is_mirror)
+        which = "" if is_seen else f" --damaged {digest}"
+        name = " NAME" if is_mirror else ""
+        called = f", NAME being what {remote.url} is called there," if is_mirror else ""
         now = (
-            f"In a store that has it, `artstore remote recover{'' if is_seen else ' --read-all'}` puts it there again; "
-            "if none has, put the same bytes again, or run `artstore repair PATH`"
+            f"In a store that has it, `artstore remote recover{name}{which}`{called} puts it there again; if none has, "
+            "put the same bytes again, or run `artstore repair PATH`"
         )
     else:
         now = MISSING_NOW

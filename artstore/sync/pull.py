@@ -53,7 +53,10 @@ def pull(way: Way) -> Moved:
     if last is not None and is_awaiting(way.root, way.project):
         shelf = way.shelf(last.log)
         shelf.follow(way.remote, last.slot)
-        moved = moved.plus(take_awaited(way.root, way.session, way.project, way.place, shelf.manifest))
+        seen, said = take_awaited(way.root, way.session, way.project, way.place, shelf.manifest)
+        if said is not None:
+            raise said
+        moved = moved.plus(seen)
     return moved
 
 

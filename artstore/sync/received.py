@@ -6,6 +6,7 @@ given here: no way leads out of a folder.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -30,6 +31,24 @@ from artstore.sync.protocol import corrupt
 
 Find = Callable[[Digest], Sequence[Encoding]]
 """Asks the remote for an object that has a manifest; empty if none has."""
+
+
+def take_each(
+    root: Root, where: str, encodings: Sequence[Encoding], find: Find, said: ArtstoreError | None = None
+) -> tuple[list[Encoding], ArtstoreError | None]:
+    """As `take_manifests`; one that is not what it should be holds up no other.
+
+    With what was said of the first such, or before.
+    """
+    try:
+        return take_manifests(root, where, encodings, find), said
+    except Corrupt as error:
+        said = said or error
+    taken: dict[Digest, Encoding] = {}
+    for encoding in encodings:
+        with contextlib.suppress(Corrupt):
+            taken.update((each.digest, each) for each in take_manifests(root, where, [encoding], find))
+    return list(taken.values()), said
 
 
 def take_manifests(root: Root, where: str, encodings: Sequence[Encoding], find: Find) -> list[Encoding]:

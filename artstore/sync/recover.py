@@ -1,11 +1,13 @@
-"""Recover: an upstream that has lost something is given it again, as far as this store has it.
+"""Recover: a remote that has lost something is given it again, as far as this store has it.
 
-It may have been set back to an older state, or have lost slots of its log or bytes that versions need.
+An upstream may have been set back to an older state, or have lost slots of its log or bytes that versions need.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
@@ -25,40 +27,61 @@ from artstore.sync.depots.absent import sweep_absent
 from artstore.sync.depots.depot import Depot
 from artstore.sync.history import senders
 from artstore.sync.http.opening import Server, is_server
+from artstore.sync.mirrors.mirror import Mirror
+from artstore.sync.mirrors.recover import recover_mirror
+from artstore.sync.mirrors.way import MirrorWay
 from artstore.sync.pull import new_slots
 from artstore.sync.push import Pushed, push
 from artstore.sync.put_back import put_back
-from artstore.sync.remotes import Settings, find_remote, open_remote, read_remotes, upstream_of
+from artstore.sync.remotes import (
+    Settings,
+    find_remote,
+    has_upstream,
+    open_mirror,
+    open_remote,
+    read_remotes,
+    upstream_of,
+)
 from artstore.sync.reports import Moved, ProjectReport, SyncReport
 from artstore.sync.send_again import send_again
 from artstore.sync.way import Way
 
 
 def recover(
-    store: Store, name: str | None = None, *, read_all: bool = False, progress: Progress | None = None
+    store: Store,
+    name: str | None = None,
+    *,
+    read_all: bool = False,
+    damaged: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> SyncReport:
-    """Give an upstream what it has lost, as far as this store knows it; `name` may say which one is meant.
+    """Give a remote what it has lost, as far as this store knows it: that of this name, or the upstream.
 
     Slots that a server has lost, or a depot in the middle of its log, are put back as they were; where it was set back,
     what is behind is offered again, in the same order, and what waited before is sent too, as with a push. Then it is
-    looked which bytes and lists of files of accepted versions are gone or have another length there, or with `read_all`
-    are not as they should be, and they are sent again. What cannot be sent, since it is not here either, is in the
-    report, as is what goes wrong with one project, such as that the place has another log by now (other-log).
+    looked which bytes and lists of files of accepted versions are gone or have another length there, and they are sent
+    again; with `read_all` all are read there, or with `damaged` those with these digests, and what is not as it should
+    be is sent too. A mirror gets what a push brings it, and in the same way what is not as it should be there. What
+    cannot be sent, since it is not here either, is in the report, as is what goes wrong with one project, such as that
+    the place has another log by now (other-log).
 
     Raises Conflict (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream,
-    remote-not-found), Invalid (not-the-upstream), Unreachable.
+    remote-not-found), Invalid (not-the-upstream, bad-digest), Unreachable.
     """
     began = time.monotonic()
+    doubted = list(map(Digest.parse, damaged))
     name, settings = _chosen(store, name)
     connect(store)
-    remote, root = open_remote(settings), store.root
+    mirror, root = open_mirror(settings), store.root
+    remote = open_remote(settings) if mirror is None else mirror
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("recover") as session:
         ways = [
             Way(root, session, remote, each.name, join=True, progress=progress, only=settings.chosen(each.name))
             for each in root.catalog.projects()
-            if each.upstream is not None
+            if each.upstream is not None or mirror is not None
         ]
-        reports = [report for way in ways if (report := _recover(way, read_all=read_all)) is not None]
+        each_of = partial(_recover if mirror is None else _recover_in_mirror, read_all=read_all, doubted=doubted)
+        reports = [report for way in ways if (report := each_of(way)) is not None]
         if not reports:
             message = f"{name} has all that was ever taken from it: there is nothing to recover"
             raise Conflict(message, code="nothing-to-recover")
@@ -69,16 +92,28 @@ def _chosen(store: Store, name: str | None) -> tuple[str, Settings]:
     if name is None:
         return upstream_of(store.path)
     settings = find_remote(read_remotes(store.path), name)
-    if not settings.upstream:
-        message = (
-            f"{name!r} is not the upstream of this store: what a mirror has lost comes again with a push to another "
-            "place, noted as a remote of its own, and a server is recovered from by those whose upstream it is"
-        )
+    if not settings.upstream and is_server(settings.url):
+        message = f"{name!r} is not the upstream of this store: a server is given it by those whose upstream it is"
         raise Invalid(message, code="not-the-upstream")
     return name, settings
 
 
-def _recover(way: Way, *, read_all: bool) -> ProjectReport | None:
+def _recover_in_mirror(way: Way, *, read_all: bool, doubted: Sequence[Digest]) -> ProjectReport | None:
+    """Recover one project in a mirror; None where nothing of it was lost."""
+    assert isinstance(way.remote, Mirror)
+    there = MirrorWay(way, way.remote, has_upstream(way.root.path))
+    pushed, errors = Moved(), list[ArtstoreError]()
+    try:
+        pushed, left = recover_mirror(there, read_all=read_all, doubted=doubted)
+        errors += [] if left is None else [left]
+    except Unreachable:
+        raise
+    except ArtstoreError as problem:
+        errors.append(problem)
+    return _report(way, Moved(), pushed, errors, [])
+
+
+def _recover(way: Way, *, read_all: bool, doubted: Sequence[Digest]) -> ProjectReport | None:
     """Recover one project; None where nothing of it was lost."""
     pulled = pushed = Moved()
     errors: list[ArtstoreError] = []
@@ -92,13 +127,19 @@ def _recover(way: Way, *, read_all: bool) -> ProjectReport | None:
             offered = _offer_again(way)
             pulled, pushed = offered.pulled, pushed.plus(offered.pushed)
             errors += [] if offered.left is None else [offered.left]
-        again = send_again(way, read_all=read_all)
+        again = send_again(way, read_all=read_all, doubted=doubted)
         pushed, lost = pushed.plus(again.moved), again.lost
         errors += [] if again.left is None else [again.left]
     except Unreachable:
         raise
     except ArtstoreError as problem:
         errors.append(problem)
+    return _report(way, pulled, pushed, errors, lost)
+
+
+def _report(
+    way: Way, pulled: Moved, pushed: Moved, errors: Sequence[ArtstoreError], lost: list[Skipped]
+) -> ProjectReport | None:
     if not errors and pulled == pushed == Moved():
         return None
     error = errors[0] if errors else None

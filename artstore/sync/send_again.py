@@ -25,7 +25,7 @@ from artstore.sync.bring import called, lost_files
 from artstore.sync.claim import NOTHING, claim_next
 from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.known import Known
-from artstore.sync.depots.lost import NOT_READ, Damaged, find_damaged, find_lost
+from artstore.sync.depots.lost import NOT_READ, Damaged, find_damaged, find_damaged_among, find_lost
 from artstore.sync.depots.needs import blobs_of, new_blobs_of, read_lists, wanted
 from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.history import history, senders
@@ -49,15 +49,16 @@ class Again(NamedTuple):
     """What to say of these."""
 
 
-def send_again(way: Way, *, read_all: bool) -> Again:
-    """Send what the remote has lost of accepted versions; with `read_all` all is read there first, to find damage.
+def send_again(way: Way, *, read_all: bool, doubted: Sequence[Digest] = ()) -> Again:
+    """Send what the remote has lost of accepted versions.
 
+    With `read_all` all is read there first, to find damage; or else only blobs and lists of files that are `doubted`.
     Raises as `pull`; Conflict (busy), StorageFull.
     """
     if not isinstance(way.remote, Depot):
         return _send_to_server(way)
     moved = Moved()
-    damaged: Damaged | None = None if read_all else NOT_READ
+    damaged: Damaged | None = None if read_all or doubted else NOT_READ
     for _ in range(_TRIES):
         pull(way)
         last = way.followed
@@ -65,8 +66,11 @@ def send_again(way: Way, *, read_all: bool) -> Again:
         shelf = way.remote.shelf(way.root, way.project, last.log)
         shelf.follow(way.remote, last.slot)
         needs = _needs(way, shelf)
-        if damaged is None:
-            damaged = find_damaged(way.root, shelf, needs.blobs, telling(way.progress, "check"))
+        if damaged is None and read_all:
+            tell = telling(way.progress, "check")
+            damaged = find_damaged(way.root, shelf, needs.blobs, shelf.known.manifests, tell)
+        elif damaged is None:
+            damaged = find_damaged_among(way.root, shelf, doubted)
         sizes = shelf.sizes()
         moved = moved.plus(Moved(lists=shelf.restore_indexes(sizes)))
         lost = find_lost(shelf, sizes, needs.blobs, damaged)

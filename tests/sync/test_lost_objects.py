@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,15 +55,17 @@ def test_what_was_changed_in_place_is_found_by_reading_all(machine: Make, depot:
         spoil(path)
     with pytest.raises(Conflict, match="nothing to recover"):
         recover(a.store)
-    with pytest.raises(Corrupt, match="In a store that has it, `artstore remote recover --read-all` puts it there"):
+    with pytest.raises(Corrupt, match=r"In a store that has it, `artstore remote recover --damaged blake3:") as caught:
         b.read("cats")
+    (named,) = recover(a.store, damaged=re.findall("--damaged (blake3:[0-9a-f]+)", str(caught.value))).projects
     (refused,) = exchange(machine("early").store, "pull").projects
     (report,) = recover(a.store, read_all=True).projects
     cold = machine("cold")
     cold.pull()
 
     assert "recover --read-all" in str(refused.error)
-    assert (None, 2, 1) == (report.error, report.pushed.blobs, report.pushed.lists)
+    assert (None, 1, 0) == (named.error, named.pushed.blobs, named.pushed.lists)
+    assert (None, 1, 1) == (report.error, report.pushed.blobs, report.pushed.lists)
     assert files == cold.read("cats") == b.read("cats")
     with pytest.raises(Conflict, match="nothing to recover"):
         recover(b.store, read_all=True)
@@ -166,20 +169,19 @@ def test_beside_a_collector_and_a_push_nothing_is_lost(machine: Make, depot: Pat
     assert 1 == len(lying(depot, "blobs"))
 
 
-def test_only_an_upstream_is_recovered(machine: Make, tmp_path: Path) -> None:
-    a = machine("a")
-    (tmp_path / "stick").mkdir()
-    add_remote(a.store.path, "stick", f"file://{tmp_path}/stick", upstream=False, join=False)
-
-    with pytest.raises(Invalid, match="a push to another place"):
-        recover(a.store, "stick")
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
     """A store behind a server."""
     with served(tmp_path / "server") as found:
         yield found
+
+
+def test_a_server_is_recovered_by_those_whose_upstream_it_is(machine: Make, server: Served) -> None:
+    a = machine("a")
+    add_remote(a.store.path, "beside", server.url, upstream=False, join=False)
+
+    with pytest.raises(Invalid, match="those whose upstream it is"):
+        recover(a.store, "beside")
 
 
 def test_a_server_that_found_damage_in_its_store_is_given_it_again(machine: Make, server: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +19,16 @@ from artstore.sync.bundle.receipt import make_receipt
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
+from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
+from artstore.sync.reports import Moved
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
 from tests.sync.test_agreeing import rebuilt
+from tests.sync.test_lost_objects import LARGE, lying, spoil
 
 Make = Callable[..., Machine]
+DAMAGED = re.compile(r"--damaged (blake3:[0-9a-f]{64})")
 FILES = {f"d/{number}": b"small %d" % number for number in range(20)} | {"large": bytes(1_500_000)}
 
 
@@ -712,6 +717,73 @@ def test_what_a_mirror_has_lost_is_put_there_again(
     assert is_left_alone
     assert (FILES, dogs, FILES) == (c.read("cats"), c.read("dogs"), c.read("birds"))
     assert c.store.verify().ok
+
+
+@pytest.mark.parametrize("read_all", [True, False])
+def test_what_is_damaged_on_a_mirror_is_replaced_by_who_has_it(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, *, read_all: bool
+) -> None:
+    """It lay there, so that a push took it for whole, and whoever has the mirror alone could never read it."""
+    a, c = machine("a"), lone("c")
+    files = {"small": b"small", "large": LARGE}
+    for each in (a, c):
+        mirror_at(each, stick)
+    a.put(files)
+    a.push()
+    a.put({"y": b"waits"}, name="dogs")
+    a.move("push", remote="stick")
+    for path in (*lying(stick / "mirror", "blobs"), *lying(stick / "mirror", "packs", ".tar")):
+        spoil(path)
+    (refused,) = exchange(c.store, "pull", remote="stick", blobs=True).projects
+    said = {
+        match
+        for text in (refused.error, *(each.reason for each in refused.lost))
+        for match in DAMAGED.findall(str(text))
+    }
+    (a_push,) = exchange(a.store, "push", remote="stick").projects
+    (report,) = recover(a.store, "stick", read_all=read_all, damaged=[] if read_all else sorted(said)).projects
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store, "stick", read_all=True)
+    c.move("pull", remote="stick", blobs=True)
+    shutil.rmtree(stick)
+
+    assert 3 == len(said)
+    assert a_push.pushed == Moved()
+    assert (None, 3) == (report.error, report.pushed.blobs)
+    assert files == c.read("cats")
+    assert {"y": b"waits"} == c.read("dogs")
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_lost_list_of_files_holds_nothing_up_and_comes_again(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, *, is_gone: bool
+) -> None:
+    """One of them kept all that came behind it, for years of work, from whoever has the mirror alone."""
+    a, c = machine("a"), lone("c")
+    for each in (a, c):
+        mirror_at(each, stick)
+    for name in ("cats", "dogs"):
+        a.put({name: b"0"}, name=name)
+        a.push()
+        a.move("push", remote="stick")
+        if name == "cats":
+            (path,) = lying(stick / "mirror", "manifests")
+    a.put({"y": b"waits"}, name="birds")
+    a.move("push", remote="stick")
+    path.unlink() if is_gone else spoil(path)
+    refused = [exchange(c.store, "pull", remote="stick").projects[0] for _ in range(2)]
+    with pytest.raises(NotFound, match="cats:v0 is not here yet"):
+        c.read("cats:v0")
+    before = c.read("dogs"), c.read("birds")
+    recover(a.store, "stick", damaged=DAMAGED.findall(str(refused[0].error)))
+    c.move("pull", remote="stick")
+    rebuilt(c)
+
+    assert ["blob-missing", "blob-missing"] == [each.code for each in refused]
+    assert all("of cats:v0 are lost" in str(each.error) for each in refused)
+    assert ({"dogs": b"0"}, {"y": b"waits"}) == before
+    assert {"cats": b"0"} == c.read("cats")
+    assert a.state_hash() == c.state_hash()
 
 
 @pytest.mark.parametrize("by", ["mirror", "bundle"])

@@ -294,7 +294,9 @@ class _Work:
                 attachments = None
             self._offered = self._offered.plus(Moved(ops=taken.ops, versions=taken.versions))
             self._void += taken.void
-        seen = take_awaited(root, self._session, section.project, self._where, self._find)
+        seen, said = take_awaited(root, self._session, section.project, self._where, self._find)
+        if said is not None:
+            raise said
         self._taken = self._taken.plus(seen)
 
     def _find(self, digest: Digest) -> list[Encoding]:

@@ -5,7 +5,7 @@ A listing says what is gone or has another length. Whether all bytes are right o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import Corrupt, MissingObject
@@ -36,8 +36,10 @@ class Lost(NamedTuple):
     """Names of objects of manifests."""
 
 
-def find_damaged(root: Root, shelf: DepotShelf, blobs: Mapping[Digest, int], tell: Tell | None) -> Damaged:
-    """Read all of these blobs and all lists of files. Raises Unreachable, Denied."""
+def find_damaged(
+    root: Root, shelf: DepotShelf, blobs: Iterable[Digest], lists: Iterable[str], tell: Tell | None
+) -> Damaged:
+    """Read all of these blobs, and these objects with lists of files. Raises Unreachable, Denied."""
     bad = shelf.damaged(blobs, tell)
     files = {each.digest: each.name for each in shelf.find(bad)[0]}
 
@@ -51,7 +53,13 @@ def find_damaged(root: Root, shelf: DepotShelf, blobs: Mapping[Digest, int], tel
         )
 
     # Not in threads: the catalog is asked for each.
-    return Damaged(files, {name for name in shelf.known.manifests if not is_whole(name)})
+    return Damaged(files, {name for name in lists if not is_whole(name)})
+
+
+def find_damaged_among(root: Root, shelf: DepotShelf, digests: Sequence[Digest]) -> Damaged:
+    """Read only what somebody has named, blobs or lists of files, as far as it lies there. Raises as `find_damaged`."""
+    lists = {name for digest in digests if (name := shelf.holder(digest)) is not None}
+    return find_damaged(root, shelf, digests, lists, None)
 
 
 def find_lost(shelf: DepotShelf, sizes: Mapping[str, int], blobs: Mapping[Digest, int], damaged: Damaged) -> Lost:

@@ -7,13 +7,13 @@ Its bytes come along, since whoever has them may be out of reach by then.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Conflict, Corrupt, Denied, MissingObject, Unreachable
+from artstore.errors import NAMED, ArtstoreError, Conflict, Corrupt, Denied, MissingObject, Unreachable
 from artstore.lifecycle.progress import Tick, telling
-from artstore.lifecycle.upstream import Followed, accept, foreseen, take, waiting
+from artstore.lifecycle.upstream import Followed, accept, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.records import brings, decode_op, kind_of, manifest_of
@@ -27,11 +27,11 @@ from artstore.sync.held import Missing, called
 from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
 from artstore.sync.mirrors.pages import Page, Pending
-from artstore.sync.mirrors.way import MirrorWay, check_same
+from artstore.sync.mirrors.way import MirrorWay, check_same, together
 from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
 from artstore.sync.protocol import ReadSlot, corrupt, read_slot
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
-from artstore.sync.received import take_manifests
+from artstore.sync.received import take_each
 from artstore.sync.remotes import adding_again
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
@@ -41,20 +41,21 @@ def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved,
     """Take what a mirror has of a log and of what waits in other stores; answers how much it was.
 
     What waits there and would be a version without its list of files or its bytes is left there, with what builds on
-    it, and all else is taken; the error that comes along says so: Corrupt (offer-incomplete). Raises Conflict
-    (other-log, needs-join), Corrupt (remote-corrupt), UpgradeNeeded.
+    it, and all else is taken; the error that comes along says so: Corrupt (offer-incomplete). A version of the log
+    whose list of files is lost there is awaited, and named by Corrupt (blob-missing). Raises Conflict (other-log,
+    needs-join), Corrupt (remote-corrupt), UpgradeNeeded.
     """
-    moved = _pull_slots(there, dry_run=dry_run)
+    moved, lost = _pull_slots(there, dry_run=dry_run)
     waiting_there, left = _pull_pending(there, dry_run=dry_run)
-    return moved.plus(waiting_there), left
+    return moved.plus(waiting_there), together(lost, left)
 
 
-def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
+def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreError | None]:
     way, mirror, _ = there
     log = mirror.log(way.project)
     project = way.root.catalog.project(way.project)
     if log is None:
-        return Moved()
+        return Moved(), None
     known = None if project is None or not project.seq else history(way.root, project)
     if known is not None and (known.log == log or way.followed is not None):
         check_same(there, known, min(mirror.last(way.project), len(known.slots)))
@@ -62,19 +63,20 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> Moved:
         again = adding_again(way.root.path, mirror.url)
         refuse_apart(mirror, way.project, {op.id for op in waiting(way.root, way.project)}, again)
     if known is not None and known.log == log and way.followed is None:
-        return _pull_own(there, known, dry_run=dry_run)
+        return _pull_own(there, known, dry_run=dry_run), None
     moved = Moved()
-    shelf = there.shelf
+    lists = _Lists(there.shelf)
     last = way.followed or Followed(log, 0, None)
     while (page := mirror.page(way.project, last.slot + 1)) is not None:
         slots, last = _behind(way, mirror, page.first, page.page, last)
         if not dry_run:
-            _take_page(way, shelf, slots, page.page)
+            _take_page(way, lists, slots, page.page)
         moved = moved.plus(counted(each.slot for each in slots))
         way.tell(Tick("pull", moved.ops))
     if dry_run:
-        return moved
-    return moved.plus(take_awaited(way.root, way.session, way.project, way.place, _Lists(shelf).find))
+        return moved, None
+    seen, said = take_awaited(way.root, way.session, way.project, way.place, lists.find)
+    return moved.plus(seen), _lost_lists(way, lists.error or said)
 
 
 def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:
@@ -125,19 +127,22 @@ def _behind(way: Way, mirror: Mirror, first: int, page: Page, last: Followed) ->
     return slots, last
 
 
-def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Page) -> None:
+def _take_page(way: Way, lists: _Lists, slots: Sequence[ReadSlot], page: Page) -> None:
     root = way.root
     bodies = [bytes(raw) for each in slots for raw in each.slot.ops]
-    read = _Lists(shelf)
     needed_here: dict[Digest, Encoding] = {}
-    for named in filter(None, (manifest_of(decode_op(body)) for body in bodies)):
+    versions: dict[str, Digest] = {}
+    for body in bodies:
+        op = decode_op(body)
+        if (named := manifest_of(op)) is None:
+            continue
         digest = Digest.parse(named)
+        versions[str(brings(str(Digest.of(body)), op))] = digest
         if root.manifests.find(digest) is None and digest not in needed_here:
-            needed_here.update({each.digest: each for each in read.find(digest) if each.digest == digest})
-    if read.error is not None:
-        raise _lost_list(way, bodies, read.error) from read.error
-    taken = take_manifests(root, way.place, list(needed_here.values()), read.find)
-    versions = {brings(str(Digest.of(body)), decode_op(body)) for body in bodies}
+            needed_here.update({each.digest: each for each in lists.find(digest) if each.digest == digest})
+    taken, lists.error = take_each(root, way.place, list(needed_here.values()), lists.find, lists.error)
+    # What is lost of one version keeps nobody from what is behind it.
+    lost = {digest for digest in versions.values() if root.manifests.find(digest) is None}
     accept(
         root,
         way.session,
@@ -145,7 +150,7 @@ def _take_page(way: Way, shelf: MirrorShelf, slots: Sequence[ReadSlot], page: Pa
         slots[0].slot.log,
         slots_to_take(slots),
         attachments=Attachments(manifests=taken),
-        awaited=[version for version in page.absent if version in versions],
+        awaited=[version for version, digest in versions.items() if version in page.absent or digest in lost],
     )
 
 
@@ -167,6 +172,10 @@ def _pull_pending(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreEr
         moved = moved.plus(taken.moved)
         left = left or taken.error
     return moved, left
+
+
+_DAMAGED: Final = frozenset({"remote-corrupt", "object-short"})
+"""What is said of what lies there and is not as it should be."""
 
 
 class TakenPending(NamedTuple):
@@ -206,9 +215,12 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
     error: ArtstoreError | None = None
     if left:
         assert missing.why is not None
+        bad = [*gone, *lost] if missing.why.code in _DAMAGED else []
+        then = f"remote recover NAME{_named(bad)}" if bad else "push NAME"
         message = (
             f"of what waits in store {store}, {what or 'something'} is not whole at {way.place}: {missing.why.message}"
-            "; it was left there, and all else was taken. Push there from that store again, or to the upstream"
+            f"; it was left there, and all else was taken. In that store, `artstore {then}`, NAME being what this "
+            "mirror is called there, puts it there again; or push from there to the upstream"
         )
         error = Corrupt(message, code="offer-incomplete")
     return TakenPending(moved, [[msgspec.Raw(op.body) for op in ops] for ops in left], error)
@@ -225,17 +237,8 @@ def _take_lists(
     wanted = [each for each in lists if each not in live or root.manifests.find(each) is None]
     read = _Lists(shelf)
     came = {each.digest: each for digest in wanted for each in read.find(digest) if each.digest in wanted}
-    try:
-        taken = take_manifests(root, there.way.place, list(came.values()), read.find)
-    except Corrupt:
-        # One of them.
-        taken = []
-        for encoding in came.values():
-            try:
-                taken += take_manifests(root, there.way.place, [encoding], read.find)
-            except Corrupt as error:
-                read.error = read.error or error
-    return Attachments(manifests=list({each.digest: each for each in taken}.values())), read.error
+    taken, read.error = take_each(root, there.way.place, list(came.values()), read.find, read.error)
+    return Attachments(manifests=taken), read.error
 
 
 class _Lists:
@@ -243,7 +246,7 @@ class _Lists:
 
     def __init__(self, shelf: MirrorShelf) -> None:
         self.error: ArtstoreError | None = None
-        """What was said of the first that was gone."""
+        """What was said of the first that was gone or damaged."""
         self._shelf = shelf
         self._read: dict[str, list[Encoding]] = {}
 
@@ -284,22 +287,28 @@ def _bring(there: MirrorWay, shelf: MirrorShelf, lists: Sequence[Digest]) -> tup
     return Moved(blobs=len(came), bytes=sum(came)), lost
 
 
-def _lost_list(way: Way, bodies: Sequence[bytes], why: ArtstoreError) -> Corrupt:
-    """The error for a list of files that slots need, and that is not there as it was."""
-    root = way.root
-    ids = [
-        brings(str(Digest.of(body)), op)
-        for body, op in ((body, decode_op(body)) for body in bodies)
-        if (named := manifest_of(op)) is not None and root.manifests.find(Digest.parse(named)) is None
-    ]
-    with foreseen(root, way.project, bodies) as there:
-        what = called(ProjectView(root.catalog, there.id), ids)
-    then = "Take it away there, and push" if isinstance(why, Corrupt) else "Push"
+def _lost_lists(way: Way, why: ArtstoreError | None) -> Corrupt | None:
+    """The error for lists of files that versions of the log await, and that are not there as they were."""
+    found = way.root.catalog.project(way.project)
+    if found is None or why is None:
+        return None
+    view = ProjectView(way.root.catalog, found.id)
+    awaited = [version for version in view.awaited() if way.root.manifests.find(Digest.parse(version.manifest)) is None]
+    if not awaited:
+        return None
+    digests = list(dict.fromkeys(version.manifest for version in awaited))
     message = (
-        f"lists of files of {what} are lost at {way.place}: {why.message}. {then} there from a store that has them: "
-        "that puts them there again"
+        f"lists of files of {called(view, [version.id for version in awaited])} are lost at {way.place}: "
+        f"{why.message}. All else was taken. In a store that has them, `artstore remote recover NAME"
+        f"{_named(digests)}`, NAME being what this mirror is called there, puts them "
+        "there again; pull again then"
     )
     return Corrupt(message, code="blob-missing")
+
+
+def _named(digests: Sequence[Digest | str]) -> str:
+    """The options that let `remote recover` look at these."""
+    return "".join(f" --damaged {digest}" for digest in digests) if len(digests) <= NAMED else " --read-all"
 
 
 def _nowhere(what: str) -> Corrupt:

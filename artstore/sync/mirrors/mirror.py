@@ -31,6 +31,7 @@ from artstore.model.manifest import blob_of
 from artstore.model.parts import part_of
 from artstore.storage.root import Root
 from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.lost import Damaged
 from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.mirrors.pages import FORMAT, More, Page, Pending, decode, decode_pending
 from artstore.sync.objects.interface import Objects
@@ -58,6 +59,8 @@ class Mirror(Depot):
     def __init__(self, objects: Objects) -> None:
         super().__init__(ObjectsUnder(objects, _FOLDER))
         self._read: dict[str, _Found] = {}
+        self.damaged = Damaged({}, set())
+        """What was found not to be there as it should be, though it lies there."""
 
     def projects(self) -> Iterator[str]:
         """See Remote."""
@@ -232,6 +235,14 @@ class MirrorShelf(DepotShelf):
         super().__init__(objects, root, project, part_of(project), key)
         self._mirror = mirror
 
+    def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:
+        """See Shelf. What is damaged is lacking, until another object has it."""
+        wanted, bad = list(dict.fromkeys(digests)), self._mirror.damaged.blobs
+        lacking = set(super().lacks_blobs(wanted))
+        lying = self.find(digest for digest in wanted if digest in bad)[0] if bad else ()
+        lacking.update(each.digest for each in lying if bad[each.digest] == each.name)
+        return [digest for digest in wanted if digest in lacking]
+
     def follow(self, remote: Remote, until: int) -> None:
         """See Shelf. A mirror that was set back, or begun anew, is not taken for what it was."""
         # What cannot be read is said by whoever counts slots; here it is as if it were not there.
@@ -286,9 +297,13 @@ class MirrorShelf(DepotShelf):
             self.known.dead.update(lying.lacks)
 
     def look(self) -> set[str]:
-        """Find out which of the objects that it knows are gone, and know of them no more; answers how ops call them."""
+        """Find out which of the objects that it knows are gone, and know of them no more; answers how ops call them.
+
+        A damaged list of files is as good as gone.
+        """
         files = set(self.listed())
         gone = {name for name in self.known.named() if not files.issuperset(self.files_of(name))}
+        gone |= {f"manifests/{name}" for name in self._mirror.damaged.lists if name in self.known.manifests}
         if gone:
             self.forget(gone)
         return gone

@@ -166,11 +166,11 @@ def _mend(
 ) -> Moved:
     """Put there what slots that are there lack, as far as it can be had."""
     root = there.way.root
-    gone = shelf.look()
-    if not gone and not shelf.known.dead:
+    is_doubted = bool(shelf.look() or there.mirror.damaged.blobs)
+    if not is_doubted and not shelf.known.dead:
         return Moved()
     manifests = list(brought(root, project, (bytes(raw) for slot in slots for raw in slot.ops)).manifests)
-    if gone:
+    if is_doubted:
         shelf.doubt(root, manifests)
     load = _load(there, shelf, shelf.lacks_manifests(manifests), dry_run=dry_run)
     bare.add(load.bare, load.why)
@@ -181,7 +181,7 @@ def _mend(
             there.mirror.add(there.way.project, more)
             shelf.put(more)
         shelf.save()
-    return load.moved
+    return load.moved.plus(Moved(lists=len(load.sent.manifests)))
 
 
 class _Load(NamedTuple):
@@ -253,7 +253,7 @@ def _push_pending(
     shelf = there.shelf
     shelf.put(before)
     gone = shelf.look()
-    if gone:
+    if gone or mirror.damaged.blobs:
         shelf.doubt(way.root, [digest for digest in manifests if way.root.manifests.find(digest) is not None])
     if before.ids == pending.ids and not shelf.lacks_manifests(manifests):
         return Moved(), taken.error
