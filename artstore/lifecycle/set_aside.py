@@ -1,8 +1,8 @@
 """Set aside: what a project has is another project from now on, so that its name is free for a log from elsewhere.
 
-Only a log that is this store's alone can be moved: what others have seen is theirs as well. Ids, numbers, labels and
-lineage stay as they are, and what other projects have used and linked is found by its ids. First all comes to be under
-the new name, one transaction after the other, then it ends under the old one, all at once; whoever was killed in
+Ids, numbers, labels and lineage stay as they are, what other projects have used and linked is found by its ids, and
+what was deleted on this machine alone stays so. A log that was followed is left first. Then all comes to be under the
+new name, one transaction after the other, and at last it ends under the old one, all at once; whoever was killed in
 between does it again, and nothing is there twice.
 """
 
@@ -15,11 +15,12 @@ import msgspec
 
 from artstore.errors import Conflict
 from artstore.lifecycle.commit import commit, nonce, now_us
-from artstore.lifecycle.upstream import take, waiting
+from artstore.lifecycle.upstream import attach, followed, take, waiting
 from artstore.model.digest import Digest
+from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import Encoding, encode_difference, encode_full
 from artstore.model.names import project_name
-from artstore.model.notes import Dismissed
+from artstore.model.notes import Dismissed, Evicted, Forget
 from artstore.model.records import Link, Op, Use, decode_op, encode_op, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
@@ -29,32 +30,46 @@ from artstore.storage.sessions import Session
 
 
 def check_can_be_set_aside(root: Root, project: str, name: str) -> None:
-    """Raise Conflict (not-its-own, project-exists), Invalid (bad-name) where a project cannot get this name."""
+    """Raise Conflict (undecided, project-exists), Invalid (bad-name) where a project cannot get this name."""
     project_name(name)
-    found, there = root.catalog.project(project), root.catalog.project(name)
-    if found is None or found.upstream is not None:
-        message = f"project {project!r} follows a log that others know too, so it keeps its name: --join follows theirs"
-        raise Conflict(message, code="not-its-own")
+    there = root.catalog.project(name)
+    if any(op.void not in {None, OF_A_DEPOT} for op in waiting(root, project)):
+        message = (
+            f"of what was made here in {project!r}, something has no place in the log that it follows: decide first, "
+            "with `artstore conflicts` and `artstore resolve`, then repeat"
+        )
+        raise Conflict(message, code="undecided")
     if there is not None:
-        known = {str(Digest.of(_renamed(op.body, project, name))) for op in waiting(root, project)}
+        known = ids_under(root, project, name)
         if any(op.id not in known for op in Journal(root.catalog, there).ops()):
             message = f"there is a project {name!r} already: choose another name for what {project!r} has"
             raise Conflict(message, code="project-exists")
 
 
+def ids_under(root: Root, project: str, name: str) -> set[str]:
+    """The ids that the ops of a project would have under another name."""
+    found = root.catalog.project(project)
+    ops = [] if found is None else Journal(root.catalog, found).ops()
+    return {str(Digest.of(_renamed(op.body, project, name))) for op in ops}
+
+
 def set_aside(root: Root, session: Session, project: str, name: str) -> None:
-    """Let all that a project has be under another name, and nothing under its own.
+    """Let all that a project has be under another name, and nothing under its own; it follows no log from then on.
 
     Raises as check_can_be_set_aside, and Conflict (busy) where somebody commits to it meanwhile: then repeat.
     """
     check_can_be_set_aside(root, project, name)
+    if followed(root, project) is not None:
+        attach(root, session, project, None)
     ops = waiting(root, project)
     done: set[Digest] = set()
-    for _seq, some in groupby(ops, key=lambda op: op.seq):
+    # What came from others has no transaction here.
+    for _seq, some in groupby(ops, key=lambda op: op.id if op.seq is None else op.seq):
         bodies = [_renamed(op.body, project, name) for op in some]
         manifests = list(_encoded(root, bodies, done))
         raws = [msgspec.Raw(body) for body in bodies]
         take(root, session, name, raws, attachments=Attachments(manifests=manifests))
+    _keep_notes(root, session, project, name)
     ids = [op.id for op in ops]
 
     def plan(_view: ProjectView) -> Sequence[Op]:
@@ -65,6 +80,25 @@ def set_aside(root: Root, session: Session, project: str, name: str) -> None:
         return [Dismissed(at_us=now_us(), nonce=nonce(), ops=ids)]
 
     commit(root, session, project, plan)
+
+
+def _keep_notes(root: Root, session: Session, project: str, name: str) -> None:
+    """Say under the new name too what is not seen here, and of what the bytes may be elsewhere."""
+    found = root.catalog.project(project)
+    assert found is not None
+    view = ProjectView(root.catalog, found.id)
+    versions = [op.version for op in waiting(root, project) if op.version is not None]
+    unseen = [version for version in versions if view.is_forgotten(version)]
+    away = [version for version in versions if view.is_received(version)]
+    if not unseen and not away:
+        return
+    at_us = now_us()
+    notes: list[Op] = [
+        Forget(at_us=at_us, nonce=nonce(), version=version, forgotten=True, awaited=view.is_awaited(version))
+        for version in unseen
+    ]
+    notes += [Evicted(at_us=at_us, nonce=nonce(), versions=away)] if away else []
+    commit(root, session, name, lambda _view: notes)
 
 
 def _renamed(body: bytes, project: str, name: str) -> bytes:

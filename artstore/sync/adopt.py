@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from artstore.errors import Conflict, Corrupt, Denied, Invalid, Unreachable
-from artstore.lifecycle.set_aside import check_can_be_set_aside, set_aside
+from artstore.lifecycle.set_aside import check_can_be_set_aside, ids_under, set_aside
 from artstore.lifecycle.upstream import attach, keeps_log
+from artstore.model.digest import Digest
 from artstore.storage.catalog import Project
-from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
@@ -22,7 +22,6 @@ from artstore.sync.apart import apart
 from artstore.sync.choice import picks
 from artstore.sync.history import history
 from artstore.sync.protocol import Remote, read_slot
-from artstore.sync.pull import refuse_apart
 from artstore.sync.remotes import Settings, add_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import RemoteInfo
 
@@ -42,10 +41,12 @@ def add_upstream(
 
     Nothing is moved yet, and projects that its token is not for are passed over. Raises Conflict (needs-join), before
     anything is changed, where a project has ops that the log there lacks, and the other way round, unless `join`: then
-    its own wait behind those there. `aside` has new names for such projects: what was made here has that name from now
-    on, here and there, and the old one is that of the log there. "" stands for the only such project.
+    its own wait behind those there. `aside` has new names for such projects: what is here has that name from now on,
+    others' ops of a log that was followed before included, and the old one is that of the log there. "" stands for the
+    only such project.
 
-    Raises Conflict (not-the-owner) in a store that keeps logs for others, Conflict (project-exists, not-its-own) and
+    Raises Conflict (not-the-owner) in a store that keeps logs for others, Conflict (project-exists, not-its-own,
+    undecided) and
     Invalid (nothing-to-rename) for what `aside` names, and as add_remote.
     """
     _refuse_chain(store)
@@ -54,11 +55,7 @@ def add_upstream(
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("adopt") as session:
         reachable = _reachable(remote, root.catalog.projects())
         others = [project for project in reachable if _is_another(remote, project)]
-        for project in others:
-            if not join:
-                own = {op.id for op in Journal(root.catalog, project).ops()}
-                refuse_apart(remote, project.name, own, f"artstore remote add {name} {url} --upstream")
-        renamed = _renamed(root, remote, reachable, aside or {}, join=join)
+        renamed = _renamed(root, remote, reachable, others, aside or {}, join=join)
         info = add_remote(
             store.path,
             name,
@@ -70,7 +67,8 @@ def add_upstream(
             token_file=token_file,
         )
         for project in others:
-            attach(root, session, project.name, None)
+            if project.name not in renamed:
+                attach(root, session, project.name, None)
         for before, after in renamed.items():
             set_aside(root, session, before, after)
     return info
@@ -87,11 +85,17 @@ def _reachable(remote: Remote, projects: Sequence[Project]) -> list[Project]:
 
 
 def _renamed(
-    root: Root, remote: Remote, projects: Sequence[Project], aside: Mapping[str, str], *, join: bool
+    root: Root,
+    remote: Remote,
+    projects: Sequence[Project],
+    others: Sequence[Project],
+    aside: Mapping[str, str],
+    *,
+    join: bool,
 ) -> dict[str, str]:
-    """The new names of projects that began apart from the log there. Raises as add_upstream."""
-    alone = [project for project in projects if project.upstream is None]
-    found = [each for project in alone if (each := apart(root, remote, project)) is not None]
+    """New names of projects that began apart from the log there, `others` with another one. Raises as add_upstream."""
+    moving = [project for project in projects if project.upstream is None or project in others]
+    found = [each for project in moving if (each := apart(root, remote, project)) is not None]
     names = {each.project for each in found}
     chosen = {(found[0].project if len(found) == 1 and not old else old): new for old, new in aside.items()}
     for old, new in chosen.items():
@@ -104,7 +108,7 @@ def _renamed(
             raise Invalid(message, code="nothing-to-rename")
         check_can_be_set_aside(root, old, new)
         _refuse_followed(root, old)
-        if read_slot(remote, new, 1) is not None:
+        if _is_of_others(remote, new, ids_under(root, old, new)):
             message = f"there is a project {new!r} at {remote.url} already: choose another name for what {old!r} has"
             raise Conflict(message, code="project-exists")
     left = next((each for each in found if each.project not in chosen), None)
@@ -118,10 +122,23 @@ def _renamed(
     return chosen
 
 
+def _is_of_others(remote: Remote, project: str, known: set[str]) -> bool:
+    """Whether a log there has nothing of what is known here: who came before may have set the same aside."""
+    number = 1
+    while (found := read_slot(remote, project, number)) is not None:
+        if any(str(Digest.of(bytes(raw))) in known for raw in found.slot.ops):
+            return False
+        number += 1
+    return number > 1
+
+
 def _refuse_followed(root: Root, project: str) -> None:
     """Raise Conflict (not-its-own) where others may follow the log of this store by a mirror that can be asked."""
     found = root.catalog.project(project)
     assert found is not None
+    if found.upstream is not None:
+        # Who is the judge of that one is elsewhere.
+        return
     log = history(root, found).log
     for name, settings in read_remotes(root.path).items():
         with contextlib.suppress(Unreachable, Denied, Corrupt):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from artstore.model.digest import Digest
-from artstore.model.records import Create, decode_op
+from artstore.model.records import Condemn, Create, Sweep, decode_op, kind_of
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import Remote, read_slot
 
+_OF_A_DEPOT: Final = frozenset(each.__struct_config__.tag for each in (Condemn, Sweep))
 _SHOWN: Final = 5
 
 
@@ -36,8 +37,9 @@ class Apart(NamedTuple):
 
 
 def apart(root: Root, remote: Remote, project: Project) -> Apart | None:
-    """How a log that this store alone has differs from one elsewhere; None where one of the two goes on the other."""
-    own = {op.id for op in Journal(root.catalog, project).ops()}
+    """How what this store has of a project differs from a log elsewhere; None where one of them goes on the other."""
+    ops = Journal(root.catalog, project).ops()
+    own = {op.id for op in ops if kind_of(decode_op(op.body)) not in _OF_A_DEPOT}
     theirs: set[str] = set()
     types: dict[str, str] = {}
     number = 1

@@ -13,7 +13,7 @@ from artstore.lifecycle import set_aside
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.connect import connect
-from artstore.sync.remotes import add_remote, read_remotes
+from artstore.sync.remotes import add_remote, read_remotes, remove_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
 
@@ -143,6 +143,46 @@ def test_who_is_killed_in_between_does_it_again_and_has_nothing_twice(
 
     assert before == still == seen(mine, "my-zoo")
     mine.close()
+
+
+def test_who_changes_the_upstream_need_not_mix_what_all_had_with_what_is_there(machine: Make, tmp_path: Path) -> None:
+    """The way that was named did nothing for a log that others follow too: all were to be put together for good."""
+    a, b = machine("a"), machine("b")
+    new = tmp_path / "new"
+    new.mkdir()
+    z = Machine(tmp_path, new, "z")
+    z.put({"file": b"theirs"})
+    z.push()
+    for number in range(3):
+        a.put({"file": b"%d" % number, "large": bytes(1_200_000)}, aliases=["best"])
+    a.push()
+    b.pull()
+    a.store.delete("cats:v0")
+    a.store.gc(grace_s=0)
+    mine = b.put({"file": b"of b"})
+    log, seen = a.names(), []
+    for each in (a, b):
+        remove_remote(each.store.path, "hub")
+        with pytest.raises(Conflict, match="versions of cats would get new numbers") as caught:
+            add_upstream(each.store, "new", f"file://{new}", join=False)
+        assert "needs-join" == caught.value.code
+        add_remote(each.store.path, "old", f"file://{each.depot}", upstream=False, join=False)
+        add_upstream(each.store, "new", f"file://{new}", join=False, aside={"": "ours"})
+        connect(each.store)
+        reports = exchange(each.store, "sync").projects
+        seen.append([(v.name, v.id, v.aliases) for v in each.store.versions("cats", project="ours")])
+        assert z.names() == each.names()
+        assert [] == each.store.verify().problems
+        assert {None} <= {report.code for report in reports} <= {None, "manifest-missing"}
+    exchange(a.store, "sync")
+    z.pull()
+
+    assert log == seen[0]
+    assert [f"cats:v{number}" for number in (3, 2, 1, 0)] == [name for name, *_ in seen[1]]
+    assert mine.id == seen[1][0][1] == z.store.version("cats", project="ours").id
+    assert a.state_hash("ours") == b.state_hash("ours") == z.state_hash("ours")
+    assert ["cats:v3", "cats:v2", "cats:v1"] == [each.name for each in a.store.versions("cats", project="ours")]
+    z.store.close()
 
 
 @pytest.mark.parametrize("is_seen", [True, False])
