@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 from anyio import CapacityLimiter
@@ -49,6 +51,9 @@ from artstore.sync.http.wire import (
 )
 
 T = TypeVar("T")
+
+_ASKED_ABOUT: Final[ContextVar[str]] = ContextVar("asked about", default="")
+"""The project that a request is about."""
 
 _BLOCK: Final = 1 << 20
 MOUNT: Final = "/sync"
@@ -95,6 +100,7 @@ class _Api:
     def __init__(self, hosted: Hosted, at_once: CapacityLimiter) -> None:
         self._hosted = hosted
         self._at_once = at_once
+        self._turns: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
 
     async def about(self, request: Request) -> Response:
         """What this server is."""
@@ -140,7 +146,7 @@ class _Api:
     async def manifests(self, request: Request) -> Response:
         """An object of manifests."""
         project, name = _project(request), _matching(request, "name", _NAME)
-        return _raw(await self._work(lambda: self._hosted.manifests(project, name)))
+        return _streamed(*await self._work(lambda: self._hosted.manifests(project, name)))
 
     async def put_manifests(self, request: Request) -> Response:
         """Keep an object of manifests."""
@@ -153,7 +159,7 @@ class _Api:
     async def holder(self, request: Request) -> Response:
         """The object that has a manifest."""
         project, digest = _project(request), _digest(request)
-        return _raw(await self._work(lambda: self._hosted.holder(project, digest)))
+        return _streamed(*await self._work(lambda: self._hosted.holder(project, digest)))
 
     async def packs(self, request: Request) -> Response:
         """Store small blobs."""
@@ -259,7 +265,12 @@ class _Api:
                 await asyncio.gather(working, return_exceptions=True)
 
     async def _work(self, work: Callable[[], T]) -> T:
-        return await run_sync(work, limiter=self._at_once)
+        """Do it in a thread. Work of one project waits for each other: it leaves threads for that of others."""
+        project = _ASKED_ABOUT.get()
+        turn = self._turns.get(project) or CapacityLimiter(max(1, int(self._at_once.total_tokens) // 2))
+        self._turns[project] = turn
+        async with turn:
+            return await run_sync(work, limiter=self._at_once)
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -281,6 +292,11 @@ def _raw(data: bytes) -> Response:
     return Response(data, headers={MARK: "1"}, media_type=BYTES)
 
 
+def _streamed(size: int, blocks: Iterator[bytes]) -> Response:
+    """What may be long, a little at a time: who reads slowly takes no more memory."""
+    return StreamingResponse(blocks, headers={MARK: "1", "Content-Length": str(size)}, media_type=BYTES)
+
+
 def _rights(request: Request) -> Rights:
     found: Rights = request.scope[RIGHTS]
     return found
@@ -292,6 +308,7 @@ def _project(request: Request, scope: str = "read") -> str:
     if not _rights(request).may(scope, project):
         message = f"this token may not {scope} in project {project!r}"
         raise Refused(message, code="not-allowed")
+    _ASKED_ABOUT.set(project)
     return project
 
 

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from artstore.errors import ArtstoreError
+
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -113,13 +115,7 @@ class Guard:
         if self._admit is None or scope["path"] == HEALTH:
             scope[RIGHTS] = ANYBODY
             return None
-        rights = self._admit(_token(headers))
-        if rights is None:
-            return 401, "bad-token", "say the token, as a password or as `Authorization: Bearer`"
-        if rights.project is not None and not scope["path"].startswith(FOR_ONE_PROJECT):
-            return 403, "not-allowed", "this shows all projects, and the token is for one"
-        scope[RIGHTS] = rights
-        return None
+        return _let_in(self._admit, headers, scope)
 
     def _is_ours(self, host: str) -> bool:
         return host in self._names or (self._any_address and _is_address(host))
@@ -132,6 +128,21 @@ class Guard:
             headers["Cache-Control"] = "private, no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
+
+
+def _let_in(admit: Admit, headers: Headers, scope: Scope) -> tuple[int, str, str] | None:
+    """Note what somebody may, or answer why he must not pass."""
+    try:
+        rights = admit(_token(headers))
+    except ArtstoreError as error:
+        words = "the tokens cannot be read: whoever keeps the server has to look at `artstore token ls`"
+        return 503, error.code, words
+    if rights is None:
+        return 401, "bad-token", "say the token, as a password or as `Authorization: Bearer`"
+    if rights.project is not None and not scope["path"].startswith(FOR_ONE_PROJECT):
+        return 403, "not-allowed", "this shows all projects, and the token is for one"
+    scope[RIGHTS] = rights
+    return None
 
 
 async def _refuse(refusal: tuple[int, str, str], send: Send) -> None:

@@ -121,9 +121,14 @@ def _resting(hosted: Hosted) -> Iterator[None]:
 
 def admitting(store: Store, *, without_tokens: bool) -> Admit:
     """Let in who has a token of the store; everybody while none was ever made, if it may be without."""
+    is_open = without_tokens
 
     def admit(word: str | None) -> Rights | None:
-        if without_tokens and not has_tokens(store.path):
+        nonlocal is_open
+        if has_tokens(store.path):
+            # For good: a file that was lost lets in nobody.
+            is_open = False
+        if is_open:
             return ANYBODY
         found = None if word is None else find_token(store.path, word)
         return None if found is None else Rights(found.scope, found.project, found.id)

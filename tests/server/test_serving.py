@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from artstore.model.digest import Digest
 from artstore.server import patience
+from artstore.server.app import THREADS
 from artstore.server.listening import Address, listen
 from artstore.store import Store
 from artstore.sync.hosting.tokens import create_token
@@ -35,7 +37,7 @@ def _get(server: Served, path: str, token: str | None = None) -> tuple[int, str]
     try:
         connection.request("GET", path, headers={} if token is None else {"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        return answer.status, answer.read().decode(errors="replace")
     finally:
         connection.close()
 
@@ -151,3 +153,15 @@ def test_the_description_names_every_address(server: Served) -> None:
 def test_nothing_that_is_asked_makes_it_fail_or_answer_otherwise_than_is_described(tmp_path: Path) -> None:
     """Whatever comes, the answer says what was wrong with it, in a form that a program can rely on."""
     assert [] == ask_for_anything(tmp_path, 2_000)
+
+
+def test_work_of_one_project_leaves_threads_for_that_of_others(server: Served) -> None:
+    """Claims of a project wait for each other, and with them all others waited who asked for anything."""
+    with ThreadPoolExecutor(3 * THREADS) as pool:
+        with server.hosted._alone("busy"):
+            waiting = [pool.submit(_get, server, "/sync/1/projects/busy/slots/1") for _ in range(2 * THREADS)]
+            time.sleep(0.5)
+            answer = pool.submit(_get, server, "/sync/1/projects/other/slots/1").result(timeout=10)
+        ended = {each.result()[0] for each in waiting}
+
+    assert (200, {200}) == (answer[0], ended)

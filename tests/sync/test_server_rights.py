@@ -114,6 +114,20 @@ def test_bytes_are_fetched_with_the_token_that_stands_in_the_file_now(
         assert b"1" == b"".join(store.read("mine/cats:v1", "x"))
 
 
+@pytest.mark.parametrize(("found", "status"), [(b"", 503), (b"{}", 401), (None, 401)])
+def test_tokens_that_are_lost_let_in_nobody(server: Served, word: Word, found: bytes | None, status: int) -> None:
+    """A disk that lost a file would open a server to whoever can reach it."""
+    token = word("read")
+    assert 200 == _page(server, "/sync/1/projects", token)
+    path = server.store.path / "tokens.json"
+    path.unlink()
+    if found is not None:
+        path.write_bytes(found)
+
+    assert status == _page(server, "/sync/1/projects", token)
+    assert 401 == _page(server, "/sync/1/projects")
+
+
 def test_the_store_has_no_token_only_what_tells_it(server: Served, word: Word) -> None:
     """Who reads a backup of the server can do nothing with it."""
     chance = word("write").split("_", 2)[2].encode()

@@ -124,9 +124,10 @@ class Hosted:
             objects: dict[str, bytes] = {}
             size += len(data)
             for name in slot.manifests:
-                if size < BODY:
-                    objects[name] = self.manifests(project, name)
-                    size += len(objects[name])
+                length, blocks = self.manifests(project, name)
+                if size + length <= BODY:
+                    objects[name] = b"".join(blocks)
+                    size += length
             found.append((data, objects))
             number += 1
         return found
@@ -195,12 +196,12 @@ class Hosted:
         with self.quotas.reserved(project, body.size), self._whole(body) as data:
             self._lists.put(project, name, data)
 
-    def manifests(self, project: str, name: str) -> bytes:
-        """The bytes of an object of manifests. Raises MissingObject."""
-        return self._lists.read(project_name(project), name)
+    def manifests(self, project: str, name: str) -> tuple[int, Iterator[bytes]]:
+        """The size of an object of manifests, and its bytes. Raises MissingObject."""
+        return self._lists.open(project_name(project), name)
 
-    def holder(self, project: str, digest: Digest) -> bytes:
-        """The object that has a manifest. Raises MissingObject."""
+    def holder(self, project: str, digest: Digest) -> tuple[int, Iterator[bytes]]:
+        """The object that has a manifest, as `manifests`. Raises MissingObject."""
         with self._way(project) as way:
             last = way.followed
             if last is not None:
@@ -324,7 +325,7 @@ class Hosted:
         absent: list[str] = []
         for name, digests in slot.manifests.items():
             try:
-                found = decode_manifests(self.manifests(slot.project, name), f"the object {name!r}")
+                found = decode_manifests(self._lists.read(slot.project, name), f"the object {name!r}")
             except MissingObject:
                 absent += digests
                 continue

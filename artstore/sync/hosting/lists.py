@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
@@ -17,6 +17,7 @@ from artstore.model.manifest import Encoding, measure, satisfies
 from artstore.model.parts import part_of
 from artstore.storage.files import bytes_in
 from artstore.sync.http.wire import LONGEST_LINES, MOST_ENTRIES
+from artstore.sync.objects.failures import missing
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
 from artstore.sync.protocol import decode_manifests
@@ -59,6 +60,14 @@ class Lists:
     def read(self, project: str, name: str) -> bytes:
         """The bytes of an object. Raises MissingObject."""
         return self._objects.read(f"manifests/{part_of(project)}/{name}")
+
+    def open(self, project: str, name: str) -> tuple[int, Iterator[bytes]]:
+        """The size of an object, and its bytes, which are read as they are asked for. Raises MissingObject."""
+        path = f"manifests/{part_of(project)}/{name}"
+        size = self._objects.size(path)
+        if size is None:
+            raise missing(self._objects.url, path)
+        return size, self._objects.stream(path)
 
     def size(self, project: str) -> int:
         """The bytes of all objects of a project."""

@@ -129,7 +129,7 @@ def _read(store: Path) -> list[_Kept]:
             data = path.read_bytes() if path.exists() else b"{}"
         return msgspec.json.decode(data, type=_File).tokens
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"{str(path)!r} cannot be read: {error}. Mend it, or remove it and make the tokens again"
+        message = f"{str(path)!r} cannot be read: {error}. Mend it, or write {{}} into it and make the tokens again"
         raise Invalid(message, code="bad-tokens") from error
 
 
