@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ import pytest
 from artstore.errors import Conflict, NotFound
 from artstore.model.digest import Digest
 from artstore.store import Store
+from artstore.sync import remotes
 from artstore.sync.adopt import add_upstream
+from artstore.sync.objects.families import open_objects
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
@@ -19,6 +21,7 @@ from artstore.sync.standing import standings
 from tests.sync.conftest import Machine
 from tests.sync.simulation.fate import Death
 from tests.sync.simulation.network import Network
+from tests.sync.simulation.places import Wire
 
 Make = Callable[..., Machine]
 
@@ -77,6 +80,30 @@ def test_recover_offers_what_was_lost_in_the_same_order(machine: Make, depot: Pa
     assert {"x": b"1"} == a.read("cats:v1")
     with pytest.raises(Conflict, match="nothing to recover"):
         recover(a.store)
+
+
+class Behind(Wire):
+    """Its listings do not have yet what was put there."""
+
+    def names(self, prefix: str, after: str = "") -> Iterator[str]:
+        return (name for name in super().names(prefix, after) if name.startswith("log/"))
+
+
+def test_what_only_a_listing_lacks_is_not_said_to_be_gone(
+    machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS. All who follow would take it that bytes which are there are nowhere, and send them again."""
+    a, b = history(machine)
+    set_back(depot, 1)
+    packs = set((depot / "packs").rglob("*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(remotes, "open_objects", lambda url: Behind(open_objects(url), Network(), "depot", lambda: None))
+        recover(a.store)
+    recover(b.store)
+
+    assert a.names() == b.names()
+    assert not [path for path in (depot / "log").rglob("*") if path.is_file() and b"sweep" in path.read_bytes()]
+    assert packs == set((depot / "packs").rglob("*"))
 
 
 def test_a_recovery_that_died_is_done_by_another_one(machine: Make, depot: Path, network: Network) -> None:

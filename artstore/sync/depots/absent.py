@@ -36,8 +36,7 @@ def sweep_absent(way: Way, remote: Depot, log: str) -> None:
         last = read_slot(remote, way.project, shelf.known.slot) if shelf.known.slot else None
         if last is None:
             return
-        files = set(shelf.listed())
-        gone = {name for name in shelf.known.named() if not files.issuperset(shelf.files_of(name))}
+        gone = shelf.gone()
         if not gone:
             return
         shelf.forget(gone)

@@ -300,6 +300,15 @@ class DepotShelf:
             prefix = f"{kind}/{self._part}/"
             yield from (f"{kind}/{name.removeprefix(prefix)}" for name in self._objects.names(prefix))
 
+    def gone(self) -> set[str]:
+        """The objects that slots name and that are not there. What a listing lacks is looked for by its name.
+
+        The listing of a shared folder may be older than what others, or this machine, have put there.
+        """
+        files = set(self.listed())
+        unlisted = [name for name in self.known.named() if not files.issuperset(self.files_of(name))]
+        return {name for name, is_whole in in_parallel(self._is_whole, unlisted) if not is_whole}
+
     def sizes(self) -> dict[str, int]:
         """The bytes of every file of an object that lies there, by the name that `called` gives it."""
         return {name: size for kind in KINDS for name, size in self._objects.sizes(f"{kind}/{self._part}/")}

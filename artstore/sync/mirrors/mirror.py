@@ -301,9 +301,8 @@ class MirrorShelf(DepotShelf):
 
         A damaged list of files is as good as gone.
         """
-        files = set(self.listed())
-        gone = {name for name in self.known.named() if not files.issuperset(self.files_of(name))}
-        gone |= {f"manifests/{name}" for name in self._mirror.damaged.lists if name in self.known.manifests}
+        damaged = {f"manifests/{name}" for name in self._mirror.damaged.lists if name in self.known.manifests}
+        gone = self.gone() | damaged
         if gone:
             self.forget(gone)
         return gone
