@@ -38,6 +38,8 @@ CALLS: Final = (
     *("fsync", "fdatasync", "pwrite64", "pwritev2", "link", "rename", "unlink", "ftruncate", "fchmod", "mkdir"),
     *("flock", "pread64"),
 )
+READS: Final = frozenset({"pread64", "flock"})
+"""Those of CALLS that need no space: one kind of error will do."""
 ERRORS: Final = ("EIO", "ENOSPC")
 INTERRUPTED: Final = (
     *("read", "pread64", "readv", "preadv", "write", "pwrite64", "pwritev2"),
@@ -103,7 +105,8 @@ def run(folder: Path, *, every: int = 1, workers: int = 2, plant: Plant | None =
     for verb in VERBS:
         for call, nths in _numbered(verb, folder).items():
             chosen = sorted({*nths[::every], nths[-1]})
-            jobs += [(verb, call, error, str(nth)) for nth in chosen for error in ERRORS]
+            errors = ERRORS[:1] if call in READS else ERRORS
+            jobs += [(verb, call, error, str(nth)) for nth in chosen for error in errors]
     numbered = list(enumerate(jobs))
     return spread(
         numbered,

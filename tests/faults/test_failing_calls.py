@@ -30,7 +30,7 @@ def test_a_failing_call_loses_nothing(tmp_path: Path, scenario: str) -> None:
 @pytest.mark.parametrize(("plant", "scenario"), [("eaten_sync_errors", "alias"), ("raw_errors", "put small")])
 def test_planted_bugs_are_caught(tmp_path: Path, plant: str, scenario: str) -> None:
     planted = Plant.named(plant)
-    outcomes = failing_calls.run([scenario], ["EIO"], tmp_path, plant=planted)
+    outcomes = failing_calls.run([scenario], ["EIO"], tmp_path, by_turns=True, plant=planted)
 
     assert [] == planted.doubts([wrong for outcome in outcomes for wrong in outcome.wrong])
 
@@ -39,7 +39,7 @@ def test_a_failing_system_call_of_the_command_loses_nothing(tmp_path: Path) -> N
     """As above for real: strace lets the calls of the whole process fail, those of SQLite among them."""
     require("strace")
 
-    outcomes = injected.run(tmp_path, every=8)
+    outcomes = injected.run(tmp_path, every=12)
 
     sys.stdout.write(f"{len(outcomes)} injected errors\n")
     assert [] == [outcome for outcome in outcomes if outcome.wrong]
@@ -60,6 +60,6 @@ def test_a_planted_bug_is_caught_by_failing_system_calls(tmp_path: Path) -> None
     require("strace")
 
     planted = Plant.named("raw_errors")
-    outcomes = injected.run(tmp_path, plant=planted)
+    outcomes = injected.run(tmp_path, every=12, plant=planted)
 
     assert [] == planted.doubts([wrong for outcome in outcomes for wrong in outcome.wrong])
