@@ -71,7 +71,7 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants.equal_content_is_another_version: lambda habits: habits.factor("put") >= 4,
     plants.what_changes_nothing_is_sent: _anywhere,
     plants.what_waits_is_sent_backwards: _anywhere,
-    plants.what_was_given_up_counts_on: _much("decide", "alias"),
+    plants.what_was_given_up_counts_on: lambda habits: habits.clashing >= 0.4 and _much("decide")(habits),
     plants.numbers_move_without_a_record: _anywhere,
     plants.manifests_are_left_out: _anywhere,
     plants.a_slot_is_passed_over: _anywhere,
@@ -89,11 +89,15 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants_there.a_slot_is_taken_from_others: _beside_others(),
     plants_there.a_slot_counts_before_it_is_claimed: _depots(),
     plants_there.a_token_that_has_ended_lets_in: _servers("time_passes"),
-    plants_there.what_was_sent_before_is_not_named: _beside_others(),
+    plants_there.what_was_sent_before_is_not_named: lambda habits: (
+        habits.meddling >= 0.5 and habits.factor("put") <= 2 and habits.factor("attach") >= 2 and _depots()(habits)
+    ),
     plants_there.what_comes_from_the_beginning_is_put_behind_what_is_there: lambda habits: (
         habits.large >= 0.3 and habits.trouble >= 0.03 and _servers("read")(habits)
     ),
-    plants_there.a_hole_is_taken: _servers(),
+    plants_there.a_hole_is_taken: lambda habits: (
+        habits.large >= 0.3 and habits.trouble >= 0.03 and len(habits.places) <= 2 and _servers()(habits)
+    ),
     plants_there.nothing_is_condemned_before_it_is_swept: _depots("collect"),
     plants_there.no_grace_is_given: _depots("collect"),
     plants_there.what_is_freed_is_not_looked_for_elsewhere: _much("evict"),
