@@ -1,4 +1,4 @@
-"""Served: whether the slots of the logs that a store keeps for others are there as they were taken.
+"""Served: whether the slots of the logs that a store keeps for others are there as they were taken, and their lists.
 
 The journal has the digest of each slot that it has counted. Of those behind, which a server that was killed, or a store
 that was restored in part, has not counted yet, each names the one before.
@@ -23,6 +23,8 @@ from artstore.storage.root import Root
 
 SLOTS: Final = f"{HOSTED}/log"
 """Folder in a store's that has the slots, in a folder for each project."""
+LISTS: Final = f"{HOSTED}/manifests"
+"""Folder in a store's that has the lists of files which slots name, in a folder for each project."""
 _NUMBER: Final = re.compile(r"[0-9]{12}\Z")
 
 
@@ -47,7 +49,11 @@ def check_served(root: Root) -> list[Problem]:
     folders = (root.path / SLOTS).iterdir() if (root.path / SLOTS).is_dir() else iter(())
     there = {project for folder in folders if (project := project_of(folder.name)) is not None}
     kept = {project.name for project in root.catalog.projects() if keeps_log(root, project.name)}
-    return [_problem(lost) for project in sorted(there | kept) for lost in lost_slots(root, project)]
+    problems: list[Problem] = []
+    for project in sorted(there | kept):
+        problems += map(_problem, lost_slots(root, project))
+        problems += _lost_lists(root, project)
+    return problems
 
 
 def lost_slots(root: Root, project: str) -> list[LostSlot]:
@@ -68,6 +74,21 @@ def lost_slots(root: Root, project: str) -> list[LostSlot]:
     return found[::-1]
 
 
+def _lost_lists(root: Root, project: str) -> Iterator[Problem]:
+    """The objects of manifests that slots name and that are gone. Whether they are right whoever takes them finds."""
+    folder, lists = root.path / SLOTS / part_of(project), root.path / LISTS / part_of(project)
+    there = {path.name for path in lists.iterdir()} if lists.is_dir() else set()
+    for number in sorted(_numbers(folder)):
+        data = _read(folder / f"{number:012d}")
+        slot = None if data is None else _before(data)
+        for name in () if slot is None else sorted(slot.manifests.keys() - there):
+            message = (
+                f"lists of files that slot {number} of the log of project {project!r} brought, which is kept here for "
+                "others, are lost. `artstore repair` makes them again, as does a server for who asks"
+            )
+            yield Problem(kind="lists-lost", subject=f"{LISTS}/{part_of(project)}/{name}", message=message)
+
+
 def taken_slots(root: Root, project: str) -> dict[int, str]:
     """The digests of the slots that the journal has counted, by number, of a project whose log is kept here."""
     found = root.catalog.project(project)
@@ -82,9 +103,10 @@ def taken_slots(root: Root, project: str) -> dict[int, str]:
 
 
 class _Chained(msgspec.Struct):
-    """What of a slot says which one is before it."""
+    """What of a slot says which one is before it, and what lies beside it."""
 
     before: str | None
+    manifests: dict[str, list[str]] = {}
 
 
 def _before(data: bytes) -> _Chained | None:

@@ -146,7 +146,7 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
         problem = Corrupt(f"{error.message}. Nothing of that project was taken", code=error.code)
         raise _mendable(problem, _IN_A_DEPOT) from error
     except Corrupt as error:
-        raise _mendable(error, _IN_A_DEPOT, " --read-all") from error
+        raise _mendable(error, option=" --read-all") from error
     log = batch[0].slot.log
     accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
     shelf.save()

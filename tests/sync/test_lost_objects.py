@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from artstore.discovery import mend_served
 from artstore.errors import Conflict, Corrupt, Invalid
 from artstore.model.digest import Digest
 from artstore.sync.depots.collect import collect_remote
@@ -182,6 +183,38 @@ def test_a_server_is_recovered_by_those_whose_upstream_it_is(machine: Make, serv
 
     with pytest.raises(Invalid, match="those whose upstream it is"):
         recover(a.store, "beside")
+
+
+def test_a_server_makes_lost_lists_of_files_again(machine: Make, server: Served) -> None:
+    """They are in its catalog, and nobody who came new could follow the log any more."""
+    a = machine("a", url=server.url)
+    for name in ("cats", "dogs"):
+        a.put({name: b"0"}, name=name)
+        a.push()
+    lists = lying(server.store.path / "hosted", "manifests")
+    whole = server.store.verify().ok
+    for path in lists:
+        path.unlink()
+    problems = server.store.verify().problems
+    b, c = (machine(name, url=server.url) for name in "bc")
+    b.pull()
+    there_again = lying(server.store.path / "hosted", "manifests")
+    for path in lists:
+        spoil(path)
+    (refused,) = exchange(c.store, "pull").projects
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+    c.pull()
+    lists[0].unlink()
+    mended = mend_served(server.store)
+
+    assert whole
+    assert ["lists-lost", "lists-lost"] == [each.kind for each in problems]
+    assert lists == there_again
+    assert "remote-corrupt" == refused.code
+    assert a.names() == b.names() == c.names()
+    assert ([str(lists[0].relative_to(server.store.path))], []) == mended
+    assert server.store.verify().ok
 
 
 def test_a_server_that_found_damage_in_its_store_is_given_it_again(machine: Make, server: Served) -> None:

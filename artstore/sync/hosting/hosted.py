@@ -24,7 +24,7 @@ from artstore.sync.hosting.blobs import HostedBlobs
 from artstore.sync.hosting.closure import holes, live_manifests, needed_blobs, read_claim
 from artstore.sync.hosting.incoming import Uploads
 from artstore.sync.hosting.lists import Lists
-from artstore.sync.hosting.mend import Mending
+from artstore.sync.hosting.mend import Mending, mend_list, mend_lists
 from artstore.sync.hosting.own import OwnLogs
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.quotas import Quotas
@@ -124,10 +124,12 @@ class Hosted:
             objects: dict[str, bytes] = {}
             size += len(data)
             for name in slot.manifests:
-                length, blocks = self.manifests(project, name)
-                if size + length <= BODY:
-                    objects[name] = b"".join(blocks)
-                    size += length
+                # What is lost is said to who asks for it.
+                with contextlib.suppress(MissingObject):
+                    length, blocks = self.manifests(project, name)
+                    if size + length <= BODY:
+                        objects[name] = b"".join(blocks)
+                        size += length
             found.append((data, objects))
             number += 1
         return found
@@ -151,8 +153,11 @@ class Hosted:
             return Claimed(claimed=self._put_back(project, number, data))
 
     def lost(self, project: str) -> list[int]:
-        """The slots of a log that are lost or damaged."""
-        return self._mending.lost(project_name(project))
+        """The slots of a log that are lost or damaged. Lists of files that are, it makes again first."""
+        lost = self._mending.lost(project_name(project))
+        if not lost and mend_lists(self._root, self._objects, self._remote, project).mended:
+            self._lists.recount(project)
+        return lost
 
     def _put_back(self, project: str, number: int, data: bytes) -> bool:
         with self._alone(project):
@@ -197,8 +202,17 @@ class Hosted:
             self._lists.put(project, name, data)
 
     def manifests(self, project: str, name: str) -> tuple[int, Iterator[bytes]]:
-        """The size of an object of manifests, and its bytes. Raises MissingObject."""
-        return self._lists.open(project_name(project), name)
+        """The size of an object of manifests, which is made again where it is lost, and its bytes.
+
+        Raises MissingObject.
+        """
+        try:
+            return self._lists.open(project_name(project), name)
+        except MissingObject:
+            if not mend_list(self._root, self._objects, self._remote, project, name):
+                raise
+        self._lists.recount(project)
+        return self._lists.open(project, name)
 
     def holder(self, project: str, digest: Digest) -> tuple[int, Iterator[bytes]]:
         """The object that has a manifest, as `manifests`. Raises MissingObject."""

@@ -83,6 +83,11 @@ class Lists:
             if project in self._sizes:
                 self._sizes[project] += size
 
+    def recount(self, project: str) -> None:
+        """Be told that objects were made again: their sizes are looked up anew."""
+        with self._lock:
+            self._sizes.pop(project, None)
+
     def tidy(self, project: str, named: Container[str]) -> None:
         """Remove what is a day old and not among those that slots name."""
         size = 0

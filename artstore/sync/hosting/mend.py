@@ -1,7 +1,7 @@
-"""Mend: slots that a store's own log has lost, or that are damaged in it, come back as they were.
+"""Mend: slots and lists of files that a store's own log has lost, or that are damaged in it, come back as they were.
 
-What is brought is taken only where the journal, or else the slot behind, says by its digest that it was that; and a
-slot that can be read is never replaced.
+A slot that is brought is taken only where the journal, or else the slot behind, says by its digest that it was that;
+and one that can be read is never replaced. Lists of files are made again from the catalog, in their full form.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from artstore.errors import Corrupt
 from artstore.lifecycle.served import lost_slots, taken_slots
 from artstore.lifecycle.upstream import HOSTED, Followed, followed, keeps_log
 from artstore.model.digest import Digest
+from artstore.model.manifest import encode_full
+from artstore.model.parts import part_of
 from artstore.storage.root import Root
 from artstore.store import Store
 from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.lost import find_damaged
+from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.history import history
 from artstore.sync.hosting.own import WHERE
 from artstore.sync.objects.folder import FolderObjects
@@ -72,17 +76,60 @@ class Mended(NamedTuple):
 
 
 def mend_logs(store: Store) -> Mended:
-    """Put back the slots that the store's own journal has, also beside a server that is running."""
+    """Put back the slots that the store's own journal has, and lists of files, also beside a server that is running."""
     root = store.root
     found = Mended([], [])
+    objects = FolderObjects(store.path / HOSTED)
+    logs = Depot(objects)
     for project in root.catalog.projects():
-        lost = lost_slots(root, project.name) if keeps_log(root, project.name) else []
-        if not lost:
+        if not keeps_log(root, project.name):
             continue
-        mending = Mending(root, Depot(FolderObjects(store.path / HOSTED)))
+        lost = lost_slots(root, project.name)
+        mending = Mending(root, logs)
         taken = {slot.number: slot for slot in history(root, project).slots}
         for each in lost:
             slot = taken.get(each.number)
             is_back = slot is not None and mending.put_back(project.name, each.number, slot_again(slot.frame, slot.ops))
             (found.mended if is_back else found.left).append(each.name)
+        # Without all slots it is not known which lists there should be.
+        lists = mend_lists(root, objects, logs, project.name) if not found.left else Mended([], [])
+        found.mended.extend(lists.mended)
+        found.left.extend(lists.left)
     return found
+
+
+def mend_lists(root: Root, objects: FolderObjects, logs: Depot, project: str) -> Mended:
+    """Make the objects of manifests again that slots name, and that are lost or damaged; all are read."""
+    shelf = _shelf(root, objects, logs, project)
+    bad = set() if shelf is None else find_damaged(root, shelf, [], shelf.known.manifests, None).lists
+    found = Mended([], [])
+    for name in sorted(bad):
+        assert shelf is not None
+        path = f"{HOSTED}/{shelf.called(f'manifests/{name}')}"
+        (found.mended if _make_again(root, shelf, name) else found.left).append(path)
+    return found
+
+
+def mend_list(root: Root, objects: FolderObjects, logs: Depot, project: str, name: str) -> bool:
+    """Make one of these again; False where it is none, or some of what it had is not in the catalog any more."""
+    shelf = _shelf(root, objects, logs, project)
+    return shelf is not None and _make_again(root, shelf, name)
+
+
+def _shelf(root: Root, objects: FolderObjects, logs: Depot, project: str) -> DepotShelf | None:
+    last = followed(root, project)
+    if last is None:
+        return None
+    shelf = DepotShelf(objects, root.path, project, part_of(project), last.log)
+    shelf.follow(logs, last.slot)
+    return shelf
+
+
+def _make_again(root: Root, shelf: DepotShelf, name: str) -> bool:
+    digests = list(map(Digest.parse, shelf.known.manifests.get(name, ())))
+    if not digests or any(root.manifests.find(digest) is None for digest in digests):
+        return False
+    shelf.put_manifests(
+        name, [encode_full(digest, (entry.line() for entry in root.manifests.entries(digest))) for digest in digests]
+    )
+    return True
