@@ -81,7 +81,8 @@ def collect_remote(
     if not settings.upstream:
         message = (
             f"{name!r} is not the upstream of this store, which so does not know what the versions there need: collect "
-            "from a store that pushes to it"
+            "from a store whose upstream it is. Of a mirror nothing is freed but all of it: `artstore pull` from it, "
+            "push to an empty folder that is noted as another mirror, then `artstore remote rm` this one, and remove it"
         )
         raise Invalid(message, code="not-the-upstream")
     root = store.root

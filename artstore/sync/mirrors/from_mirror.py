@@ -143,6 +143,8 @@ def _take_page(way: Way, lists: _Lists, slots: Sequence[ReadSlot], page: Page) -
     taken, lists.error = take_each(root, way.place, list(needed_here.values()), lists.find, lists.error)
     # What is lost of one version keeps nobody from what is behind it.
     lost = {digest for digest in versions.values() if root.manifests.find(digest) is None}
+    # Somebody may have put there since what did not come along with the page.
+    lost.update({versions[each] for each in page.absent if each in versions} - {each.digest for each in taken})
     accept(
         root,
         way.session,
@@ -150,7 +152,7 @@ def _take_page(way: Way, lists: _Lists, slots: Sequence[ReadSlot], page: Page) -
         slots[0].slot.log,
         slots_to_take(slots),
         attachments=Attachments(manifests=taken),
-        awaited=[version for version, digest in versions.items() if version in page.absent or digest in lost],
+        awaited=[version for version, digest in versions.items() if digest in lost],
     )
 
 
