@@ -1,8 +1,9 @@
 """Granted: which blobs each project may ask a server for, in a database of its own, `granted.db`.
 
-A project was granted what a version of it names, and what was sent for it, until no version names that any more and it
-was freed. Nobody learns through one project what another one has. The file can be lost: the manifests of a project's
-versions say it again.
+A project was granted what a version of it names, and what was sent for it. What no version names any more it can ask
+for no longer, sooner or later; it still counts among the bytes that the project takes, until `gc` may have freed it.
+When that is depends on this project alone, whatever others have: nobody learns through one project what another one
+has. The file can be lost: the manifests of a project's versions say it again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ FILE_NAME: Final = "granted.db"
 _LOOKUP: Final = 5_000
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS granted (project TEXT NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
-    PRIMARY KEY (project, digest)) WITHOUT ROWID
+    sent INTEGER, ended INTEGER, PRIMARY KEY (project, digest)) WITHOUT ROWID
+"""
+"""`sent` is in UTC seconds, and NULL once a version has named it; `ended` is the epoch of `gc` since which it cannot be
+asked for, and NULL while it can."""
+_ADD: Final = """
+INSERT INTO granted (project, digest, size, sent) VALUES (?, ?, ?, ?)
+ON CONFLICT (project, digest) DO UPDATE SET ended = NULL, sent = excluded.sent
 """
 
 
@@ -34,50 +41,63 @@ class Granted(Connections):
             with self.write():
                 self.execute(_TABLE)
 
-    def add(self, project: str, blobs: Iterable[tuple[Digest, int]]) -> None:
-        """Grant blobs, each with its size, to a project."""
+    def add(self, project: str, blobs: Iterable[tuple[Digest, int]], *, sent: float | None = None) -> None:
+        """Grant blobs, each with its size, to a project: what was `sent`, in UTC seconds, or what a version names."""
         rest = iter(blobs)
-        while some := [(project, bytearray(digest), size) for digest, size in islice(rest, _LOOKUP)]:
+        at = None if sent is None else int(sent)
+        while some := [(project, bytearray(digest), size, at) for digest, size in islice(rest, _LOOKUP)]:
             with self.write():
-                self.insert("granted (project, digest, size)", some, or_ignore=True)
+                self.executemany(_ADD, some)
+
+    def note_named(self, project: str, digests: Iterable[Digest]) -> None:
+        """Note that a version names some of what was sent."""
+        rest = iter(digests)
+        while some := [(project, bytearray(digest)) for digest in islice(rest, _LOOKUP)]:
+            with self.write():
+                self.executemany(
+                    "UPDATE granted SET sent = NULL WHERE project = ? AND digest = ? AND sent IS NOT NULL", some
+                )
 
     def among(self, project: str, digests: Sequence[Digest]) -> set[bytes]:
         """Those of some blobs that a project was granted."""
         found: set[bytes] = set()
         for start in range(0, len(digests), _LOOKUP):
             some = digests[start : start + _LOOKUP]
-            sql = f"SELECT digest FROM granted WHERE project = ? AND digest IN ({','.join('?' * len(some))})"
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT digest FROM granted WHERE project = ? AND digest IN ({marks}) AND ended IS NULL"
             found.update(digest for (digest,) in self.rows(sql, (project, *some)))
         return found
 
     def all_of(self, project: str) -> Iterator[list[Digest]]:
-        """All that a project was granted, in portions."""
+        """All that a project can ask for, in portions."""
         last = b""
         while some := self.rows(
-            "SELECT digest FROM granted WHERE project = ? AND digest > ? ORDER BY digest LIMIT ?",
+            "SELECT digest FROM granted WHERE project = ? AND digest > ? AND ended IS NULL ORDER BY digest LIMIT ?",
             (project, last, _LOOKUP),
         ):
             yield [Digest(digest) for (digest,) in some]
             last = some[-1][0]
 
-    def among_others(self, project: str, digests: Sequence[Digest]) -> set[bytes]:
-        """Those of some blobs, of one portion, that another project was granted too."""
-        marks = ",".join("?" * len(digests))
-        sql = f"SELECT DISTINCT digest FROM granted WHERE digest IN ({marks}) AND project != ?"
-        return {digest for (digest,) in self.rows(sql, (*digests, project))}
-
-    def remove(self, project: str, digests: Sequence[Digest]) -> None:
-        """Let a project ask no more for some blobs, of one portion."""
+    def withdraw(self, project: str, digests: Sequence[Digest], epoch: int, *, sent_before: float) -> None:
+        """Let a project ask no more for some blobs, of one portion, but for what was sent since."""
         with self.write():
             marks = ",".join("?" * len(digests))
-            self.execute(f"DELETE FROM granted WHERE project = ? AND digest IN ({marks})", (project, *digests))
+            self.execute(
+                f"UPDATE granted SET ended = ? WHERE project = ? AND digest IN ({marks}) AND coalesce(sent, 0) < ?",
+                (epoch, project, *digests, int(sent_before)),
+            )
+
+    def forget(self, project: str, epoch: int) -> None:
+        """Count no more what ended before an epoch."""
+        with self.write():
+            self.execute("DELETE FROM granted WHERE project = ? AND ended < ?", (project, epoch))
 
     def projects(self) -> list[str]:
         """The projects that were granted something."""
         return [project for (project,) in self.rows("SELECT DISTINCT project FROM granted")]
 
     def size(self, project: str) -> int:
-        """The bytes of all that a project was granted."""
+        """The bytes of all that a project was granted and that may not be freed yet."""
         row = self.one("SELECT coalesce(sum(size), 0) FROM granted WHERE project = ?", (project,))
         assert row is not None
         return int(row[0])

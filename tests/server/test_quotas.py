@@ -20,6 +20,7 @@ from artstore.errors import StorageFull
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
 from artstore.storage.blobs import SMALL
+from artstore.sync.hosting import quotas
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import BYTES, MESSAGES, header
 from artstore.sync.protocol import encode_manifests
@@ -112,6 +113,37 @@ def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path:
         assert sizes == server.hosted.quotas.sizes()
     for each in (a, b):
         each.store.close()
+
+
+def test_what_is_given_back_says_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has a file, or guesses it, could ask whether another project has it: it went sooner then."""
+    with served(tmp_path / "server", quotas={"mine": 10_000_000}) as server:
+        connection = Connection(server.url)
+        (theirs, nobodys) = (os.urandom(SMALL + 1) for _ in range(2))
+
+        def send(project: str, data: bytes) -> None:
+            headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+            path = f"projects/{project}/uploads/{Digest.of(data).hex()}"
+            connection.ask("PUT", path, data, doing="sending", headers=headers)
+
+        def has(data: bytes) -> bool:
+            return server.hosted.blobs.lacks("mine", [Digest.of(data)]) == []
+
+        send("theirs", theirs)
+        for data in (theirs, nobodys):
+            send("mine", data)
+        with pytest.raises(StorageFull):
+            send("mine", os.urandom(10_000_000))
+
+        assert [True, True] == [has(data) for data in (theirs, nobodys)]
+        # As hours later.
+        monkeypatch.setattr(quotas, "TURN_S", -10.0)
+        server.hosted.quotas._looked.clear()
+        before = _takes(server, "mine")
+        server.hosted.rest()
+
+        assert [False, False] == [has(data) for data in (theirs, nobodys)]
+        assert before == _takes(server, "mine")
 
 
 def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) -> None:

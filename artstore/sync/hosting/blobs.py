@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class HostedBlobs:
         """Store small blobs, durably. Raises as Spool.take."""
         with self._quotas.reserved(project, body.size):
             taken = body.take(self._root, self._pins.session())
-            self._granted.add(project, taken)
+            self._granted.add(project, taken, sent=time.time())
         return len(taken)
 
     def packed(self, project: str, digests: Sequence[Digest]) -> bytes:
@@ -140,7 +141,7 @@ class HostedBlobs:
         """Store a large blob if all of it has come; False if not. Raises Invalid (digest-mismatch), StorageFull."""
         has_ended = self.upload(project, digest).finish(self._root, self._pins.session(), size)
         if has_ended:
-            self._granted.add(project, [(digest, size)])
+            self._granted.add(project, [(digest, size)], sent=time.time())
         return has_ended
 
 

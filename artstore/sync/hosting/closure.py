@@ -25,6 +25,8 @@ class Holes(NamedTuple):
 
     manifests: list[Digest]
     blobs: list[Digest]
+    named: list[Digest]
+    """All blobs of the manifests that come, missing or not."""
 
 
 def read_claim(project: str, number: int, data: bytes) -> Slot:
@@ -62,7 +64,7 @@ def holes(root: Root, granted: Granted, slot: Slot, encodings: Sequence[Encoding
     for digest, size in here.items():
         if size != sizes[Digest(digest)]:
             raise _other_size(BlobEntry("", Digest(digest), sizes[Digest(digest)]))
-    return Holes(list(dict.fromkeys(manifests)), [digest for digest in wanted if digest not in here])
+    return Holes(list(dict.fromkeys(manifests)), [digest for digest in wanted if digest not in here], wanted)
 
 
 def live_manifests(root: Root, project: str) -> set[Digest]:

@@ -191,6 +191,8 @@ class Hosted:
         claimed = self._remote.claim(project, number, data)
         pull(way)
         self._mark(way)
+        self._granted.note_named(project, missing.named)
+        self.quotas.note_slot(project)
         return Claimed(claimed=claimed)
 
     # Manifests.
@@ -279,6 +281,7 @@ class Hosted:
                 if next_offer(self._root, project) is not None:
                     push(way)
                     self._mark(way)
+                    self.quotas.note_slot(project)
             yield way
 
     @contextlib.contextmanager

@@ -19,6 +19,7 @@ from artstore.model.names import project_name
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
 from artstore.sync.hosting.closure import needed_blobs
+from artstore.sync.hosting.pins import TURN_S
 from artstore.sync.hosting.usage import Usage
 from artstore.sync.room import FOR_ENDS, Room
 
@@ -60,6 +61,8 @@ class Quotas:
         self._kept: dict[str, list[_Kept]] = {}
         self._looked: dict[str, tuple[int, float]] = {}
         """The epoch of `gc`, and when, at which it was looked what a project can give back."""
+        self._slots: dict[str, int] = {}
+        """The epoch of `gc` in which a project's last slot was claimed, since this began."""
 
     def sizes(self) -> dict[str, int]:
         """The bytes that each project takes, as `artstore status` counts them, without what `gc` has freed."""
@@ -165,10 +168,17 @@ class Quotas:
                 self._looked[project] = epoch, now
         return is_news
 
+    def note_slot(self, project: str) -> None:
+        """Be told that a log has one more slot: what ends by it has not been freed yet."""
+        epoch = self._root.catalog.epoch()
+        with self._lock:
+            self._slots[project] = epoch
+
     def _take_back(self, project: str) -> None:
-        needed = needed_blobs(self._root, project)
+        needed, now = needed_blobs(self._root, project), self._root.catalog.epoch()
+        with self._lock:
+            ended = self._slots.get(project, now)
         for some in self._granted.all_of(project):
             free = [digest for digest in some if digest not in needed]
-            here, others = self._root.blobs.locate(free), self._granted.among_others(project, free)
-            # What another project has too stays for that one's sake, and counts there.
-            self._granted.remove(project, [each for each in free if each not in here or each in others])
+            self._granted.withdraw(project, free, ended, sent_before=time.time() - 2 * TURN_S)
+        self._granted.forget(project, now)

@@ -64,7 +64,7 @@ def what_comes_from_the_beginning_is_put_behind_what_is_there(patch: pytest.Monk
 
 
 def a_hole_is_taken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(hosted, "holes", lambda *_arguments: closure.Holes([], []))
+    patch.setattr(hosted, "holes", lambda *_arguments: closure.Holes([], [], []))
 
 
 def nothing_is_condemned_before_it_is_swept(patch: pytest.MonkeyPatch) -> None:
