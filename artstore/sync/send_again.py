@@ -59,6 +59,7 @@ def send_again(way: Way, *, read_all: bool, doubted: Sequence[Digest] = ()) -> A
         return _send_to_server(way)
     moved = Moved()
     damaged: Damaged | None = None if read_all or doubted else NOT_READ
+    indexes: set[str] = set()
     for _ in range(_TRIES):
         pull(way)
         last = way.followed
@@ -69,10 +70,12 @@ def send_again(way: Way, *, read_all: bool, doubted: Sequence[Digest] = ()) -> A
         if damaged is None and read_all:
             tell = telling(way.progress, "check")
             damaged = find_damaged(way.root, shelf, needs.blobs, shelf.known.manifests, tell)
+            indexes = shelf.damaged_indexes()
         elif damaged is None:
             damaged = find_damaged_among(way.root, shelf, doubted)
         sizes = shelf.sizes()
-        moved = moved.plus(Moved(lists=shelf.restore_indexes(sizes)))
+        moved = moved.plus(Moved(lists=shelf.restore_indexes(sizes, indexes)))
+        indexes = set()
         lost = find_lost(shelf, sizes, needs.blobs, damaged)
         lists = _plan_lists(way.root, shelf.known, lost.lists, needs.manifests)
         for name in lists.whole:

@@ -72,6 +72,26 @@ def test_what_was_changed_in_place_is_found_by_reading_all(machine: Make, depot:
         recover(b.store, read_all=True)
 
 
+def test_a_damaged_index_is_found_by_reading_all_too(machine: Make, depot: Path) -> None:
+    """Its length is right, and the pack, whose first header is damaged as well, does not say any more what is in it."""
+    a = machine("a")
+    a.put({"x": b"0", "y": b"1"})
+    a.push()
+    (index,), (pack,) = lying(depot, "packs", ".idx"), lying(depot, "packs", ".tar")
+    spoil(index)
+    data = pack.read_bytes()
+    pack.chmod(0o644)
+    pack.write_bytes(b"?" + data[1:])
+    (report,) = recover(a.store, read_all=True).projects
+    cold = machine("cold")
+    cold.pull()
+
+    assert (None, 1) == (report.error, report.pushed.lists)
+    assert {"x": b"0", "y": b"1"} == cold.read("cats")
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store, read_all=True)
+
+
 def test_what_is_not_here_either_is_named_with_who_sent_it_and_comes_from_there(machine: Make, depot: Path) -> None:
     a, b = machine("a"), machine("b")
     a.put({"x": b"a", "large": LARGE})

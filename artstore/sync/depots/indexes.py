@@ -87,6 +87,18 @@ class Indexes:
             index = encode_index(members)
             self._objects.write(self._place_of(name), [index], len(index))
 
+    def damaged(self, names: Iterable[str]) -> set[str]:
+        """Those of these packs whose own index is gone or cannot be read, found out by reading each."""
+
+        def is_damaged(name: str) -> bool:
+            try:
+                decode_index(self._objects.read(self._place_of(name)), name)
+            except (MissingObject, Corrupt):
+                return True
+            return False
+
+        return {name for name, is_bad in in_parallel(is_damaged, list(names)) if is_bad}
+
     def gather(self, names: Iterable[str]) -> None:
         """Put those of these packs that are in no segment into one, where they are many."""
         wanted = dict.fromkeys(names)

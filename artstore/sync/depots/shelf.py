@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -269,14 +269,21 @@ class DepotShelf:
         """Put the index of a pack there again, whose name is as in ops, where it is known what it says."""
         self._indexes.restore(name.removeprefix("packs/"))
 
-    def restore_indexes(self, sizes: Mapping[str, int]) -> int:
-        """Put the indexes there again that are gone or cut while their packs are not, as a listing said; how many."""
+    def damaged_indexes(self) -> set[str]:
+        """The packs whose indexes cannot be read, found out by reading all of them."""
+        return self._indexes.damaged(self.known.packs)
+
+    def restore_indexes(self, sizes: Mapping[str, int], damaged: Collection[str]) -> int:
+        """Put the indexes there again that are damaged, or gone or cut as a listing said, of packs that are not gone.
+
+        Answers how many.
+        """
         packs = self._indexes.of(self.known.packs)
         lost = [
             name
             for name, members in packs.items()
             if self.called(f"packs/{name}.tar") in sizes
-            and sizes.get(self.called(f"packs/{name}.idx")) != size_of_index(len(members))
+            and (name in damaged or sizes.get(self.called(f"packs/{name}.idx")) != size_of_index(len(members)))
         ]
         for name in lost:
             self._indexes.restore(name)
