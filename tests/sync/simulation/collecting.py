@@ -31,9 +31,10 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     """Collect the depot that is the upstream of a machine."""
     if not isinstance(node.place, Depot) or node.place.is_lost:
         return
-    before, slots = node.numbers(), len(naive.slots(node.place.logs / PROJECT))
+    damage = travels.damage(world, node)
+    before, slots = node.numbers(), 0 if damage else len(naive.slots(node.place.logs / PROJECT))
     at_us = world.fate.time_ns() // 1000
-    for name in condemned_in(node.place):
+    for name in set() if damage else condemned_in(node.place):
         node.looks.setdefault(name, at_us)
     world.moving.append(node)
     try:
@@ -43,10 +44,11 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     finally:
         world.moving.remove(node)
     world.freed += report.swept
-    assert report.code in {None, "needs-join", "other-log", "rolled-back"}, f"{node.name}: {report.error}"
-    assert report.missing == 0, f"{node.name}: {report.missing} objects that versions need are gone"
+    assert report.code in {None, "needs-join", "other-log", "rolled-back"} | damage, f"{node.name}: {report.error}"
+    assert damage or report.missing == 0, f"{node.name}: {report.missing} objects that versions need are gone"
     travels.check_numbers(node, before)
-    check_swept(node, node.place, slots, grace_s)
+    if not damage:
+        check_swept(node, node.place, slots, grace_s)
 
 
 def condemned_in(depot: Depot) -> set[str]:

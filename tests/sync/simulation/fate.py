@@ -25,6 +25,7 @@ from blake3 import blake3
 from artstore.errors import ArtstoreError, Unreachable
 from artstore.sync.depots import checkpoints, indexes
 from artstore.sync.http import remote as loaded_when_a_server_is_asked
+from tests.sync.simulation.power import Power, replaced
 
 T = TypeVar("T")
 
@@ -34,7 +35,6 @@ YEARS_S: Final = 10 * 365 * 86_400
 _LATE: Final = (loaded_when_a_server_is_asked,)
 """What is loaded when it is needed: what is replaced in it has to be there before."""
 _ON_DISK: Final = ("fsync", "fdatasync", "mkdir", "link", "rename", "replace", "unlink", "rmdir")
-_SYNCS: Final = frozenset({"fsync", "fdatasync"})
 
 
 class Death(BaseException):
@@ -81,6 +81,11 @@ class Fate:
         """Pairs of a machine and a place between which there is no way."""
         self.late: list[Callable[[], object]] = []
         """Calls that were given up by who made them, and are still on their way."""
+        self.power = Power(random.Random(f"power of {seed}"))
+        self.powerless = 0.0
+        """How often the power fails where a machine dies."""
+        self.depots: list[Path] = []
+        """Folders that many use, whose disks fail with that of a machine that may have been writing there."""
 
     @contextlib.contextmanager
     def acts(self, machine: Machine) -> Iterator[None]:
@@ -136,6 +141,14 @@ class Fate:
         """It is over with a machine."""
         machine.is_dead = True
         return Death()
+
+    def begin_again(self, machine: Machine) -> None:
+        """Let a machine live, which has closed all files; where it died of the power, with what is certain on disks."""
+        if machine.is_dead and self.powerless and self.power.chance.random() < self.powerless:
+            with self.outside():
+                for folder in [machine.folder, *filter(Path.exists, self.depots)]:
+                    self.power.fail(folder)
+        machine.is_dead = False
 
     def call(self, place: str, work: Callable[[], T], *, changes: bool = False) -> T:
         """A call of whoever acts to a place. What changes something may also happen twice, or later."""
@@ -221,8 +234,9 @@ def ruled_by(fate: Fate) -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(time, "time_ns", fate.time_ns)
         patch.setattr(time, "time", lambda: fate.time_ns() / 1e9)
         patch.setattr(time, "sleep", fate.sleep)
+        others = replaced(fate.power)
         for name in _ON_DISK:
-            patch.setattr(os, name, _event(fate, (lambda _fd: None) if name in _SYNCS else getattr(os, name)))
+            patch.setattr(os, name, _event(fate, others.get(name, getattr(os, name))))
         for name, module in sorted(sys.modules.items()):
             if name.startswith("artstore.") and hasattr(module, "ThreadPoolExecutor"):
                 patch.setattr(module, "ThreadPoolExecutor", Inline)

@@ -33,6 +33,12 @@ class Habits(NamedTuple):
     """How often somebody is quicker than who moves."""
     pushing: float
     """How often it is a push that is quicker, and not a collector."""
+    powerless: float
+    """How often it is the power that fails where a machine dies."""
+    mortality: float
+    """How likely it is in bad times that a machine dies at a call to its disk."""
+    losing: int
+    """How often, of all deeds, single objects of a place are lost."""
 
     def factor(self, deed: str) -> int:
         """By how much a deed of this name happens more often here, or less, than it does elsewhere."""
@@ -42,6 +48,8 @@ class Habits(NamedTuple):
 def habits_of(seed: int) -> Habits:
     """Those of the world with this seed."""
     chance = random.Random(f"habits of {seed}")
+    more = random.Random(f"more habits of {seed}")
+    powerless = more.choice((0.0, 0.0, 0.7))
     serving = chance.choice((0.0, 0.5, 1.0))
     return Habits(
         seed=seed,
@@ -54,4 +62,7 @@ def habits_of(seed: int) -> Habits:
         choosy=chance.choice((0.0, 0.1, 0.5)),
         meddling=chance.choice((0.2, 0.5, 0.8)),
         pushing=chance.choice((0.3, 0.7, 0.9)),
+        powerless=powerless,
+        mortality=more.choice((0.002, 0.01)) if powerless else 0.002,
+        losing=more.choice((0, 0, 8)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Denied, Invalid, NotFound, Unreachable
@@ -10,7 +11,7 @@ from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.deeds import check_content
 from tests.sync.simulation.naive import Naive
 from tests.sync.simulation.node import PROJECT, Node
-from tests.sync.simulation.places import Depot
+from tests.sync.simulation.places import Depot, Place
 from tests.sync.simulation.travels import LACKING, check_numbers
 
 if TYPE_CHECKING:
@@ -84,17 +85,27 @@ def check_mirror(world: World, mirror: Depot, naive: Naive) -> None:
     assert codes[0] in {None, "other-log"}, f"{writer.name} cannot bring {mirror.name} what it lacks: {codes[0]}"
     if codes[0] == "other-log" or not naive.seen:
         return
-    reader = Node(world.fate, world.folder, f"reader{len(world.history)}-{mirror.name}")
+    check_reader(
+        world,
+        mirror,
+        naive,
+        lambda reader: add_remote(reader.store.path, mirror.name, mirror.url, upstream=False, join=True),
+    )
+
+
+def check_reader(world: World, place: Place, naive: Naive, begin: Callable[[Node], object]) -> None:
+    """A machine that is new, and sees a place alone, has all that the log has, with its bytes."""
+    reader = Node(world.fate, world.folder, f"reader{len(world.history)}-{place.name}")
 
     def read() -> None:
-        add_remote(reader.store.path, mirror.name, mirror.url, upstream=False, join=True)
-        (report,) = exchange(reader.store, "pull", remote=mirror.name, projects=[PROJECT], blobs=True).projects
+        begin(reader)
+        (report,) = exchange(reader.store, "pull", remote=place.name, projects=[PROJECT], blobs=True).projects
         assert report.error is None, report.error
         view = reader.view()
         assert view is not None
         forgotten = {id_ for id_ in view.numbers() if view.is_forgotten(id_)}
-        assert forgotten <= set().union(*(node.may_forget for node in world.nodes)), "a mirror lacks what all have"
-        assert naive.shown(forgotten) == reader.shown(), f"{mirror.name} shows something else than the log says"
+        assert forgotten <= set().union(*(node.may_forget for node in world.nodes)), "a place lacks what all have"
+        assert naive.shown(forgotten) == reader.shown(), f"{place.name} shows something else than the log says"
         for name in reader.names():
             for version in reader.versions(name):
                 check_content(reader, version)

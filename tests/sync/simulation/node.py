@@ -14,9 +14,11 @@ from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
 from artstore.model.records import Create, Delete, Rename, decode_op, made_by, manifest_of
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
+from artstore.storage.marking import Marking
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
 from artstore.sync.bundle.head import Receipt
@@ -80,7 +82,7 @@ class Node(Machine):
                 with contextlib.suppress(Death):
                     self.store.close()
                 self.let_go()
-                self.is_dead = False
+                self.fate.begin_again(self)
                 if attempt == _ATTEMPTS - 1:
                     self.fate.mortality = 0.0
                 self._open()
@@ -189,6 +191,17 @@ class Node(Machine):
         """The state of the project, if there is one."""
         found = self.store.root.catalog.project(PROJECT)
         return None if found is None else ProjectView(self.store.root.catalog, found.id)
+
+    def whole(self) -> set[Digest]:
+        """The live manifests of which it has all bytes."""
+        root = self.store.root
+        project = root.catalog.project(PROJECT)
+        found: set[Digest] = set()
+        for manifest in Marking(root.catalog).live_manifests(project.id) if project is not None else ():
+            blobs = [blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None]
+            if len(root.blobs.locate(blobs)) == len(set(blobs)):
+                found.add(manifest)
+        return found
 
     def parts(self) -> list[str]:
         """What those parts are of that nobody has gathered."""

@@ -73,17 +73,20 @@ class Depot:
     def set_back(self) -> None:
         """Be as it was when the copy was taken."""
         assert self.snapshot is not None
-        _copied(self.snapshot, self.folder)
+        with self._fate.power.unseen(self.folder):
+            _copied(self.snapshot, self.folder)
 
     def lose(self) -> None:
         """Be gone, with all that is there."""
         self.is_lost = True
-        shutil.rmtree(self.folder)
+        with self._fate.power.unseen(self.folder):
+            shutil.rmtree(self.folder)
 
     def empty(self) -> None:
         """Have nothing any more, as a disk that was made anew."""
-        shutil.rmtree(self.folder)
-        self.folder.mkdir()
+        with self._fate.power.unseen(self.folder):
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
         self.snapshot = None
 
     def written(self) -> list[str]:
@@ -144,7 +147,7 @@ class Server(Machine):
             with contextlib.suppress(Death):
                 self._end()
             self.let_go()
-            self.is_dead = False
+            self._fate.begin_again(self)
             self.store = Store.open(self.folder)
             self._begin()
         self._fate.mortality = mortality
@@ -216,14 +219,16 @@ class Server(Machine):
         """Be as it was when the copy was taken."""
         assert self.snapshot is not None
         self._end()
-        _copied(self.snapshot, self.folder)
+        with self._fate.power.unseen(self.folder):
+            _copied(self.snapshot, self.folder)
         self.restart()
 
     def lose(self) -> None:
         """Be gone, with all that is there."""
         self.is_lost = True
         self._end()
-        shutil.rmtree(self.folder)
+        with self._fate.power.unseen(self.folder):
+            shutil.rmtree(self.folder)
 
     def written(self) -> list[str]:
         """The names of all that a push adds to."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from artstore.errors import ArtstoreError
-from tests.sync.simulation import plants, plants_there
+from tests.sync.simulation import plants, plants_lost, plants_there
 from tests.sync.simulation.habits import Habits, habits_of
 from tests.sync.simulation.run import Broken, live
 
@@ -64,6 +64,16 @@ def _beside_others(*deeds: str) -> Where:
     return lambda habits: habits.meddling >= 0.8 and habits.pushing >= 0.7 and _depots(*deeds)(habits)
 
 
+def _powerless(habits: Habits) -> bool:
+    """The power often fails, and a machine often dies of it."""
+    return habits.mortality >= 0.01 and habits.powerless > 0 and _depots()(habits)
+
+
+def _losing(habits: Habits) -> bool:
+    """Objects of depots are lost, and few other things go wrong."""
+    return habits.losing > 0 and not habits.powerless and _depots()(habits)
+
+
 PLANTED: Final[dict[Plant, Where]] = {
     plants.what_waits_stays_before_what_was_accepted: _anywhere,
     plants.clocks_decide: _anywhere,
@@ -101,6 +111,14 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants_there.nothing_is_condemned_before_it_is_swept: _depots("collect"),
     plants_there.no_grace_is_given: _depots("collect"),
     plants_there.what_is_freed_is_not_looked_for_elsewhere: _much("evict"),
+    plants_lost.names_of_the_log_are_not_synced: _powerless,
+    plants_lost.bytes_of_packs_are_not_synced: _powerless,
+    plants_lost.bytes_of_large_blobs_are_not_synced: lambda habits: habits.large >= 0.3 and _powerless(habits),
+    plants_lost.names_in_a_depot_are_not_synced: _powerless,
+    plants_lost.bytes_in_a_depot_are_not_synced: _powerless,
+    plants_lost.lost_slots_are_not_put_back: _losing,
+    plants_lost.damage_is_not_looked_for: _losing,
+    plants_lost.what_is_lost_counts_as_there: _losing,
 }
 """The bugs, and in which worlds each is looked for: those in which what it needs happens often."""
 

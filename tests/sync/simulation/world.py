@@ -15,13 +15,12 @@ import urllib3
 
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
-from artstore.model.manifest import blob_of
 from artstore.storage.marking import Marking
 from artstore.sync import remotes
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.remotes import read_remotes
-from tests.sync.simulation import blows, carrying, checks, collecting, deeds, mirrors, travels
+from tests.sync.simulation import blows, carrying, checks, collecting, deeds, losing, mirrors, travels
 from tests.sync.simulation.deeds import Deed
 from tests.sync.simulation.fate import Fate, ruled_by
 from tests.sync.simulation.habits import habits_of
@@ -29,7 +28,6 @@ from tests.sync.simulation.naive import fold
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Depot, Place, Pool, Server
 
-_MORTALITY: Final = 0.002
 _BAD_TIMES: Final = 25
 """Deeds of a time in which things go wrong; after it some go by in which nothing does."""
 _GOOD_TIMES: Final = 5
@@ -98,14 +96,22 @@ class World:
         """How often a place has lost something, be it for good or to its own gc."""
         self.is_shaken = False
         """Whether a place has lost something since all were of one mind."""
+        self.damaged: Place | None = None
+        """The place that lacks single objects just now."""
         self.habits = habits_of(fate.seed)
         self.weights = {deed: weight * self.habits.factor(deed.__name__) for deed, weight in DEEDS.items()}
+        if self.habits.losing:
+            self.weights[losing.lose_objects] = self.habits.losing
+        if self.habits.powerless:
+            fate.powerless = self.habits.powerless
+            fate.power.begin(folder / "grave")
         self.places: list[Place] = [
             (Server if kind == "server" else Depot)(fate, folder, number)
             for number, kind in enumerate(self.habits.places)
         ]
         self.mirrors = [Depot(fate, folder, number, kind="mirror") for number in range(self.habits.mirrors)]
         """Where what a log has, and what waits for it, is carried about."""
+        fate.depots = [each.folder for each in [*self.places, *self.mirrors] if isinstance(each, Depot)]
         self.home: Place = self.places[0]
         """Where all find each other in the end."""
         self.nodes = [Node(fate, folder, f"node{number}") for number in range(self.habits.machines)]
@@ -120,7 +126,7 @@ class World:
     def step(self, number: int) -> None:
         """Something happens somewhere."""
         is_bad = number % (_BAD_TIMES + _GOOD_TIMES) < _BAD_TIMES
-        self.fate.trouble, self.fate.mortality = (self.habits.trouble, _MORTALITY) if is_bad else (0.0, 0.0)
+        self.fate.trouble, self.fate.mortality = (self.habits.trouble, self.habits.mortality) if is_bad else (0.0, 0.0)
         if not is_bad:
             self.fate.cut.clear()
         node = self.chance.choice(self.nodes)
@@ -189,7 +195,7 @@ class World:
 
     def has_bytes(self, node: Node, version: VersionInfo) -> bool:
         """Whether a machine has the bytes of a version, or somebody who is known to have them."""
-        if Digest.parse(version.digest) in _whole(node):
+        if Digest.parse(version.digest) in node.whole():
             return True
         if node.place is None or not self.is_shaken:
             return node.place is not None
@@ -206,7 +212,7 @@ class World:
             project = node.store.root.catalog.project(PROJECT)
             if project is not None:
                 needed |= Marking(node.store.root.catalog).live_manifests(project.id)
-                there |= _whole(node) if node.place is not None else set()
+                there |= node.whole() if node.place is not None else set()
         return needed <= there
 
     def close(self) -> None:
@@ -215,18 +221,6 @@ class World:
             node.store.close()
         for place in self.places:
             place.close()
-
-
-def _whole(node: Node) -> set[Digest]:
-    """The live manifests of which a machine has all bytes."""
-    root = node.store.root
-    project = root.catalog.project(PROJECT)
-    found: set[Digest] = set()
-    for manifest in Marking(root.catalog).live_manifests(project.id) if project is not None else ():
-        blobs = [blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry)) is not None]
-        if len(root.blobs.locate(blobs)) == len(set(blobs)):
-            found.add(manifest)
-    return found
 
 
 @contextlib.contextmanager

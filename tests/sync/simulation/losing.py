@@ -1,0 +1,159 @@
+"""Losing: single objects of a place are gone or damaged, until those who have what was in them give it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from artstore.errors import Conflict, Denied, Unreachable
+from artstore.lifecycle.upstream import followed
+from artstore.model.digest import Digest
+from artstore.storage.marking import Marking
+from artstore.sync.recover import recover
+from artstore.sync.reports import ProjectReport
+from artstore.sync.rounds import exchange
+from tests.sync.simulation import mirrors, naive, travels
+from tests.sync.simulation.node import PROJECT, Node
+from tests.sync.simulation.places import Place, Server
+
+if TYPE_CHECKING:
+    from tests.sync.simulation.world import World
+
+_MOST: Final = 3
+"""How many objects are lost at once."""
+_READ: Final = 0.3
+"""How often somebody reads all of it afterwards."""
+_TURNS: Final = 6
+_KEPT: Final = ("log", "manifests", "packs", "blobs", "checkpoints", "indexes")
+_KEPT_BY_A_SERVER: Final = ("hosted/log", "packs", "blobs")
+
+
+def lose_objects(world: World, _node: Node) -> None:
+    """Some objects of a place are lost or damaged. Others go on meanwhile, and then it is given back what it had."""
+    place = world.chance.choice(world.places)
+    there = [each for each in world.nodes if each.place is place]
+    if place.is_lost or world.moving or not there:
+        return
+    _take_all(world, world.chance.choice(there))
+    followers = [each for each in there if _has_followed(each, place)]
+    if not followers or not _can_be_given_back(place, followers):
+        return
+    with world.fate.outside():
+        world.fate.late.clear()
+        how = _damage(world, place)
+    world.history.append(f"    {place.name} has lost {', '.join(how)}")
+    world.damaged, was_shaken, world.is_shaken = place, world.is_shaken, True
+    world.set_back.add(place.name)
+    # Of a list of files no listing says how long it should be.
+    read_all = any("flipped" in each or each.startswith("manifests/") for each in how)
+    for _ in range(world.chance.randrange(_TURNS)):
+        other = world.chance.choice(world.nodes)
+        if world.chance.random() < 1 / 2:
+            other.does(lambda: travels.push(world, other))  # noqa: B023 - done at once
+        elif other in followers:
+            other.does(lambda: _recover(world, other, read_all=read_all))  # noqa: B023 - done at once
+        other.note_acknowledged()
+    # Those too that have sent something meanwhile.
+    there = [each for each in world.nodes if each.place is place]
+    for each in there * 2:
+        world.quietly(each, lambda each=each: _recover(world, each, read_all=read_all))  # type: ignore[misc]
+    world.damaged, world.is_shaken = None, was_shaken
+    for each in there:
+        world.quietly(each, lambda each=each: _check_whole(each, read_all=read_all))  # type: ignore[misc]
+    log = naive.fold(place.logs / PROJECT)
+    if log.seen and world.chance.random() < _READ:
+        with world.whole(), world.fate.outside():
+            mirrors.check_reader(world, place, log, lambda reader: reader.attach(place))
+
+
+def _take_all(world: World, node: Node) -> None:
+    """Let a machine have all that its place has, if that has a log."""
+
+    def take() -> None:
+        node.renew(world.places)
+        if travels.move(world, node, "sync") and node.view() is not None:
+            exchange(node.store, "pull", projects=[PROJECT], blobs=True)
+
+    world.quietly(node, take)
+
+
+def _has_followed(node: Node, place: Place) -> bool:
+    """Whether a machine has all slots of a place in its journal, and not others that it was set back from."""
+    last, slots = followed(node.store.root, PROJECT), naive.slots(place.logs / PROJECT)
+    return bool(last is not None and slots and last.head == naive.digest(naive.canonical(slots[-1])))
+
+
+def _can_be_given_back(place: Place, followers: list[Node]) -> bool:
+    """Whether those who follow a place have all that its log names, and all that each of them needs."""
+    live = naive.fold(place.logs / PROJECT).versions.values()
+    needed = {Digest.parse(each["manifest"]) for each in live if not each["deleted"]}
+    there: set[Digest] = set()
+    for node in followers:
+        project = node.store.root.catalog.project(PROJECT)
+        assert project is not None
+        needed |= Marking(node.store.root.catalog).live_manifests(project.id)
+        there |= node.whole()
+    return needed <= there
+
+
+def _damage(world: World, place: Place) -> list[str]:
+    """Let some objects be gone, shorter, or other bytes; answers which."""
+    chance = world.chance
+    folders = _KEPT_BY_A_SERVER if isinstance(place, Server) else _KEPT
+    there = [path for folder in folders for path in sorted((place.folder / folder).rglob("[!.]*")) if path.is_file()]
+    done: list[str] = []
+    for path in chance.sample(there, min(len(there), 1 + chance.randrange(_MOST))):
+        # What can be read is another slot, which nobody takes for a damaged one.
+        how = chance.choice(("gone", "cut") if "log" in path.parts else ("gone", "cut", "flipped"))
+        _spoil(path, how, chance.random())
+        done.append(f"{path.relative_to(place.folder)} ({how})")
+    if isinstance(place, Server):
+        with world.fate.acts(place):
+            place.store.verify()
+    return done
+
+
+def _spoil(path: Path, how: str, where: float) -> None:
+    data = path.read_bytes()
+    path.unlink()
+    at = int(len(data) * where)
+    if how == "cut":
+        path.write_bytes(data[:at])
+    elif how == "flipped":
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+def _recover(world: World, node: Node, *, read_all: bool) -> None:
+    """Give a place what it has lost, as far as this machine has it."""
+    world.moving.append(node)
+    try:
+        given = _given_back(node, read_all=read_all)
+    except Denied:
+        node.renew(world.places)
+        return
+    except Unreachable:
+        return
+    finally:
+        world.moving.remove(node)
+    if "other-log" in (each.code for each in given):
+        # All slots were lost, and somebody has begun anew.
+        node.join(only=node.only)
+        return
+    # Who was set back from other slots can offer them again when those that are there are whole.
+    excused = travels.damage(world, node) | travels.LACKING | {"forked"}
+    assert all(each.code is None or each.code in excused for each in given), given
+
+
+def _check_whole(node: Node, *, read_all: bool) -> None:
+    """Nothing is left that a machine could give back."""
+    given = _given_back(node, read_all=read_all)
+    assert given == [], given
+
+
+def _given_back(node: Node, *, read_all: bool) -> list[ProjectReport]:
+    try:
+        return recover(node.store, read_all=read_all).projects
+    except Conflict as error:
+        if error.code != "nothing-to-recover":
+            raise
+        return []

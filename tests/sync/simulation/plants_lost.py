@@ -1,0 +1,43 @@
+"""Plants of what is lost: bugs that nobody notices while no disk fails, put into production code by patches."""
+
+from __future__ import annotations
+
+import pytest
+
+from artstore.storage import gather, intake, oplog
+from artstore.sync import recover, send_again
+from artstore.sync.depots.lost import Damaged, find_lost
+from artstore.sync.objects import folder
+from artstore.sync.reports import Moved
+
+
+def names_of_the_log_are_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(oplog, "sync_directory", lambda _folder: None)
+
+
+def bytes_of_packs_are_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gather, "sync_file", lambda _fd: None)
+
+
+def bytes_of_large_blobs_are_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(intake, "sync_file", lambda _fd: None)
+
+
+def names_in_a_depot_are_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(folder, "_sync_folder", lambda _fd: None)
+
+
+def bytes_in_a_depot_are_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(folder, "sync_file", lambda _fd: None)
+
+
+def lost_slots_are_not_put_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recover, "put_back", lambda _way: Moved())
+
+
+def damage_is_not_looked_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(send_again, "find_damaged", lambda *_arguments: Damaged({}, set(), set()))
+
+
+def what_is_lost_counts_as_there(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(send_again, "find_lost", lambda *arguments: find_lost(*arguments)._replace(blobs=[]))
