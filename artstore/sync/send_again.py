@@ -4,12 +4,14 @@ Nothing is taken away, and no object gets other bytes, so it does no harm where 
 collect meanwhile. Blobs come into new objects, which a slot of their own names: who looks for them takes the last one
 that has them. A list of files goes where it was. Where this store cannot make that object again, since it has freed
 lists of versions that are no more, a slot says that it is swept, and names another one with those that versions need.
+So it says of packs and large blobs that are gone, whether or not a version needs them: a later one may have the same
+bytes, which nobody would send.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, MissingObject, Problem, named
@@ -23,6 +25,7 @@ from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
 from artstore.sync.bring import called, lost_files
 from artstore.sync.claim import NOTHING, claim_next
+from artstore.sync.depots.absent import without_blobs
 from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.known import Known
 from artstore.sync.depots.lost import NOT_READ, Damaged, find_damaged, find_damaged_among, find_lost
@@ -84,19 +87,36 @@ def send_again(way: Way, *, read_all: bool, doubted: Sequence[Digest] = ()) -> A
         # They are whole now, should the rest be done once more.
         damaged.lists.difference_update(lists.whole)
         sent, blobs = _send(way, shelf, [_full(way.root, digest) for digest in lists.apart], lost.blobs)
-        if sent != NOTHING or lists.swept:
-            ops = [Sweep(at_us=now_us(), nonce=nonce(), objects=lists.swept, kept=[], manifests=[])]
-            slot = claim_next(way, last, [[encode_op(op)] for op in ops if op.objects], sent)
+        gone = set(lost.blobs).difference(blobs)
+        # Where some of that may be in them, whoever has it says so.
+        absent = set() if gone else _absent(shelf, sizes)
+        if sent != NOTHING or lists.swept or absent:
+            ops = [_sweep(way, shelf, [*lists.swept, *sorted(absent)], blobs)] if lists.swept or absent else []
+            slot = claim_next(way, last, [[encode_op(op)] for op in ops], sent)
             if slot is None:
                 continue
             shelf.note(slot)
             shelf.save()
             size = sum(needs.blobs[digest] for digest in blobs)
             moved = moved.plus(counted([slot])).plus(Moved(blobs=len(blobs), bytes=size, lists=len(sent.manifests)))
-        gone = set(lost.blobs).difference(blobs)
         return Again(moved, *_what_is_gone(way, needs, gone))
     message = f"{_TRIES} times in a row others wrote to {way.place} first: repeat later"
     raise Conflict(message, code="busy")
+
+
+def _absent(shelf: DepotShelf, sizes: Mapping[str, int]) -> set[str]:
+    """The packs and large blobs that are not there any more, as ops call them, needed or not."""
+    files = {f"packs/{name}": f"packs/{name}.tar" for name in shelf.known.packs}
+    files |= {f"blobs/{name}": f"blobs/{name}" for name in shelf.known.blobs.values()}
+    # A listing may be old.
+    return {name for name, file in files.items() if shelf.called(file) not in sizes and shelf.size(file) is None}
+
+
+def _sweep(way: Way, shelf: DepotShelf, objects: Sequence[str], sent: Sequence[Digest]) -> Sweep:
+    """What says that objects are gone, so that nobody takes a blob for there since it was in one of them."""
+    shelf.forget(set(objects))
+    without = without_blobs(way, shelf, sent=sent)
+    return Sweep(at_us=now_us(), nonce=nonce(), objects=list(objects), kept=[], manifests=without)
 
 
 def _send_to_server(way: Way) -> Again:

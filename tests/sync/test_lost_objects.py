@@ -156,6 +156,32 @@ def test_lists_that_cannot_be_made_again_as_they_were_give_way(machine: Make, de
         recover(a.store)
 
 
+def test_what_nobody_needs_is_known_to_be_gone_as_well(machine: Make, depot: Path) -> None:
+    """Where nothing was recovered since nothing needed it, a later version with the same bytes had none there."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0", "large": LARGE})
+    a.push()
+    a.put({"y": b"1"}, name="dogs")
+    a.push()
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    for path in lying(depot, "blobs"):
+        path.unlink()
+    pack = next(path for path in lying(depot, "packs", ".tar") if b"0" in path.read_bytes()[512:513])
+    pack.unlink()
+    (report,) = recover(a.store).projects
+    b.put({"x": b"0", "large": LARGE}, name="birds")
+    b.push()
+    cold = machine("cold")
+    cold.pull()
+
+    assert (None, 1, 0) == (report.error, report.pushed.slots, report.pushed.blobs)
+    assert {"x": b"0", "large": LARGE} == cold.read("birds")
+    with pytest.raises(Conflict, match="nothing to recover"):
+        recover(a.store)
+
+
 def test_beside_a_collector_and_a_push_nothing_is_lost(machine: Make, depot: Path, network: Network) -> None:
     """What is put back is deleted, swept or sent by another store before its slot is claimed: nothing is left to do."""
     a, b = machine("a"), machine("b")

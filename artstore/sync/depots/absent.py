@@ -5,6 +5,7 @@ It is said again, so that nobody relies on them, and so that the log can be foll
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from artstore.errors import Conflict
@@ -40,21 +41,21 @@ def sweep_absent(way: Way, remote: Depot, log: str) -> None:
         if not gone:
             return
         shelf.forget(gone)
-        op = Sweep(at_us=now_us(), nonce=nonce(), objects=sorted(gone), kept=[], manifests=_without_blobs(way, shelf))
+        op = Sweep(at_us=now_us(), nonce=nonce(), objects=sorted(gone), kept=[], manifests=without_blobs(way, shelf))
         if claim(way, Followed(log, last.slot.number, last.digest), [[encode_op(op)]], NOTHING) is not None:
             return
     message = f"{_TRIES} times in a row others wrote to {way.place} first: repeat later"
     raise Conflict(message, code="busy")
 
 
-def _without_blobs(way: Way, shelf: DepotShelf) -> list[str]:
-    """The manifests there of which some blobs are not there, or of which that is not known here."""
+def without_blobs(way: Way, shelf: DepotShelf, *, sent: Collection[Digest] = ()) -> list[str]:
+    """The manifests there of which some blobs are neither there nor just `sent`, or of which that is not known here."""
     held = {digest for digests in shelf.known.manifests.values() for digest in digests}
-    return sorted(digest for digest in held if not _is_whole(way.root, shelf, Digest.parse(digest)))
+    return sorted(digest for digest in held if not _is_whole(way.root, shelf, Digest.parse(digest), sent))
 
 
-def _is_whole(root: Root, shelf: DepotShelf, digest: Digest) -> bool:
+def _is_whole(root: Root, shelf: DepotShelf, digest: Digest, sent: Collection[Digest]) -> bool:
     if root.manifests.find(digest) is None:
         return False
     blobs = [blob.digest for entry in root.manifests.entries(digest) if (blob := blob_of(entry)) is not None]
-    return not shelf.lacks_blobs(blobs)
+    return set(sent).issuperset(shelf.lacks_blobs(blobs))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from artstore.errors import Conflict, Denied, Unreachable
+from artstore.errors import Conflict, Unreachable
 from artstore.lifecycle.upstream import followed
 from artstore.model.digest import Digest
 from artstore.storage.marking import Marking
+from artstore.sync.hosting.mend import mend_logs
 from artstore.sync.recover import recover
 from artstore.sync.reports import ProjectReport
 from artstore.sync.rounds import exchange
@@ -25,7 +26,7 @@ _READ: Final = 0.3
 """How often somebody reads all of it afterwards."""
 _TURNS: Final = 6
 _KEPT: Final = ("log", "manifests", "packs", "blobs", "checkpoints", "indexes")
-_KEPT_BY_A_SERVER: Final = ("hosted/log", "packs", "blobs")
+_KEPT_BY_A_SERVER: Final = ("hosted/log", "hosted/manifests", "packs", "blobs")
 
 
 def lose_objects(world: World, _node: Node) -> None:
@@ -42,10 +43,18 @@ def lose_objects(world: World, _node: Node) -> None:
         world.fate.late.clear()
         how = _damage(world, place)
     world.history.append(f"    {place.name} has lost {', '.join(how)}")
-    world.damaged, was_shaken, world.is_shaken = place, world.is_shaken, True
-    world.set_back.add(place.name)
     # Of a list of files no listing says how long it should be.
     read_all = any("flipped" in each or each.startswith("manifests/") for each in how)
+    world.set_back.add(place.name)
+    world.damaged, was_shaken, world.is_shaken = place, world.is_shaken, True
+    _go_on(world, followers, read_all=read_all)
+    _heal(world, place, read_all=read_all)
+    world.damaged, world.is_shaken = None, was_shaken
+    _check_whole(world, place, read_all=read_all)
+
+
+def _go_on(world: World, followers: list[Node], *, read_all: bool) -> None:
+    """Some send what they have, and some give back what they can, while anything may go wrong."""
     for _ in range(world.chance.randrange(_TURNS)):
         other = world.chance.choice(world.nodes)
         if world.chance.random() < 1 / 2:
@@ -53,13 +62,25 @@ def lose_objects(world: World, _node: Node) -> None:
         elif other in followers:
             other.does(lambda: _recover(world, other, read_all=read_all))  # noqa: B023 - done at once
         other.note_acknowledged()
-    # Those too that have sent something meanwhile.
-    there = [each for each in world.nodes if each.place is place]
-    for each in there * 2:
-        world.quietly(each, lambda each=each: _recover(world, each, read_all=read_all))  # type: ignore[misc]
-    world.damaged, world.is_shaken = None, was_shaken
-    for each in there:
-        world.quietly(each, lambda each=each: _check_whole(each, read_all=read_all))  # type: ignore[misc]
+
+
+def _heal(world: World, place: Place, *, read_all: bool) -> None:
+    """All give back what they have, those too that have sent something meanwhile."""
+    for _ in range(2):
+        for each in (each for each in world.nodes if each.place is place):
+            world.quietly(each, lambda each=each: _recover(world, each, read_all=read_all))  # type: ignore[misc]
+        if isinstance(place, Server):
+            # Whoever keeps it mends what the store itself has again.
+            with world.whole(), world.fate.outside(), world.fate.acts(place):
+                mend_logs(place.store)
+
+
+def _check_whole(world: World, place: Place, *, read_all: bool) -> None:
+    """Nobody has anything left to give back, and who is new there reads all."""
+    for node in (each for each in world.nodes if each.place is place):
+        given: list[ProjectReport] = []
+        world.quietly(node, lambda node=node, given=given: given.extend(_given_back(node, read_all=read_all)))  # type: ignore[misc]
+        assert given == [], given
     log = naive.fold(place.logs / PROJECT)
     if log.seen and world.chance.random() < _READ:
         with world.whole(), world.fate.outside():
@@ -126,11 +147,9 @@ def _spoil(path: Path, how: str, where: float) -> None:
 def _recover(world: World, node: Node, *, read_all: bool) -> None:
     """Give a place what it has lost, as far as this machine has it."""
     world.moving.append(node)
+    node.renew(world.places)
     try:
         given = _given_back(node, read_all=read_all)
-    except Denied:
-        node.renew(world.places)
-        return
     except Unreachable:
         return
     finally:
@@ -142,12 +161,6 @@ def _recover(world: World, node: Node, *, read_all: bool) -> None:
     # Who was set back from other slots can offer them again when those that are there are whole.
     excused = travels.damage(world, node) | travels.LACKING | {"forked"}
     assert all(each.code is None or each.code in excused for each in given), given
-
-
-def _check_whole(node: Node, *, read_all: bool) -> None:
-    """Nothing is left that a machine could give back."""
-    given = _given_back(node, read_all=read_all)
-    assert given == [], given
 
 
 def _given_back(node: Node, *, read_all: bool) -> list[ProjectReport]:

@@ -36,7 +36,7 @@ def lost_slots_are_not_put_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def damage_is_not_looked_for(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(send_again, "find_damaged", lambda *_arguments: Damaged({}, set(), set()))
+    patch.setattr(send_again, "find_damaged", lambda *_arguments: Damaged({}, set()))
 
 
 def what_is_lost_counts_as_there(patch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,8 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = (), *, re
         return True
     before, waited = node.numbers(), node.waiting()
     times_lost = world.times_lost
-    if world.fate.trouble and not world.moving and isinstance(node.place, Server) and world.chance.random() < _CRASHING:
+    is_server = isinstance(node.place, Server) and world.damaged is not node.place
+    if world.fate.trouble and not world.moving and is_server and world.chance.random() < _CRASHING:
         # What is sent may be lost again before it is named.
         with world.fate.outside():
             node.place.keep()
