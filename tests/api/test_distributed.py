@@ -165,6 +165,7 @@ def in_a_process(number: int, folder: str) -> None:
     add_part(number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_processes_make_one_version(how: Any, place: Path) -> None:
     context = multiprocessing.get_context(how)

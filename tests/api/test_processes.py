@@ -202,6 +202,7 @@ def test_processes_log_to_one_store_together(how: Any, place: Path) -> None:
     assert 3 == len([each for each in wandb.Api().runs("demo") if (each.group, each.state) == ("g", "finished")])
 
 
+@pytest.mark.slow
 def test_processes_make_the_store_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a new machine each worker may be the first; all but one died."""
     monkeypatch.setenv("ARTSTORE_DIR", str(tmp_path / "new"))
@@ -296,6 +297,7 @@ with artstore.init(project="p", group="g") as run:
 """
 
 
+@pytest.mark.slow
 def test_the_first_users_of_a_store_wait_for_the_one_that_makes_it(
     children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ SMALL = {f"d/{number}": b"small %d" % number for number in range(30)}
 LARGE = {"large": random.Random(1).randbytes(1_200_000)}
 
 
+@pytest.mark.slow
 def test_what_no_version_needs_is_freed_and_what_one_needs_can_be_read(place: Place, tmp_path: Path) -> None:
     one, other = (Machine(tmp_path, place.url, name) for name in ("one", "other"))
     one.put(SMALL | LARGE)
@@ -44,6 +45,7 @@ def test_what_no_version_needs_is_freed_and_what_one_needs_can_be_read(place: Pl
         assert each.store.verify().ok
 
 
+@pytest.mark.slow
 def test_what_a_depot_has_lost_comes_again_from_a_store_that_has_it(place: Place, tmp_path: Path) -> None:
     """A push takes for there what the log names, so bytes that a depot had lost were lost to all others for good."""
     one, cold = (Machine(tmp_path, place.url, name) for name in ("one", "cold"))

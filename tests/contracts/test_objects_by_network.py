@@ -12,6 +12,7 @@ import pytest
 
 from artstore.errors import Unreachable
 from artstore.sync.objects.interface import Objects
+from tests.sync.objects.patience import impatient
 from tests.sync.objects.places import Network
 
 LARGE = os.urandom(20_000_003)
@@ -128,7 +129,7 @@ def test_where_nobody_listens_it_is_unreachable_and_says_where(network: Network)
         lambda: objects.claim("a", b"x"),
         lambda: list(objects.names("")),
     ):
-        with pytest.raises(Unreachable) as caught:
+        with impatient(), pytest.raises(Unreachable) as caught:
             call()
         assert network.far.url in caught.value.message
         assert "Nothing is lost; try again later" in caught.value.message

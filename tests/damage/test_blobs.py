@@ -374,6 +374,7 @@ except ArtstoreError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_verify_that_lacks_file_handles_takes_nothing_for_damaged(store: Store, children: Children) -> None:
     """It would put healthy bytes aside, and the store would be emptied by a limit of the shell."""
     known = {put(store, data): data for data in (noise(LARGE), noise(SMALL), noise(LARGE))}
@@ -422,6 +423,7 @@ except ArtstoreError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_put_that_may_not_write_long_files_leaves_no_trace(store: Store, tmp_path: Path, children: Children) -> None:
     """P8. A batch system sets `ulimit -f`: the put is refused in a line, whichever file of the store it meets first."""
     known = {put(store, data): data for data in (noise(SMALL), noise(LARGE))}

@@ -57,6 +57,7 @@ def there(folder: Path, prefix: str | None) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(CHANGES, PREFIXES, st.booleans()), min_size=2, max_size=6))
 def test_each_version_has_what_the_folder_had(rounds: list[tuple[dict[str, Any], str | None, bool]]) -> None:

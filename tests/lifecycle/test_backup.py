@@ -458,6 +458,7 @@ def test_a_later_backup_that_was_stopped_is_still_the_earlier_one(full: Store, p
     assert_is_copy(tmp_path / f"copy-{cut + 1}", later)
 
 
+@pytest.mark.slow
 def test_backups_of_a_busy_store_have_what_was_acknowledged(
     store: Store, put: Put, tmp_path: Path, children: Any
 ) -> None:

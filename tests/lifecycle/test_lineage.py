@@ -240,6 +240,7 @@ def sources(events: list[Event], start: str) -> set[str]:
     return {version for version in versions if start in reached(events, version)}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 25))
 def test_any_history_is_told_right_and_without_circles(shared: Callable[[], History], seed: int, count: int) -> None:

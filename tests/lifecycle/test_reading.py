@@ -83,6 +83,7 @@ reading._read_one = failing
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["", DIES, FAILS], ids=["lives", "is killed", "fails"])
 def test_every_byte_is_kept_once(
     store: Store, folder: Path, files: Mapping[str, bytes], children: Children, change: str

@@ -331,6 +331,7 @@ def test_an_event_that_was_missed_is_made_up_for(
     until(lambda: holds(store) == {"a": b"1"})
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_storm_that_overflows_the_queue_loses_no_final_state(store: Store, folder: Path, begin: Begin) -> None:
     """F15. The kernel keeps 16,384 events; what does not fit is dropped without a trace."""

@@ -150,6 +150,7 @@ def test_the_description_names_every_address(server: Served) -> None:
     assert described == set(server.routes)
 
 
+@pytest.mark.slow
 def test_nothing_that_is_asked_makes_it_fail_or_answer_otherwise_than_is_described(tmp_path: Path) -> None:
     """Whatever comes, the answer says what was wrong with it, in a form that a program can rely on."""
     assert [] == ask_for_anything(tmp_path, 2_000)

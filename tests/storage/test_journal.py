@@ -172,6 +172,7 @@ def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     return Root.create(tmp_path_factory.mktemp("journal") / "store")
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 25))
 def test_the_tables_hold_what_the_order_in_memory_says(shared_root: Root, seed: int, count: int) -> None:
@@ -187,6 +188,7 @@ def test_the_tables_hold_what_the_order_in_memory_says(shared_root: Root, seed: 
     assert transactions == [lines for _, _, lines in journal.transactions()]
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 25))
 def test_the_tables_say_what_a_ledger_says(shared_root: Root, seed: int, count: int) -> None:
