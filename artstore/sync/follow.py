@@ -208,12 +208,12 @@ class Follow:
         self._next = time.monotonic() + _chance.uniform(0, longest_s)
 
     def _is_due(self) -> bool:
-        """Whether what was committed has waited long enough; it waits longer where it could not be sent."""
+        """Whether what was committed has waited long enough; it waits longer where nothing could be sent."""
         due = self._due_at()
         return due is not None and time.monotonic() >= due
 
     def _due_at(self) -> float | None:
-        if self._first is None or self._failures:
+        if self._first is None or self._is_away:
             return None
         return min(self._last + _QUIET_S, self._first + _LONGEST_S)
 

@@ -176,6 +176,24 @@ def test_it_sleeps_whether_or_not_the_upstream_can_be_reached(machine: Make) -> 
     assert away_after[1] - away_before[1] <= 0.3
 
 
+def test_what_cannot_be_sent_holds_up_no_later_commit(machine: Make) -> None:
+    """One version whose bytes are damaged, and all that was put after it waited for minutes."""
+    a = machine("a")
+    a.put({"x": b"x" * 2_000_000})
+    (path,) = [path for path in (a.store.path / "blobs").rglob("*") if path.is_file()]
+    path.chmod(0o644)
+    path.write_bytes(b"y" * 2_000_000)
+    with following(a) as followed:
+        # So often that its pauses are long by now.
+        followed.follow._failures = 9
+        eventually(lambda: any("damaged" in each for each in map(str, followed.told)))
+        before = len(slots(a))
+
+        a.put({"y": b"y"}, name="dogs")
+
+        eventually(lambda: len(slots(a)) > before, within_s=15.0)
+
+
 def test_ctrl_c_in_the_middle_of_a_push_ends_it_and_the_next_one_goes_on(machine: Make) -> None:
     """The end of a follower is nothing that could have gone wrong, so no exit code says so."""
     a = machine("a")
