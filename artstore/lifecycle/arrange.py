@@ -18,7 +18,7 @@ from artstore.lifecycle.upstream import end_of, keeps_log
 from artstore.model.names import collection_name, tag_name, type_name
 from artstore.model.records import DeleteCollection, Describe, Op, Rename, Retype, SetTag
 from artstore.model.state import Collection
-from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.root import Root
 
 _Plan = Callable[[ProjectView, Collection], list[Op]]
@@ -87,7 +87,8 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
     Raises Conflict while an alias other than latest stands on a version (aliased) or a portfolio of another collection
     has one (linked), unless forced: they are taken out of the portfolios then.
 
-    Where the upstream has accepted versions of it, all of them are forgotten on this machine, and the name stays.
+    Where the upstream has accepted versions of it, all of them are forgotten on this machine, and the name stays. What
+    others have put into it that was not seen here stays too.
     """
     _, view, found = find_collection(root, project, name)
     before = describe_collection(root, project, view, found)
@@ -105,11 +106,20 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
                 message = f"{project}/{name}:v{version.number} is linked as {', '.join(links)}: unlink it, or use force"
                 raise Conflict(message, code="linked")
         there = view.versions_of(collection.id)
-        if not keeps_log(root, project) and any(view.is_accepted(version.id) for version in there):
+        if keeps_log(root, project):
+            there = FoldView.versions_of(view, collection.id)
+        elif any(view.is_accepted(version.id) for version in there):
             state = "forgotten"
             return [end_of(root, view, version.id) for version in there]
         state = "deleted"
-        return [DeleteCollection(at_us=now_us(), nonce=nonce(), collection=collection.id, store=root.format.store_id)]
+        end = DeleteCollection(
+            at_us=now_us(),
+            nonce=nonce(),
+            collection=collection.id,
+            versions=[*(version.id for version in there), *(m.version for m in view.memberships_of(collection.id))],
+            store=root.format.store_id,
+        )
+        return [end]
 
     if force:
         with root.session("unlink") as session:

@@ -9,7 +9,7 @@ is made again without its bytes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT, Void, fold
+from artstore.model.fold import GATHERED, MOVED, NOT_SEEN, OF_A_DEPOT, Void, fold
 from artstore.model.manifest import blob_of
 from artstore.model.names import collection_name, project_name
 from artstore.model.notes import Dismissed
@@ -93,14 +93,15 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
     """Do it again, after what the upstream has: an alias moves from where it stands now.
 
     A version whose parts are in another one by now is made all the same, of what it was made of; its bytes, which may
-    be with the parts, are brought first. It keeps its id, and what hangs on it comes with it.
+    be with the parts, are brought first. It keeps its id, and what hangs on it comes with it. What was said of a
+    collection that came to be somebody else's is said of that one.
 
     Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again) where it would change nothing
     now either, Corrupt (blob-missing) where some of the bytes cannot be had, Unreachable.
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
-    again = _without_parts if refused.op.void == GATHERED else _moved if refused.op.void == MOVED else _unchanged
+    again = _AGAIN.get(refused.op.void or "", _unchanged)
 
     def plan(view: View) -> list[Op]:
         read = again(view, refused.read)
@@ -177,6 +178,22 @@ def _moved(view: View, op: AnyOp) -> AnyOp | None:
     return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), before=before)
 
 
+def _of_theirs(view: View, op: AnyOp) -> AnyOp:
+    """The same change, of the collection that is there now."""
+    field = "target" if isinstance(op, records.Describe | records.SetTag) else "collection"
+    there = view.collection(getattr(op, field))
+    id_ = getattr(op, field) if there is None else there.id
+    return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), **{field: id_})
+
+
+_AGAIN: Final[dict[str, Callable[[View, AnyOp], AnyOp | None]]] = {
+    GATHERED: _without_parts,
+    MOVED: _moved,
+    NOT_SEEN: _of_theirs,
+}
+"""How a change is said again, by why it was void."""
+
+
 def _bring(root: Root, info: ConflictInfo, refused: _Refused) -> None:
     """Have the bytes of a conflict's versions here. Raises Corrupt (blob-missing) where some cannot be had."""
     entries = (entry for digest in _lists(refused) for entry in root.manifests.entries(digest))
@@ -230,8 +247,12 @@ def _unplaced(root: Root, project: str) -> list[_Refused]:
 def _not_ended(refused: _Refused) -> list[tuple[Waiting, AnyOp]]:
     """A conflict's changes, but for those of what has ended since."""
     every = [(refused.op, refused.read), *refused.followers]
-    ends = [read for _op, read in every if isinstance(read, records.Delete | records.DeleteCollection)]
-    ended = {each.version if isinstance(each, records.Delete) else each.collection for each in ends}
+    ended: set[str] = set()
+    for _op, read in every:
+        if isinstance(read, records.Delete):
+            ended.add(read.version)
+        elif isinstance(read, records.DeleteCollection):
+            ended |= {read.collection, *read.versions}
     return [(op, read) for op, read in every if ended.isdisjoint({op.id, op.version, *named_by(read)})]
 
 

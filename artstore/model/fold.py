@@ -39,6 +39,8 @@ UNKNOWN_VERSION: Final = "the version is not known"
 UNKNOWN_RUN: Final = "the run is not known"
 PASSING: Final = frozenset({UNKNOWN_COLLECTION, UNKNOWN_VERSION, UNKNOWN_RUN})
 """Why an op is void that lacks what it names, which may come. Of all others somebody else has decided otherwise."""
+NOT_SEEN: Final = "the collection is somebody else's, who made one of that name first"
+"""Why an op is void that is about a whole collection, and was said of another one, which was made apart."""
 OF_A_DEPOT: Final = "it is about the objects of a depot"
 """Why an op is void that never changes any state, and means something in its own log alone."""
 
@@ -241,7 +243,7 @@ def _stranger(view: View, collection: Collection, id_: str) -> Void | None:
 
 
 def _set_tag(view: View, _op_id: str, op: records.SetTag, _position: int) -> list[Change] | Void:
-    target = (_live if op.kind == "version" else _standing)(view, op.target)
+    target = (_live if op.kind == "version" else _known)(view, op.target)
     if isinstance(target, Void):
         return target
     tag = Tag(target=target.id, name=op.tag)
@@ -253,7 +255,7 @@ def _set_tag(view: View, _op_id: str, op: records.SetTag, _position: int) -> lis
 
 def _describe(view: View, _op_id: str, op: records.Describe, _position: int) -> list[Change] | Void:
     if op.kind == "collection":
-        collection = _standing(view, op.target)
+        collection = _known(view, op.target)
         if isinstance(collection, Void):
             return collection
         return [Put(msgspec.structs.replace(collection, description=op.text))]
@@ -273,7 +275,7 @@ def _set_ttl(view: View, _op_id: str, op: records.SetTtl, _position: int) -> lis
 
 
 def _rename(view: View, _op_id: str, op: records.Rename, _position: int) -> list[Change] | Void:
-    collection = _standing(view, op.collection)
+    collection = _known(view, op.collection)
     if isinstance(collection, Void):
         return collection
     there = view.collection_named(op.name)
@@ -283,7 +285,7 @@ def _rename(view: View, _op_id: str, op: records.Rename, _position: int) -> list
 
 
 def _retype(view: View, _op_id: str, op: records.Retype, _position: int) -> list[Change] | Void:
-    collection = _standing(view, op.collection)
+    collection = _known(view, op.collection)
     if isinstance(collection, Void):
         return collection
     return [Put(msgspec.structs.replace(collection, type=op.type))]
@@ -293,26 +295,40 @@ def _delete(view: View, _op_id: str, op: records.Delete, _position: int) -> list
     version = _live(view, op.version)
     if isinstance(version, Void):
         return version
-    aliases = [Drop(alias) for alias in view.aliases_of(version.collection, version.id)]
-    return [*_without_version(view, version), *aliases]
+    return _without_version(view, version)
 
 
 def _delete_collection(view: View, _op_id: str, op: records.DeleteCollection, _position: int) -> list[Change] | Void:
     collection = _standing(view, op.collection)
     if isinstance(collection, Void):
         return collection
-    changes: list[Change] = [Put(msgspec.structs.replace(collection, deleted=True))]
-    for version in view.versions_of(collection.id):
-        changes += _without_version(view, version)
-    changes += [Drop(membership) for membership in view.memberships_of(collection.id)]
-    changes += [Drop(alias) for alias in view.aliases_in(collection.id)]
-    changes += [Drop(tag) for tag in view.tags_of(collection.id)]
-    return changes
+    seen = set(op.versions)
+    versions, links = view.versions_of(collection.id), view.memberships_of(collection.id)
+    ended = [version for version in versions if version.id in seen]
+    unlinked = [link for link in links if link.version in seen and _is_of(link, op.collection, collection)]
+    changes = [change for version in ended for change in _without_version(view, version)]
+    changes += [change for link in unlinked for change in _without_link(view, link)]
+    if collection.id == op.collection and (len(ended), len(unlinked)) == (len(versions), len(links)):
+        # Else somebody else needs it, who has put more into it, or made it.
+        changes += map(Drop, view.tags_of(collection.id))
+        changes.append(Put(msgspec.structs.replace(collection, deleted=True)))
+    return changes or Void("others have made the collection, or put more into it")
 
 
 def _without_version(view: View, version: Version) -> list[Change]:
-    """What the end of a version changes, but for its aliases."""
-    return [Put(msgspec.structs.replace(version, deleted=True)), *(Drop(tag) for tag in view.tags_of(version.id))]
+    """What the end of a version changes."""
+    tags, aliases = view.tags_of(version.id), view.aliases_of(version.collection, version.id)
+    return [Put(msgspec.structs.replace(version, deleted=True)), *map(Drop, tags), *map(Drop, aliases)]
+
+
+def _without_link(view: View, link: Membership) -> list[Change]:
+    """What it changes that a version is in a portfolio no more."""
+    return [Drop(link), *map(Drop, view.aliases_of(link.portfolio, link.version))]
+
+
+def _is_of(link: Membership, id_: str, portfolio: Collection) -> bool:
+    """Whether who calls a portfolio by this id can have seen a link in it: where they made one apart, theirs alone."""
+    return id_ in {portfolio.id, link.made_in}
 
 
 def _link(view: View, _op_id: str, op: records.Link, position: int) -> list[Change] | Void:
@@ -323,7 +339,9 @@ def _link(view: View, _op_id: str, op: records.Link, position: int) -> list[Chan
         return Void("the collection is no portfolio")
     there = view.membership(portfolio.id, op.version)
     if there is not None:
-        return [Put(msgspec.structs.replace(there, name=op.name, logged=position))]
+        # What several have linked is nobody's alone.
+        made_in = there.made_in if there.made_in == op.portfolio else portfolio.id
+        return [Put(msgspec.structs.replace(there, name=op.name, logged=position, made_in=made_in))]
     membership = Membership(
         portfolio=portfolio.id,
         version=op.version,
@@ -333,6 +351,7 @@ def _link(view: View, _op_id: str, op: records.Link, position: int) -> list[Chan
         number=portfolio.next_number,
         linked_us=op.at_us,
         logged=position,
+        made_in=op.portfolio,
     )
     return [Put(membership), Put(msgspec.structs.replace(portfolio, next_number=portfolio.next_number + 1))]
 
@@ -344,7 +363,9 @@ def _unlink(view: View, _op_id: str, op: records.Unlink, _position: int) -> list
     there = view.membership(portfolio.id, op.version)
     if there is None:
         return Void("the version is not in the portfolio")
-    return [Drop(there), *(Drop(alias) for alias in view.aliases_of(portfolio.id, op.version))]
+    if not _is_of(there, op.portfolio, portfolio):
+        return Void(NOT_SEEN)
+    return _without_link(view, there)
 
 
 def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
@@ -426,6 +447,12 @@ def _standing(view: View, id_: str) -> Collection | Void:
     if collection is None:
         return Void(UNKNOWN_COLLECTION)
     return Void("the collection was deleted") if collection.deleted else collection
+
+
+def _known(view: View, id_: str) -> Collection | Void:
+    """A collection that whoever wrote of it has seen: it is not the other one that theirs came to be."""
+    collection = _standing(view, id_)
+    return Void(NOT_SEEN) if isinstance(collection, Collection) and collection.id != id_ else collection
 
 
 def _live(view: View, id_: str) -> Version | Void:

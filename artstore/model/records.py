@@ -185,9 +185,14 @@ class Delete(Op, frozen=True, kw_only=True, tag="delete"):
 
 
 class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):
-    """A collection goes with all its versions. Its name is free for another one, its id is not."""
+    """A collection goes with its versions, or its links. Its name is free for another one, its id is not.
+
+    Where others have put more into it, that stays, and the collection with it.
+    """
 
     collection: str
+    versions: list[str]
+    """Ids of what is in it, as far as whoever deletes it has seen."""
     store: str
     """See Delete."""
 

@@ -126,6 +126,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     linked_us: int
     logged: int
     """Place in the log where it was last linked; `latest` is the one with the highest."""
+    made_in: str
+    """Id of the portfolio, or the second one by which it was linked while somebody had one of his own."""
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -43,10 +43,8 @@ FROM version WHERE deleted = 1 AND id NOT IN (SELECT version FROM forgotten)
 AND (project, id) NOT IN (
     SELECT project, json_extract(CAST(body AS TEXT), '$.version') FROM op
     WHERE kind = 'delete' AND dismissed = 0 AND json_extract(CAST(body AS TEXT), '$.store') = '{store}')
-AND (project, collection) NOT IN (
-    SELECT op.project, coalesce(synonym.collection, json_extract(CAST(body AS TEXT), '$.collection')) FROM op
-    LEFT JOIN synonym ON synonym.project = op.project
-        AND synonym.id = json_extract(CAST(body AS TEXT), '$.collection')
+AND (project, id) NOT IN (
+    SELECT project, ended.value FROM op, json_each(CAST(body AS TEXT), '$.versions') AS ended
     WHERE kind = 'delete-collection' AND dismissed = 0 AND json_extract(CAST(body AS TEXT), '$.store') = '{store}')
 AND (project NOT IN ({keeping}) OR id NOT IN (SELECT version FROM received))
 AND EXISTS (

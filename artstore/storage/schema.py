@@ -67,7 +67,8 @@ CREATE TABLE alias (project INTEGER NOT NULL, collection TEXT NOT NULL, name TEX
 CREATE INDEX alias_version ON alias (project, version);
 CREATE TABLE membership (project INTEGER NOT NULL, portfolio TEXT NOT NULL, version TEXT NOT NULL,
     source_project TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,
-    linked_us INTEGER NOT NULL, logged INTEGER NOT NULL, PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
+    linked_us INTEGER NOT NULL, logged INTEGER NOT NULL, made_in TEXT NOT NULL,
+    PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
 CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number);
 CREATE INDEX membership_version ON membership (version);
 CREATE TABLE tag (project INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL,

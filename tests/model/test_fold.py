@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from artstore.model.digest import Digest
-from artstore.model.fold import GATHERED, MOVED, OF_A_DEPOT, Void, fold_into
+from artstore.model.fold import GATHERED, MOVED, NOT_SEEN, OF_A_DEPOT, Void, fold_into
 from artstore.model.records import (
     AnyOp,
     Commit,
@@ -590,12 +590,12 @@ def test_a_collection_has_tags_and_another_type(log: Log) -> None:
 
 def test_a_deleted_collection_takes_its_versions_and_labels_along(log: Log) -> None:
     cats, dogs = log.create("cats"), log.create("dogs")
-    for collection in (cats, dogs):
-        version = log.commit(collection)
+    versions = [log.commit(cats), log.commit(dogs)]
+    for collection, version in zip((cats, dogs), versions, strict=True):
         log.alias(collection, "best", version)
         log.tag(version, "v")
         log.tag(collection, "c", kind="collection")
-    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=cats))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=cats, versions=versions))
 
     assert {"cats": True, "dogs": False} == {row.name: row.deleted for row in log.state.all(Collection)}
     assert {cats: True, dogs: False} == {row.collection: row.deleted for row in log.state.all(Version)}
@@ -609,7 +609,7 @@ def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) ->
     old = log.add(create)
     record = log.record(old)
     log.add(Commit(at_us=1, nonce="c", record=record))
-    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=old))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=old, versions=[str(record.id)]))
     new = log.create("cats", "model")
     version = log.commit(new)
     log.add(create)
@@ -621,10 +621,72 @@ def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) ->
     assert 2 == len(log.state.all(Version))
 
 
+def test_a_collection_stays_in_which_there_is_more_than_its_end_knew_of(log: Log) -> None:
+    """Somebody has put a version into it meanwhile, and was told that it is kept."""
+    cats, best = log.create("cats"), log.create("best", kind="portfolio")
+    old, new = log.commit(cats), log.commit(cats)
+    log.link(best, old)
+    log.link(best, new)
+    for collection in (cats, best):
+        log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=collection, versions=[old]))
+
+    assert {old: True, new: False} == {row.id: row.deleted for row in log.state.all(Version)}
+    assert [new] == [row.version for row in log.state.all(Membership)]
+    assert not any(row.deleted for row in log.state.all(Collection))
+
+
+@pytest.mark.parametrize("kind", ["sequence", "portfolio"])
+def test_the_end_of_what_was_made_apart_takes_nothing_of_what_others_made(log: Log, kind: Kind) -> None:
+    """Who takes back a slip that nobody has seen must not take others' work along, which had that name first."""
+    cats = log.create("cats")
+    theirs, mine, both = (log.commit(cats) for _ in range(3))
+    first = log.create("x", kind=kind)
+    again = log.create("x", kind=kind)
+    if kind == "portfolio":
+        for portfolio, version in ((first, theirs), (again, mine), (first, both), (again, both)):
+            log.link(portfolio, version)
+    else:
+        theirs, mine = log.commit(first), log.commit(again)
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=again, versions=[mine, both]))
+    log.unlink(again, both)
+    left = [row.version for row in log.state.all(Membership)]
+    standing = log.state.collection(first)
+
+    assert standing is not None
+    assert not standing.deleted
+    if kind == "portfolio":
+        assert [theirs, both] == left
+        assert [NOT_SEEN] == log.voids
+    else:
+        assert [theirs] == [row.id for row in log.state.versions_of(first)]
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: DeleteCollection(at_us=1, nonce="x", store="s", collection=c),
+        lambda c: DeleteCollection(at_us=1, nonce="x", store="s", collection=c, versions=[]),
+        lambda c: Retype(at_us=1, nonce="x", collection=c, type="t"),
+        lambda c: Rename(at_us=1, nonce="x", collection=c, name="n"),
+        lambda c: Describe(at_us=1, nonce="x", kind="collection", target=c, text="t"),
+        lambda c: SetTag(at_us=1, nonce="x", kind="collection", target=c, tag="t", present=True),
+    ],
+    ids=["delete", "retype", "rename", "describe", "tag"],
+)
+def test_what_was_said_of_a_collection_made_apart_is_not_said_of_that_of_others(log: Log, change: Any) -> None:
+    """Others' trainings would stop at a name or a type that is not there any more, and nobody has decided so."""
+    log.commit(log.create())
+    mine = log.create()
+    before = log.state.hash()
+    log.add(change(mine))
+
+    assert 1 == len(log.voids)
+    assert before == log.state.hash()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: DeleteCollection(at_us=1, nonce="x", store="s", collection=c, versions=[]),
         lambda c: Retype(at_us=1, nonce="x", collection=c, type="t"),
         lambda c: Rename(at_us=1, nonce="x", collection=c, name="n"),
         lambda c: Describe(at_us=1, nonce="x", kind="collection", target=c, text="t"),
@@ -636,7 +698,7 @@ def test_the_name_of_a_deleted_collection_is_free_and_its_id_is_not(log: Log) ->
 @pytest.mark.parametrize("which", ["unknown", "deleted"])
 def test_only_standing_collections_change(log: Log, which: Literal["unknown", "deleted"], change: Any) -> None:
     cats = log.create()
-    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=cats))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=cats, versions=[]))
     before = log.state.hash()
     log.add(change(cats if which == "deleted" else "blake3:u"))
     reasons = {"unknown": "the collection was refused or is not known", "deleted": "the collection was deleted"}
@@ -725,7 +787,7 @@ def test_a_portfolio_counts_its_links(log: Log) -> None:
 
     expected = Membership(
         portfolio=best, version=two, source_project="p", name="felines:v1", digest="blake3:m", number=0, linked_us=7,
-        logged=7,
+        logged=7, made_in=best,
     )  # fmt: skip
     assert expected == log.state.membership(best, two)
     assert {one: 1, two: 0} == {row.version: row.number for row in log.state.memberships_of(best)}
@@ -813,7 +875,7 @@ def test_a_deleted_portfolio_takes_its_links_along_and_nothing_else(log: Log) ->
     version = log.commit(cats)
     log.link(best, version)
     log.alias(best, "prod", version)
-    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=best))
+    log.add(DeleteCollection(at_us=1, nonce="d", store="s", collection=best, versions=[version]))
     log.link(best, version)
 
     assert log.voids == ["the collection was deleted"]

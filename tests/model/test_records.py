@@ -133,8 +133,8 @@ GOLDEN: list[tuple[Op, str]] = [
         '{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"v"}',
     ),
     (
-        DeleteCollection(at_us=1, nonce="n", store="s", collection="c"),
-        '{"at_us":1,"collection":"c","nonce":"n","op":"delete-collection","store":"s"}',
+        DeleteCollection(at_us=1, nonce="n", store="s", collection="c", versions=["v"]),
+        '{"at_us":1,"collection":"c","nonce":"n","op":"delete-collection","store":"s","versions":["v"]}',
     ),
     (
         Link(at_us=1, nonce="n", portfolio="c", project="p", version="v", name="cats:v3", digest="blake3:m"),

@@ -221,7 +221,8 @@ class Guess:
     def delete_collection(self) -> AnyOp:
         # Rarely, since everything that comes later is void then.
         collection = self.collection() if self.random.random() < 0.3 else UNKNOWN
-        return DeleteCollection(at_us=self.time(), nonce=self.nonce(), store="s", collection=collection)
+        seen = self.random.choice([[], [*self.versions]])
+        return DeleteCollection(at_us=self.time(), nonce=self.nonce(), store="s", collection=collection, versions=seen)
 
     def link(self) -> AnyOp:
         return Link(

@@ -418,3 +418,56 @@ def test_prune_forgets_what_others_have(pair: tuple[Machine, Machine]) -> None:
 
     assert ["cats:v1"] == [each.name for each in a.store.versions("cats")]
     assert ["cats:v1", "cats:v0"] == [each.name for each in b.store.versions("cats")]
+
+
+def test_what_is_done_to_a_collection_that_nobody_has_seen_is_not_done_to_that_of_others(machine: Make) -> None:
+    """A laptop that once made and deleted `cats`, and renamed its `train`, must not do so to those of the team."""
+    a, b = machine("a"), machine("b")
+    theirs = [b.put({"x": b"0"}), b.put({"x": b"1"}), b.put({"x": b"t"}, name="train")]
+    slip, mine = a.put({"x": b"2"}), a.put({"x": b"m"}, name="train")
+    a.store.delete_collection("cats")
+    again = a.put({"x": b"3"})
+    a.store.rename("train", "mine")
+    a.store.tag_collection("mine", ["good"])
+    b.push()
+    report = exchange(a.store, "sync")
+    b.pull()
+
+    assert [None] == [project.error for project in report.projects]
+    for each in (a, b):
+        assert {"cats", "train"} == {found.name for found in each.store.collections("uncategorized")}
+        assert {theirs[0].id, theirs[1].id, again.id} == {found.id for found in each.store.versions("cats")}
+        assert {theirs[2].id, mine.id} == {found.id for found in each.store.versions("train")}
+    assert slip.id not in {found.id for found in b.store.versions("cats")}
+    renamed, tagged = a.store.conflicts()
+    assert "somebody else's" in renamed.reason
+    a.store.drop_mine(renamed.id)
+    a.store.keep_mine(tagged.id)
+    a.push()
+    b.pull()
+    assert ["good"] == b.store.collection("train").tags
+    assert [] == a.store.conflicts()
+
+
+def test_a_collection_is_renamed_for_all_where_somebody_says_so(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"a"})
+    b.put({"x": b"b"})
+    a.store.rename("cats", "mine")
+    b.push()
+    a.push()
+    (conflict,) = a.store.conflicts()
+    b.put({"x": b"0"}, name="mine")
+    b.push()
+    a.pull()
+    with pytest.raises(Invalid, match="another collection") as caught:
+        a.store.keep_mine(conflict.id)
+    b.store.rename("mine", "others")
+    b.push()
+    a.pull()
+    a.store.keep_mine(conflict.id)
+    a.push()
+    b.pull()
+
+    assert "cannot-be-done-again" == caught.value.code
+    assert {"mine", "others"} == {found.name for found in b.store.collections("uncategorized")}

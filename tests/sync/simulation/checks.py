@@ -100,6 +100,8 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     assert forgotten <= node.may_forget, f"{node.name} has forgotten what nobody deleted there"
     # Refused ones have no collection here; what the log has, is.
     assert naive.shown(forgotten) == shown, f"{node.name} shows something else than the log says"
+    unasked = {each["id"] for each in naive.versions.values() if each["deleted"]} - world.ended
+    assert not unasked, f"nobody who has seen them has deleted {sorted(unasked)}"
     assert naive.runs == {run.id: run.state for run in node.store.runs(project=PROJECT)}, "other runs"
     assert sorted(naive.parts) == sorted(each.id for each in node.store.parts(PROJECT)), "other parts"
     waiting = {op.id for op in node.waiting()}

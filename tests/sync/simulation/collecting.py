@@ -22,6 +22,7 @@ def collect(world: World, node: Node) -> None:
     version = node.any_version()
     if version is not None and isinstance(node.place, Depot) and world.chance.random() < _DELETED:
         node.may_forget.add(version.id)
+        world.ended.add(version.id)
         node.store.delete(version.exact, force=True, everywhere=True)
         travels.move(world, node, "push")
     free_there(world, node, world.chance.choice((0.0, 0.0, 3600.0)))

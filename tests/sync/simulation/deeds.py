@@ -119,11 +119,32 @@ def rename(world: World, node: Node) -> None:
             node.store.rename(f"{PROJECT}/{name}", target)
 
 
+def retype(world: World, node: Node) -> None:
+    """A collection becomes one of another type."""
+    there = node.names()
+    if there:
+        node.store.retype(f"{PROJECT}/{world.chance.choice(there)}", world.chance.choice(("model", "dataset")))
+
+
+def end_collection(world: World, node: Node) -> None:
+    """A collection is deleted, with what is seen of it."""
+    there = node.names()
+    if there:
+        name = world.chance.choice(there)
+        seen = {version.id for version in node.versions(name)}
+        node.may_forget |= seen
+        world.ended |= seen
+        gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True)
+        if gone.state == "forgotten":
+            world.something_was_freed()
+
+
 def delete(world: World, node: Node) -> None:
     """A version is deleted, here or everywhere."""
     version = node.any_version()
     if version is not None:
         node.may_forget.add(version.id)
+        world.ended.add(version.id)
         # Who forgets what the others may be about to need has lost it, and nobody else is to blame.
         everywhere = world.is_shaken or world.chance.random() < 0.5
         is_theirs = bool(node.store.following()) and not version.provisional

@@ -181,12 +181,37 @@ class Naive:
 
     def do_delete(self, op: Json, _id: str) -> bool:
         version = self.version(op["version"])
-        if version is None:
-            return False
+        if version is not None:
+            self.end(version)
+        return version is not None
+
+    def end(self, version: Json) -> None:
         version["deleted"] = True
         self.aliases = {key: id_ for key, id_ in self.aliases.items() if id_ != version["id"]}
         self.tags = {pair for pair in self.tags if pair[0] != version["id"]}
+
+    def do_delete_collection(self, op: Json, _id: str) -> bool:
+        collection = self.collection(op["collection"])
+        if collection is None:
+            return False
+        live = [each for each in self.versions.values() if each["collection"] == collection["id"]]
+        live = [each for each in live if not each["deleted"]]
+        ended = [each for each in live if each["id"] in op["versions"]]
+        for version in ended:
+            self.end(version)
+        collection["deleted"] = ended == live and not self.is_of_others(op)
+        return bool(ended) or collection["deleted"]
+
+    def do_retype(self, op: Json, _id: str) -> bool:
+        collection = self.collection(op["collection"])
+        if collection is None or self.is_of_others(op):
+            return False
+        collection["type"] = op["type"]
         return True
+
+    def is_of_others(self, op: Json) -> bool:
+        """Whether who wrote of a collection had only seen one of their own, and others had made it first."""
+        return op["collection"] in self.same
 
     def do_condemn(self, _op: Json, _id: str) -> bool:
         return True
@@ -196,7 +221,7 @@ class Naive:
 
     def do_rename(self, op: Json, _id: str) -> bool:
         collection = self.collection(op["collection"])
-        if collection is None:
+        if collection is None or self.is_of_others(op):
             return False
         for other in self.collections.values():
             if other["name"] == op["name"] and not other["deleted"] and other is not collection:

@@ -47,6 +47,8 @@ DEEDS: Final[dict[Deed, int]] = {
     deeds.part: 4,
     deeds.rename: 1,
     deeds.delete: 3,
+    deeds.retype: 1,
+    deeds.end_collection: 1,
     deeds.use: 2,
     deeds.look: 2,
     deeds.gc: 4,
@@ -88,6 +90,8 @@ class World:
         self.bundles = 0
         self.freed = 0
         """Objects that were freed in depots."""
+        self.ended: set[str] = set()
+        """Versions that somebody has deleted who saw them."""
         self.moving: list[Node] = []
         """Who is at work on a round."""
         self.set_back: set[str] = set()
