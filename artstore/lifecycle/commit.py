@@ -20,7 +20,7 @@ from artstore.lifecycle.compact import compact_if_due
 from artstore.lifecycle.replay import replay_project
 from artstore.model.digest import Digest
 from artstore.model.notes import decode_line, is_note
-from artstore.model.records import FORMAT, Op, Transaction, encode_op, encode_transaction
+from artstore.model.records import FORMAT, LONGEST_CHANGE, Op, Transaction, encode_op, encode_transaction
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex, storage_errors
 from artstore.storage.journal import Journal
@@ -157,6 +157,7 @@ def _commit(
             view = ProjectView(root.catalog, project.id)
             planned = plan(view)
             ops = [_checked(op) for op in planned]
+            _check_length(planned, ops)
             if not ops:
                 return None, answer(project, view)
             transaction = Transaction(
@@ -198,6 +199,17 @@ def _checked(op: Op) -> bytes:
         message = f"that cannot be recorded: {error.__cause__ or error}"
         raise Invalid(message, code="bad-value") from error
     return data
+
+
+def _check_length(planned: Sequence[Op], bodies: Sequence[bytes]) -> None:
+    """What is larger than others take would hold up all that is behind it."""
+    size = sum(len(body) for op, body in zip(planned, bodies, strict=True) if not is_note(op))
+    if size > LONGEST_CHANGE:
+        message = (
+            f"{size} bytes would be recorded at once, and {LONGEST_CHANGE} are the most: put large metadata or a long "
+            "description into a file of the artifact, or make a change of so many things in several steps"
+        )
+        raise Invalid(message, code="too-large")
 
 
 def _refuse_twin(root: Root, name: str) -> None:

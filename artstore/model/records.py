@@ -16,6 +16,8 @@ from artstore.errors import Corrupt, UpgradeNeeded
 from artstore.model.digest import Digest
 
 FORMAT: Final = 1
+LONGEST_CHANGE: Final = 32 << 20
+"""Bytes of the ops that hold together: they travel at once, and are in memory wherever they are read."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 

@@ -18,6 +18,7 @@ from artstore.storage.files import random_hex
 from artstore.storage.places import MISSING_NOW, gone
 from artstore.storage.quarantine import judge
 from artstore.sync.connect import held_elsewhere
+from artstore.sync.cut import endless
 from artstore.sync.held import Missing
 from artstore.sync.push import lacking, offers, what_does_not_fit, what_is_left, what_is_missing, what_is_too_long
 from artstore.sync.reports import Moved
@@ -43,6 +44,8 @@ def _tried(way: Way, missing: Missing, read: set[Digest]) -> Moved | Missing:
     shelf.follow(way.remote, last.slot)
     sent = set[Digest]()
     for offer in offers(way.root, way.project, way.only, missing, renumber=way.renumber):
+        if never := endless(offer):
+            return never
         try:
             cargo = lacking(way.root, shelf, offer.manifests)
         except ArtstoreError as error:

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
-from artstore.errors import NAMED, ArtstoreError, Corrupt, StorageFull
+from artstore.errors import NAMED, ArtstoreError, Corrupt, Invalid, StorageFull
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.names import UNCATEGORIZED
-from artstore.model.records import AnyOp, Commit, Relog, decode_op, manifest_of
+from artstore.model.records import AnyOp, Commit, Part, Relog, decode_op
 from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
@@ -59,6 +59,8 @@ class Need(NamedTuple):
     """What the end of the version changes that it brings, which has to come along instead; empty: nothing has to."""
     is_equal: bool = False
     """Whether a version has that manifest, so that none is brought: unless that one was deleted where the op goes."""
+    files: int = 0
+    """How many the manifest names."""
 
 
 def need_of(view: ProjectView, op: Waiting) -> Need:
@@ -66,17 +68,18 @@ def need_of(view: ProjectView, op: Waiting) -> Need:
     if op.version is None:
         return Need(None)
     decoded = decode_op(op.body)
-    named = manifest_of(decoded)
-    assert named is not None
+    assert isinstance(decoded, Commit | Relog | Part)
+    made = decoded if isinstance(decoded, Part) else decoded.record
+    need = Need(Digest.parse(made.manifest), files=made.entries)
     version = view.version(op.version)
     is_gone = (version is None or version.deleted) and view.part(op.version) is None
     if not is_gone:
-        return Need(Digest.parse(named))
+        return need
     if isinstance(decoded, Relog) and version is None:
-        return Need(Digest.parse(named), is_equal=True)
+        return need._replace(is_equal=True)
     if isinstance(decoded, Commit) and version is None:
         # It has no place, and somebody is to decide what becomes of it.
-        return Need(Digest.parse(named))
+        return need
     # Its bytes are not needed any more, and it must not be seen without them.
     ends = {f"version {op.version}", f"part {op.version}"}
     return Need(None, frozenset(ends if version is None else {*ends, f"collection {version.collection}"}))
@@ -139,7 +142,7 @@ def left_behind(
     assert missing.why is not None
     what = what or "what waits for `artstore resolve`"
     message = f"{what} cannot be sent yet: {missing.why.message}"
-    if not isinstance(missing.why, StorageFull):
+    if not isinstance(missing.why, StorageFull | Invalid):
         message += _way_out(root, view, stay, missing)
     message += ". What does not build on that is sent"
     if len(renumbered) < len(_brought(stay)):
@@ -147,8 +150,8 @@ def left_behind(
             "; what comes behind it in its collection waits, to keep its numbers: `artstore push --renumber` sends it "
             "under new ones"
         )
-    if isinstance(missing.why, StorageFull):
-        return StorageFull(message, code=missing.why.code)
+    if isinstance(missing.why, StorageFull | Invalid):
+        return type(missing.why)(message, code=missing.why.code)
     known = (version for id_ in _brought(stay) if (version := view.version(id_)) is not None)
     first = next((version for version in known if not version.deleted), None)
     if first is not None:

@@ -18,7 +18,7 @@ import msgspec
 from artstore.errors import ArtstoreError, Corrupt, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
-from artstore.model.records import decode_op
+from artstore.model.records import LONGEST_CHANGE, decode_op
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -104,9 +104,8 @@ class Fetched(NamedTuple):
 class Shelf(Protocol):
     """The objects of one log. What it holds is known from the slots that it was told of."""
 
-    @property
-    def most_entries(self) -> int | None:
-        """How many files a version may have there; None: as many as it has."""
+    def why_too_long(self, encoding: Encoding) -> str | None:
+        """What the lists of files have to keep to that it takes, where this one does not."""
 
     def room(self) -> Room | None:
         """How it is with the quota there, as was said when it was asked what it lacks, or is now; None: it has none."""
@@ -221,6 +220,8 @@ def decode_slot(data: bytes, project: str, number: int, place: str) -> ReadSlot:
     where = f"slot {number} of project {project!r} at {place}"
     try:
         slot = _decode_slot(data, where)
+        if any(sum(len(bytes(raw)) for raw in ops) > LONGEST_CHANGE for ops in slot.transactions):
+            raise corrupt(f"{where} has ops of more than {LONGEST_CHANGE} bytes that hold together")
         for raw in slot.ops:
             check_op(decode_op(bytes(raw)))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

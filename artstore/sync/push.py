@@ -28,7 +28,8 @@ from artstore.storage.root import Root
 from artstore.sync.before import accepted_once
 from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
-from artstore.sync.held import Missing, left_behind, need_of, parted
+from artstore.sync.cut import Offer, cut, endless, uncut
+from artstore.sync.held import Missing, left_behind, parted
 from artstore.sync.protocol import Shelf, Tell
 from artstore.sync.pull import counted, pull
 from artstore.sync.reports import Moved
@@ -36,8 +37,6 @@ from artstore.sync.room import Room, only_ends
 from artstore.sync.selection import select
 from artstore.sync.way import Way
 
-_SLOT_BYTES: Final = 4 << 20
-"""Ops in one slot, at most but for the last transaction."""
 _FRAME_BYTES: Final = 1 << 10
 """What a slot is beside its ops, with room to spare."""
 _TRIES: Final = 100
@@ -46,24 +45,6 @@ _TRIES: Final = 100
 
 _UNREADABLE: Final = frozenset({"blob-damaged", "digest-mismatch", "io-error"})
 """What is said of a blob whose place is known, and that cannot be had from there."""
-
-
-class Offer(NamedTuple):
-    """What goes into the next slot."""
-
-    transactions: list[list[Waiting]]
-    needs: list[list[Digest]]
-    """The manifests that versions of each need which are to be seen there."""
-
-    @property
-    def manifests(self) -> list[Digest]:
-        """All of these."""
-        return [digest for some in self.needs for digest in some]
-
-    def counted(self) -> Moved:
-        """How much it is, without blobs."""
-        ops = [op for transaction in self.transactions for op in transaction]
-        return Moved(slots=1, ops=len(ops), versions=sum(op.version is not None for op in ops))
 
 
 class Pushed(NamedTuple):
@@ -88,7 +69,7 @@ def push(way: Way) -> Pushed:
         missing = Missing()
         while made := offers(way.root, way.project, way.only, missing, renumber=way.renumber):
             offer = made[0]
-            sent = _offer(way, offer)
+            sent = endless(offer) or _offer(way, offer)
             if sent is None:
                 overtaken += 1
                 break
@@ -116,12 +97,12 @@ def offers(
     renumber: bool = False,
     apart: bool = False,
 ) -> list[Offer]:
-    """All that waits and would change something, cut where one slot has enough and no version is left without end.
+    """All that waits and would change something, cut where one slot has enough.
 
     With `only`, what these collections need of it, and what the log had before it was set back; raises Conflict
     (name-freed) as `select`. What needs bytes that are missing is left, with what builds on it. With `apart` it goes to
     where it may come behind other ops than here, and mean something else; what makes versions and has no place here
-    goes too, until somebody has decided.
+    goes too, until somebody has decided; and all of it is one offer.
     """
     with root.catalog.snapshot():
         found = root.catalog.project(project)
@@ -130,20 +111,9 @@ def offers(
         transactions = _transactions(root, found, only, apart=apart)
         going = parted(root, found, transactions, missing, renumber=renumber).going
         view = ProjectView(root.catalog, found.id)
-        made = [Offer([], [])]
-        size = 0
-        ends_later = False
-        for ops in going:
-            if size >= _SLOT_BYTES and not ends_later:
-                made.append(Offer([], []))
-                size = 0
-            made[-1].transactions.append(ops)
-            size += sum(len(op.body) for op in ops)
-            needs = [need_of(view, op) for op in ops]
-            named = [need.manifest for need in needs if apart or not need.is_equal]
-            made[-1].needs.append([manifest for manifest in named if manifest is not None])
-            ends_later |= any(need.ends for need in needs)
-        return made if made[0].transactions else []
+        if not going:
+            return []
+        return [uncut(view, going)] if apart else cut(root, view, going, missing)
 
 
 def what_is_left(way: Way, missing: Missing, *, apart: bool = False) -> ArtstoreError | None:
@@ -278,15 +248,14 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
 
 def what_is_too_long(way: Way, shelf: Shelf, cargo: Cargo) -> Missing:
     """The lists of files that are longer than one may be there."""
-    most = shelf.most_entries
-    lists = [] if most is None else [each for each in cargo.manifests if each.entries > most]
-    if not lists:
+    why = {each.digest: said for each in cargo.manifests if (said := shelf.why_too_long(each)) is not None}
+    if not why:
         return Missing()
     message = (
-        f"{way.place} takes versions of at most {most} files, and one of these has {lists[0].entries}: put them as "
-        "several artifacts, or use a depot"
+        f"{way.place} takes {next(iter(why.values()))}: put them as several artifacts and delete this one, or use a "
+        "depot"
     )
-    return Missing(frozenset(each.digest for each in lists), why=Invalid(message, code="too-many-files"))
+    return Missing(frozenset(why), why=Invalid(message, code="too-many-files"))
 
 
 def what_does_not_fit(way: Way, room: Room, offer: Offer, cargo: Cargo, *, refused: bool = False) -> Missing:

@@ -12,7 +12,7 @@ import pytest
 from artstore.cli import main
 from artstore.errors import Conflict, Corrupt, Invalid
 from artstore.store import Store
-from artstore.sync import push, remotes
+from artstore.sync import cut, remotes
 from artstore.sync.depots import checkpoints
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import JSON
@@ -351,7 +351,7 @@ def test_one_listing_a_push_and_none_to_find_that_nothing_is_new(
         exchange(owner.store, verb, projects=["uncategorized"])
         quiet.append(network.calls)
     assert ([2, 2, 1], []) == (quiet, listed)
-    monkeypatch.setattr(push, "_SLOT_BYTES", 1)
+    monkeypatch.setattr(cut, "_SLOT_BYTES", 1)
     for number in range(3):
         owner.put({"x": b"more %d" % number})
     (pushed,) = owner.push().projects

@@ -20,6 +20,7 @@ from artstore.lifecycle.upstream import followed, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
 from artstore.model.records import (
+    LONGEST_CHANGE,
     Commit,
     Create,
     Delete,
@@ -33,9 +34,10 @@ from artstore.model.records import (
 )
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
+from artstore.sync import cut
 from artstore.sync.adopt import add_upstream
-from artstore.sync.hosting import lists
 from artstore.sync.hosting.hosted import Hosted
+from artstore.sync.http import lengths
 from artstore.sync.http import shelf as http_shelf
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.remote import HttpRemote
@@ -365,8 +367,7 @@ def test_a_list_of_too_many_files_is_refused_before_it_is_read(
     server: Served, machine: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2 MB can say that four million files follow, which took 1.3 GB of the server's memory and half a minute."""
-    for module in (lists, http_shelf):
-        monkeypatch.setattr(module, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(lengths, "MOST_ENTRIES", 2)
     one = machine("one")
     one.put({"a": b"1", "b": b"1", "c": b"1"})
     one.put({"a": b"2"})
@@ -507,3 +508,79 @@ def _claim(
     answer = connection.ask("PUT", path, encode_slot(slot), doing="claiming")
     found: Claimed = decode(answer.data, Claimed, "")
     return found
+
+
+def test_what_is_too_large_to_travel_is_refused_when_it_is_put(machine: Make) -> None:
+    """It was acknowledged, and no server ever took it: nothing that came behind it in the project was sent any more."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    with pytest.raises(Invalid, match="into a file") as caught:
+        one.put({"a": b"2"}, metadata={"x": "a" * LONGEST_CHANGE})
+    with pytest.raises(Invalid, match="into a file"):
+        one.store.describe("cats:v0", "a" * LONGEST_CHANGE)
+    one.put({"b": b"3"}, name="dogs")
+
+    assert ("too-large", 2) == (caught.value.code, one.push().projects[0].pushed.versions)
+
+
+def test_a_long_backlog_with_deletions_in_it_goes_in_many_slots(
+    server: Served, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One deletion put all that waited behind it into one slot, which a server refuses above 64 MiB, for ever."""
+    monkeypatch.setattr(cut, "_SLOT_BYTES", 1)
+    monkeypatch.setattr(cut, "_LONG_BYTES", 3_000)
+    one = machine("one")
+    for number in range(12):
+        # The second of each three stays: of the others the bytes are gone, and of some an alias once stood there.
+        one.put({"a": b"%d" % number}, aliases=["best"])
+        if number > 1 and number % 3 != 1:
+            one.store.delete(f"cats:v{number - 2}", force=True)
+    one.store.gc(grace_s=0)
+    before = one.names()
+    (pushed,) = one.push().projects
+    other = machine("other")
+    other.pull()
+
+    assert pushed.pushed.slots > 3
+    assert before == one.names() == other.names() == [(v.name, v.id, v.aliases) for v in server.store.versions("cats")]
+    assert server.store.verify().ok
+    assert [] == waiting(one.store.root, PROJECT)
+
+
+def test_a_version_that_cannot_be_ended_in_its_slot_comes_whole_or_stays(
+    server: Served, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SLOT_BYTES", "_LONG_BYTES", "_LONGEST_BYTES"):
+        monkeypatch.setattr(cut, name, 1)
+    one = machine("one")
+    for name in ("cats", "dogs"):
+        one.put({name: b"1"}, name=name)
+    one.put({"b": b"2"}, name="birds")
+    for name in ("cats", "dogs"):
+        one.store.tag(f"{name}:v0", ["old"])
+        one.store.delete(f"{name}:v0", force=True)
+        if name == "cats":
+            one.store.gc(grace_s=0)
+    (pushed,) = exchange(one.store, "push").projects
+    (again,) = exchange(one.store, "push").projects
+
+    assert ["birds"] == sorted(each.name for each in server.store.collections() if each.versions)
+    assert server.store.verify().ok
+    assert pushed.error is not None
+    assert "cats:v0" in pushed.error
+    assert "its bytes are gone" in pushed.error
+    assert (pushed.error, 0) == (again.error, again.pushed.slots)
+
+
+def test_many_long_lists_of_files_go_one_by_one(server: Served, machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All lists of a slot were one body, which a server refuses above 256 MiB: 60 datasets of 100,000 files."""
+    one = machine("one")
+    for number in range(5):
+        one.put({f"{number}{each}": b"1" for each in "abc"}, name=f"c{number}")
+    monkeypatch.setattr(http_shelf, "BODY", 10)
+    monkeypatch.setattr(cut, "_SLOT_FILES", 6)
+    (pushed,) = one.push().projects
+
+    assert 3 == pushed.pushed.slots
+    assert 5 == sum("/manifests/" in each for each in server.requests)
+    assert server.store.verify().ok

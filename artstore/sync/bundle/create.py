@@ -42,10 +42,11 @@ from artstore.sync.bundle.head import (
 )
 from artstore.sync.bundle.patches import write_patches
 from artstore.sync.connect import connect
+from artstore.sync.cut import Offer
 from artstore.sync.held import Missing
 from artstore.sync.held import called as called_here
 from artstore.sync.history import Brought, History, brought, history
-from artstore.sync.push import Offer, offers
+from artstore.sync.push import offers
 from artstore.sync.reports import BundleReport
 from artstore.sync.upload import UNREADABLE, Upload, damaged
 

@@ -13,10 +13,10 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
-from artstore.model.manifest import Encoding, measure, satisfies
+from artstore.model.manifest import Encoding, satisfies
 from artstore.model.parts import part_of
 from artstore.storage.files import bytes_in
-from artstore.sync.http.wire import LONGEST_LINES, MOST_ENTRIES
+from artstore.sync.http.lengths import why_too_long
 from artstore.sync.objects.failures import missing
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
@@ -125,17 +125,6 @@ class Lists:
 
 def _check_length(encoding: Encoding) -> None:
     """Raise Invalid (too-large) before more of a manifest is read than one may have."""
-    lines = size = 0
-    if encoding.entries <= MOST_ENTRIES:
-        for length in measure(encoding):
-            lines, size = lines + 1, size + length
-            # A difference has a line for what went, too; the full form has one that says what it is.
-            if lines > 2 * MOST_ENTRIES or size > LONGEST_LINES:
-                break
-        else:
-            return
-    message = (
-        f"manifest {encoding.digest} is too large: a version may have {MOST_ENTRIES} files here, and their paths and "
-        f"digests {LONGEST_LINES} bytes"
-    )
-    raise Invalid(message, code="too-large")
+    if (why := why_too_long(encoding)) is not None:
+        message = f"manifest {encoding.digest} is too large: this server takes {why}"
+        raise Invalid(message, code="too-large")

@@ -18,12 +18,13 @@ from artstore.storage.places import Place
 from artstore.storage.relatives import relatives
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync.http import lengths
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.receiving import Receiver
 from artstore.sync.http.sending import send_blobs
 from artstore.sync.http.stretches import Measured, Stretch, choose, together
 from artstore.sync.http.uploading import find_patch
-from artstore.sync.http.wire import MANY, MESSAGES, MOST_ENTRIES
+from artstore.sync.http.wire import BODY, MANY, MESSAGES
 from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
 from artstore.sync.room import Room
 
@@ -41,10 +42,9 @@ class HttpShelf:
         self._room: Room | None = None
         self._is_room_known = False
 
-    @property
-    def most_entries(self) -> int | None:
+    def why_too_long(self, encoding: Encoding) -> str | None:
         """See Shelf."""
-        return MOST_ENTRIES
+        return lengths.why_too_long(encoding)
 
     def room(self) -> Room | None:
         """See Shelf."""
@@ -70,12 +70,13 @@ class HttpShelf:
     ) -> Sent:
         """See Shelf."""
         saved = send_blobs(self._connection, self._path, root, blobs, tell)
-        if not manifests:
-            return Sent({}, [], [], saved)
-        name = random_hex(16)
-        data = encode_manifests(manifests)
-        self._connection.ask("PUT", f"{self._path}/manifests/{name}", data, doing="sending manifests")
-        return Sent({name: [str(encoding.digest) for encoding in manifests]}, [], [], saved)
+        sent: dict[str, list[str]] = {}
+        for some in _bodies(manifests):
+            name = random_hex(16)
+            path = f"{self._path}/manifests/{name}"
+            self._connection.ask("PUT", path, encode_manifests(some), doing="sending manifests")
+            sent[name] = [str(encoding.digest) for encoding in some]
+        return Sent(sent, [], [], saved)
 
     def patch_size(self, root: Root, place: Place) -> int | None:
         """The bytes that would be sent of a blob that is changed from one that is there; None where it would go whole.
@@ -170,6 +171,20 @@ def _hashed(root: Root, stretch: Stretch, size: int) -> bytes:
         here.seek(stretch.start)
         # Buffered, since the reader alone stops where a block ends.
         return blake3(io.BufferedReader(here).read(stretch.length)).digest()
+
+
+def _bodies(manifests: Sequence[Encoding]) -> Iterator[list[Encoding]]:
+    """Manifests as they go together, each body as long as one should be, or of one manifest."""
+    some: list[Encoding] = []
+    size = 0
+    for encoding in manifests:
+        if some and size + len(encoding.data) > BODY:
+            yield some
+            some, size = [], 0
+        some.append(encoding)
+        size += len(encoding.data)
+    if some:
+        yield some
 
 
 def _portions(digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:
