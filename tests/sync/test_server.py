@@ -302,6 +302,21 @@ def test_what_is_freed_on_the_server_while_it_was_offered_is_sent_again(server: 
     }
 
 
+def test_what_was_being_written_when_a_server_was_killed_goes_after_a_day(server: Served, machine: Make) -> None:
+    """Nobody else looks there, and after years of restarts it would fill the disk."""
+    a = machine("a")
+    a.put({"x": b"0"})
+    a.push()
+    log = server.store.path / "hosted" / "log" / "uncategorized"
+    old, new = log / ".000000000002.0123.tmp", log / ".000000000002.4567.tmp"
+    for path in (old, new):
+        path.write_bytes(b"half a slot")
+    os.utime(old, (0, 0))
+    server.hosted.rest()
+
+    assert {new.name, "000000000001"} == {path.name for path in log.iterdir()}
+
+
 def test_bytes_that_are_not_what_was_announced_are_refused(server: Served) -> None:
     connection = Connection(server.url)
     wrong = header(Digest.of(b"other"), 1) + b"1"

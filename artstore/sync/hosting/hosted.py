@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -32,6 +34,7 @@ from artstore.sync.hosting.spool import Spool
 from artstore.sync.hosting.usage import Usage
 from artstore.sync.http.wire import BODY, MANY, Claimed, Head, Lacks
 from artstore.sync.objects.folder import FolderObjects
+from artstore.sync.objects.interface import STALE_S
 from artstore.sync.protocol import Slot, decode_manifests, read_slot
 from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
@@ -76,6 +79,7 @@ class Hosted:
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._ready: set[str] = set()
+        self._tidied_s = -math.inf
 
     @property
     def store_id(self) -> str:
@@ -248,6 +252,12 @@ class Hosted:
         """Let go of what was sent so long ago and never named; called from time to time."""
         self._pins.rest(after_s)
         self._uploads.tidy()
+        now_s = time.monotonic()
+        if now_s - self._tidied_s > STALE_S:
+            # What was being written when a server was killed; all that lies there is looked at for that.
+            with contextlib.suppress(ArtstoreError):
+                self._objects.tidy()
+                self._tidied_s = now_s
         for project in self._remote.projects():
             # What has lost something is told to who asks for it, and holds up no other.
             with contextlib.suppress(ArtstoreError), self._way(project) as way:
