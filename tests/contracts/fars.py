@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import uuid4
 
+from artstore.sync.remotes import add_remote
 from tests.servers import Servers
 from tests.sync.bundle.conftest import Site, Stick
 from tests.sync.conftest import Machine
@@ -95,6 +96,33 @@ class _Carried(Far):
         return Member(site, push, pull)
 
 
+class _Mirrored(Far):
+    """A mirror of the log of the first store, on which what the others made waits until that one takes it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._stick = folder / "stick"
+        self._stick.mkdir()
+
+    def written(self) -> list[str]:
+        """See Far."""
+        return sorted(str(path.relative_to(self._stick)) for path in self._stick.rglob("*") if path.is_file())
+
+    def _join(self, name: str) -> Member:
+        site = Site(self._folder, name)
+        add_remote(site.store.path, "stick", f"file://{self._stick}", upstream=False, join=bool(self._members))
+        move = partial(site.move, remote="stick")
+        if not self._members:
+            return Member(site, partial(move, "push"), lambda: None)
+        first = self._members[0].machine
+
+        def push() -> None:
+            move("sync")
+            first.move("sync", remote="stick")
+
+        return Member(site, push, partial(move, "pull"))
+
+
 @contextlib.contextmanager
 def _depot(opened: Callable[[Servers, Path], Opened], servers: Servers, folder: Path) -> Iterator[Far]:
     with opened(servers, folder / uuid4().hex) as place:
@@ -114,6 +142,11 @@ def _server(_servers: Servers, folder: Path) -> Iterator[Far]:
 
 
 @contextlib.contextmanager
+def _mirror(_servers: Servers, folder: Path) -> Iterator[Far]:
+    yield _Mirrored(folder)
+
+
+@contextlib.contextmanager
 def _bundle(_servers: Servers, folder: Path) -> Iterator[Far]:
     yield _Carried(folder)
 
@@ -123,4 +156,5 @@ FARS: Final[dict[str, Callable[[Servers, Path], contextlib.AbstractContextManage
     "in-process": _in_process,
     "server": _server,
     "bundle": _bundle,
+    "mirror": _mirror,
 }
