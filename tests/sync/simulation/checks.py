@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from artstore.model.digest import Digest
 from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import blob_of
 from artstore.store import Store
@@ -53,6 +56,28 @@ def settle(world: World) -> None:
         assert first is not None
         different = [(one, other) for one, other in zip(first[1], each, strict=True) if one != other]
         assert not different, f"{first[0]} and {name} differ: {different[0]}"
+
+
+def check_quota(world: World, server: Server) -> None:
+    """A server counts against a quota what is there of a project: all that versions need, and nothing twice."""
+    if not server.has_quota:
+        return
+    world.untroubled(server.tend)
+    beside = sum(_bytes(server.folder / "hosted" / kind / PROJECT) for kind in ("log", "manifests", "uploads"))
+    takes = server.takes(PROJECT) - beside
+    there = {path.name: path.stat().st_size for path in (server.folder / "blobs").rglob("*") if path.is_file()}
+    for pack in (server.folder / "packs").glob("*.tar"):
+        with tarfile.open(pack) as members:
+            there.update({member.name.rpartition("/")[2]: member.size for member in members})
+    live = [each for each in fold(server.logs / PROJECT).versions.values() if not each["deleted"]]
+    entries = [entry for each in live for entry in server.store.root.manifests.entries(Digest.parse(each["manifest"]))]
+    needed = {blob.digest: blob.size for entry in entries if (blob := blob_of(entry)) is not None}
+    least, most = sum(needed.values()), sum(there.values())
+    assert least <= takes <= most, f"{server.name} counts {takes} bytes of blobs, and it is {least} to {most}"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("[!.]*"))
 
 
 def _go_home(world: World, node: Node) -> None:

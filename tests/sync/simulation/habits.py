@@ -39,6 +39,8 @@ class Habits(NamedTuple):
     """How likely it is in bad times that a machine dies at a call to its disk."""
     losing: int
     """How often, of all deeds, single objects of a place are lost."""
+    quota: int
+    """Bytes that a project may take of a server, but when all come to be of one mind; 0: as many as there are."""
 
     def factor(self, deed: str) -> int:
         """By how much a deed of this name happens more often here, or less, than it does elsewhere."""
@@ -49,6 +51,7 @@ def habits_of(seed: int) -> Habits:
     """Those of the world with this seed."""
     chance = random.Random(f"habits of {seed}")
     more = random.Random(f"more habits of {seed}")
+    losing = more.choice((0, 0, 0, 8, 8, 40))
     powerless = more.choice((0.0, 0.0, 0.7))
     serving = chance.choice((0.0, 0.5, 1.0))
     return Habits(
@@ -64,5 +67,6 @@ def habits_of(seed: int) -> Habits:
         pushing=chance.choice((0.3, 0.7, 0.9)),
         powerless=powerless,
         mortality=more.choice((0.002, 0.01)) if powerless else 0.002,
-        losing=more.choice((0, 0, 8)),
+        losing=losing,
+        quota=0 if losing else more.choice((0, 60_000, 2_500_000)),
     )

@@ -108,6 +108,7 @@ class Server(Machine):
         self.url = f"http://127.0.0.1:{_PORT + number}"
         self.is_lost = False
         self.snapshot: Path | None = None
+        self._quota = 0
         self._fate = fate
         self._loop = asyncio.new_event_loop()
         self._ends: dict[str, float] = {}
@@ -205,6 +206,23 @@ class Server(Machine):
         head = {name.decode(): text.decode() for name, text in got[0]["headers"]}
         return Answer(got[0]["status"], head, b"".join(message.get("body", b"") for message in got[1:]))
 
+    def allow(self, quota: int) -> None:
+        """Begin again with so many bytes for each project; 0: as many as there are."""
+        self._quota = quota
+        self.restart()
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether a project may take only so much."""
+        return bool(self._quota)
+
+    def takes(self, project: str) -> int:
+        """The bytes that a project takes, as it is counted against its quota."""
+        with self._fate.acts(self):
+            room = self._hosted.quotas.room(project)
+        assert room is not None
+        return room.takes
+
     def tend(self) -> None:
         """Free what nobody has named for long."""
         self._hosted.rest(after_s=0)
@@ -242,7 +260,7 @@ class Server(Machine):
         self._loop.close()
 
     def _begin(self) -> None:
-        self._hosted = Hosted(self.store)
+        self._hosted = Hosted(self.store, {"": self._quota} if self._quota else None)
         routes = beside(self._hosted, Numbers(self._hosted.quotas))
         admit = admitting(self.store, without_tokens=False)
         self._app = Guard(Starlette(routes=routes), names=LOOPBACK_NAMES, admit=admit)

@@ -69,9 +69,14 @@ def _powerless(habits: Habits) -> bool:
     return habits.mortality >= 0.01 and habits.powerless > 0 and _depots()(habits)
 
 
+def _limited(habits: Habits) -> bool:
+    """Servers keep quotas, and large files come and go."""
+    return habits.quota > 0 and habits.large >= 0.3 and _servers()(habits)
+
+
 def _losing(habits: Habits) -> bool:
-    """Objects of depots are lost, and few other things go wrong."""
-    return habits.losing > 0 and not habits.powerless and _depots()(habits)
+    """Objects of depots are often lost, and few other things go wrong."""
+    return habits.losing > 8 and not habits.powerless and _depots()(habits)
 
 
 PLANTED: Final[dict[Plant, Where]] = {
@@ -119,6 +124,8 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants_lost.lost_slots_are_not_put_back: _losing,
     plants_lost.damage_is_not_looked_for: _losing,
     plants_lost.what_is_lost_counts_as_there: _losing,
+    plants_lost.what_was_freed_counts_on: _limited,
+    plants_lost.what_has_come_counts_as_still_coming: _limited,
 }
 """The bugs, and in which worlds each is looked for: those in which what it needs happens often."""
 

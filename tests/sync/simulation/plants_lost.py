@@ -1,12 +1,16 @@
-"""Plants of what is lost: bugs that nobody notices while no disk fails, put into production code by patches."""
+"""Plants of what is lost: bugs that nobody notices while no disk fails or fills, each put into production code."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import pytest
 
 from artstore.storage import gather, intake, oplog
 from artstore.sync import recover, send_again
 from artstore.sync.depots.lost import Damaged, find_lost
+from artstore.sync.hosting import quotas
 from artstore.sync.objects import folder
 from artstore.sync.reports import Moved
 
@@ -41,3 +45,18 @@ def damage_is_not_looked_for(patch: pytest.MonkeyPatch) -> None:
 
 def what_is_lost_counts_as_there(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(send_again, "find_lost", lambda *arguments: find_lost(*arguments)._replace(blobs=[]))
+
+
+def what_was_freed_counts_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(quotas.Quotas, "_take_back", lambda _self, _project: None)
+
+
+def what_has_come_counts_as_still_coming(patch: pytest.MonkeyPatch) -> None:
+    right = quotas.Quotas.reserved
+
+    @contextlib.contextmanager
+    def reserved(self: quotas.Quotas, *arguments: object, **options: object) -> Iterator[None]:
+        right(self, *arguments, **options).__enter__()  # type: ignore[arg-type]
+        yield
+
+    patch.setattr(quotas.Quotas, "reserved", reserved)

@@ -100,6 +100,8 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = (), *, re
     if world.times_lost >= times_lost + _HOLES:
         # Whenever a slot was claimed, the server had just lost what was sent for it.
         excused |= {"hole"}
+    if isinstance(node.place, Server) and node.place.has_quota:
+        excused |= {"quota-exceeded"}
     codes = _codes(report)
     assert codes <= excused, f"{node.name}: {report.projects}"
     check_numbers(node, before)

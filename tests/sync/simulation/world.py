@@ -113,6 +113,7 @@ class World:
             (Server if kind == "server" else Depot)(fate, folder, number)
             for number, kind in enumerate(self.habits.places)
         ]
+        self.allow(self.habits.quota)
         self.mirrors = [Depot(fate, folder, number, kind="mirror") for number in range(self.habits.mirrors)]
         """Where what a log has, and what waits for it, is carried about."""
         fate.depots = [each.folder for each in [*self.places, *self.mirrors] if isinstance(each, Depot)]
@@ -151,7 +152,7 @@ class World:
             other = self.chance.choice(idle)
             is_push = self.chance.random() < habits.pushing
             other.does(lambda: (travels.overtake if is_push else collecting.collect)(self, other))
-        servers = [each for each in self.places if isinstance(each, Server) and not each.is_lost]
+        servers = self.servers
         if servers and self.fate.trouble and self.chance.random() < _LOSING:
             # A server looks whether all that a slot names is still there.
             server = self.chance.choice(servers)
@@ -162,10 +163,25 @@ class World:
                 with self.fate.outside():
                     blows.set_back(self, server)
 
+    @property
+    def servers(self) -> list[Server]:
+        """Those that are not lost."""
+        return [each for each in self.places if isinstance(each, Server) and not each.is_lost]
+
+    def allow(self, quota: int) -> None:
+        """Let projects take so many bytes of each server, where anything was ever said about that; 0: all there are."""
+        for server in self.servers if self.habits.quota else ():
+            with self.fate.outside():
+                server.allow(quota)
+
     def settle(self) -> None:
         """All is whole again, everybody has time and one upstream. All must be of one mind then."""
         with self.whole():
+            for server in self.servers:
+                checks.check_quota(self, server)
+            self.allow(0)
             checks.settle(self)
+            self.allow(self.habits.quota)
             for place in [*self.places, *self.mirrors]:
                 if not place.is_lost:
                     place.keep()
@@ -201,9 +217,10 @@ class World:
         """Whether a machine has the bytes of a version, or somebody who is known to have them."""
         if Digest.parse(version.digest) in node.whole():
             return True
-        if node.place is None or not self.is_shaken:
+        if node.place is None or not (self.is_shaken or self.freed):
             return node.place is not None
-        # What a place has lost comes again with those who have it. Of what its log has, it has the bytes.
+        # What a place has lost comes again with those who have it, and what others have deleted and freed there does
+        # not. Of what its log has, it has the bytes.
         known = read_remotes(node.store.path)
         standing = [each for each in self.places if each.name in known and not each.is_lost]
         return any(fold(each.logs / PROJECT).version(version.id) is not None for each in standing)
