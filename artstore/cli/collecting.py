@@ -32,6 +32,7 @@ def render(report: RemoteGcReport) -> None:
             (each.swept, f"{would}freed ({size(each.freed_bytes)})"),
             (each.condemned, f"{would}condemned ({size(each.condemned_bytes)})"),
             (each.kept, "condemned before, needed again and kept"),
+            (each.joined, f"of these {would}put together in larger ones"),
         ]
         done = [f"{count(number, 'object')} {what}" for number, what in said if number]
         if done:

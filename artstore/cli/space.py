@@ -70,7 +70,7 @@ def gc(call: Call, *, dry_run: bool, grace: float, deleted: bool, remote: str | 
     others have deleted is gone with the next pull; its bytes stay here, and are named, until --deleted. With --remote
     it is a depot that is collected: what no version needs there is condemned, in the depot's own log, and swept by a gc
     that comes when the grace is over. What is needed again meanwhile stays, and any number of stores may push beside
-    it. Of all projects, or the one of --project.
+    it. Many small packs there are put together. Of all projects, or the one of --project.
     """
     if remote is not None and deleted:
         message = "--deleted is for what is kept here: of what was deleted a depot keeps nothing"

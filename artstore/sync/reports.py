@@ -102,6 +102,8 @@ class CollectedProject(msgspec.Struct, frozen=True, kw_only=True):
     freed_bytes: int
     kept: int
     """Objects that were condemned, and are needed again."""
+    joined: int
+    """Small packs that were condemned since larger ones have their bytes now."""
     missing: int
     """Objects and blobs that versions need, and that are not there: `artstore remote recover` puts them back."""
     error: str | None = None

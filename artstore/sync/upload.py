@@ -103,6 +103,12 @@ class Upload:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
+    def send_pack(self, path: Path, members: list[Member]) -> None:
+        """Send a pack that was put together in the session's own folder. Raises Corrupt (blob-damaged)."""
+        with ThreadPoolExecutor(1, thread_name_prefix="artstore-upload") as pool:
+            self._send_pack(pool, path, members)
+            self._wait(0)
+
     def _send_whole(self, pool: ThreadPoolExecutor, place: Place) -> None:
         name = f"{place.digest.hex()}.{random_hex(8)}"
 

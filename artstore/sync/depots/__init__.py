@@ -7,6 +7,7 @@
     sealed       how these helps are written, so that a damaged one is none
     proof        whether bytes are there just now
     collect      what no version needs is freed; `needs` and `absent` say what is needed, and what is gone already
+    join         many small packs become few
     unnamed      what was put there for a slot that is still to be claimed
     lost         what should be there and is not
 

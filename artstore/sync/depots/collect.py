@@ -8,7 +8,8 @@ who are reading, or have just put objects there, the trouble; it counts from whe
 condemned, and where that is still to come, from when the collector first saw it.
 
 What was swept and not removed, since the collector was killed, the next one removes. Where a push was killed before it
-claimed the first slot of a log, the collector claims it, so that the same holds for what that push left.
+claimed the first slot of a log, the collector claims it, so that the same holds for what that push left. Before all
+that, many small packs are put together (`join`), so that what they were is condemned.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ from artstore.store import Store
 from artstore.sync.checked import is_object
 from artstore.sync.claim import NOTHING, claim_next
 from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.join import join, small_packs
 from artstore.sync.depots.needs import blobs_of, read_lists, wanted
 from artstore.sync.depots.shelf import KINDS, DepotShelf
 from artstore.sync.objects.parallel import in_parallel
+from artstore.sync.protocol import Sent
 from artstore.sync.pull import pull
 from artstore.sync.remotes import find_remote, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport
@@ -140,6 +143,8 @@ class _Needs(NamedTuple):
     swept: set[str]
     missing: int
     """Blobs that versions need, and that lie in no object."""
+    packed: dict[str, list[Digest]]
+    """Packs of which something is needed, with what."""
 
 
 class _Collector:
@@ -153,7 +158,7 @@ class _Collector:
         """What lies there, by the object that it is of."""
         self._last = Followed("", 0, None)
         """The log, and the slot behind which the next one is to be claimed."""
-        self._condemned = self._condemned_bytes = self._swept = self._freed_bytes = 0
+        self._condemned = self._condemned_bytes = self._swept = self._freed_bytes = self._joined = 0
         self._waiting = self._kept = self._missing = 0
         self._due_us = 0
         """When the grace is over of all that waits."""
@@ -165,6 +170,7 @@ class _Collector:
         self._look(shelf, needs)
         self._mend(shelf, needs)
         self._remove(shelf, needs.swept)
+        shelf, needs = self._join(shelf, needs)
         self._remote.tidy_checkpoints(self._way.project)
         overtaken = 0
         while (op := _next_op(plan := self._plan(shelf, needs))) is not None:
@@ -200,6 +206,9 @@ class _Collector:
         needs = self._needs(shelf)
         self._look(shelf, needs)
         plan = self._plan(shelf, needs)
+        old = [f"packs/{name}" for name in small_packs(shelf, needs.packed)]
+        self._joined = len(old)
+        plan.new.extend(old)
         gone = [*plan.due, *(name for name in self._files if name in needs.swept)]
         gone += plan.new if self._grace_us == 0 else []
         self._condemned, self._condemned_bytes = len(plan.new), self._size(shelf, plan.new)
@@ -222,6 +231,7 @@ class _Collector:
             swept=self._swept,
             freed_bytes=self._freed_bytes,
             kept=self._kept,
+            joined=self._joined,
             missing=self._missing,
             error=None if error is None else error.message,
             code=None if error is None else error.code,
@@ -263,9 +273,11 @@ class _Collector:
         small, large = shelf.members(), shelf.known.blobs
         objects = shelf.known.keeping(manifests)
         missing = 0
+        packed: dict[str, list[Digest]] = {}
         for blob in blobs_of(root, digests):
             if blob in small:
                 objects.add(f"packs/{small[blob].pack}")
+                packed.setdefault(small[blob].pack, []).append(Digest(blob))
             elif blob.hex() in large:
                 objects.add(f"blobs/{large[blob.hex()]}")
             else:
@@ -273,7 +285,41 @@ class _Collector:
         if missing:
             # They may be in there, for somebody who knows how to mend it.
             objects |= shelf.unread
-        return _Needs(manifests, objects, swept, missing)
+        return _Needs(manifests, objects, swept, missing, packed)
+
+    def _join(self, shelf: DepotShelf, needs: _Needs) -> tuple[DepotShelf, _Needs]:
+        """Put many small packs together, so that what they were is condemned; answers how it is then."""
+        way = self._way
+        small = small_packs(shelf, needs.packed)
+        if not small:
+            return shelf, needs
+
+        def tell(blobs: int, size: int) -> None:
+            way.tell(Tick("join", blobs, size))
+
+        before = needs.packed
+        joined = join(shelf, way.root, way.session, {name: before[name] for name in small}, tell)
+        for _ in range(_TRIES):
+            shelf = self._begin()
+            needs = self._needs(shelf)
+            # Others may need more of a pack by now, or have condemned or swept it: it is no longer for this one to say.
+            same = {f"packs/{name}" for name in joined.old if set(needs.packed.get(name, ())) <= set(before[name])}
+            old = sorted(same & shelf.known.named() - shelf.known.condemned.keys())
+            # What no slot has named yet may have been swept.
+            if not old or not needs.swept.isdisjoint(f"packs/{name}" for name in joined.new):
+                break
+            op = encode_op(Condemn(at_us=now_us(), nonce=nonce(), objects=old))
+            slot = claim_next(way, self._last, [[op]], Sent({}, joined.new, []))
+            if slot is not None:
+                self._last = way.followed or self._last
+                shelf.note(slot)
+                shelf.save()
+                self._joined = len(old)
+                self._condemned += len(old)
+                self._condemned_bytes += self._size(shelf, old)
+                needs = self._needs(shelf)
+                break
+        return shelf, needs
 
     def _plan(self, shelf: DepotShelf, needs: _Needs) -> _Plan:
         known, now = shelf.known, now_us()

@@ -27,7 +27,7 @@ from artstore.sync.depots.indexes import Indexes
 from artstore.sync.depots.known import Known
 from artstore.sync.depots.proof import prove
 from artstore.sync.depots.unnamed import Unnamed
-from artstore.sync.download import Sieve, Wanted, download
+from artstore.sync.download import Sieve, Sink, Wanted, download
 from artstore.sync.objects.failures import missing
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
@@ -226,6 +226,22 @@ class DepotShelf:
             bad.update(dict.fromkeys(absent, missing(self._objects.url, f"packs/{self._part}/{min(gone)}.idx")))
             absent = []
         return Fetched(absent, bad)
+
+    def take(self, sink: Sink, digests: Sequence[Digest], tell: Tell | None) -> Fetched:
+        """Give the bytes of blobs to somebody, each verified; answers what does not come, as `fetch` does."""
+        wanted, absent = self.find(digests)
+        return Fetched(absent, download(self._objects, sink, wanted, tell))
+
+    def send_pack(self, root: Root, session: Session, path: Path, members: list[Member]) -> list[str]:
+        """Put a pack there that was put together in the session's own folder; answers what it is called."""
+        if not members:
+            path.unlink()
+            return []
+        upload = Upload(
+            self._objects, self._part, root, session, note=self._note_unnamed, tell=None, keep=self._indexes.keep
+        )
+        upload.send_pack(path, members)
+        return upload.packs
 
     def prove(self, root: Root, digests: Sequence[Digest], *, read_all: bool) -> list[Digest]:
         """See Shelf."""
