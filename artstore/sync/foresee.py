@@ -62,8 +62,8 @@ def _tried(way: Way, missing: Missing, read: set[Digest]) -> Moved | Missing:
             room = msgspec.structs.replace(room, takes=room.takes + takes)
             if too_large := what_does_not_fit(way, room, offer, cargo):
                 return too_large
-        if unsound := _unsound(way, [digest for digest in cargo.blobs if digest not in read]):
-            return unsound
+        if bad := unsound(way, [digest for digest in cargo.blobs if digest not in read]):
+            return bad
         read |= cargo.blobs.keys()
         sent |= cargo.blobs.keys()
         lists = sum(len(each.data) for each in cargo.manifests)
@@ -72,7 +72,7 @@ def _tried(way: Way, missing: Missing, read: set[Digest]) -> Moved | Missing:
     return pushed
 
 
-def _unsound(way: Way, digests: list[Digest]) -> Missing:
+def unsound(way: Way, digests: list[Digest]) -> Missing:
     """Those of some blobs that could not be sent."""
     here = way.root.blobs.locate(digests)
     elsewhere = held_elsewhere(way.root, [digest for digest in digests if digest not in here])

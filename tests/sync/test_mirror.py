@@ -484,6 +484,28 @@ def test_a_dry_run_says_it_and_does_nothing(machine: Make, lone: Callable[[str],
     assert PROJECT == b.move("pull", remote="stick").projects[0].project
 
 
+def test_a_dry_run_says_what_would_not_go(machine: Make, stick: Path) -> None:
+    """Whoever asks before a stick is carried away would hear of the gap when it has gone."""
+    a = machine("a")
+    mirror_at(a, stick)
+    a.put({"large": bytes(1_200_000)})
+    a.push()
+    a.put({"large": b"w" * 1_300_000}, name="dogs")
+    a.put({"y": b"y"}, name="mice")
+    for path in files(a.store.path / "blobs"):
+        path.chmod(0o600)
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+    (said,) = exchange(a.store, "push", remote="stick", dry_run=True).projects
+    untouched = files(stick / "mirror")
+    (done,) = exchange(a.store, "push", remote="stick").projects
+
+    assert [] == untouched
+    assert (said.code, said.exit_code, said.error) == (done.code, done.exit_code, done.error)
+    assert "cats:v0" in str(said.error)
+    assert "dogs:v0" in str(said.error)
+    assert (said.pushed.versions, said.pushed.blobs) == (done.pushed.versions, done.pushed.blobs) == (2, 1)
+
+
 def test_content_that_was_put_again_waits_on_the_mirror_with_its_bytes(machine: Make, stick: Path) -> None:
     """Where its version was deleted meanwhile it is one of its own, and nobody else may have its bytes by then."""
     a, b = machine("a"), machine("b")

@@ -19,6 +19,7 @@ from artstore.model.manifest import blob_of
 from artstore.model.records import brings, decode_op, manifest_of
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
+from artstore.sync.foresee import unsound
 from artstore.sync.held import Missing, called
 from artstore.sync.history import History, brought, history
 from artstore.sync.mirrors.from_mirror import TakenPending, take_pending
@@ -211,6 +212,9 @@ def _load(there: MirrorWay, shelf: MirrorShelf, manifests: Sequence[Digest], *, 
         cargo = lacking(way.root, shelf, sending)
         blobs = {digest: size for digest, size in cargo.blobs.items() if digest not in missing.blobs}
         cargo = cargo._replace(blobs=blobs)
+        if dry_run and (more := unsound(way, list(blobs))):
+            missing = missing.plus(more)
+            continue
         try:
             sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
         except ArtstoreError as error:
@@ -260,6 +264,8 @@ def _push_pending(
     cargo = Cargo([], {})
     try:
         cargo = lacking(way.root, shelf, manifests)
+        if dry_run and (more := unsound(way, list(cargo.blobs))):
+            return more
         sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
     except ArtstoreError as error:
         more = what_is_missing(way.root, shelf, manifests, list(cargo.blobs), error)
