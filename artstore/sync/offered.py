@@ -41,18 +41,24 @@ def new_in(root: Root, project: str, transactions: Iterable[Sequence[msgspec.Raw
 
 
 def needed(
-    root: Root, project: str, transactions: Sequence[Sequence[Waiting]], slots: Iterable[bytes] = ()
+    root: Root,
+    project: str,
+    transactions: Sequence[Sequence[Waiting]],
+    slots: Iterable[bytes] = (),
+    *,
+    with_equal: bool = True,
 ) -> list[Digest]:
     """The lists of files that have to be here with new ops, if these come behind what is here and some slots' ops.
 
-    What was deleted since travels without.
+    What was deleted since travels without; without `with_equal` also what is equal to a version that is there.
     """
     ops = [op for transaction in transactions for op in transaction]
     if not any(op.version for op in ops):
         return []
     with foreseen(root, project, itertools.chain(slots, (op.body for op in ops))) as there:
         view = ProjectView(root.catalog, there.id)
-        lists = [need_of(view, op).manifest for op in ops]
+        needs = [need_of(view, op) for op in ops]
+        lists = [need.manifest for need in needs if with_equal or not need.is_equal]
     return list(dict.fromkeys(each for each in lists if each is not None))
 
 

@@ -26,6 +26,8 @@ from artstore.sync.checked import check_op
 from artstore.sync.room import Room
 
 FORMAT: Final = 1
+_OBJECT_BYTES: Final = 8 << 20
+"""Bytes of the manifests in one object, but for the last."""
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
 
 Tell = Callable[[int, int], None]
@@ -243,6 +245,20 @@ def decode_slot(data: bytes, project: str, number: int, place: str) -> ReadSlot:
 def encode_manifests(encodings: Sequence[Encoding]) -> bytes:
     """The bytes of an object that holds these."""
     return msgspec.msgpack.encode(list(encodings), enc_hook=bytes)
+
+
+def in_objects(encodings: Iterable[Encoding]) -> Iterator[list[Encoding]]:
+    """Manifests as they go together into objects, none of which is long but by one manifest."""
+    some: list[Encoding] = []
+    size = 0
+    for encoding in encodings:
+        if some and size + len(encoding.data) > _OBJECT_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(encoding)
+        size += len(encoding.data)
+    if some:
+        yield some
 
 
 def decode_manifests(data: bytes, where: str) -> list[Encoding]:

@@ -27,7 +27,7 @@ from artstore.storage.root import Root
 from artstore.storage.sessions import Session
 from artstore.sync.depots.index import encode_index
 from artstore.sync.objects.interface import Target
-from artstore.sync.protocol import Tell, encode_manifests
+from artstore.sync.protocol import Tell, encode_manifests, in_objects
 
 UNREADABLE: Final = frozenset({"blob-damaged", "blob-missing", "digest-mismatch", "io-error"})
 """What is said of a blob that was to be sent, and that is not here as it should be."""
@@ -76,13 +76,14 @@ class Upload:
         self._on_way: list[tuple[Future[None], str, int, int]] = []
 
     def send_manifests(self, encodings: Sequence[Encoding]) -> dict[str, list[str]]:
-        """All in one object; answers its name, with the digests."""
-        if not encodings:
-            return {}
-        name = random_hex(16)
-        data = encode_manifests(encodings)
-        self._objects.write(f"manifests/{self._part}/{name}", [data], len(data))
-        return {name: [str(encoding.digest) for encoding in encodings]}
+        """Answers the names of the objects that they are in, with the digests."""
+        sent: dict[str, list[str]] = {}
+        for some in in_objects(encodings):
+            name = random_hex(16)
+            data = encode_manifests(some)
+            self._objects.write(f"manifests/{self._part}/{name}", [data], len(data))
+            sent[name] = [str(encoding.digest) for encoding in some]
+        return sent
 
     def send_blobs(self, digests: Sequence[Digest]) -> None:
         """Send blobs, which must be here. Raises Corrupt (blob-missing, blob-damaged)."""

@@ -34,11 +34,10 @@ from artstore.model.records import (
 )
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
-from artstore.sync import cut
+from artstore.sync import cut, protocol
 from artstore.sync.adopt import add_upstream
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http import lengths
-from artstore.sync.http import shelf as http_shelf
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.wire import BODY, Claimed, header
@@ -592,7 +591,7 @@ def test_many_long_lists_of_files_go_one_by_one(server: Served, machine: Make, m
     one = machine("one")
     for number in range(5):
         one.put({f"{number}{each}": b"1" for each in "abc"}, name=f"c{number}")
-    monkeypatch.setattr(http_shelf, "BODY", 10)
+    monkeypatch.setattr(protocol, "_OBJECT_BYTES", 10)
     monkeypatch.setattr(cut, "_SLOT_FILES", 6)
     (pushed,) = one.push().projects
 

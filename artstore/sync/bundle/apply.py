@@ -17,10 +17,10 @@ import msgspec
 from artstore.errors import ArtstoreError, Conflict, Corrupt
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
-from artstore.lifecycle.upstream import accept, attach, take, waiting
+from artstore.lifecycle.upstream import HOSTED, accept, attach, keeps_log, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
-from artstore.model.records import brings, decode_op
+from artstore.model.records import brings, decode_op, manifest_of
 from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
 from artstore.storage.oplog import Attachments
@@ -53,11 +53,11 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
     """Take what a bundle carries; what is here already is passed over.
 
     Offers come behind what is here: they count where the store owns its log, and wait for the upstream where it follows
-    one. A log that its maker owns is all offers where an upstream is noted here, which has another log. A project that
-    cannot be taken stops alone, before anything of it is written, and the report says why: where two logs began apart
-    and `join` does not allow it (needs-join), where slots between are missing (bundle-gap), where bytes that the bundle
-    relies on are gone from here (bundle-incomplete), where a side was set back and went on, and `join` does not allow
-    to put both ends of the log together (rolled-back).
+    one. A log that its maker owns is all offers where an upstream is noted here, which has another log, and in the
+    store of a server. A project that cannot be taken stops alone, before anything of it is written, and the report says
+    why: where two logs began apart and `join` does not allow it (needs-join), where slots between are missing
+    (bundle-gap), where bytes that the bundle relies on are gone from here (bundle-incomplete), where a side was set
+    back and went on, and `join` does not allow to put both ends of the log together (rolled-back).
 
     Raises MissingFile (no-such-bundle), Corrupt (bundle-damaged, remote-corrupt), UpgradeNeeded, Conflict (locked).
     """
@@ -160,10 +160,11 @@ class _Work:
         )
 
     def _check(self, project: Project | None) -> None:
-        section = self._section
-        known = None if project is None or not project.seq else history(self._root, project)
+        section, root = self._section, self._root
+        known = None if project is None or not project.seq else history(root, project)
+        follows = project is not None and project.upstream is not None and not keeps_log(root, project.name)
         if known is not None and known.log == section.log:
-            is_owner, is_forked = project is not None and project.upstream is None, self._is_forked(known)
+            is_owner, is_forked = not follows, self._is_forked(known)
             if is_forked:
                 self._check_join(is_owner=is_owner)
             self._changes_log = is_forked and not is_owner
@@ -172,11 +173,19 @@ class _Work:
             return
         if section.first > 1 or section.last < 1:
             raise self._gap(0)
-        if section.is_own and (project is None or project.upstream is None) and has_upstream(self._root.path):
-            # The upstream that is noted here is the order, as soon as somebody reaches it, and it has another log.
+        is_server = (root.path / HOSTED).exists()
+        if section.is_own and not follows and (is_server or has_upstream(root.path)):
+            # The upstream that is noted here is the order, as soon as somebody reaches it, and it has another log. A
+            # server's own logs are that of all who follow it.
             self._is_offered = True
             return
-        if project is not None and project.upstream is not None:
+        if is_server and not follows:
+            message = (
+                f"this is the store of a server, and project {section.project!r} of the bundle follows a log that is "
+                "kept elsewhere: nobody could push that project here any more. Apply the bundle in another store"
+            )
+            raise Conflict(message, code="other-upstream")
+        if follows:
             if not self._join:
                 message = (
                     f"project {section.project!r} follows another log here than the one in the bundle: with --join it "
@@ -275,6 +284,7 @@ class _Work:
             given_up = {op.id for ops in offered for op in ops if op.version in section.absent}
             offered, _left, _what = parted(root, section.project, offered, Missing(ops=frozenset(given_up)))
         before = () if self._is_offered else self._bodies()
+        self._check_slots()
         self._refuse_missing(lists_not_here(root, needed(root, section.project, offered, before)))
         project = root.catalog.project(section.project)
         if self._changes_log and project is not None:
@@ -316,6 +326,32 @@ class _Work:
             awaited=[version for version in section.absent if version in brought],
         )
         self._taken = self._taken.plus(counted(slot for slot, _digest in slots))
+
+    def _check_slots(self) -> None:
+        """Refuse slots that would leave a version without its list of files, which its maker had."""
+        if self._is_offered:
+            return
+        root, section = self._root, self._section
+        slots = (
+            ops
+            for some in read_slots(self._reader, self.number, section)
+            for slot, _ in some
+            for ops in slot.transactions
+        )
+        new = new_in(root, section.project, slots)
+        named = {
+            op.id: manifest_of(decode_op(op.body)) for ops in new for op in ops if op.version not in section.absent
+        }
+        absent = set(lists_not_here(root, map(Digest.parse, filter(None, named.values()))))
+        if absent:
+            # What is deleted further on came without.
+            absent &= set(needed(root, section.project, new, with_equal=False))
+        if absent and section.first == 1:
+            names = ", ".join(sorted(map(str, absent))[:_SHOWN])
+            raise self._reader.damaged(
+                f"it has versions of project {section.project!r} without their lists of files {names}"
+            )
+        self._refuse_missing(absent)
 
     def _check_whole(self, bad: Mapping[Digest, ArtstoreError]) -> None:
         """Refuse where bytes are missing that the bundle's maker took to be here."""

@@ -34,7 +34,7 @@ _SIZE_BYTES: Final = 12
 _BINARY: Final = 0x80
 _MOST_BYTES: Final = 1 << 62
 _MOST_PARTS: Final = 999
-_PART: Final = re.compile(r"(.+)\.001\Z", re.DOTALL)
+_PART: Final = re.compile(r"(.+)\.[0-9]{3}\Z", re.DOTALL)
 
 
 class _Span(NamedTuple):
@@ -178,10 +178,17 @@ class BundleReader:
                 fd = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
                 self._files.append((fd, self.size, os.fstat(fd).st_size))
                 self.size += self._files[-1][2]
-            self._members = dict(self._walk())
+            self._members = self._walk()
         except FileNotFoundError as error:
             self.close()
-            raise MissingFile(f"there is no bundle {str(path)!r}", code="no-such-bundle") from error
+            if isinstance(error, MissingFile):
+                raise
+            message = f"there is no bundle {str(path)!r}"
+            if later := _later_file(path):
+                message += (
+                    f": {later.name!r} is a later file of it, and the first one, {_first_file(path).name!r}, is missing"
+                )
+            raise MissingFile(message, code="no-such-bundle") from error
         except BaseException:
             self.close()
             raise
@@ -205,6 +212,13 @@ class BundleReader:
     def names(self, prefix: str = "") -> list[str]:
         """The members whose names begin so, in their order."""
         return [name for name in self._members if name.startswith(prefix)]
+
+    def read_whole(self, name: str, most: int) -> bytes:
+        """All bytes of a member, of which there are not more than so many. Raises Corrupt (bundle-damaged)."""
+        size = self.size_of(name)
+        if size > most:
+            raise self.damaged(f"{name!r} in it has {size} bytes, and none like it has more than {most}")
+        return self.read(name)
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         """See Objects."""
@@ -235,18 +249,21 @@ class BundleReader:
             raise MissingObject(f"the bundle {self.url!r} has no {name!r} in it", code="object-missing")
         return self._members[name]
 
-    def _walk(self) -> Iterator[tuple[str, _Span]]:
+    def _walk(self) -> dict[str, _Span]:
+        found: dict[str, _Span] = {}
         at = 0
         while at + _RECORD <= self.size:
             head = self._read(at, _RECORD)
             if head == _END[:_RECORD]:
                 if at + len(_END) != self.size:
                     raise self.damaged(f"it should end at byte {at + len(_END)}, and has {self.size}")
-                return
+                return found
             name, size = _parse(head, at, self.damaged)
             if at + _RECORD + size > self.size:
                 break
-            yield name, _Span(at + _RECORD, size)
+            if name in found:
+                raise self.damaged(f"it has two members {name!r}")
+            found[name] = _Span(at + _RECORD, size)
             at += _RECORD + size + (-size % _RECORD)
         rest = f", or {self.url}.{len(self._files) + 1:03d} is missing" if len(self._files) > 1 else ""
         raise self.damaged(f"it is cut short after {self.size} bytes{rest}")
@@ -261,7 +278,7 @@ class BundleReader:
                 except OSError as error:
                     message = f"the bundle {self.url!r} cannot be read: {error.strerror or error}"
                     raise Refused(message, code="unreadable") from error
-        data = b"".join(found)
+        data = found[0] if len(found) == 1 else b"".join(found)
         if len(data) < size:
             raise self.damaged("it became shorter while it was read")
         return data
@@ -269,15 +286,31 @@ class BundleReader:
 
 def _files_of(path: Path) -> list[Path]:
     """The files of a bundle, which is named by its own name or by that of the first one."""
-    first = _PART.match(path.name)
-    if first is not None:
-        path = path.with_name(first[1])
+    if _PART.match(path.name) is not None and (_later_file(path) is not None or _first_file(path).exists()):
+        path = _first_file(path).with_suffix("")
     elif path.exists():
+        if not path.is_file():
+            # A pipe would be waited for.
+            message = f"there is no bundle {str(path)!r}: that is no file. Name the file that it is in"
+            raise MissingFile(message, code="no-such-bundle")
         return [path]
     found: list[Path] = []
     while (part := path.with_name(f"{path.name}.{len(found) + 1:03d}")).exists():
         found.append(part)
     return found or [path]
+
+
+def _first_file(path: Path) -> Path:
+    """The first file of a bundle that is split, by its own name or by that of one of its files."""
+    matched = _PART.match(path.name)
+    return path.with_name(f"{path.name if matched is None else matched[1]}.001")
+
+
+def _later_file(path: Path) -> Path | None:
+    """A file of such a bundle behind the first, if there is one."""
+    first = _first_file(path)
+    names = (first.with_suffix(f".{number:03d}") for number in range(2, _MOST_PARTS + 1))
+    return next((name for name in names if name.exists()), None)
 
 
 def _header(name: str, size: int) -> bytes:

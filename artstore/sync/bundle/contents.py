@@ -12,6 +12,8 @@ from artstore.sync.download import Wanted
 
 _BLOB: Final = re.compile(r"blobs/\d+/([0-9a-f]{64})\.[0-9a-f]{16}\Z")
 _INDEX: Final = ".idx"
+_MOST_INDEX: Final = 256 << 20
+"""Bytes of the index of a pack, where its blobs are very small."""
 
 
 def blobs_in(reader: BundleReader, number: int) -> dict[Digest, Wanted]:
@@ -20,7 +22,7 @@ def blobs_in(reader: BundleReader, number: int) -> dict[Digest, Wanted]:
     for name in reader.names(f"packs/{number}/"):
         if name.endswith(_INDEX):
             pack = f"{name.removesuffix(_INDEX)}.tar"
-            for member in decode_index(reader.read(name), f"{name} of {reader.url!r}"):
+            for member in decode_index(reader.read_whole(name, _MOST_INDEX), f"{name} of {reader.url!r}"):
                 found[member.digest] = Wanted(pack, member.offset, member.size, member.digest)
     for name in reader.names(f"blobs/{number}/"):
         matched = _BLOB.match(name)

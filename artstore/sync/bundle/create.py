@@ -200,6 +200,12 @@ class _Loads:
         stand = self._since.get(project.name)
         if stand is None or stand.log != known.log:
             return Stand(log=known.log)
+        if stand.slot > len(known.slots) and project.upstream is None:
+            message = (
+                f"the receipt has slot {stand.slot} of project {project.name!r}, and this store, whose log it is, has "
+                f"{len(known.slots)}: it was set back to an older state. Apply a bundle of the other side here first"
+            )
+            raise Conflict(message, code="other-history")
         if 0 < stand.slot <= len(known.slots) and stand.head != known.head(stand.slot):
             message = (
                 f"the receipt says that slot {stand.slot} of project {project.name!r} is another one than here, so one "

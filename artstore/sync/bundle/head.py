@@ -27,6 +27,16 @@ FORMAT: Final = 1
 _HEAD: Final = "artstore-bundle/"
 _MEMBER_BYTES: Final = 4 << 20
 """Ops in one member, at most but for the last slot."""
+_MOST_HEAD: Final = 256 << 20
+"""Bytes of a head: it names every list of files."""
+_MOST_JSON: Final = 80 << 20
+"""Bytes of a member with slots or offers: what is enough for one, and the last slot, or offer."""
+_MOST_LISTS: Final = 1 << 30
+"""Bytes of a member with lists of files, where one has very many."""
+_MEMBER: Final = re.compile(
+    r"artstore-bundle/[0-9a-f]{64}\.json|(log|offers)/[0-9]+/[0-9]{6,}\.[0-9a-f]{64}\.json|manifests/[0-9]+/[0-9a-f]{32}"
+    r"|packs/[0-9]+/[0-9a-f]{32}\.(tar|idx)|(blobs|patches)/[0-9]+/[0-9a-f]{64}\.[0-9a-f]{16}"
+)
 _LOG: Final = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -131,6 +141,9 @@ def decode_receipt(data: bytes, where: str) -> Receipt:
         receipt = msgspec.json.decode(data, type=Receipt)
         for name, stand in receipt.projects.items():
             project_name(name)
+            if stand.slot < 0 or _LOG.match(stand.log) is None:
+                message = f"it has slot {stand.slot} of the log {stand.log!r}"
+                raise Invalid(message, code="bad-receipt")
             for digest in (*stand.lacks, *stand.ended, *stand.has):
                 Digest.parse(digest)
     except UpgradeNeeded:
@@ -152,7 +165,7 @@ def read_head(reader: BundleReader) -> Head:
     name = next(iter(reader.names(_HEAD)), None)
     if name is None:
         raise reader.damaged("it has no head, so it is a tar of something else")
-    data = _read_json(reader, name)
+    data = _read_json(reader, name, _MOST_HEAD)
     try:
         _check_format(data, f"the bundle {reader.url!r}")
         head = msgspec.json.decode(data, type=Head)
@@ -162,6 +175,9 @@ def read_head(reader: BundleReader) -> Head:
                 Digest.parse(digest)
             if _LOG.match(section.log) is None or section.first < 1 or section.last < 0:
                 raise reader.damaged(f"it has slots {section.first} to {section.last} of the log {section.log!r}")
+        strange = next((each for each in reader.names() if _MEMBER.fullmatch(each) is None), None)
+        if strange is not None or len(reader.names(_HEAD)) > 1:
+            raise reader.damaged(f"it has a member {strange or reader.names(_HEAD)[1]!r}, and bundles have none such")
     except UpgradeNeeded:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ArtstoreError) as error:
@@ -228,7 +244,7 @@ def read_manifests(reader: BundleReader, number: int) -> list[Encoding]:
     for name in reader.names(f"manifests/{number}/"):
         try:
             found += msgspec.msgpack.decode(
-                reader.read(name), type=list[Encoding], dec_hook=lambda kind, value: kind(value)
+                reader.read_whole(name, _MOST_LISTS), type=list[Encoding], dec_hook=lambda kind, value: kind(value)
             )
         except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError) as error:
             raise reader.damaged(f"{name!r} in it cannot be read: {error}") from error
@@ -273,9 +289,9 @@ def _check_op(reader: BundleReader, raw: msgspec.Raw) -> AnyOp:
     return op
 
 
-def _read_json(reader: BundleReader, name: str) -> bytes:
+def _read_json(reader: BundleReader, name: str, most: int = _MOST_JSON) -> bytes:
     """The bytes of a member that is named by their digest."""
-    data = reader.read(name)
+    data = reader.read_whole(name, most)
     if Digest.of(data).hex() not in name:
         raise reader.damaged(f"{name!r} in it has other bytes than it was given")
     return data

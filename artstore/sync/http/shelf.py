@@ -24,8 +24,18 @@ from artstore.sync.http.receiving import Receiver
 from artstore.sync.http.sending import send_blobs
 from artstore.sync.http.stretches import Measured, Stretch, choose, together
 from artstore.sync.http.uploading import find_patch
-from artstore.sync.http.wire import BODY, MANY, MESSAGES
-from artstore.sync.protocol import Fetched, Remote, Sent, Slot, Tell, corrupt, decode_manifests, encode_manifests
+from artstore.sync.http.wire import MANY, MESSAGES
+from artstore.sync.protocol import (
+    Fetched,
+    Remote,
+    Sent,
+    Slot,
+    Tell,
+    corrupt,
+    decode_manifests,
+    encode_manifests,
+    in_objects,
+)
 from artstore.sync.room import Room
 
 
@@ -71,7 +81,7 @@ class HttpShelf:
         """See Shelf."""
         saved = send_blobs(self._connection, self._path, root, blobs, tell)
         sent: dict[str, list[str]] = {}
-        for some in _bodies(manifests):
+        for some in in_objects(manifests):
             name = random_hex(16)
             path = f"{self._path}/manifests/{name}"
             self._connection.ask("PUT", path, encode_manifests(some), doing="sending manifests")
@@ -171,20 +181,6 @@ def _hashed(root: Root, stretch: Stretch, size: int) -> bytes:
         here.seek(stretch.start)
         # Buffered, since the reader alone stops where a block ends.
         return blake3(io.BufferedReader(here).read(stretch.length)).digest()
-
-
-def _bodies(manifests: Sequence[Encoding]) -> Iterator[list[Encoding]]:
-    """Manifests as they go together, each body as long as one should be, or of one manifest."""
-    some: list[Encoding] = []
-    size = 0
-    for encoding in manifests:
-        if some and size + len(encoding.data) > BODY:
-            yield some
-            some, size = [], 0
-        some.append(encoding)
-        size += len(encoding.data)
-    if some:
-        yield some
 
 
 def _portions(digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:

@@ -17,12 +17,14 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import encode_full
 from artstore.storage.files import random_hex
 from artstore.store import Store
+from artstore.sync.bundle import archive
 from artstore.sync.bundle.apply import apply_bundle
-from artstore.sync.bundle.archive import BundleWriter
-from artstore.sync.bundle.head import Receipt, decode_receipt, inspect_bundle
+from artstore.sync.bundle.archive import BundleReader, BundleWriter
+from artstore.sync.bundle.head import Receipt, decode_receipt, inspect_bundle, read_head, read_manifests
 from artstore.sync.remotes import add_remote
 from tests.sync.bundle.conftest import Site, Stick
 from tests.sync.conftest import Machine
+from tests.sync.serving import served
 
 MakeSite = Callable[[str], Site]
 
@@ -286,6 +288,84 @@ def test_a_tar_of_something_else_is_no_bundle(tmp_path: Path) -> None:
         inspect_bundle(tmp_path / "y.tar")
 
 
+def test_what_is_no_bundle_is_named_as_what_it_is(site: MakeSite, stick: Stick) -> None:
+    """A pipe was waited for for ever, and of a split bundle without its first file nothing was said to be there."""
+    a = site("a")
+    a.put({"x": os.urandom(9_000)})
+    stick.write(a, split=4_000)
+    first = stick.folder / "1.bundle.001"
+
+    assert str(first) == inspect_bundle(stick.folder / "1.bundle.002").files[0]
+    first.unlink()
+    for name in ("1.bundle", "1.bundle.001", "1.bundle.002"):
+        with pytest.raises(MissingFile, match=r"the first one, '1\.bundle\.001', is missing"):
+            inspect_bundle(stick.folder / name)
+    os.mkfifo(stick.folder / "pipe")
+    for name in ("pipe", ""):
+        with pytest.raises(MissingFile, match="no file"):
+            inspect_bundle(stick.folder / name)
+
+
+@pytest.mark.parametrize("name", [f"artstore-bundle/{'0' * 64}.json", f"manifests/0/{'0' * 32}"])
+def test_a_member_is_not_read_that_is_longer_than_any(tmp_path: Path, name: str) -> None:
+    """A sparse file of 8 KiB took 6 GB of memory, by `inspect` too."""
+    size = 30 << 30
+    path = tmp_path / "x.bundle"
+    with path.open("wb") as file:
+        file.write(archive._header(name, size))
+        file.truncate(512 + size + 1024)
+    with BundleReader(path) as reader, pytest.raises(Corrupt, match="none like it") as caught:
+        _ = read_head(reader) if "bundle" in name else read_manifests(reader, 0)
+
+    assert "bundle-damaged" == caught.value.code
+
+
+@pytest.mark.parametrize("kind", ["twice", "strange", "two heads"])
+def test_members_that_no_bundle_has_are_refused(site: MakeSite, stick: Stick, kind: str) -> None:
+    """A7. Of two with one name the last one counted, whatever had been looked at before."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"x"})
+    stick.write(a)
+    with tarfile.open(stick.path()) as tar, BundleWriter(stick.folder / "2.bundle") as writer:
+        for member in tar.getmembers():
+            data = tar.extractfile(member).read()  # type: ignore[union-attr]
+            names = [member.name]
+            if member.name.startswith("artstore-bundle/"):
+                more = {"twice": member.name, "strange": "x", "two heads": f"artstore-bundle/{'0' * 64}.json"}
+                names.append(more[kind])
+            for name in names:
+                writer.write(name, [data], len(data))
+        writer.publish()
+    stick.count += 1
+
+    assert "bundle-damaged" == stick.refused(b)
+
+
+def test_a_version_without_its_list_of_files_is_not_taken(site: MakeSite, stick: Stick) -> None:
+    """It was taken without a word, and `verify` said for good that its list is missing."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"x"})
+    a.put({"y": b"y"})
+    a.store.delete("cats:v0", force=True)
+    stick.write(a)
+    lists = Forger(stick.path(), stick.folder / "2.bundle")
+    lists.forge("manifests/", lambda _data: msgspec.msgpack.encode([]))
+    head = Forger(stick.folder / "2.bundle", stick.folder / "3.bundle")
+
+    def unsaid(data: bytes) -> bytes:
+        said = msgspec.json.decode(data)
+        said["projects"][0]["whole"] = []
+        return msgspec.json.encode(said)
+
+    head.forge("artstore-bundle/", unsaid)
+    stick.count = 3
+
+    assert "bundle-damaged" == stick.refused(b)
+    assert [] == b.store.projects()
+    stick.count = 1
+    assert "" == stick.refused(b)
+
+
 class Forger:
     """Writes a bundle anew, with one member changed."""
 
@@ -376,6 +456,7 @@ def test_a_receipt_is_looked_at_before_it_is_believed(site: MakeSite, stick: Sti
         b"[" * 100_000,
         good.replace(b"uncategorized", b"../x"),
         b'{"format":1}',
+        good.replace(b'"slot":1', b'"slot":-5'),
         random_hex(9).encode(),
     ):
         with pytest.raises(Invalid, match="no receipt"):
@@ -385,3 +466,52 @@ def test_a_receipt_is_looked_at_before_it_is_believed(site: MakeSite, stick: Sti
     assert isinstance(decode_receipt(good, "'r'"), Receipt)
     with pytest.raises(Invalid, match="very store"):
         stick.write(a, since=a.receipt())
+
+
+def test_a_receipt_that_is_ahead_of_the_log_is_not_taken_for_one_that_has_it_all(site: MakeSite, stick: Stick) -> None:
+    a, b = site("a"), site("b")
+    a.put({"x": b"x"})
+    a.store.close()
+    shutil.copytree(a.store.path, a.folder / "copy")
+    a.again()
+    a.put({"x": b"y"})
+    stick.carry(a, b)
+    a.store.close()
+    a.store = Store.open(a.folder / "copy")
+
+    with pytest.raises(Conflict, match="Apply a bundle of the other side here first"):
+        stick.write(a, since=b.receipt())
+
+
+def test_a_bundle_takes_no_project_away_from_those_who_follow_a_server(
+    tmp_path: Path, site: MakeSite, stick: Stick
+) -> None:
+    """One `bundle apply` in the store of a server, and nobody could push or pull that project there any more."""
+    x, away = site("x"), site("away")
+    with served(tmp_path / "server") as server:
+        one, other = Machine(tmp_path, server.url, "one"), Machine(tmp_path, server.url, "other")
+        one.put({"a": b"1"})
+        one.push()
+        theirs = x.put({"x": b"x"})
+        x.put({"z": b"z"}, project="zoo")
+        stick.write(x)
+        for project in apply_bundle(server.store, stick.path()).projects:
+            assert project.error is None
+        one.put({"a": b"2"})
+        one.put({"b": b"2"}, project="zoo")
+        one.move("sync")
+        other.pull()
+        stick.carry(x, away, join=True)
+        away.put({"w": b"w"}, project="away")
+        stick.write(away)
+        report = apply_bundle(server.store, stick.path(), join=True)
+
+        assert one.names() == other.names()
+        assert {"x": b"x"} == other.read(f"cats@{theirs.id}")
+        assert ["cats:v0", "cats:v1"] == sorted(each.name for each in other.store.versions("cats", project="zoo"))
+        assert {"away": None, "uncategorized": "other-upstream", "zoo": "other-upstream"} == {
+            each.project: each.code for each in report.projects
+        }
+        assert server.store.verify().ok
+        one.store.close()
+        other.store.close()
