@@ -125,6 +125,8 @@ def _send_to_server(way: Way) -> Again:
     assert last is not None
     shelf = way.shelf(last.log)
     needs = _needs(way, None)
+    # What is only awaited here is not lost there.
+    needs = needs._replace(unread=set(shelf.lacks_manifests(needs.unread)) if needs.unread else set())
     lost = shelf.lacks_blobs(needs.blobs)
     _sent, blobs = _send(way, shelf, [], lost)
     moved = Moved(blobs=len(blobs), bytes=sum(needs.blobs[digest] for digest in blobs))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ROUNDS: Final = 12
 _REBUILT: Final = 0.4
 """How many catalogs are made anew whenever all are of one mind: it takes as long as all else together."""
+_TENDED: Final = 3
 _READ: Final = 0.7
 """How many mirrors somebody reads who sees nothing else."""
 
@@ -62,7 +63,10 @@ def check_quota(world: World, server: Server) -> None:
     """A server counts against a quota what is there of a project: all that versions need, and nothing twice."""
     if not server.has_quota:
         return
-    world.untroubled(server.tend)
+    for _ in range(_TENDED):
+        # What was sent and is named by nothing counts until it is old, and a collection has begun since.
+        world.fate.now_s += 3 * 3_600
+        world.untroubled(server.tend)
     beside = sum(_bytes(server.folder / "hosted" / kind / PROJECT) for kind in ("log", "manifests", "uploads"))
     takes = server.takes(PROJECT) - beside
     there = {path.name: path.stat().st_size for path in (server.folder / "blobs").rglob("*") if path.is_file()}

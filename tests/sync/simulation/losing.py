@@ -160,6 +160,8 @@ def _recover(world: World, node: Node, *, read_all: bool) -> None:
         return
     # Who was set back from other slots can offer them again when those that are there are whole.
     excused = travels.damage(world, node) | travels.LACKING | {"forked"}
+    # Somebody else may have claimed what was lost, or a server be set back to before it gave a token.
+    excused |= {"busy", "remote-denied"} if world.fate.trouble else set()
     assert all(each.code is None or each.code in excused for each in given), given
 
 

@@ -95,20 +95,29 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = (), *, re
     finally:
         world.moving.remove(node)
     world.last[node.name] = report
-    # What others have made comes again with them, if what is asked for now has lost it.
-    excused = LACKING | {"rolled-back"} | ({"name-freed"} if chosen or node.only else set()) | damage(world, node)
-    if world.times_lost >= times_lost + _HOLES:
-        # Whenever a slot was claimed, the server had just lost what was sent for it.
-        excused |= {"hole"}
-    if isinstance(node.place, Server) and node.place.has_quota:
-        excused |= {"quota-exceeded"}
-    codes = _codes(report)
-    assert codes <= excused, f"{node.name}: {report.projects}"
+    codes, times_lost = _codes(report), world.times_lost - times_lost
+    assert codes <= _excused(world, node, chosen, times_lost), f"{node.name}: {report.projects}"
     check_numbers(node, before)
     check_refused(node, waited)
     if world.damaged is not node.place:
         check_chosen(node, waited)
     return not codes
+
+
+def _excused(world: World, node: Node, chosen: Sequence[str], times_lost: int) -> set[str]:
+    """Why a round may leave something undone, with nothing wrong."""
+    excused = LACKING | damage(world, node) | {"rolled-back"}
+    # It may be a recovery that was refused, in a server that was set back to before it gave the token.
+    excused |= {"remote-denied"}
+    if chosen or node.only:
+        # What others have made comes again with them, if what is asked for now has lost it.
+        excused |= {"name-freed"}
+    if times_lost >= _HOLES:
+        # Whenever a slot was claimed, the server had just lost what was sent for it.
+        excused |= {"hole"}
+    if isinstance(node.place, Server) and node.place.has_quota:
+        excused |= {"quota-exceeded"}
+    return set(excused)
 
 
 def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renumber: bool) -> SyncReport:
@@ -127,6 +136,7 @@ def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renum
         node.join(only=node.only)
         report = once()
     if "rolled-back" in _codes(report):
+        node.renew(world.places)
         assert place.name in world.set_back or node.took_slots, f"{node.name}: nothing was set back"
         try:
             report = recover(node.store)
