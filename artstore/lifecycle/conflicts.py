@@ -17,12 +17,13 @@ import msgspec
 from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Problem, named
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.reports import ConflictInfo
+from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.fold import GATHERED, MOVED, NOT_SEEN, OF_A_DEPOT, Void, fold
 from artstore.model.manifest import blob_of
-from artstore.model.names import collection_name, project_name
+from artstore.model.names import collection_name
 from artstore.model.notes import Dismissed
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
 from artstore.model.state import View
@@ -43,8 +44,8 @@ class _Refused(NamedTuple):
 
 
 def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
-    """What waits for a decision, of a project or of all, as it was made. Raises Invalid (bad-name)."""
-    wanted = None if project is None else project_name(project)
+    """What waits for a decision, of a project or of all, as it was made. Raises as find_project."""
+    wanted = None if project is None else find_project(root, project)[0].name
     found: list[ConflictInfo] = []
     for each in root.catalog.projects():
         if wanted in {None, each.name} and each.upstream is not None:

@@ -307,7 +307,8 @@ def check_seen(view: ProjectView, version: Version, name: str) -> None:
         raise NotFound(message, code="version-absent")
     if view.is_forgotten(version.id):
         message = (
-            f"{name} was deleted on this machine, and is still there for others: put the same content to have it back"
+            f"{name} was deleted on this machine, and is still there for others: `artstore pull {name}` has it back, "
+            "and so has who puts the same content"
         )
         raise NotFound(message, code="version-forgotten")
 

@@ -123,6 +123,12 @@ def accept(
     commit(root, session, project, plan, attachments)
 
 
+def want_again(root: Root, session: Session, project: str, version: str) -> None:
+    """Await a version that was forgotten here: it is seen again when its list of files comes or is here: `see`."""
+    note = Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True, awaited=True)
+    commit(root, session, project, lambda view: [note] if view.is_forgotten(version) else [])
+
+
 def see(root: Root, session: Session, project: str, versions: Sequence[str], attachments: Attachments) -> None:
     """Let versions be seen that were awaited, whose lists of files have come."""
 

@@ -16,7 +16,7 @@ from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.resolve import find_collection, resolve
-from artstore.lifecycle.upstream import followed, waiting
+from artstore.lifecycle.upstream import followed, waiting, want_again
 from artstore.model.digest import Digest
 from artstore.model.fold import OF_A_DEPOT
 from artstore.model.names import LATEST, UNCATEGORIZED, Reference, project_name
@@ -104,6 +104,8 @@ def exchange(
     with Exclusive(root.path, "sync", patience_s=patience_s), told as attempt, root.session(verb) as session:
         if not dry_run:
             settings = settle_choice(root, name)
+            for each in asked if verb != "push" else ():
+                _want_again(root, session, each)
         round_ = _round(root, session, (name, settings), pace, progress)
         wanted = round_.projects(verb) if projects is None else [project_name(each) for each in projects]
         if projects is not None:
@@ -275,6 +277,14 @@ def _live(way: Way) -> list[Digest]:
     """The manifests of all versions of a project, also of collections whose ops are not offered."""
     found = way.root.catalog.project(way.project)
     return [] if found is None else sorted(Marking(way.root.catalog).live_manifests(found.id))
+
+
+def _want_again(root: Root, session: Session, reference: Reference) -> None:
+    """Have a version that is asked for by its number or id back, if it was deleted on this machine alone."""
+    with contextlib.suppress(NotFound, Conflict, Invalid):
+        found = resolve(root, reference, unseen=True)
+        if found.view.is_forgotten(found.version.id) and not found.view.is_awaited(found.version.id):
+            want_again(root, session, found.project.name, found.version.id)
 
 
 def _is_empty(root: Root, reference: Reference) -> bool:

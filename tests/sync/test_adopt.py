@@ -497,7 +497,7 @@ def test_what_was_forgotten_here_and_is_nowhere_any_more_holds_up_nothing_once_i
     a.move("pull", blobs=True)
     a.store.delete("cats:v0", force=True)
     a.store.gc(grace_s=0)
-    with pytest.raises(NotFound, match="put the same content"):
+    with pytest.raises(NotFound, match="who puts the same content"):
         a.store.delete("cats:v0")
     new = tmp_path / "new"
     new.mkdir()

@@ -334,7 +334,7 @@ def test_delete_forgets_here_what_others_have(pair: tuple[Machine, Machine]) -> 
     for _ in range(2):
         assert ["cats:v0"] == [each.name for each in a.store.versions("cats")]
         assert "cats:v0" == a.store.version("cats").name
-        with pytest.raises(NotFound, match="put the same content") as caught:
+        with pytest.raises(NotFound, match="who puts the same content") as caught:
             a.store.version("cats:v1")
         assert "version-forgotten" == caught.value.code
         rebuilt(a)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Invalid
+from artstore.errors import Invalid, NotFound
 from artstore.lifecycle.commit import now_us
 from artstore.store import Store
 from artstore.sync import pull, remotes
@@ -533,3 +533,15 @@ def once(deed: Callable[[], object]) -> Callable[[], None]:
 
 def die() -> None:
     raise Death
+
+
+def test_a_project_that_is_not_there_is_not_said_to_need_all(machine: Make) -> None:
+    """A slip of the keyboard: nothing is freed, night after night, and nobody is told."""
+    a = machine("a")
+    a.put({"x": b"1"})
+    a.push()
+
+    with pytest.raises(NotFound, match="no project 'nope'"):
+        collect_remote(a.store, "hub", projects=["nope"])
+    with pytest.raises(NotFound, match="no project 'nope'"):
+        a.store.conflicts("nope")

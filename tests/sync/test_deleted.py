@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from artstore.cli import main
+from artstore.errors import NotFound
 from artstore.lifecycle.reports import GcReport
 from artstore.store import Store
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
+from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 
 Make = Callable[..., Machine]
@@ -63,6 +65,30 @@ def test_what_is_put_again_finds_the_bytes_that_another_deleted(machine: Make) -
     assert before == a.store.status().stored_bytes
     assert ([], 0, 0) == named(a.store.gc(grace_s=0))
     assert SMALL | LARGE == a.read("cats:v2") == b.read("cats:v2")
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_what_was_deleted_on_this_machine_alone_is_had_back_by_asking_for_it(machine: Make, *, collected: bool) -> None:
+    """Whoever made room on a small disk would have to look for another machine to read it again."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL | LARGE)
+    a.put(SMALL)
+    a.push()
+    b.pull()
+    exchange(b.store, "pull", blobs=True)
+    b.store.delete("cats:v0", force=True)
+    if collected:
+        b.store.gc(grace_s=0)
+    with pytest.raises(NotFound, match="artstore pull uncategorized/cats:v0"):
+        b.read("cats:v0")
+
+    exchange(b.store, "pull", references=["cats:v0"])
+
+    assert SMALL | LARGE == b.read("cats:v0")
+    Store.rebuild(b.store.path)
+    assert SMALL | LARGE == b.read("cats:v0")
+    assert b.store.verify().ok
+    assert a.names() == b.names()
 
 
 @pytest.mark.parametrize("to_fit", [None, 0])

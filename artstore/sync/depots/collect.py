@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, Unreachable
+from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, NotFound, Unreachable
 from artstore.lifecycle.collect import GRACE_S, LONGEST_S
 from artstore.lifecycle.commit import nonce, now_us
 from artstore.lifecycle.progress import Progress, Tick
@@ -65,9 +65,9 @@ def collect_remote(
     beside any push, pull, and other collectors. With a grace of 0 all that is not needed goes at once, and a push that
     is under way has to send again what it has put there.
 
-    Raises NotFound (remote-not-found), Invalid (not-a-depot, not-the-upstream, bad-grace), Conflict (locked) while
-    another process of this store moves something, Unreachable, Denied. What goes wrong with one project is in its
-    report.
+    Raises NotFound (remote-not-found, project-not-found), Invalid (not-a-depot, not-the-upstream, bad-grace), Conflict
+    (locked) while another process of this store moves something, Unreachable, Denied. What goes wrong with one project
+    is in its report.
     """
     began = time.monotonic()
     settings = find_remote(read_remotes(store.path), name)
@@ -93,7 +93,12 @@ def collect_remote(
     catch_up(root, thorough=True)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), noting(root, name), root.session("gc") as session:
         way = Way(root, session, remote, "", settings.join, progress)
-        chosen = _projects(remote) if projects is None else [project_name(each) for each in projects]
+        chosen = _projects(remote)
+        if projects is not None:
+            there, chosen = set(chosen), [project_name(each) for each in projects]
+            for unknown in (each for each in chosen if each not in there):
+                message = f"there is no project {unknown!r} in {name!r}"
+                raise NotFound(message, code="project-not-found")
         reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in chosen]
         leftovers = 0 if dry_run else remote.tidy()
     return RemoteGcReport(
