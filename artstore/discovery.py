@@ -132,8 +132,9 @@ def connect_remotes(store: Hall) -> None:
 
 
 def heed_tokens() -> None:
-    """Let servers be shown the token in ARTSTORE_TOKEN, or what the user's keyring has for them."""
-    importlib.import_module("artstore.sync.http.tokens").give(os.environ.get("ARTSTORE_TOKEN") or None, _keyring)
+    """Let the server in ARTSTORE_SERVER be shown the token in ARTSTORE_TOKEN, others what the user's keyring has."""
+    token, server = os.environ.get("ARTSTORE_TOKEN") or None, os.environ.get("ARTSTORE_SERVER") or None
+    importlib.import_module("artstore.sync.http.tokens").give(token, server, _keyring)
 
 
 def _keyring() -> Path:

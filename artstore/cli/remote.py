@@ -101,7 +101,8 @@ def add(
     stay on this machine, with the runs that made nothing of these; what others push is pulled whole, with `artstore
     pull --blobs` also the bytes of all. A collection stays chosen when it is renamed, and `artstore remote ls` shows
     what is, and what waits of the others. The token that a server wants is read from --token-file whenever it is
-    needed, or else taken from ARTSTORE_TOKEN, or from tokens.toml in the user's folder for configuration.
+    needed, or else taken from ARTSTORE_TOKEN, which is for the server in ARTSTORE_SERVER alone, or from tokens.toml in
+    the user's folder for configuration.
     """
     heed_tokens()
     if aside and not upstream:

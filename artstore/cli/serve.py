@@ -25,9 +25,9 @@ _SIZE = re.compile(r"(\d{1,15})([KMGT]?)\Z", re.ASCII)
 
 def quota(text: str) -> tuple[str, int]:
     """`PROJECT=SIZE` or `SIZE`, in bytes or with K, M, G or T behind it, which are powers of 1024."""
-    project, _, amount = text.rpartition("=")
+    project, equals, amount = text.rpartition("=")
     found = _SIZE.match(amount)
-    if found is None:
+    if found is None or (equals and not project):
         message = f"{text!r} is no quota: write for example 500G, or cats=2T"
         raise click.BadParameter(message)
     if project:
@@ -68,6 +68,9 @@ def serve(
     /healthz says that it lives. Ctrl-C ends it.
     """
     address = listening.Address.parse(listen)
+    if not all(allow_host):
+        message = "--allow-host names a host, and was given an empty name"
+        raise Invalid(message, code="bad-option")
     if (tls_cert is None) != (tls_key is None):
         message = "--tls-cert and --tls-key belong together: give both"
         raise Invalid(message, code="bad-option")

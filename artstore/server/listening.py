@@ -105,6 +105,8 @@ def serve(
             app,
             ssl_certfile=None if certificate is None else certificate.chain,
             ssl_keyfile=None if certificate is None else certificate.key,
+            # Any: for a key with a pass phrase OpenSSL would ask at the terminal.
+            ssl_keyfile_password="none",  # noqa: S106 - it opens nothing
             access_log=False,
             lifespan="off",
             log_level="warning",
@@ -119,7 +121,10 @@ def serve(
             config.load()
         except (OSError, ssl.SSLError) as error:
             assert certificate is not None
-            message = f"{str(certificate.chain)!r} is no certificate for the key {str(certificate.key)!r}: {error}"
+            message = (
+                f"{str(certificate.chain)!r} is no certificate for the key {str(certificate.key)!r}: {error}. A key "
+                "must have no pass phrase"
+            )
             raise Invalid(message, code="bad-certificate") from error
         scheme = "http" if certificate is None else "https"
         url = _url(scheme, "localhost" if is_any else address.host, listening.getsockname()[1])

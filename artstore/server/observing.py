@@ -5,6 +5,7 @@ A line has who (the id of the token, which is not the token), what and how it we
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from artstore.errors import ArtstoreError
 from artstore.plain import escape
 from artstore.server.guard import RIGHTS
 from artstore.sync.hosting.quotas import Quotas
@@ -28,6 +31,9 @@ _ASKED: Final = frozenset(
     | {"uploads"}
 )
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT"})
+
+
+_ending: Final = PlainTextResponse("the server ends: ask again later\n", 503, {"Retry-After": "10"})
 
 
 class Observed:
@@ -61,6 +67,15 @@ class Observed:
         with self._numbers.at_work.track_inprogress():
             try:
                 await self._app(scope, taking, counting)
+            except asyncio.CancelledError:
+                # The server ends, and whoever is still asking goes on with the next one.
+                if not status:
+                    await _ending(scope, taking, counting)
+            except RuntimeError as error:
+                # What was begun and cannot be ended is cut, so that nobody takes it for whole.
+                if not isinstance(error.__cause__, ArtstoreError):
+                    raise
+                self._log(escape(error.__cause__.message))
             finally:
                 seconds = time.monotonic() - began
                 self._numbers.count(scope, status, came, went, seconds)

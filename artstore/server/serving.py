@@ -25,7 +25,7 @@ from artstore.server.openapi import describe
 from artstore.server.patience import Paced
 from artstore.store import Store
 from artstore.sync.hosting.hosted import Hosted
-from artstore.sync.hosting.tokens import find_token, has_tokens, list_tokens
+from artstore.sync.hosting.tokens import find_token, has_tokens, lets_in
 
 _REST_S: Final = 600.0
 
@@ -50,7 +50,7 @@ def serve(
     this store, and as `listening.serve`.
     """
     is_public = listening.is_public(address) or behind_proxy
-    if is_public and not list_tokens(store.path):
+    if is_public and not lets_in(store.path):
         place = "behind a proxy" if behind_proxy else f"at {address.host!r}"
         message = (
             f"{place} other machines could reach the store, and nobody says who may: make a token with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -11,13 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
+import click
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from starlette.types import Message, Receive, Scope, Send
 
+from artstore.cli.serve import quota
+from artstore.errors import Invalid
 from artstore.model.digest import Digest
 from artstore.server import patience
 from artstore.server.app import THREADS
-from artstore.server.listening import Address, listen
+from artstore.server.listening import Address, Certificate, listen, serve
+from artstore.server.observing import Numbers, Observed
 from artstore.store import Store
 from artstore.sync.hosting.tokens import create_token
 from artstore.sync.http.connection import Connection
@@ -93,6 +105,52 @@ def test_who_stops_in_the_middle_is_cut_off(server: Served, monkeypatch: pytest.
             pass
 
     assert 15 > time.monotonic() - began
+
+
+def test_who_is_still_asking_when_it_ends_is_told(server: Served) -> None:
+    """The log had two stacks for each, and an answer with the status 0."""
+    sent: list[Message] = []
+    log: list[str] = []
+
+    async def hanging(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def keeping(message: Message) -> None:
+        sent.append(message)
+
+    async def ending() -> None:
+        observed = Observed(hanging, Numbers(server.hosted.quotas), log.append)
+        scope = {"type": "http", "method": "PUT", "path": "/sync/1/projects/p/uploads/0"}
+        asked = asyncio.ensure_future(observed(scope, nothing, keeping))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asked
+
+    asyncio.run(ending())
+
+    assert 503 == sent[0]["status"]
+    assert [" 503 " in line for line in log] == [True]
+
+
+def test_a_key_with_a_pass_phrase_is_refused_and_not_asked_about(tmp_path: Path) -> None:
+    own = trustme.CA().issue_cert("127.0.0.1")
+    key = load_pem_private_key(own.private_key_pem.bytes(), None)
+    form = PrivateFormat.TraditionalOpenSSL
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"secret")))
+    own.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    certificate = Certificate(tmp_path / "chain.pem", tmp_path / "key.pem")
+
+    with Store.init(tmp_path / "store") as store, pytest.raises(Invalid, match="no pass phrase"):
+        serve(store, Address("127.0.0.1", 0), certificate=certificate, ready=print)
+
+
+@pytest.mark.parametrize("text", ["=5G", "5X", ""])
+def test_what_is_no_quota_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        quota(text)
 
 
 def test_nobody_is_cut_off_for_what_the_server_takes_its_time_for(monkeypatch: pytest.MonkeyPatch) -> None:

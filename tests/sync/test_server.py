@@ -139,6 +139,8 @@ def test_what_is_damaged_on_a_server_is_named_and_holds_up_nothing_else(server: 
 
     assert ["cats:v0/large", "cats:v0/small"] == sorted(each.path for each in report.lost)
     assert (5, 2) == (report.exit_code, report.pulled.blobs)
+    # A line, where two stacks were.
+    assert any("is damaged" in line for line in server.log)
 
 
 def test_many_small_blobs_travel_together(server: Served, machine: Make) -> None:

@@ -314,11 +314,13 @@ def test_a_server_is_known_by_its_certificate(tmp_path: Path, monkeypatch: pytes
         assert server.store.root.format.store_id == HttpRemote(Connection(server.url)).about().store
 
 
-@pytest.mark.parametrize(("with_token", "code"), [(False, "needs-token"), (True, "needs-tls")])
-def test_others_may_reach_it_only_with_tokens_and_tls(tmp_path: Path, *, with_token: bool, code: str) -> None:
+@pytest.mark.parametrize(("expires_s", "code"), [((), "needs-token"), ((1e-9,), "needs-token"), ((None,), "needs-tls")])
+def test_others_may_reach_it_only_with_tokens_and_tls(
+    tmp_path: Path, expires_s: tuple[float | None, ...], code: str
+) -> None:
     with Store.init(tmp_path / "store") as store:
-        if with_token:
-            create_token(store.path, scope="read", project=None, expires_s=None)
+        for each in expires_s:
+            create_token(store.path, scope="read", project=None, expires_s=each)
         with pytest.raises(Refused) as refused:
             serve(store, Address("0.0.0.0", 0), ready=print)  # noqa: S104 - that is what is refused
 
@@ -341,14 +343,20 @@ def test_a_token_is_found_in_the_file_the_environment_and_the_keyring(
     keyring.chmod(0o600)
     (tmp_path / "file").write_text("of-the-file\n")
     monkeypatch.setattr(tokens._Given, "token", None)
+    monkeypatch.setattr(tokens._Given, "server", None)
     monkeypatch.setattr(tokens._Given, "keyring", lambda: keyring)
     url = "https://hub.example/artstore"
 
-    found = [tokens.token_for(url, None), tokens.token_for("https://other.example", None)]
+    found = [tokens.token_for(each, None) for each in (url, "https://HUB.example:443/", "https://other.example")]
     monkeypatch.setattr(tokens._Given, "token", "of-the-environment")
+    found.append(tokens.token_for(url, None))
+    monkeypatch.setattr(tokens._Given, "server", "https://Hub.example/")
     found += [tokens.token_for(url, None), tokens.token_for(url, str(tmp_path / "file"))]
+    # Remotes are said by whoever made the store: it may have come from elsewhere.
+    found += [tokens.token_for(each, None) for each in ("https://evil.example", "https://hub.example:8443")]
 
-    assert ["of-the-keyring", None, "of-the-environment", "of-the-file"] == found
+    kept, given = ["of-the-keyring"] * 2, ["of-the-environment", "of-the-file"]
+    assert [*kept, None, "of-the-keyring", *given, None, None] == found
 
 
 def test_a_keyring_that_others_may_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,11 @@ def list_tokens(store: Path) -> list[TokenInfo]:
     return [kept.info for kept in _read(store)]
 
 
+def lets_in(store: Path) -> bool:
+    """Whether there is a token that has not ended."""
+    return any(not _has_ended(info) for info in list_tokens(store))
+
+
 def has_tokens(store: Path) -> bool:
     """Whether a token was ever made: when the last one is revoked nobody is let in, rather than everybody."""
     return (store / FILE_NAME).exists()
@@ -114,8 +119,11 @@ def find_token(store: Path, word: str) -> TokenInfo | None:
     is_it = hmac.compare_digest(_hash(word), _NOBODY if kept is None else kept.hash)
     if kept is None or not is_it:
         return None
-    ends = kept.info.expires_at
-    return None if ends is not None and ends <= time.time() else kept.info
+    return None if _has_ended(kept.info) else kept.info
+
+
+def _has_ended(info: TokenInfo) -> bool:
+    return info.expires_at is not None and info.expires_at <= time.time()
 
 
 def _hash(word: str) -> str:

@@ -229,7 +229,7 @@ class Connection:
         words = "it wants a token" if said is None else said.message
         message = (
             f"{self.url} does not allow {doing}: {words}. Give a token that may with `artstore remote add … "
-            "--token-file`, or in ARTSTORE_TOKEN"
+            "--token-file`, in tokens.toml, or in ARTSTORE_TOKEN with this server in ARTSTORE_SERVER"
         )
         return Denied(message, code="remote-denied")
 
