@@ -85,14 +85,14 @@ def resolve(call: Call, *, conflict: str, mine: bool, theirs: bool, rename: str 
 
 def render_numbers(moved: Sequence[MovedNumber]) -> None:
     """Write one line a version."""
-    rows = [(f"{m.project}/{m.collection}:v{m.before}", f"v{m.now}", _short(m.id)) for m in moved]
+    rows = [(f"{m.project}/{m.collection}:v{m.before}", m.called, _short(m.id)) for m in moved]
     table(("was", "is", "id"), rows)
 
 
 def render_accepted(moved: Sequence[MovedNumber]) -> None:
     """Write what means something else from now on."""
     for each in moved:
-        say(f"{each.project}/{each.collection}: what was v{each.before} here is v{each.now}")
+        say(f"{each.project}/{each.collection}: what was v{each.before} here is {each.called}")
 
 
 def render_conflicts(found: Sequence[ConflictInfo]) -> None:

@@ -29,9 +29,17 @@ def moved_numbers(root: Root, project: str | None = None) -> list[MovedNumber]:
         view = ProjectView(root.catalog, each.id)
         for collection, before, id_ in view.moved():
             row, version = view.collection(collection), view.version(id_)
-            if row is not None and version is not None and not row.deleted:
+            own = None if version is None else view.collection(version.collection)
+            if row is not None and not row.deleted:
                 found.append(
-                    MovedNumber(project=each.name, collection=row.name, before=before, now=version.number, id=id_)
+                    MovedNumber(
+                        project=each.name,
+                        collection=row.name,
+                        before=before,
+                        now=None if version is None else version.number,
+                        now_in=None if own is None else own.name,
+                        id=id_,
+                    )
                 )
     return found
 

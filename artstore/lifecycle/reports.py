@@ -102,9 +102,20 @@ class MovedNumber(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str
     collection: str
+    """Where it had the number."""
     before: int
-    now: int
+    now: int | None
+    """None: it has no place in the upstream's order, and waits for a decision."""
+    now_in: str | None
+    """The collection in which it is now."""
     id: str
+
+    @property
+    def called(self) -> str:
+        """What it is called now: `v2`, or `felines:v0` in another collection."""
+        if self.now is None:
+            return "a conflict"
+        return f"v{self.now}" if self.now_in == self.collection else f"{self.now_in}:v{self.now}"
 
 
 class FollowInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -330,13 +330,23 @@ def _check_meaning(view: ProjectView, collection: Collection, number: int, name:
     if not moved:
         return
     now = view.version_numbered(collection.id, number)
-    before = ", ".join(f"{name}@{_short(version.id)}, which is v{version.number} now" for version in moved)
+    before = ", ".join(_called_now(view, collection, name, id_, version) for id_, version in moved)
     other = "nothing" if now is None else f"{name}@{_short(now.id)}, which was pushed first"
     message = (
         f"{name}:v{number} is ambiguous: on this machine it meant {before}; now it means {other}. Name one by its id, "
         f"or say `artstore numbers accept {name}` when nobody means the old one any more"
     )
     raise AmbiguousVersion(message, code="ambiguous-number")
+
+
+def _called_now(view: ProjectView, collection: Collection, name: str, id_: str, version: Version | None) -> str:
+    """A version that has lost its number, and what became of it."""
+    if version is None:
+        return f"version {_short(id_)}, which waits for a decision (`artstore conflicts`)"
+    own = view.collection(version.collection)
+    if own is None or own.id == collection.id:
+        return f"{name}@{_short(id_)}, which is v{version.number} now"
+    return f"{own.name}@{_short(id_)}, which is {own.name}:v{version.number} now"
 
 
 def _short(id_: str) -> str:

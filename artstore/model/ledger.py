@@ -25,7 +25,7 @@ from artstore.model.notes import (
     is_note,
 )
 from artstore.model.records import AnyOp, brings, decode_op, kind_of, manifest_of
-from artstore.model.state import MemoryState, Version
+from artstore.model.state import Collection, MemoryState, Synonym, Version
 
 Row = Sequence[object]
 
@@ -142,19 +142,30 @@ class Ledger:
 
     def _fold_again(self) -> None:
         """Fold all that counts from the beginning, and note which versions lost the number that they had shown."""
-        before, refused = dict(self._numbers()), self._refused
+        before, names, refused = dict(self._numbers()), dict(self._names()), self._refused
         self.state, self._refused = MemoryState(), {}
         self._folded.clear()
         for op in self._order.ops():
             # What was refused while it waits does not come alive by itself.
             self._fold(op.id, decode_op(op.body), None if self._order.is_accepted(op.id) else refused.get(op.id))
-        for id_, (collection, number) in self._numbers():
-            _, shown = before.get(id_, (collection, number))
-            if shown != number:
-                self._renumbered.add((collection, shown, id_))
+        self._renumber(before, names)
+
+    def _renumber(self, before: dict[str, tuple[str, int]], names: dict[str, str]) -> None:
+        after, standing = dict(self._numbers()), {name: id_ for id_, name in self._names()}
+        for id_, (collection, number) in before.items():
+            # What has no place any more had its number in the collection that has the name of its own now.
+            of, now = after.get(id_, (standing.get(names.get(collection, "")), None))
+            if of is not None and now != number:
+                self._renumbered.add((of, number, id_))
+        canonical = {each.id: each.collection for each in self.state.all(Synonym)}
+        found = {(canonical.get(of, of), number, id_) for of, number, id_ in self._renumbered}
         # One that has its number back means what it meant.
-        now = {(number, id_) for id_, (_, number) in self._numbers()}
-        self._renumbered = {each for each in self._renumbered if each[1:] not in now}
+        self._renumbered = found - {(of, number, id_) for id_, (of, number) in after.items()}
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        for collection in self.state.all(Collection):
+            if not collection.deleted:
+                yield collection.id, collection.name
 
     def _numbers(self) -> Iterator[tuple[str, tuple[str, int]]]:
         for version in self.state.all(Version):

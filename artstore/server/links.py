@@ -44,8 +44,10 @@ def to_usage(usage: Usage) -> str:
 
 
 def to_moved(moved: MovedNumber) -> str:
-    """A version whose number changed."""
-    return f"{to_project(moved.project)}/{_part(moved.collection)}/v{moved.now}"
+    """A version whose number changed, or the page of the conflicts, where it waits in one."""
+    if moved.now is None or moved.now_in is None:
+        return "/remotes"
+    return f"{to_project(moved.project)}/{_part(moved.now_in)}/v{moved.now}"
 
 
 def to_file(version: VersionInfo, path: str = "") -> str:

@@ -433,18 +433,23 @@ class ProjectView(FoldView):
         sql = "SELECT 1 FROM forgotten WHERE project = ? AND version = ? AND awaited = 1"
         return self._connections.one(sql, (self._project, version)) is not None
 
-    def moved_from(self, collection: str, number: int) -> list[Version]:
-        """The versions that were shown here under this number, and have another one by now."""
-        where = (
-            "id IN (SELECT version FROM renumbered WHERE renumbered.project = version.project "
-            "AND renumbered.collection = ? AND renumbered.number = ?)"
-        )
-        return self.all(Version, where, collection, number)
+    def moved_from(self, collection: str, number: int) -> list[tuple[str, Version | None]]:
+        """The versions that were shown here under this number, and have another one by now, by their ids.
+
+        None for what has no place in the upstream's order, and waits for a decision.
+        """
+        among = [id_ for of, before, id_ in self.moved() if (of, before) == (collection, number)]
+        return [(id_, self.version(id_)) for id_ in among]
 
     def moved(self) -> list[tuple[str, int, str]]:
-        """Every number that a version was shown under here and lost: collection, number, version."""
+        """Every number that a version was shown under here and lost: collection, number, version.
+
+        But for versions that were given up since: then the number means one alone.
+        """
         sql = (
-            "SELECT collection, number, version FROM renumbered WHERE project = ? ORDER BY collection, number, version"
+            "SELECT collection, number, version FROM renumbered WHERE project = ?1 AND version IN "
+            "(SELECT version FROM op WHERE op.project = ?1 AND op.version = renumbered.version AND dismissed = 0) "
+            "ORDER BY collection, number, version"
         )
         rows = self._connections.rows(sql, (self._project,))
         return [(collection, number, version) for collection, number, version in rows]

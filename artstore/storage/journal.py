@@ -259,13 +259,14 @@ class Journal:
     def _put_before(self, accepted: Sequence[Counted]) -> None:
         """Give accepted ops their places before those that wait, and fold everything again."""
         before = self._view.numbers()
+        names = {collection.id: collection.name for collection in self._view.collections()}
         ids = {op.id for op in accepted}
         every = self.ops()
         order = [op for op in every if op.slot is not None]
         order += accepted
         order += [op for op in every if op.slot is None and op.id not in ids]
         self._fold(order)
-        self._note_moved(before)
+        self._note_moved(before, names)
 
     def _fold(self, order: Sequence[Counted]) -> None:
         stuck = self._stuck()
@@ -279,19 +280,37 @@ class Journal:
         sql = "SELECT id, void FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 AND void IS NOT NULL"
         return {id_: Void(reason) for id_, reason in self._rows(sql) if reason not in PASSING}
 
-    def _note_moved(self, before: dict[str, tuple[str, int]]) -> None:
-        """Remember which numbers versions have shown here and lost, until somebody says that it is known."""
-        for id_, (collection, number) in self._view.numbers().items():
-            shown = before.get(id_)
-            if shown is not None and shown[1] != number:
+    def _note_moved(self, before: dict[str, tuple[str, int]], names: dict[str, str]) -> None:
+        """Remember which numbers versions have shown here and lost, until somebody says that it is known.
+
+        What has no place any more had its number in the collection that has the name of its own now.
+        """
+        # What was made twice apart may have come to be the other one's.
+        self._run(
+            "UPDATE OR REPLACE renumbered SET collection = (SELECT synonym.collection FROM synonym "
+            "WHERE synonym.project = ?1 AND synonym.id = renumbered.collection) "
+            "WHERE project = ?1 AND collection IN (SELECT id FROM synonym WHERE synonym.project = ?1)"
+        )
+        after = self._view.numbers()
+        standing = {collection.name: collection.id for collection in self._view.collections()}
+        for id_, (collection, number) in before.items():
+            now = after.get(id_)
+            of = standing.get(names.get(collection, "")) if now is None else now[0]
+            if of is not None and (now is None or now[1] != number):
                 self._run(
                     "INSERT OR IGNORE INTO renumbered (project, collection, number, version) VALUES (?1, ?2, ?3, ?4)",
-                    collection,
-                    shown[1],
+                    of,
+                    number,
                     id_,
                 )
+        for id_, (collection, number) in after.items():
             # One that has its number back means what it meant.
-            self._run("DELETE FROM renumbered WHERE project = ?1 AND version = ?2 AND number = ?3", id_, number)
+            self._run(
+                "DELETE FROM renumbered WHERE project = ?1 AND version = ?2 AND collection = ?3 AND number = ?4",
+                id_,
+                collection,
+                number,
+            )
 
     def _count(self, op: Counted, line: AnyOp, stuck: Void | None = None) -> list[Void]:
         """Fold an op that comes after all others, if it is not void anyway; answers why it changed nothing, if so."""

@@ -270,6 +270,37 @@ def test_a_name_that_others_have_freed_is_taken_when_somebody_says_so(machine: M
     assert a.state_hash() == b.state_hash()
 
 
+def test_a_number_of_what_was_refused_is_doubtful_until_it_is_accepted(machine: Make) -> None:
+    """I5. A script that says cats:v0 would be given another type's data, and nobody would know."""
+    a, b, version = clash(machine)
+    first = b.store.version("cats:v0")
+    theirs = a.store.version("cats:v0")
+    b.push()
+    for _ in range(2):
+        with pytest.raises(AmbiguousVersion, match=f"version {first.id[7:19]}, which waits for a decision"):
+            b.store.version("cats:v0")
+        doubtful = [(each.collection, each.before, each.called, each.id) for each in b.store.moved_numbers()]
+        assert [("cats", 0, "a conflict", first.id), ("cats", 1, "a conflict", version.id)] == doubtful
+        rebuilt(b)
+    b.store.rename_mine(b.store.conflicts()[0].id, "cat-models")
+    for _ in range(2):
+        with pytest.raises(AmbiguousVersion, match="which is cat-models:v0 now"):
+            b.store.version("cats:v0")
+        rebuilt(b)
+    assert (first.id, theirs.id) == (b.store.version("cat-models:v0").id, b.store.version(f"cats@{theirs.id}").id)
+    b.store.accept_numbers(["cats"])
+    assert (theirs.id, []) == (b.store.version("cats:v0").id, b.store.moved_numbers())
+    assert b.store.verify().ok
+
+
+def test_a_number_of_what_was_given_up_means_theirs_alone(machine: Make) -> None:
+    a, b, _version = clash(machine)
+    b.push()
+    b.store.drop_mine(b.store.conflicts()[0].id)
+
+    assert ([], a.store.version("cats:v0").id) == (b.store.moved_numbers(), b.store.version("cats:v0").id)
+
+
 def test_what_was_deleted_before_it_was_refused_is_not_missed(machine: Make) -> None:
     """`gc` has freed it by then: neither a check nor a new name may ask for it."""
     a, b, _version = clash(machine)

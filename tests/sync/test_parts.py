@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from artstore.errors import Conflict, Corrupt, NotFound, PathCollision, Unreachable
+from artstore.errors import AmbiguousVersion, Conflict, Corrupt, NotFound, PathCollision, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from artstore.sync import parts
@@ -285,6 +285,8 @@ def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Ma
     b.push()
     (conflict,) = b.store.conflicts()
     assert ["cats:v0"] == [name for name, *_ in b.names()]
+    with pytest.raises(AmbiguousVersion, match="which waits for a decision"):
+        b.store.version("cats:v0")
     assert b.store.verify().ok
     rebuilt(b)
     assert [conflict] == b.store.conflicts()
@@ -295,6 +297,7 @@ def test_a_version_that_came_too_late_is_kept_until_somebody_decides(machine: Ma
     assert b.store.verify().ok
     a.pull()
     assert {"a": LARGE, "index": b"b"} == a.read("cats:mine") == b.read("cats:v1")
+    b.store.accept_numbers(["cats"])
     assert late == b.store.version("cats:v1").id, "what names it by its id would lead nowhere"
     assert a.names() == b.names()
     assert [] == b.store.conflicts()

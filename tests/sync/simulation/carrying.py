@@ -68,7 +68,7 @@ def _made(world: World, node: Node, other: Node) -> Path | None:
 
 def take(world: World, file: Path, node: Node) -> None:
     """What a bundle carries is taken. Who has an upstream that can be asked does not leave it for this."""
-    before = node.numbers()
+    before = node.meanings()
     node.took_slots = True
     join = node.place is None and world.chance.random() < 0.7
     report = apply_bundle(node.store, file, join=join)

@@ -87,7 +87,7 @@ def _bytes(folder: Path) -> int:
 def _go_home(world: World, node: Node) -> None:
     node.renew(world.places)
     if node.place is not world.home:
-        before = node.numbers()
+        before = node.meanings()
         node.attach(world.home)
         travels.check_numbers(node, before)
         node.renew(world.places)

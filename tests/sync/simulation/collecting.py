@@ -33,7 +33,7 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     if not isinstance(node.place, Depot) or node.place.is_lost:
         return
     damage = travels.damage(world, node)
-    before, slots = node.numbers(), 0 if damage else len(naive.slots(node.place.logs / PROJECT))
+    before, slots = node.meanings(), 0 if damage else len(naive.slots(node.place.logs / PROJECT))
     at_us = world.fate.time_ns() // 1000
     for name in set() if damage else condemned_in(node.place):
         node.looks.setdefault(name, at_us)

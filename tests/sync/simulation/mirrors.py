@@ -26,7 +26,7 @@ def mirror(world: World, node: Node) -> None:
     if not world.mirrors:
         return
     there = world.chance.choice(world.mirrors)
-    before = node.numbers()
+    before = node.meanings()
     verb: Verb = world.chance.choice(("push", "push", "pull", "sync"))
     world.moving.append(node)
     try:

@@ -209,11 +209,15 @@ class Node(Machine):
 
     def numbers(self) -> dict[str, int]:
         """What each version that can be seen is called here."""
+        return {id_: number for (_name, number), id_ in self.meanings().items()}
+
+    def meanings(self) -> dict[tuple[str, int], str]:
+        """What each number of each collection means here."""
         view = self.view()
         if view is None:
             return {}
-        live = [each for each in view.collections() if not each.deleted and each.kind == "sequence"]
-        return {version.id: version.number for each in live for version in view.versions_of(each.id)}
+        live = [each for each in view.collections() if each.kind == "sequence"]
+        return {(each.name, version.number): version.id for each in live for version in view.versions_of(each.id)}
 
     def names(self) -> list[str]:
         """Its collections."""

@@ -74,7 +74,7 @@ def what_was_given_up_counts_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def numbers_move_without_a_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Journal, "_note_moved", lambda _self, _before: None)
+    patch.setattr(Journal, "_note_moved", lambda *_arguments: None)
 
 
 def manifests_are_left_out(patch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = (), *, re
     """A round with the upstream, which may fail; answers whether it came to its end."""
     if node.place is None:
         return True
-    before, waited = node.numbers(), node.waiting()
+    before, waited = node.meanings(), node.waiting()
     times_lost = world.times_lost
     is_server = isinstance(node.place, Server) and world.damaged is not node.place
     if world.fate.trouble and not world.moving and is_server and world.chance.random() < _CRASHING:
@@ -182,11 +182,16 @@ def check_chosen(node: Node, waited: Sequence[Waiting]) -> None:
         assert not names.isdisjoint(node.only), f"{node.name} has sent of {names}"
 
 
-def check_numbers(node: Node, before: dict[str, int]) -> None:
+def check_numbers(node: Node, before: dict[tuple[str, int], str]) -> None:
     """No number comes to mean something else without a word."""
-    after = node.numbers()
+    view = node.view()
+    every = {} if view is None else view.numbers()
+    after, names = node.numbers(), node.names()
     moved = {(each.id, each.before) for each in node.store.moved_numbers()}
-    lost = {(id_, number) for id_, number in before.items() if after.get(id_, number) != number}
+    lost = {(id_, number) for (_, number), id_ in before.items() if after.get(id_, number) != number}
+    # What has no place any more, and another collection has its name.
+    refused = {op.version for op in node.waiting() if op.void is not None} - every.keys()
+    lost |= {(id_, number) for (name, number), id_ in before.items() if id_ in refused and name in names}
     assert lost <= moved, f"{node.name}: numbers mean something else, and nobody is told"
 
 
@@ -214,7 +219,7 @@ def attach(world: World, node: Node) -> None:
     place = world.home if world.chance.random() < 0.6 else world.chance.choice(standing)
     if place is node.place or (node.place is not None and not node.place.is_lost and world.chance.random() < 0.6):
         return
-    before = node.numbers()
+    before = node.meanings()
     trouble, world.fate.trouble = world.fate.trouble, world.chance.choice((0.0, world.fate.trouble))
     try:
         node.attach(place, only=some_or_all(world))
