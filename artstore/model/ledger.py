@@ -24,7 +24,7 @@ from artstore.model.notes import (
     decode_line,
     is_note,
 )
-from artstore.model.records import AnyOp, brings, decode_op, kind_of, manifest_of
+from artstore.model.records import AnyOp, Rename, brings, decode_op, kind_of, manifest_of
 from artstore.model.state import Collection, MemoryState, Synonym, Version
 
 Row = Sequence[object]
@@ -152,15 +152,25 @@ class Ledger:
 
     def _renumber(self, before: dict[str, tuple[str, int]], names: dict[str, str]) -> None:
         after, standing = dict(self._numbers()), {name: id_ for id_, name in self._names()}
+        taken = self._names_taken()
         for id_, (collection, number) in before.items():
-            # What has no place any more had its number in the collection that has the name of its own now.
-            of, now = after.get(id_, (standing.get(names.get(collection, "")), None))
-            if of is not None and now != number:
-                self._renumbered.add((of, number, id_))
+            now, name = after.get(id_), names.get(collection, "")
+            # What has no place any more, or not the name that was given here, had it in the one of that name now.
+            if (now is None or (now[0], name) in taken) and name in standing:
+                self._renumbered.add((standing[name], number, id_))
+            if now is not None:
+                self._renumbered.add((now[0], number, id_))
         canonical = {each.id: each.collection for each in self.state.all(Synonym)}
         found = {(canonical.get(of, of), number, id_) for of, number, id_ in self._renumbered}
         # One that has its number back means what it meant.
         self._renumbered = found - {(of, number, id_) for id_, (of, number) in after.items()}
+
+    def _names_taken(self) -> set[tuple[str, str]]:
+        """Collections with the names that were given to them here, and that others had given first."""
+        folded = zip(self._order.ops(), self._folded, strict=True)
+        void = [decode_op(op.body) for op, (_kind, reason, *_) in folded if op.slot is None and reason is not None]
+        renames = [(self.state.collection(op.collection), op.name) for op in void if isinstance(op, Rename)]
+        return {(collection.id, name) for collection, name in renames if collection is not None}
 
     def _names(self) -> Iterator[tuple[str, str]]:
         for collection in self.state.all(Collection):

@@ -283,7 +283,7 @@ class Journal:
     def _note_moved(self, before: dict[str, tuple[str, int]], names: dict[str, str]) -> None:
         """Remember which numbers versions have shown here and lost, until somebody says that it is known.
 
-        What has no place any more had its number in the collection that has the name of its own now.
+        What has no place any more, or not the name that was given here, had it in the collection of that name now.
         """
         # What was made twice apart may have come to be the other one's.
         self._run(
@@ -293,16 +293,20 @@ class Journal:
         )
         after = self._view.numbers()
         standing = {collection.name: collection.id for collection in self._view.collections()}
+        taken = self._names_taken()
         for id_, (collection, number) in before.items():
-            now = after.get(id_)
-            of = standing.get(names.get(collection, "")) if now is None else now[0]
-            if of is not None and (now is None or now[1] != number):
-                self._run(
-                    "INSERT OR IGNORE INTO renumbered (project, collection, number, version) VALUES (?1, ?2, ?3, ?4)",
-                    of,
-                    number,
-                    id_,
-                )
+            now, name = after.get(id_), names.get(collection, "")
+            shown = [standing.get(name)] if now is None or (now[0], name) in taken else []
+            shown += [] if now is None else [now[0]]
+            for of in shown:
+                if of is not None and now != (of, number):
+                    self._run(
+                        "INSERT OR IGNORE INTO renumbered (project, collection, number, version) "
+                        "VALUES (?1, ?2, ?3, ?4)",
+                        of,
+                        number,
+                        id_,
+                    )
         for id_, (collection, number) in after.items():
             # One that has its number back means what it meant.
             self._run(
@@ -311,6 +315,13 @@ class Journal:
                 collection,
                 number,
             )
+
+    def _names_taken(self) -> set[tuple[str, str]]:
+        """Collections with the names that were given to them here, and that others had given first."""
+        sql = "SELECT body FROM op WHERE project = ?1 AND kind = 'rename' AND slot IS NULL AND void IS NOT NULL"
+        ops = [decode_op(bytes(body)) for (body,) in self._rows(f"{sql} AND dismissed = 0")]
+        renames = [(self._view.collection(op.collection), op.name) for op in ops if isinstance(op, Rename)]
+        return {(collection.id, name) for collection, name in renames if collection is not None}
 
     def _count(self, op: Counted, line: AnyOp, stuck: Void | None = None) -> list[Void]:
         """Fold an op that comes after all others, if it is not void anyway; answers why it changed nothing, if so."""

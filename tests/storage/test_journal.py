@@ -71,6 +71,14 @@ class Story:
                     id=str(Digest.of(self.random.choice(self.bodies))) if self.bodies and again < 0.2 else None,
                 )
                 made.append(encode_op(create))
+            elif again > 0.85:
+                rename = Rename(
+                    at_us=1,
+                    nonce=self.nonce(),
+                    collection=str(Digest.of(self.random.choice(self.bodies))),
+                    name=self.random.choice(NAMES),
+                )
+                made.append(encode_op(rename))
             else:
                 record = VersionRecord(
                     collection=str(Digest.of(self.random.choice(self.bodies))),

@@ -293,6 +293,24 @@ def test_a_number_of_what_was_refused_is_doubtful_until_it_is_accepted(machine: 
     assert b.store.verify().ok
 
 
+def test_a_number_by_a_name_that_others_gave_first_is_doubtful_too(pair: tuple[Machine, Machine]) -> None:
+    """It was lions:v0 in a script of this machine, and would be another animal."""
+    a, b = pair
+    mine = b.store.version("cats:v0")
+    b.store.rename("cats", "lions")
+    a.put({"x": b"lion"}, name="lions")
+    a.push()
+    b.push()
+    for _ in range(2):
+        with pytest.raises(AmbiguousVersion, match="which is cats:v0 now"):
+            b.store.version("lions:v0")
+        assert mine.id == b.store.version("cats:v0").id
+        rebuilt(b)
+    b.store.accept_numbers(["lions"])
+
+    assert a.store.version("lions:v0").id == b.store.version("lions:v0").id
+
+
 def test_a_number_of_what_was_given_up_means_theirs_alone(machine: Make) -> None:
     a, b, _version = clash(machine)
     b.push()

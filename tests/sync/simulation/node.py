@@ -219,6 +219,17 @@ class Node(Machine):
         live = [each for each in view.collections() if each.kind == "sequence"]
         return {(each.name, version.number): version.id for each in live for version in view.versions_of(each.id)}
 
+    def renames_refused(self) -> set[tuple[str, str]]:
+        """Versions with the names that their collections were given here and have not, since others had them first."""
+        view = self.view()
+        void = [decode_op(op.body) for op in self.waiting() if op.void is not None]
+        found: set[tuple[str, str]] = set()
+        for op in [each for each in void if isinstance(each, Rename)]:
+            collection = None if view is None else view.collection(op.collection)
+            if view is not None and collection is not None and collection.name != op.name:
+                found |= {(version.id, op.name) for version in view.versions_of(collection.id)}
+        return found
+
     def names(self) -> list[str]:
         """Its collections."""
         return [each.name for each in self.store.collections(PROJECT)]

@@ -189,9 +189,11 @@ def check_numbers(node: Node, before: dict[tuple[str, int], str]) -> None:
     after, names = node.numbers(), node.names()
     moved = {(each.id, each.before) for each in node.store.moved_numbers()}
     lost = {(id_, number) for (_, number), id_ in before.items() if after.get(id_, number) != number}
-    # What has no place any more, and another collection has its name.
+    # What has no place any more, or not the name that was given here, and another collection has that.
     refused = {op.version for op in node.waiting() if op.void is not None} - every.keys()
     lost |= {(id_, number) for (name, number), id_ in before.items() if id_ in refused and name in names}
+    renamed = {each for each in node.renames_refused() if each[1] in names}
+    lost |= {(id_, number) for (name, number), id_ in before.items() if (id_, name) in renamed}
     assert lost <= moved, f"{node.name}: numbers mean something else, and nobody is told"
 
 
