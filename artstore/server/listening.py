@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,12 +26,37 @@ from artstore.server.guard import LOOPBACK_NAMES, Admit, Guard
 from artstore.server.patience import PatientProtocol
 from artstore.store import Store
 
+if sys.platform != "win32":
+    import resource
+
 SHORTEST_TOKEN: Final = 16
 """Characters: a shorter one could be guessed."""
 _AT_ONCE: Final = 256
 """Connections: whoever comes then is asked to come again."""
 _FAREWELL_S: Final = 3
 """How long downloads may go on when it is to end."""
+
+
+_OPEN_FILES: Final = 8192
+"""What the process asks for, connections and files together, where it may have so many."""
+_OWN_FILES: Final = 256
+"""What of that is kept for the store."""
+
+
+class Listening(socket.socket):
+    """A socket that accepts no more connections than leave the store its files; who comes then is hung up on."""
+
+    last = sys.maxsize
+    """The highest descriptor that a connection may have."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """See socket."""
+        connection, address = super().accept()
+        if connection.fileno() <= self.last:
+            return connection, address
+        connection.close()
+        # As if nobody had come.
+        raise BlockingIOError
 
 
 class Address(NamedTuple):
@@ -149,7 +175,7 @@ def is_public(address: Address) -> bool:
     return not all(ipaddress.ip_address(str(each[4][0])).is_loopback for each in _resolved(address))
 
 
-def listen(address: Address, *, has_token: bool) -> socket.socket:
+def listen(address: Address, *, has_token: bool) -> Listening:
     """Begin to listen. Raises as `serve`."""
     family, *_, place = _resolved(address)[0]
     if not has_token and is_public(address):
@@ -159,7 +185,8 @@ def listen(address: Address, *, has_token: bool) -> socket.socket:
         )
         raise Refused(message, code="needs-token")
     try:
-        listening = socket.create_server(place[:2], family=family, backlog=128)
+        listening = Listening(fileno=socket.create_server(place[:2], family=family, backlog=128).detach())
+        listening.last = _open_files() - _OWN_FILES
         # Inherited by each connection. asyncio sets it only on sockets that say themselves that they are TCP, and
         # without it the body of a small answer waits 40 ms for somebody to acknowledge the head.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -170,6 +197,18 @@ def listen(address: Address, *, has_token: bool) -> socket.socket:
         message = f"{address.host}:{address.port} cannot be listened at: {error.strerror or error}"
         raise Invalid(message, code="bad-address") from error
     return listening
+
+
+def _open_files() -> int:
+    """How many files this process may have open; as many as are of use, where it may say so itself."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if 0 <= soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return soft if soft >= 0 else sys.maxsize
 
 
 def _resolved(address: Address) -> list[Any]:

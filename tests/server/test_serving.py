@@ -174,6 +174,18 @@ def test_nobody_is_cut_off_for_what_the_server_takes_its_time_for(monkeypatch: p
     assert ["http.request"] * 2 == [message["type"] for message in taken]
 
 
+def test_connections_leave_a_store_its_files() -> None:
+    """Whoever opens a thousand and says nothing had the store fail, and the log filled the disk."""
+    with listen(Address("127.0.0.1", 0), has_token=True) as listening:
+        place = listening.getsockname()
+        with socket.create_connection(place, 10), listening.accept()[0]:
+            listening.last = 0
+            with socket.create_connection(place, 10) as refused:
+                with pytest.raises(BlockingIOError):
+                    listening.accept()
+                assert b"" == refused.recv(1)
+
+
 def test_a_small_answer_is_not_kept_back() -> None:
     """Each would wait 40 ms for the head before it to be acknowledged."""
     with listen(Address("127.0.0.1", 0), has_token=False) as listening:
