@@ -61,6 +61,7 @@ def test_a_frame_that_cannot_be_written_leaves_nothing(fs: ArtstoreFileSystem) -
 def test_pyarrow_reads_and_writes_datasets(store: Store, fs: ArtstoreFileSystem) -> None:
     pa = package("pyarrow")
     dataset = package("pyarrow.dataset")
+    parquet = package("pyarrow.parquet")
     with fs.transaction:
         dataset.write_dataset(
             pa.Table.from_pandas(FRAME), "data:latest/parts", format="parquet", partitioning=["group"], filesystem=fs
@@ -71,7 +72,7 @@ def test_pyarrow_reads_and_writes_datasets(store: Store, fs: ArtstoreFileSystem)
     assert found.count_rows() == ROWS
     assert found.to_table(filter=dataset.field("group") == "x").num_rows == ROWS / 2
     assert dataset.dataset("fsspec+artstore://data:latest/parts").count_rows() == ROWS
-    assert pa.parquet.read_table("data:v0/parts/x/part-0.parquet", filesystem=fs).num_rows == ROWS / 2
+    assert parquet.read_table("data:v0/parts/x/part-0.parquet", filesystem=fs).num_rows == ROWS / 2
 
 
 def test_polars_reads_and_writes(store: Store, fs: ArtstoreFileSystem) -> None:
