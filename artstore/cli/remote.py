@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -164,8 +164,9 @@ def test(call: Call, *, name: str) -> None:
     with open_store(call) as store:
         settings = find_remote(read_remotes(store.path), name)
         with nullcontext() if store.read_only else noting(store.root, name):
-            try_remote(settings)
-    emit(call, {"name": name, "url": settings.url, "ok": True}, lambda _found: say(f"{name} is fit: {settings.url}"))
+            read_only = try_remote(settings)
+    found = {"name": name, "url": settings.url, "ok": True, "read_only": read_only}
+    emit(call, found, lambda _found: say(f"{name} is fit{_READS if read_only else ''}: {settings.url}"))
 
 
 @verb("artstore remote recover", "artstore remote recover stick --read-all")
@@ -201,11 +202,14 @@ for command in (add, ls, rm, test, recover):
     remote.add_command(command)
 
 
+_READS: Final = " to pull from, and its token may not push"
+
+
 def render_remote(info: RemoteInfo) -> None:
     """Say what was noted."""
     kind = f", the upstream{', in the background' if info.background else ''}" if info.upstream else ""
     only = f", for {', '.join(info.only)}" if info.only else ""
-    say(f"noted {info.name}: {info.url}{kind}{only}")
+    say(f"noted {info.name}{_READS if info.read_only else ''}: {info.url}{kind}{only}")
     _say_unknown(info)
 
 

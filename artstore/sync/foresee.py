@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
-from artstore.errors import ArtstoreError, Corrupt
+from artstore.errors import ArtstoreError, Corrupt, Denied
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed
 from artstore.model.digest import Digest
@@ -20,6 +21,8 @@ from artstore.storage.quarantine import judge
 from artstore.sync.connect import held_elsewhere
 from artstore.sync.cut import endless
 from artstore.sync.held import Missing
+from artstore.sync.http.opening import Server, is_server
+from artstore.sync.http.wire import READS
 from artstore.sync.push import lacking, offers, what_does_not_fit, what_is_left, what_is_missing, what_is_too_long
 from artstore.sync.reports import Moved
 from artstore.sync.upload import damaged
@@ -32,6 +35,11 @@ def foresee(way: Way) -> tuple[Moved, ArtstoreError | None]:
     read = set[Digest]()
     while isinstance(found := _tried(way, missing, read), Missing):
         missing = missing.plus(found)
+    if found.ops and is_server(way.remote.url) and cast("Server", way.remote).about().scope == READS:
+        message = (
+            f"{way.place} takes nothing: its token is for reading. Give one that may write (`artstore remote add`)"
+        )
+        raise Denied(message, code="remote-denied")
     return found, what_is_left(way, missing)
 
 

@@ -31,6 +31,7 @@ from artstore.sync.choice import Choice, Pick, called, settled
 from artstore.sync.depots.depot import Depot
 from artstore.sync.http.opening import Server, is_server, open_server
 from artstore.sync.http.tokens import token_for
+from artstore.sync.http.wire import READS
 from artstore.sync.mirrors.mirror import Mirror
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.folder import FolderObjects
@@ -133,9 +134,9 @@ def add_remote(
         if upstream and other is not None:
             message = f"{other!r} is the upstream of this store: `artstore remote rm {other}` first"
             raise Conflict(message, code="has-upstream")
-        try_remote(settings)
+        read_only = try_remote(settings)
         _write(store, {**known, name: settings})
-    return _info(name, settings)
+    return msgspec.structs.replace(_info(name, settings), read_only=read_only)
 
 
 def settle_choice(root: Root, name: str) -> Settings:
@@ -217,15 +218,18 @@ def token_of(settings: Settings) -> str | None:
     return token_for(settings.url, settings.token_file) if is_server(settings.url) else None
 
 
-def try_remote(settings: Settings) -> None:
-    """Find out whether a remote is there and does what it must. Raises Invalid (unfit-remote), Unreachable, Denied."""
+def try_remote(settings: Settings) -> bool:
+    """Find out whether a remote is there and does what it must. Answers whether its token may only read there.
+
+    Raises Invalid (unfit-remote), Unreachable, Denied.
+    """
     if is_server(settings.url):
-        _server(settings).about()
-    else:
-        objects = open_objects(settings.url)
-        if isinstance(objects, FolderObjects):
-            objects.check_apart()
-        probe(objects)
+        return _server(settings).about().scope == READS
+    objects = open_objects(settings.url)
+    if isinstance(objects, FolderObjects):
+        objects.check_apart()
+    probe(objects)
+    return False
 
 
 def _info(name: str, settings: Settings) -> RemoteInfo:

@@ -166,6 +166,8 @@ class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Those of them that are not there yet: the first of such a name is one of them."""
     stays: Stays | None = None
     """What waits here and is of none of them; None where all go."""
+    read_only: bool = False
+    """Whether its token may only read there, as was found out when it was noted."""
 
 
 class CarriedProject(msgspec.Struct, frozen=True, kw_only=True):

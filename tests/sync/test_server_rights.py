@@ -76,6 +76,24 @@ def test_without_a_token_nobody_is_let_in_once_there_is_one(server: Served, word
     assert [] == list(HttpRemote(Connection(server.url, token)).projects())
 
 
+def test_who_may_only_read_is_told_so_before_the_push(server: Served, word: Word, tmp_path: Path) -> None:
+    """The server was fit, a dry run would have pushed, and the push was refused."""
+    (tmp_path / "token").write_text(word("read"))
+    with Store.init(tmp_path / "mine") as store:
+        (tmp_path / "x").write_bytes(b"x")
+        store.put([tmp_path / "x"], name="cats", type="dataset")
+        noted = add_remote(store.path, "hub", server.url, upstream=True, join=True, token_file=tmp_path / "token")
+        exchange(store, "pull")
+        codes: list[str] = []
+        for dry_run in (True, False):
+            with pytest.raises(Denied) as refused:
+                exchange(store, "push", dry_run=dry_run)
+            codes.append(refused.value.code)
+
+    assert noted.read_only
+    assert ["remote-denied"] * 2 == codes
+
+
 def test_a_token_that_was_revoked_or_has_ended_is_refused_at_once(server: Served, word: Word) -> None:
     """When the last one is gone nobody is let in, rather than everybody."""
     connection = Connection(server.url, word("read"))

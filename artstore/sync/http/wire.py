@@ -44,6 +44,8 @@ from artstore.storage.blobs import SMALL
 PREFIX: Final = "/sync/1"
 MARK: Final = "Artstore-Sync"
 """The header that every answer of a server has; its value is the format, 1."""
+READS: Final = "read"
+"""The scope of who may not push."""
 JSON: Final = "application/json"
 MESSAGES: Final = "application/vnd.msgpack"
 BYTES: Final = "application/octet-stream"
