@@ -35,7 +35,7 @@ from artstore.sync.reports import Moved
 
 _SLOT_BYTES: Final = 4 << 20
 """Ops in one slot, but for the last transaction."""
-_SLOT_FILES: Final = 200_000
+SLOT_FILES: Final = 200_000
 """Files of all versions in one slot, but for the last: their lists are in memory together on both sides."""
 _LONG_BYTES: Final = 16 << 20
 """Ops in one slot from where on ends come early, or bytes along, so that it can be cut."""
@@ -50,6 +50,8 @@ class Offer(NamedTuple):
     transactions: list[list[Waiting]]
     needs: list[list[Digest]]
     """The manifests that versions of each need which are to be seen there."""
+    files: int = 0
+    """How many these have."""
     endless: frozenset[str] = frozenset()
     """Ids of the ops that make versions which it cannot show, since their bytes are gone, nor end in time."""
 
@@ -70,9 +72,11 @@ def uncut(view: ProjectView, transactions: Sequence[list[Waiting]]) -> Offer:
     return Offer(list(transactions), [[each for each in some if each is not None] for some in needs])
 
 
-def cut(root: Root, view: ProjectView, transactions: Sequence[list[Waiting]], missing: Missing) -> list[Offer]:
-    """Cut transactions where one slot has enough; of those versions that come whole, nothing may be missing."""
-    return _Cutter(root, view, transactions, missing).cut()
+def cut(
+    root: Root, view: ProjectView, transactions: Sequence[list[Waiting]], missing: Missing, files: int
+) -> list[Offer]:
+    """Cut transactions where one slot has enough, of `files` too; of versions that come whole, nothing is missing."""
+    return _Cutter(root, view, transactions, missing).cut(files)
 
 
 class _Open(NamedTuple):
@@ -115,15 +119,15 @@ class _Cutter:
         self._last_named: dict[str, int] | None = None
         self._whole: dict[Digest, bool] = {}
 
-    def cut(self) -> list[Offer]:
+    def cut(self, files: int) -> list[Offer]:
         slots = [_Slot()]
         for place in range(len(self._transactions)):
-            is_full = slots[-1].bytes >= _SLOT_BYTES or slots[-1].files >= _SLOT_FILES
+            is_full = slots[-1].bytes >= _SLOT_BYTES or slots[-1].files >= files
             if is_full and self._may_end(slots[-1], place):
                 slots.append(_Slot())
             if place not in self._early:
                 self._put(slots[-1], place)
-        return [Offer(each.transactions, each.needs, each.endless) for each in slots if each.transactions]
+        return [Offer(each.transactions, each.needs, each.files, each.endless) for each in slots if each.transactions]
 
     def _put(self, slot: _Slot, place: int) -> None:
         ops, needs = self._transactions[place], self._needs[place]

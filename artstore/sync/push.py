@@ -28,7 +28,7 @@ from artstore.storage.root import Root
 from artstore.sync.before import accepted_once
 from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
-from artstore.sync.cut import Offer, cut, endless, uncut
+from artstore.sync.cut import SLOT_FILES, Offer, cut, endless, uncut
 from artstore.sync.held import Missing, left_behind, parted
 from artstore.sync.protocol import Shelf, Tell
 from artstore.sync.pull import counted, pull
@@ -39,12 +39,21 @@ from artstore.sync.way import Way
 
 _FRAME_BYTES: Final = 1 << 10
 """What a slot is beside its ops, with room to spare."""
+_LISTS_BYTES: Final = 64 << 20
+"""Lists of files of one slot, at most but for one: they are in memory together on both sides."""
 _TRIES: Final = 100
 """Slots that others may claim first before it is an error."""
 
 
 _UNREADABLE: Final = frozenset({"blob-damaged", "digest-mismatch", "io-error"})
 """What is said of a blob whose place is known, and that cannot be had from there."""
+
+
+class _Long(NamedTuple):
+    """What is said of an offer whose lists of files are too long together."""
+
+    files: int
+    """How many files might do."""
 
 
 class Pushed(NamedTuple):
@@ -64,17 +73,20 @@ def push(way: Way) -> Pushed:
     """
     pulled = pushed = Moved()
     overtaken = 0
+    files = SLOT_FILES
     while overtaken < _TRIES:
         pulled = pulled.plus(pull(way))
         missing = Missing()
-        while made := offers(way.root, way.project, way.only, missing, renumber=way.renumber):
+        while made := offers(way.root, way.project, way.only, missing, renumber=way.renumber, files=files):
             offer = made[0]
-            sent = endless(offer) or _offer(way, offer)
+            sent = endless(offer) or _offer(way, offer, is_least=files == 1)
             if sent is None:
                 overtaken += 1
                 break
             if isinstance(sent, Missing):
                 missing = missing.plus(sent)
+            elif isinstance(sent, _Long):
+                files = sent.files
             else:
                 pushed = pushed.plus(sent)
         else:
@@ -96,8 +108,9 @@ def offers(
     *,
     renumber: bool = False,
     apart: bool = False,
+    files: int = SLOT_FILES,
 ) -> list[Offer]:
-    """All that waits and would change something, cut where one slot has enough.
+    """All that waits and would change something, cut where one slot has enough, as with so many files.
 
     With `only`, what these collections need of it, and what the log had before it was set back; raises Conflict
     (name-freed) as `select`. What needs bytes that are missing is left, with what builds on it. With `apart` it goes to
@@ -113,7 +126,7 @@ def offers(
         view = ProjectView(root.catalog, found.id)
         if not going:
             return []
-        return [uncut(view, going)] if apart else cut(root, view, going, missing)
+        return [uncut(view, going)] if apart else cut(root, view, going, missing, files)
 
 
 def what_is_left(way: Way, missing: Missing, *, apart: bool = False) -> ArtstoreError | None:
@@ -208,8 +221,11 @@ def what_is_missing(
     return Missing(frozenset(lost), frozenset(digest for digest in blobs if digest not in here), why=why)
 
 
-def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
-    """Put objects there and claim the next slot; None if somebody else did. Or answers what is missing for that."""
+def _offer(way: Way, offer: Offer, *, is_least: bool) -> Moved | Missing | _Long | None:
+    """Put objects there and claim the next slot; None if somebody else did. Or answers what is missing for that.
+
+    Or that its lists are too long together, unless it has the least already.
+    """
     last = way.followed or Followed(random_hex(16), 0, None)
     shelf = way.shelf(last.log)
     shelf.follow(way.remote, last.slot)
@@ -217,7 +233,7 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     try:
         cargo = lacking(way.root, shelf, offer.manifests)
         blobs = list(cargo.blobs)
-        if too_long := what_is_too_long(way, shelf, cargo):
+        if too_long := what_is_too_long(way, shelf, cargo) or _too_long_together(offer, cargo, is_least=is_least):
             return too_long
         # It was said with what is lacking there; where nothing was asked, it is when there turns out to be too little.
         room = shelf.room() if offer.manifests else None
@@ -244,6 +260,11 @@ def _offer(way: Way, offer: Offer) -> Moved | Missing | None:
     shelf.note(slot)
     shelf.save()
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
+
+
+def _too_long_together(offer: Offer, cargo: Cargo, *, is_least: bool) -> _Long | None:
+    is_long = len(cargo.manifests) > 1 and sum(len(each.data) for each in cargo.manifests) > _LISTS_BYTES
+    return _Long(max(1, offer.files // 2)) if is_long and not is_least else None
 
 
 def what_is_too_long(way: Way, shelf: Shelf, cargo: Cargo) -> Missing:

@@ -34,7 +34,7 @@ from artstore.model.records import (
 )
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
-from artstore.sync import cut, protocol
+from artstore.sync import cut, protocol, push
 from artstore.sync.adopt import add_upstream
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.http import lengths
@@ -594,9 +594,10 @@ def test_many_long_lists_of_files_go_one_by_one(server: Served, machine: Make, m
     for number in range(5):
         one.put({f"{number}{each}": b"1" for each in "abc"}, name=f"c{number}")
     monkeypatch.setattr(protocol, "_OBJECT_BYTES", 10)
-    monkeypatch.setattr(cut, "_SLOT_FILES", 6)
+    # Two of them are too long together, which their number of files does not show.
+    monkeypatch.setattr(push, "_LISTS_BYTES", 150)
     (pushed,) = one.push().projects
 
-    assert 3 == pushed.pushed.slots
+    assert 5 == pushed.pushed.slots
     assert 5 == sum("/manifests/" in each for each in server.requests)
     assert server.store.verify().ok
