@@ -679,15 +679,22 @@ class Store:
         parsed = _collection(name, project)
         return arrange.set_tags(self._current(), parsed.project, parsed.collection, listed(tags, "tag"), present=False)
 
-    def delete_collection(self, name: str, *, force: bool = False, project: str = UNCATEGORIZED) -> CollectionInfo:
+    def delete_collection(
+        self, name: str, *, force: bool = False, everywhere: bool = False, project: str = UNCATEGORIZED
+    ) -> CollectionInfo:
         """Delete a collection with all its versions; answers what it was. Its name is free again.
 
-        Raises Conflict while an alias other than latest stands on one of them (aliased) or a portfolio has one
-        (linked), unless forced.
+        Of what others have this machine forgets the versions, and the name stays, unless `everywhere`: then it goes for
+        all who follow the upstream. Raises Conflict while an alias other than latest stands on one of them (aliased), a
+        portfolio has one (linked), or, with `everywhere`, a run has used one (used), unless forced. A portfolio that
+        others have goes `everywhere` only (not-alone).
         """
         parsed = _collection(name, project)
         return self._root.with_reserve(
-            lambda: arrange.delete(self._current(), parsed.project, parsed.collection, force=force), keep=FOR_GC
+            lambda: arrange.delete(
+                self._current(), parsed.project, parsed.collection, force=force, everywhere=everywhere
+            ),
+            keep=FOR_GC,
         )
 
     def copy(self, reference: str, target: str, *, project: str = UNCATEGORIZED) -> VersionInfo:

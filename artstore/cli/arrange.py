@@ -84,6 +84,7 @@ def unlink(call: Call, *, ref: str) -> None:
     "artstore delete cats:v2 cats:v3 dogs:v0",
     "artstore delete cats:v2 --everywhere",
     "artstore delete cats --collection",
+    "artstore delete best-cats --collection --everywhere",
 )
 @click.argument("refs", metavar="REF|NAME...", nargs=-1, required=True, shell_complete=references)
 @click.option("--collection", "are_collections", is_flag=True, help="The collections NAME..., with all their versions.")
@@ -96,18 +97,16 @@ def delete(call: Call, *, refs: tuple[str, ...], are_collections: bool, force: b
 
     Where one of several versions may not be deleted, none is. A version's number is never used again; a collection's
     name is free. Of a collection that an upstream has, only this machine forgets the versions, and the next one that
-    somebody makes brings its name back. Their space is freed by artstore gc.
+    somebody makes brings its name back; a portfolio that others have goes with --everywhere only. Their space is freed
+    by artstore gc.
     """
     project = project_of(call)
-    if are_collections and everywhere:
-        message = "--everywhere deletes versions: say which, without --collection"
-        raise click.UsageError(message)
     with open_store(call) as store:
         if are_collections:
             # A name with a slip of the pen stops all, before the first one is gone.
             found = [store.collection(ref, project=project) for ref in refs]
             names = dict.fromkeys(f"{each.project}/{each.name}" for each in found)
-            collections = [store.delete_collection(name, force=force) for name in names]
+            collections = [store.delete_collection(name, force=force, everywhere=everywhere) for name in names]
             emit(call, collections, render_deleted_collections)
             return
         gone = store.delete_versions(refs, force=force, everywhere=everywhere, project=project)

@@ -8,13 +8,14 @@ from typing import Literal
 import msgspec
 
 from artstore.errors import Conflict, NotFound
+from artstore.lifecycle.before import is_with_others, with_others
 from artstore.lifecycle.commit import commit_and_answer, nonce, now_us
 from artstore.lifecycle.label import checked_text
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.listing import describe_collection
 from artstore.lifecycle.reports import CollectionInfo
 from artstore.lifecycle.resolve import find_collection
-from artstore.lifecycle.upstream import end_of, keeps_log
+from artstore.lifecycle.upstream import ends_of, keeps_log
 from artstore.model.names import collection_name, tag_name, type_name
 from artstore.model.records import DeleteCollection, Describe, Op, Rename, Retype, SetTag
 from artstore.model.state import Collection
@@ -81,14 +82,16 @@ def set_tags(root: Root, project: str, name: str, tags: Sequence[str], *, presen
     return _edit(root, project, name, "tag", plan)
 
 
-def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInfo:
+def delete(root: Root, project: str, name: str, *, force: bool, everywhere: bool = False) -> CollectionInfo:
     """Delete a collection with all its versions; answers what it was. `gc` frees what only it held.
 
     Raises Conflict while an alias other than latest stands on a version (aliased) or a portfolio of another collection
     has one (linked), unless forced: they are taken out of the portfolios then.
 
-    Where the upstream has accepted versions of it, all of them are forgotten on this machine, and the name stays. What
-    others have put into it that was not seen here stays too.
+    Where others have or made versions of it, all of them are forgotten on this machine, and the name stays, unless
+    `everywhere`: then it goes for all who follow the upstream, and no run may have used one here (used), unless forced.
+    A portfolio that others have cannot be forgotten, so it raises Conflict (not-alone) unless `everywhere`. What others
+    have put into it that was not seen here stays, and the collection with it.
     """
     _, view, found = find_collection(root, project, name)
     before = describe_collection(root, project, view, found)
@@ -102,15 +105,25 @@ def delete(root: Root, project: str, name: str, *, force: bool) -> CollectionInf
             message = f"versions of {project}/{name} carry {names}: remove the aliases first, or use force"
             raise Conflict(message, code="aliased")
         for version in () if force else view.versions_of(collection.id):
+            ref = f"{project}/{name}:v{version.number}"
             if links := names_of_links(root, version.id):
-                message = f"{project}/{name}:v{version.number} is linked as {', '.join(links)}: unlink it, or use force"
+                message = f"{ref} is linked as {', '.join(links)}: unlink it, or use force"
                 raise Conflict(message, code="linked")
+            if everywhere and view.is_used(version.id):
+                message = f"a run used {ref}: what it came from would be gone for everybody. Force it if it may be"
+                raise Conflict(message, code="used")
         there = view.versions_of(collection.id)
-        if keeps_log(root, project):
+        if everywhere or keeps_log(root, project):
             there = FoldView.versions_of(view, collection.id)
-        elif any(view.is_accepted(version.id) for version in there):
+        elif collection.kind == "portfolio" and is_with_others(root, project, collection.id):
+            message = (
+                f"others have portfolio {project}/{name} too, and it cannot be deleted on this machine alone: "
+                f"`artstore delete {project}/{name} --collection --everywhere` takes it from all"
+            )
+            raise Conflict(message, code="not-alone")
+        elif with_others(root, project, view, [version.id for version in there]):
             state = "forgotten"
-            return [end_of(root, view, version.id) for version in there]
+            return ends_of(root, project, view, [version.id for version in there])
         state = "deleted"
         end = DeleteCollection(
             at_us=now_us(),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from artstore.errors import Conflict, Invalid
+from artstore.lifecycle.before import with_others
 from artstore.lifecycle.commit import commit_and_answer
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import Resolved, check_seen, resolve, still_there
-from artstore.lifecycle.upstream import end_of, keeps_log
+from artstore.lifecycle.upstream import ends_of, keeps_log
 from artstore.model.names import Reference
 from artstore.model.records import Op
 from artstore.storage.catalog import ProjectView
@@ -21,10 +22,9 @@ def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhe
     """Delete versions; their numbers are never used again, and `gc` frees what only they held.
 
     All of them are looked at before the first goes, so that what is refused of one is refused of all. Those of one
-    project go in one transaction. One that the upstream has accepted is forgotten on this machine only, unless
-    `everywhere`: then it goes for all who follow the upstream, and it must not have been used by a run here either
-    (used), unless forced. What was forgotten here can be deleted everywhere, and so it ends where it waits again, since
-    the upstream is another one by now.
+    project go in one transaction. One that an upstream has accepted, be it that of before, or that came from another
+    store, is forgotten on this machine only, unless `everywhere`: then it goes for all who follow the upstream, and it
+    must not have been used by a run here either (used), unless forced. So can what was forgotten here be deleted.
 
     Raises Conflict while an alias other than latest stands on one (aliased) or a portfolio has it (linked), unless
     forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where a reference names a link.
@@ -37,9 +37,8 @@ def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhe
             if each.member is not None:
                 message = f"{each.member.name} is a link: unlink it, or delete {each.name}, which it stands for"
                 raise Invalid(message, code="is-a-link")
-            if not everywhere and each.view.is_accepted(each.version.id) and not each.view.is_awaited(each.version.id):
-                # It cannot be forgotten twice.
-                check_seen(each.view, each.version, each.name)
+            if not everywhere and each.view.is_forgotten(each.version.id) and not each.view.is_awaited(each.version.id):
+                _check_ends(root, each)
             if not force:
                 _check_deletable(root, each.view, each, everywhere=everywhere)
             by_project.setdefault(each.project.name, []).append(each)
@@ -62,9 +61,15 @@ def _delete_in(
             if not force:
                 _check_deletable(root, view, each, everywhere=everywhere)
         goes_everywhere = everywhere or keeps_log(root, project)
-        return [end_of(root, view, each.version.id, everywhere=goes_everywhere) for each in some]
+        return ends_of(root, project, view, [each.version.id for each in some], everywhere=goes_everywhere)
 
     return commit_and_answer(root, session, project, plan, answer=lambda *_: [each.info_now() for each in some])
+
+
+def _check_ends(root: Root, found: Resolved) -> None:
+    """Raise NotFound (version-forgotten) where a version that was forgotten would be so again."""
+    if with_others(root, found.project.name, found.view, [found.version.id]):
+        check_seen(found.view, found.version, found.name)
 
 
 def _check_deletable(root: Root, view: ProjectView, found: Resolved, *, everywhere: bool) -> None:

@@ -21,7 +21,7 @@ from artstore.lifecycle.commit import commit
 from artstore.lifecycle.links import names_of_links
 from artstore.lifecycle.reports import KeptVersion, PrunedVersion, PruneReport
 from artstore.lifecycle.resolve import find_collection
-from artstore.lifecycle.upstream import end_of, keeps_log
+from artstore.lifecycle.upstream import ends_of, keeps_log
 from artstore.model.names import LATEST
 from artstore.model.paths import quoted
 from artstore.model.records import Op
@@ -139,7 +139,7 @@ def _delete(root: Root, project: str, judged: Sequence[Version]) -> list[str]:
         # the latest: the rules were asked about another state of it.
         gone[:] = [each.id for each in judged if view.version(each.id) == each and _held(root, view, each) is None]
         everywhere = keeps_log(root, project)
-        return [end_of(root, view, id_, everywhere=everywhere) for id_ in gone]
+        return ends_of(root, project, view, gone, everywhere=everywhere)
 
     with root.session("prune") as session:
         commit(root, session, project, plan)

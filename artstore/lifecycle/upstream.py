@@ -13,13 +13,27 @@ from typing import Final, NamedTuple
 import msgspec
 
 from artstore.errors import Conflict
+from artstore.lifecycle.before import with_others
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import FollowInfo
 from artstore.model.digest import Digest
 from artstore.model.fold import Void, fold
-from artstore.model.notes import Accepted, Attached, Forget
-from artstore.model.records import AnyOp, Commit, Create, Delete, Op, Relog, brings, decode_op, kind_of, made_by
+from artstore.model.notes import Accepted, Attached, Forget, TakenIn
+from artstore.model.records import (
+    AnyOp,
+    Commit,
+    Create,
+    Delete,
+    Op,
+    Part,
+    Relog,
+    brings,
+    decode_op,
+    encode_op,
+    kind_of,
+    made_by,
+)
 from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.files import random_hex
 from artstore.storage.journal import Journal, Waiting
@@ -177,9 +191,11 @@ def take(
         new = [op for op in map(bytes, ops) if not journal.has(str(Digest.of(op)))]
         kept = _that_change(root, there, new, undecided=undecided and there.upstream is not None)
         found = Taken(len(kept), sum(kind_of(op) == "commit" for op in kept), len(new) - len(kept))
-        if kept:
-            _keep(root, attachments)
-        return [*kept]
+        if not kept:
+            return []
+        _keep(root, attachments)
+        making = [str(Digest.of(encode_op(op))) for op in kept if isinstance(op, Create | Commit | Relog | Part)]
+        return [*kept, *([TakenIn(at_us=now_us(), nonce=nonce(), ops=making)] if making else [])]
 
     commit(root, session, project, plan, attachments)
     return found
@@ -199,14 +215,20 @@ def foreseen(root: Root, project: str, bodies: Iterable[bytes]) -> Iterator[Proj
         raise _Tried
 
 
-def end_of(root: Root, view: ProjectView, version: str, *, everywhere: bool = False) -> Delete | Forget:
-    """What ends a version: where the upstream has accepted it, only this machine forgets it, unless `everywhere`.
+def ends_of(
+    root: Root, project: str, view: ProjectView, versions: Sequence[str], *, everywhere: bool = False
+) -> list[Op]:
+    """What ends versions: what others have or made (see `with_others`) is forgotten here only, unless `everywhere`.
 
     The end of what nobody else has seen travels with it, and frees nobody of more than a number.
     """
-    if view.is_accepted(version) and not everywhere:
-        return Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
-    return Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
+    others = frozenset[str]() if everywhere else with_others(root, project, view, versions)
+    return [
+        Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
+        if version in others
+        else Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
+        for version in versions
+    ]
 
 
 def attach(root: Root, session: Session, project: str, log: str | None) -> None:

@@ -64,6 +64,13 @@ class Evicted(Op, frozen=True, kw_only=True, tag="note-evicted"):
     """Ids."""
 
 
+class TakenIn(Op, frozen=True, kw_only=True, tag="note-taken"):
+    """What makes collections, versions and parts came from another store, where it waits for a log too."""
+
+    ops: list[str]
+    """Ids."""
+
+
 class AcceptNumbers(Op, frozen=True, kw_only=True, tag="note-numbers"):
     """Whoever works here knows that these collections' numbers moved: the old spellings mean what they mean now."""
 
@@ -71,10 +78,10 @@ class AcceptNumbers(Op, frozen=True, kw_only=True, tag="note-numbers"):
     """Ids."""
 
 
-AnyNote = Attached | Accepted | Dismissed | Forget | Evicted | AcceptNumbers
+AnyNote = Attached | Accepted | Dismissed | Forget | Evicted | TakenIn | AcceptNumbers
 
 _KINDS: Final = frozenset(
-    kind.__struct_config__.tag for kind in (Attached, Accepted, Dismissed, Forget, Evicted, AcceptNumbers)
+    kind.__struct_config__.tag for kind in (Attached, Accepted, Dismissed, Forget, Evicted, TakenIn, AcceptNumbers)
 )
 _note_decoder = msgspec.json.Decoder(AnyNote)
 

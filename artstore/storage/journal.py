@@ -9,7 +9,7 @@ that one changed his mind, but when it is said again here, or accepted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from artstore.model.digest import Digest
 from artstore.model.fold import PASSING, Void, fold, fold_into
@@ -22,11 +22,14 @@ from artstore.model.notes import (
     Dismissed,
     Evicted,
     Forget,
+    TakenIn,
     decode_line,
 )
 from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kind_of, made_by, manifest_of
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
+
+N = TypeVar("N", Accepted, Attached, TakenIn)
 
 _WRITTEN: Final = {
     "project": "head, upstream, slot, slot_head FROM project WHERE id = ?1",
@@ -86,7 +89,7 @@ class Journal:
                 continue
             self._accept(slots)
             slots.clear()
-            if isinstance(line, Attached | Dismissed | Forget | Evicted | AcceptNumbers):
+            if isinstance(line, Attached | Dismissed | Forget | Evicted | TakenIn | AcceptNumbers):
                 self._note(line)
                 self._run("INSERT INTO line (project, seq, place, note) VALUES (?1, ?2, ?3, ?4)", seq, place, body)
                 continue
@@ -119,6 +122,14 @@ class Journal:
         """What was written down that is no op, in order."""
         sql = "SELECT note FROM line WHERE project = ?1 AND note IS NOT NULL ORDER BY seq, place"
         return [bytes(note) for (note,) in self._rows(sql)]
+
+    def notes_of(self, kind: type[N]) -> list[N]:
+        """What was written down of one kind, in order."""
+        tag = f'"op":"{kind.__struct_config__.tag}"'.encode()
+        # Most of what is not meant is not even read: a log of many slots is long.
+        sql = "SELECT note FROM line WHERE project = ?1 AND instr(note, ?2) ORDER BY seq, place"
+        notes = (decode_line(bytes(note)) for (note,) in self._rows(sql, tag))
+        return [note for note in notes if isinstance(note, kind)]
 
     def has(self, id_: str) -> bool:
         """Whether an op was ever taken, be it given up since or not."""
@@ -191,7 +202,7 @@ class Journal:
             return state.hash()
         return self.hash_of_tables()
 
-    def _note(self, note: Attached | Dismissed | Forget | Evicted | AcceptNumbers) -> None:
+    def _note(self, note: Attached | Dismissed | Forget | Evicted | TakenIn | AcceptNumbers) -> None:
         if isinstance(note, Attached):
             self._run("UPDATE op SET slot = NULL WHERE project = ?1")
             self._follow_from(note.log, 0, None)
@@ -206,7 +217,7 @@ class Journal:
         elif isinstance(note, Evicted):
             for version in note.versions:
                 self._run("INSERT OR IGNORE INTO received (project, version) VALUES (?1, ?2)", version)
-        else:
+        elif isinstance(note, AcceptNumbers):
             for collection in note.collections:
                 self._run("DELETE FROM renumbered WHERE project = ?1 AND collection = ?2", collection)
 

@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import Final, NamedTuple
 
 from artstore.errors import NAMED, ArtstoreError, Corrupt, Invalid, StorageFull
+from artstore.lifecycle.before import accepted_by_any, with_others
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
@@ -26,7 +27,6 @@ from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
-from artstore.sync.before import accepted_by_any
 
 _NAMES: Final = "names"
 """Stands for all names of collections: who frees one, or gives it another meaning, changes what each may mean."""
@@ -143,7 +143,7 @@ def left_behind(
     what = what or "what waits for `artstore resolve`"
     message = f"{what} cannot be sent yet: {missing.why.message}"
     if not isinstance(missing.why, StorageFull | Invalid):
-        message += _way_out(root, view, stay, missing)
+        message += _way_out(root, project, stay, missing)
     message += ". What does not build on that is sent"
     if len(renumbered) < len(_brought(stay)):
         message += (
@@ -160,23 +160,32 @@ def left_behind(
             # The number has meant another one here.
             name = f"{name.rpartition(':')[0]}@{first.id}"
         where = "" if project.name == UNCATEGORIZED else f"{project.name}/"
-        message += f". Where nobody has these bytes any more, `artstore delete {where}{name}` gives that version up"
+        message += (
+            f". Where nobody has these bytes any more, `artstore delete {where}{name}"
+            f"{_for_all(root, project, [first.id])}` gives that version up"
+        )
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
 
 
-def _way_out(root: Root, view: ProjectView, transactions: Iterable[Sequence[Waiting]], missing: Missing) -> str:
+def _way_out(root: Root, project: Project, transactions: Iterable[Sequence[Waiting]], missing: Missing) -> str:
     """What can be done about versions whose bytes are missing, among some that stay."""
+    view = ProjectView(root.catalog, project.id)
     lacking = [op for ops in transactions for op in ops if _is_stuck(root, [need_of(view, op)], [op], missing)]
-    names = [
-        called(view, [op.version]) for op in lacking if op.version is not None and view.version(op.version) is not None
-    ]
+    ids = [op.version for op in lacking if op.version is not None and view.version(op.version) is not None]
+    names = [called(view, [id_]) for id_ in ids]
     if not names:
         return ", or let a store that has them push first"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (
         f", or let a store that has the bytes of {', '.join(names[:NAMED])}{more} push first. If none has, `artstore "
-        f"delete {' '.join(names[:NAMED])}` lets go of them"
+        f"delete {' '.join(names[:NAMED])}{_for_all(root, project, ids[:NAMED])}` lets go of them"
     )
+
+
+def _for_all(root: Root, project: Project, versions: Sequence[str]) -> str:
+    """What has to be said so that versions end which this store's user may only forget."""
+    view = ProjectView(root.catalog, project.id)
+    return " --everywhere" if with_others(root, project.name, view, versions) else ""
 
 
 def called(view: ProjectView, ids: Iterable[str | None], *, changes: int = 0) -> str:

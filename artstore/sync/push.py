@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import ArtstoreError, Conflict, Invalid, StorageFull
+from artstore.lifecycle.before import accepted_once
 from artstore.lifecycle.conflicts import unplaced
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, waiting
@@ -25,7 +26,6 @@ from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
 from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
-from artstore.sync.before import accepted_once
 from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
 from artstore.sync.cut import SLOT_FILES, Offer, cut, endless, uncut

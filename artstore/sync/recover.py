@@ -11,6 +11,7 @@ from functools import partial
 from typing import cast
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
+from artstore.lifecycle.before import accepted_once, slots_once
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.upstream import attach, waiting
@@ -21,7 +22,6 @@ from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
-from artstore.sync.before import accepted_once, slots_once
 from artstore.sync.connect import connect
 from artstore.sync.depots.absent import sweep_absent
 from artstore.sync.depots.depot import Depot

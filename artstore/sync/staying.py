@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterable
 
 from artstore.errors import Conflict
+from artstore.lifecycle.before import accepted_once
 from artstore.lifecycle.upstream import waiting
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
-from artstore.sync.before import accepted_once
 from artstore.sync.remotes import Settings
 from artstore.sync.reports import Stays
 from artstore.sync.selection import select

@@ -18,6 +18,7 @@ from artstore.model.notes import (
     Evicted,
     Forget,
     Order,
+    TakenIn,
     decode_line,
     is_note,
 )
@@ -35,6 +36,7 @@ GOLDEN: list[tuple[AnyNote, str]] = [
         Accepted(at_us=1, nonce="n", log="l", slot=3, digest="blake3:d", ops=[msgspec.Raw(encode_op(OP))], frame=FRAME),
         ACCEPTED,
     ),
+    (TakenIn(at_us=1, nonce="n", ops=["o"]), '{"at_us":1,"nonce":"n","op":"note-taken","ops":["o"]}'),
     (Evicted(at_us=1, nonce="n", versions=["v"]), '{"at_us":1,"nonce":"n","op":"note-evicted","versions":["v"]}'),
     (Dismissed(at_us=1, nonce="n", ops=["o"]), '{"at_us":1,"nonce":"n","op":"note-dismissed","ops":["o"]}'),
     (

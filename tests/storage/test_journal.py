@@ -23,6 +23,7 @@ from artstore.model.notes import (
     Evicted,
     Forget,
     Order,
+    TakenIn,
     decode_line,
 )
 from artstore.model.records import Commit, Create, Kind, Rename, VersionRecord, decode_op, encode_op
@@ -142,6 +143,7 @@ class Story:
                 awaited=self.random.random() < 0.5,
             ),
             Evicted(at_us=1, nonce=self.nonce(), versions=[str(Digest.of(body))]),
+            TakenIn(at_us=1, nonce=self.nonce(), ops=[str(Digest.of(body))]),
             AcceptNumbers(at_us=1, nonce=self.nonce(), collections=[str(Digest.of(body))]),
         ]
         return [encode_op(self.random.choice(notes))]

@@ -414,14 +414,15 @@ def test_a_collection_goes_without_its_first_version_where_that_is_lost(
     b.pull()
 
     assert [0 if is_known else 2, 2 if is_known else 0, 0] == [each.pushed.versions for each in (kept, first, again)]
-    assert f"`artstore delete cats@{whole[0]}`" in str(again.error)
+    for_all = " --everywhere" if is_known else ""
+    assert f"`artstore delete cats@{whole[0]}{for_all}`" in str(again.error)
     assert (kept.pushed, kept.code) == (foretold.pushed, foretold.code)
     assert ["cats"] == [each.name for each in b.store.collections()]
     assert whole[1:] == [id_ for _name, id_, _aliases in reversed(b.names())]
     a.put({"x": bytes(1_200_000)}, name="birds")
     (left,) = exchange(a.store, "push").projects
-    assert "`artstore delete dogs:v0`" in str(left.error)
-    a.store.delete("dogs:v0")
+    assert f"`artstore delete dogs:v0{for_all}`" in str(left.error)
+    a.store.delete("dogs:v0", everywhere=is_known)
     a.push()
     b.pull()
     assert {"x": bytes(1_200_000)} == b.read("cats:v2")
@@ -505,16 +506,43 @@ def test_what_was_forgotten_here_and_is_nowhere_any_more_holds_up_nothing_once_i
     add_upstream(a.store, "new", f"file://{new}", join=True)
     a.put({"x": b"2"})
     (stuck,) = exchange(a.store, "push").projects
-    gone = a.store.delete("cats:v0")
+    gone = a.store.delete("cats:v0", everywhere=True)
     a.push()
     c = Machine(tmp_path, new, "c")
     c.pull()
 
-    assert "`artstore delete cats:v0`" in str(stuck.error)
+    assert "`artstore delete cats:v0 --everywhere`" in str(stuck.error)
     assert "deleted" == gone.state
     assert ["cats:v2", "cats:v1"] == [name for name, *_ in a.names()]
     assert a.names() == c.names()
     c.store.close()
+
+
+def test_what_an_upstream_had_is_forgotten_here_alone_although_it_is_lost(machine: Make, tmp_path: Path) -> None:
+    """A laptop tidies up as every day, and its new upstream tells all that their versions are deleted."""
+    a, b = machine("a"), machine("b")
+    for number in range(4):
+        b.put({"x": b"%d" % number})
+    b.push()
+    a.pull()
+    new = tmp_path / "new"
+    new.mkdir()
+    remove_remote(a.store.path, "hub")
+    add_upstream(a.store, "new", f"file://{new}", join=True)
+    mine = a.put({"x": b"m"}, name="mine")
+    gone = [a.store.delete("cats:v0"), a.store.delete("mine:v0")]
+    a.store.prune(["cats"], keep_last=1)
+    a.store.delete_collection("cats", force=True)
+    exchange(a.store, "push")
+    remove_remote(b.store.path, "hub")
+    add_upstream(b.store, "new", f"file://{new}", join=True)
+    b.push()
+    a.move("sync")
+
+    assert ["forgotten", "deleted"] == [each.state for each in gone]
+    assert [{"x": b"%d" % number} for number in (3, 2, 1, 0)] == [b.read(v.exact) for v in b.store.versions("cats")]
+    assert mine.id not in {each.id for each in b.store.versions("mine")}
+    assert [] == a.store.versions("cats")
 
 
 def test_an_upstream_with_a_log_of_its_own_is_not_followed_unasked(machine: Make, tmp_path: Path) -> None:

@@ -194,3 +194,31 @@ def test_a_collection_that_only_this_machine_forgets_is_said_to_be(
     assert "deleted uncategorized/cats, 1 version, on this machine; artstore gc frees their space" == cats
     assert "deleted uncategorized/dogs, 1 version; artstore gc frees their space" == dogs
     assert ["cats:v1"] == [name for name, *_ in a.names()]
+
+
+def test_a_portfolio_that_others_have_goes_for_all_where_that_is_said(machine: Make) -> None:
+    """Whoever tidies up their own machine must not take away what a team has chosen."""
+    a, b = machine("a"), machine("b")
+    a.put({"a": b"1"})
+    a.put({"a": b"2"})
+    for portfolio in ("best", "mine"):
+        a.store.link("cats:v0", portfolio)
+    a.push()
+    b.pull()
+    words = ["--store", str(b.store.path), "delete", "best", "--collection"]
+    codes = [main(words)]
+    alone = b.store.link("cats:v0", "alone")
+    b.store.delete_collection("alone")
+    a.store.link("cats:v1", "mine")
+    a.push()
+    b.store.delete_collection("mine", everywhere=True)
+    codes.append(main([*words, "--everywhere"]))
+    b.push()
+    a.pull()
+
+    assert [4, 0] == codes
+    assert alone.link is not None
+    for each in (a, b):
+        assert ["cats", "mine"] == sorted(found.name for found in each.store.collections())
+        # What was put into it meanwhile, nobody has seen who deleted it.
+        assert ["cats:v1"] == [version.name for version in each.store.versions("mine")]

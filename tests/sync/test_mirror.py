@@ -126,6 +126,9 @@ def test_what_waits_reaches_the_upstream_by_way_of_the_mirror(machine: Make, sti
     a.move("pull", remote="stick")
 
     assert [made.id] == [version.id for version in a.store.versions("cats") if version.provisional]
+    # What b made is not a's to end, which only has it here.
+    assert "forgotten" == a.store.delete("cats:v1", force=True).state
+    a.put({"x": b"made on b"})
     a.push()
     assert {"x": b"made on b"} == a.read("cats:v1")
     c = machine("c")

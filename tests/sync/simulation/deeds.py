@@ -133,9 +133,12 @@ def end_collection(world: World, node: Node) -> None:
         name = world.chance.choice(there)
         seen = {version.id for version in node.versions(name)}
         node.may_forget |= seen
-        world.ended |= seen
+        was_ended, world.ended = world.ended, world.ended | seen
         gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True)
         if gone.state == "forgotten":
+            view = node.view()
+            assert view is not None
+            world.ended = was_ended | {id_ for id_ in seen if not view.is_forgotten(id_)}
             world.something_was_freed()
 
 
@@ -144,14 +147,16 @@ def delete(world: World, node: Node) -> None:
     version = node.any_version()
     if version is not None:
         node.may_forget.add(version.id)
-        world.ended.add(version.id)
         # Who forgets what the others may be about to need has lost it, and nobody else is to blame.
         everywhere = world.is_shaken or world.chance.random() < 0.5
-        is_theirs = bool(node.store.following()) and not version.provisional
+        was_ended, world.ended = world.ended, world.ended | {version.id}
         gone = node.store.delete(version.exact, force=True, everywhere=everywhere)
-        assert gone.state == ("forgotten" if is_theirs and not everywhere else "deleted")
+        assert not everywhere or gone.state == "deleted"
         if gone.state == "forgotten":
+            world.ended = was_ended
             world.something_was_freed()
+        elif not everywhere:
+            assert version.provisional or not node.store.following(), "what others have ends for them too"
 
 
 def use(world: World, node: Node) -> None:

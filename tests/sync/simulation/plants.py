@@ -8,10 +8,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from artstore.lifecycle import commit, delete, upstream
-from artstore.lifecycle.commit import nonce, now_us
+from artstore.lifecycle import commit, upstream
 from artstore.model import fold
-from artstore.model.records import Delete, MoveAlias, Relog, decode_op
+from artstore.model.records import MoveAlias, Relog, decode_op
 from artstore.storage import journal, marking
 from artstore.storage.journal import Journal, Waiting
 from artstore.sync import pull, push, remotes
@@ -98,11 +97,7 @@ def a_commit_is_acknowledged_before_it_is_in_the_log(patch: pytest.MonkeyPatch) 
 
 
 def what_is_forgotten_here_is_deleted_for_all(patch: pytest.MonkeyPatch) -> None:
-    def end_of(root: Any, _view: object, version: str, *, everywhere: bool = False) -> Delete:
-        assert everywhere in {True, False}
-        return Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
-
-    patch.setattr(delete, "end_of", end_of)
+    patch.setattr(upstream, "with_others", lambda *_arguments: frozenset())
 
 
 def parts_that_were_gathered_stay(patch: pytest.MonkeyPatch) -> None:
