@@ -66,7 +66,7 @@ def conflicts(call: Call) -> None:
 @click.argument("conflict")
 @click.option("--mine", is_flag=True, help="Do it again, after what others did: move the alias, make the version.")
 @click.option("--theirs", is_flag=True, help="Give up the change, and with a refused collection its versions.")
-@click.option("--rename", metavar="NAME", help="Keep a refused collection, under this name.")
+@click.option("--rename", metavar="NAME", help="Keep a refused collection, or one that is gone, under this name.")
 def resolve(call: Call, *, conflict: str, mine: bool, theirs: bool, rename: str | None) -> None:
     """Say what becomes of a change that others made impossible.
 

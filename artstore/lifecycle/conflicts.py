@@ -21,7 +21,7 @@ from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import GATHERED, MOVED, NOT_SEEN, OF_A_DEPOT, Void, fold
+from artstore.model.fold import ENDED, GATHERED, MOVED, NOT_SEEN, OF_A_DEPOT, Void, fold
 from artstore.model.manifest import blob_of
 from artstore.model.names import collection_name
 from artstore.model.notes import Dismissed
@@ -94,8 +94,9 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
     """Do it again, after what the upstream has: an alias moves from where it stands now.
 
     A version whose parts are in another one by now is made all the same, of what it was made of; its bytes, which may
-    be with the parts, are brought first. It keeps its id, and what hangs on it comes with it. What was said of a
-    collection that came to be somebody else's is said of that one.
+    be with the parts, are brought first. It keeps its id, and what hangs on it comes with it. Where its collection was
+    deleted, that is created again for it. What was said of a collection that came to be somebody else's is said of that
+    one.
 
     Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again) where it would change nothing
     now either, Corrupt (blob-missing) where some of the bytes cannot be had, Unreachable.
@@ -108,13 +109,13 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
         read = again(view, refused.read)
         if read is None:
             return [_dismiss(refused)]
-        outcome = fold(view, str(Digest.of(encode_op(read))), read, 1 << 40)
+        head = [*_created_again(view, refused), read]
+        outcome = fold(view, str(Digest.of(encode_op(head[0]))), head[0], 1 << 40)
         if isinstance(outcome, Void):
-            message = (
-                f"{info.what} cannot be done again as it was: {outcome.reason}. Do by hand what you want, then drop it"
-            )
+            now = "Do by hand what you want, then drop it" if len(head) == 1 else "`--rename NAME` keeps it elsewhere"
+            message = f"{info.what} cannot be done again as it was: {outcome.reason}. {now}"
             raise Invalid(message, code="cannot-be-done-again")
-        return _said_again(refused, read)
+        return _said_again(refused, *head)
 
     plan(view)
     with root.session("resolve") as session:
@@ -126,36 +127,62 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
 def rename_mine(root: Root, id_: str, name: str) -> ConflictInfo:
     """Keep a collection whose name stands for another type there, under another name, with all its versions.
 
-    It and they keep their ids, so what runs have used and portfolios hold is what it was. Raises NotFound
-    (conflict-not-found), Invalid (ambiguous-digest, bad-name, cannot-be-renamed), Conflict (name-taken), Corrupt
-    (blob-missing) where some of their bytes cannot be had, Unreachable.
+    So is one created again that was deleted, for a version that came too late for it. It and they keep their ids, so
+    what runs have used and portfolios hold is what it was.
+
+    Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, bad-name, cannot-be-renamed), Conflict
+    (name-taken), Corrupt (blob-missing) where some of their bytes cannot be had, Unreachable.
     """
     project, view, refused = _find(root, id_)
     info = _info(project, view, refused)
-    create = refused.read
-    if not isinstance(create, records.Create):
-        message = f"{info.what} is no collection whose name is taken: it cannot be renamed"
-        raise Invalid(message, code="cannot-be-renamed")
     wanted = collection_name(name)
 
     def plan(view: ProjectView) -> list[Op]:
+        made = refused.read
+        create = made if isinstance(made, records.Create) else next(iter(_created_again(view, refused)), None)
+        if create is None:
+            message = f"{info.what} is no collection whose name is taken, nor of one that is gone: it cannot be renamed"
+            raise Invalid(message, code="cannot-be-renamed")
         if view.collection_named(wanted) is not None:
             message = f"{project.name}/{wanted} is there already: choose another name"
             raise Conflict(message, code="name-taken")
         id_ = records.made_by(refused.op.id, create)
         again = msgspec.structs.replace(create, at_us=now_us(), nonce=nonce(), name=wanted, id=id_)
+        said = _said_again(refused, *([again] if create is made else [again, made]))
         # What it was to be called before is settled with this.
-        return [op for op in _said_again(refused, again) if not isinstance(op, records.Rename)]
+        return [op for op in said if not isinstance(op, records.Rename)]
 
+    plan(view)
     with root.session("resolve") as session:
         _bring(root, info, refused)
         commit(root, session, project.name, plan)
     return info
 
 
-def _said_again(refused: _Refused, head: AnyOp) -> list[Op]:
+def _created_again(view: View, refused: _Refused) -> list[records.Create]:
+    """What makes the collection again for which something came too late, where that is so."""
+    made = refused.read
+    if refused.op.void != ENDED or not isinstance(made, records.Commit | records.Relog | records.Link):
+        return []
+    there = view.collection(made.portfolio if isinstance(made, records.Link) else made.record.collection)
+    if there is None or not there.deleted:
+        return []
+    return [
+        records.Create(
+            at_us=now_us(),
+            nonce=nonce(),
+            kind=there.kind,
+            name=there.name,
+            type=there.type,
+            description=there.description,
+            id=there.id,
+        )
+    ]
+
+
+def _said_again(refused: _Refused, *head: AnyOp) -> list[Op]:
     """A conflict's changes behind all others: the first of them as it is now, what hangs on it as it was made."""
-    return [_dismiss(refused), head, *(read for _op, read in refused.followers)]
+    return [_dismiss(refused), *head, *(read for _op, read in refused.followers)]
 
 
 def _unchanged(_view: View, op: AnyOp) -> AnyOp:

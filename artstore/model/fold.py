@@ -39,6 +39,8 @@ UNKNOWN_VERSION: Final = "the version is not known"
 UNKNOWN_RUN: Final = "the run is not known"
 PASSING: Final = frozenset({UNKNOWN_COLLECTION, UNKNOWN_VERSION, UNKNOWN_RUN})
 """Why an op is void that lacks what it names, which may come. Of all others somebody else has decided otherwise."""
+ENDED: Final = "the collection was deleted"
+"""Why an op is void that came too late; what it brings may come to be where the collection is created again."""
 NOT_SEEN: Final = "the collection is somebody else's, who made one of that name first"
 """Why an op is void that is about a whole collection, and was said of another one, which was made apart."""
 OF_A_DEPOT: Final = "it is about the objects of a depot"
@@ -86,10 +88,12 @@ def fold_into(state: MemoryState, op_id: str, op: AnyOp, position: int) -> Void 
 
 def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[Change] | Void:
     id_ = records.made_by(op_id, op)
-    if view.collection(id_) is not None:
+    before, there = view.collection(id_), view.collection_named(op.name)
+    if before is not None and before.deleted and op.id is not None:
+        return _create_again(before, there, op.name)
+    if before is not None:
         # It counts once, at its first place: by now the collection may have another name, and versions.
         return Void("it was created before")
-    there = view.collection_named(op.name)
     if there is None:
         row = Collection(
             id=id_,
@@ -107,6 +111,13 @@ def _create(view: View, op_id: str, op: records.Create, _position: int) -> list[
     if there.type != op.type:
         return Void(f"{op.name!r} has the type {there.type!r}")
     return [Put(Synonym(id=id_, collection=there.id))]
+
+
+def _create_again(gone: Collection, there: Collection | None, name: str) -> list[Change] | Void:
+    """A collection that was deleted stands again: nothing that is made in it comes too late, and its numbers go on."""
+    if there is not None:
+        return Void(f"{name!r} is another collection")
+    return [Put(msgspec.structs.replace(gone, name=name, deleted=False))]
 
 
 def _commit(view: View, _op_id: str, op: records.Commit, position: int) -> list[Change] | Void:
@@ -446,7 +457,7 @@ def _standing(view: View, id_: str) -> Collection | Void:
     collection = view.collection(id_)
     if collection is None:
         return Void(UNKNOWN_COLLECTION)
-    return Void("the collection was deleted") if collection.deleted else collection
+    return Void(ENDED) if collection.deleted else collection
 
 
 def _known(view: View, id_: str) -> Collection | Void:

@@ -67,8 +67,8 @@ class Create(Op, frozen=True, kw_only=True, tag="create", omit_defaults=True):
     type: str
     description: str | None
     id: str | None = None
-    """Of a collection whose first creation was refused for its name, and that comes to be with this one instead: what
-    was made in it, and whatever names that, stays as it is."""
+    """Of a collection whose first creation was refused for its name, or that was deleted, and that comes to be with
+    this one: what was made in it, and whatever names that, stays as it is."""
 
 
 class Commit(Op, frozen=True, kw_only=True, tag="commit"):

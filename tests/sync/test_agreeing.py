@@ -520,3 +520,39 @@ def test_a_collection_is_renamed_for_all_where_somebody_says_so(machine: Make) -
 
     assert "cannot-be-done-again" == caught.value.code
     assert {"mine", "others"} == {found.name for found in b.store.collections("uncategorized")}
+
+
+@pytest.mark.parametrize("name", [None, "elsewhere"])
+def test_what_came_too_late_for_its_collection_can_be_had(machine: Make, name: str | None) -> None:
+    """A version that was said to be kept must not end as bytes without any name."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    b.pull()
+    late = b.put({"x": b"1"}, aliases=["best"])
+    more = b.put({"x": b"2"})
+    a.store.delete_collection("cats", everywhere=True)
+    a.push()
+    b.pull()
+    first, second = b.store.conflicts()
+    if name is None:
+        a.put({"x": b"3"})
+        a.push()
+        b.pull()
+        with pytest.raises(Invalid, match="--rename"):
+            b.store.keep_mine(first.id)
+        a.store.rename("cats", "new")
+        a.push()
+        b.pull()
+        b.store.keep_mine(first.id)
+    else:
+        b.store.rename_mine(first.id, name)
+    b.store.keep_mine(second.id)
+    b.push()
+    a.pull()
+
+    assert [("v2", more.id, ["latest"]), ("v1", late.id, ["best"])] == [
+        (each[0].partition(":")[2], *each[1:]) for each in a.names(name or "cats")
+    ]
+    assert a.names(name or "cats") == b.names(name or "cats")
+    assert {"x": b"1"} == a.read(f"{name or 'cats'}:best")

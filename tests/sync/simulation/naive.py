@@ -79,9 +79,14 @@ class Naive:
     def do_create(self, op: Json, id_: str) -> bool:
         # It may be in place of one that was refused for its name.
         id_ = op.get("id", id_)
-        if self.collection(id_) is not None or id_ in self.collections:
+        is_known = id_ in self.collections or id_ in self.same
+        if self.collection(id_) is not None or (is_known and "id" not in op):
             return False
         there = [each for each in self.collections.values() if each["name"] == op["name"] and not each["deleted"]]
+        gone = self.collections.get(self.same.get(id_, id_))
+        if gone is not None:
+            gone.update({} if there else {"deleted": False, "name": op["name"]})
+            return not there
         if there:
             if (there[0]["type"], there[0]["kind"]) != (op["type"], op["kind"]):
                 return False
