@@ -146,5 +146,8 @@ def failure_of(error: Exception) -> Failure:
         status = BY_CODE.get(error.code) or next((by for kind, by in STATUS.items() if isinstance(error, kind)), 500)
         return Failure(status=status, code=error.code, kind=type(error).__name__, message=error.message)
     assert isinstance(error, HTTPException)
-    words = {404: "there is no such page", 405: "pages can be read, and nothing else"}.get(error.status_code)
+    words = {
+        404: "there is no such page",
+        405: "that cannot be done at this address: pages can be read, and no more",
+    }.get(error.status_code)
     return Failure(status=error.status_code, code="http", kind="HTTPException", message=words or error.detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, runtime_checkable
 
+from artstore.errors import Invalid
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.resolve import Resolved, resolve
 from artstore.lifecycle.upstream import followed
@@ -13,6 +14,7 @@ from artstore.model.names import UNCATEGORIZED, Reference
 from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.store import Store
+from artstore.sync.http.opening import is_server
 from artstore.sync.mirrors.mirror import mirrored
 from artstore.sync.protocol import Shelf, read_slot
 from artstore.sync.remotes import find_remote, open_mirror, open_remote, read_remotes
@@ -35,10 +37,14 @@ _LOOKED_AT: Final = 1_000
 def explain(store: Store, reference: str, name: str, *, project: str = UNCATEGORIZED) -> ExplainReport:
     """Say of each blob of a version whether it would be sent to a remote, and why; nothing is sent.
 
-    Raises NotFound (remote-not-found, …-not-found), Unreachable, Denied.
+    Raises NotFound (remote-not-found, …-not-found), Invalid (not-the-upstream) where nothing is ever pushed to it,
+    Unreachable, Denied.
     """
     root = store.root
     settings = find_remote(read_remotes(store.path), name)
+    if is_server(settings.url) and not settings.upstream:
+        message = f"{name!r} is a server and not the upstream of this store, so nothing is pushed to it"
+        raise Invalid(message, code="not-the-upstream")
     catch_up(root, thorough=True)
     resolved = resolve(root, Reference.parse(reference, project=project))
     remote = open_remote(settings)

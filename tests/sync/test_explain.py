@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import NotFound
+from artstore.errors import Invalid, NotFound
 from artstore.sync.explain import explain
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.pacing import Pace, PacedObjects
@@ -18,6 +18,15 @@ from tests.sync.conftest import Machine
 from tests.sync.serving import served
 
 Make = Callable[..., Machine]
+
+
+def test_nothing_is_said_of_a_push_that_would_be_refused(tmp_path: Path, machine: Make) -> None:
+    a = machine("a")
+    a.put({"x": b"x"})
+    with served(tmp_path / "other") as server:
+        add_remote(a.store.path, "other", server.url, upstream=False, join=False)
+        with pytest.raises(Invalid, match="nothing is pushed"):
+            explain(a.store, "cats", "other")
 
 
 def test_each_file_says_why_it_would_be_sent(machine: Make) -> None:
