@@ -121,6 +121,9 @@ def _sweep(way: Way, shelf: DepotShelf, objects: Sequence[str], sent: Sequence[D
 
 def _send_to_server(way: Way) -> Again:
     """A server says itself what it lacks, and takes it for the versions that it has."""
+    with contextlib.suppress(Corrupt):
+        # What others have ended since is not lost.
+        pull(way)
     last = way.followed
     assert last is not None
     shelf = way.shelf(last.log)

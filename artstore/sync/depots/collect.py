@@ -96,8 +96,8 @@ def collect_remote(
         chosen = _projects(remote)
         if projects is not None:
             there, chosen = set(chosen), [project_name(each) for each in projects]
-            for unknown in (each for each in chosen if each not in there):
-                message = f"there is no project {unknown!r} in {name!r}"
+            for unknown in (each for each in chosen if each not in there and root.catalog.project(each) is None):
+                message = f"there is no project {unknown!r} in {name!r}, nor here"
                 raise NotFound(message, code="project-not-found")
         reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in chosen]
         leftovers = 0 if dry_run else remote.tidy()

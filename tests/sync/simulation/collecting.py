@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from artstore.errors import Unreachable
+from artstore.errors import NotFound, Unreachable
 from artstore.sync.depots.collect import collect_remote
 from tests.sync.simulation import naive, travels
 from tests.sync.simulation.node import PROJECT, Node
@@ -41,6 +41,10 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     try:
         (report,) = collect_remote(node.store, node.place.name, projects=[PROJECT], grace_s=grace_s).projects
     except Unreachable:
+        return
+    except NotFound:
+        # Nobody has made anything yet.
+        assert not node.place.logs.exists() or not naive.slots(node.place.logs / PROJECT)
         return
     finally:
         world.moving.remove(node)
