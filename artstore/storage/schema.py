@@ -39,9 +39,7 @@ CREATE INDEX op_slot ON op (project, slot, position);
 -- Numbers that a version has shown here, and that the upstream's order took from it.
 CREATE TABLE renumbered (project INTEGER NOT NULL, collection TEXT NOT NULL, number INTEGER NOT NULL,
     version TEXT NOT NULL, PRIMARY KEY (project, collection, number, version)) WITHOUT ROWID;
--- Versions that are not seen here: not wanted, or awaited, since their lists of files were nowhere when they came.
-CREATE TABLE forgotten (project INTEGER NOT NULL, version TEXT NOT NULL, awaited INTEGER NOT NULL,
-    PRIMARY KEY (project, version)) WITHOUT ROWID;
+CREATE TABLE forgotten (project INTEGER NOT NULL, version TEXT NOT NULL, PRIMARY KEY (project, version)) WITHOUT ROWID;
 
 -- What the log folds to.
 CREATE TABLE collection (project INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
@@ -67,8 +65,7 @@ CREATE TABLE alias (project INTEGER NOT NULL, collection TEXT NOT NULL, name TEX
 CREATE INDEX alias_version ON alias (project, version);
 CREATE TABLE membership (project INTEGER NOT NULL, portfolio TEXT NOT NULL, version TEXT NOT NULL,
     source_project TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,
-    linked_us INTEGER NOT NULL, logged INTEGER NOT NULL, made_in TEXT NOT NULL,
-    PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
+    linked_us INTEGER NOT NULL, logged INTEGER NOT NULL, PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
 CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number);
 CREATE INDEX membership_version ON membership (version);
 CREATE TABLE tag (project INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL,
@@ -141,6 +138,20 @@ CREATE TABLE IF NOT EXISTS received (project INTEGER NOT NULL, version TEXT NOT 
 CREATE INDEX IF NOT EXISTS received_version ON received (version);
 """
 
+WITH_AWAITED: Final = """
+-- Which versions that are not seen here are awaited, since their lists of files were nowhere when they came.
+ALTER TABLE forgotten ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0;
+
+-- Under which id of its portfolio a link was made.
+DROP TABLE membership;
+CREATE TABLE membership (project INTEGER NOT NULL, portfolio TEXT NOT NULL, version TEXT NOT NULL,
+    source_project TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,
+    linked_us INTEGER NOT NULL, logged INTEGER NOT NULL, made_in TEXT NOT NULL,
+    PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
+CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number);
+CREATE INDEX membership_version ON membership (version);
+"""
+
 
 def _first(db: Database) -> None:
     _run(db, TABLES)
@@ -152,13 +163,18 @@ def _second(db: Database) -> None:
     db.conn.execute("UPDATE meta SET value = 2 WHERE key = 'min_reader'")
 
 
+def _third(db: Database) -> None:
+    _run(db, WITH_AWAITED)
+    db.conn.execute("UPDATE meta SET value = 3 WHERE key = 'min_reader'")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";"):
         if statement.strip():
             db.conn.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second)
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second, _third)
 VERSION: Final = len(MIGRATIONS)
 
 
