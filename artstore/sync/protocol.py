@@ -26,6 +26,9 @@ from artstore.sync.checked import check_op
 from artstore.sync.room import Room
 
 FORMAT: Final = 1
+GONE: Final = "object-gone"
+"""The code of what is said of an object of manifests that is lost, and of which versions need nothing but what can be
+had one by one."""
 _OBJECT_BYTES: Final = 8 << 20
 """Bytes of the manifests in one object, but for the last."""
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
@@ -133,6 +136,12 @@ class Shelf(Protocol):
 
     def manifest(self, digest: Digest) -> list[Encoding]:
         """The object that has this manifest, among others; empty if none has."""
+
+    def whole(self, digest: Digest) -> Encoding | None:
+        """This manifest without a base, if some version there needs it.
+
+        Raises Corrupt (remote-corrupt) where nobody there knows.
+        """
 
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
         """Take blobs in, each verified; answers what does not come. One that is bad holds up no other.

@@ -19,7 +19,7 @@ from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.sync.awaited import is_awaiting, take_awaited
 from artstore.sync.depots.known import collecting
-from artstore.sync.protocol import ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
+from artstore.sync.protocol import GONE, ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
 from artstore.sync.remotes import adding_again
 from artstore.sync.reports import Moved
@@ -154,32 +154,36 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
 
 def _read_manifests(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> list[Encoding]:
     came: dict[str, list[Encoding]] = {}
+    gone: set[Digest] = set()
     swept.take(each.slot for each in batch)
     for slot, _digest in batch:
         for name, digests in slot.manifests.items():
             encodings = _read_unless_swept(shelf, name, swept)
             if encodings is None:
                 continue
+            if encodings == []:
+                gone.update(map(Digest.parse, digests))
+                continue
             if [str(encoding.digest) for encoding in encodings] != digests:
                 raise corrupt(f"the manifests {name} of {way.place} are not those that its log names")
             came[name] = encodings
         shelf.note(slot)
     try:
-        return _take_manifests(way, shelf, batch, came)
+        return _take_manifests(way, shelf, batch, came, gone)
     except MissingObject:
         # What is being swept just now may go before what builds on it, or that has come with slots.
         names = [name for name in came if not swept.has(f"manifests/{name}", read_on=True)]
-        return _take_manifests(way, shelf, batch, {name: came[name] for name in names})
+        return _take_manifests(way, shelf, batch, {name: came[name] for name in names}, gone)
 
 
 def _take_manifests(
-    way: Way, shelf: Shelf, batch: Sequence[ReadSlot], came: Mapping[str, Sequence[Encoding]]
+    way: Way, shelf: Shelf, batch: Sequence[ReadSlot], came: Mapping[str, Sequence[Encoding]], gone: set[Digest]
 ) -> list[Encoding]:
-    """Take what came with some slots, and what these name and is not here any more."""
+    """Take what came with slots, and what these name and is not here any more, or was in an object that is gone."""
     encodings = [encoding for each in came.values() for encoding in each]
     named = {Digest.parse(d) for slot, _ in batch for digests in slot.manifests.values() for d in digests}
-    again = _needed_again(way, shelf, batch, named)
-    return take_manifests(way.root, way.place, [*encodings, *again], shelf.manifest)
+    again = _needed_again(way, shelf, batch, named - gone)
+    return take_manifests(way.root, way.place, [*encodings, *again], shelf.manifest, shelf.whole)
 
 
 class _Swept:
@@ -204,11 +208,14 @@ class _Swept:
 
 
 def _read_unless_swept(shelf: Shelf, name: str, swept: _Swept) -> list[Encoding] | None:
+    """What an object holds; nothing of one that is gone, None for one that a slot says is swept."""
     if swept.has(f"manifests/{name}"):
         return None
     try:
         return shelf.manifests(name)
-    except MissingObject:
+    except MissingObject as error:
+        if error.code == GONE:
+            return []
         if not swept.has(f"manifests/{name}", read_on=True):
             raise
         return None

@@ -29,6 +29,8 @@ from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.sync.protocol import corrupt
 
+Instead = Callable[[Digest], Encoding | None]
+"""Asks a place that knows for a manifest whose base is nowhere; None where no version there needs it any more."""
 Find = Callable[[Digest], Sequence[Encoding]]
 """Asks the remote for an object that has a manifest; empty if none has."""
 
@@ -51,10 +53,13 @@ def take_each(
     return list(taken.values()), said
 
 
-def take_manifests(root: Root, where: str, encodings: Sequence[Encoding], find: Find) -> list[Encoding]:
+def take_manifests(
+    root: Root, where: str, encodings: Sequence[Encoding], find: Find, instead: Instead | None = None
+) -> list[Encoding]:
     """Make rows of manifests that came, each after its base; answers what the journal has to carry of them.
 
-    Raises Corrupt (remote-corrupt) where one is not what it should be, or its base is nowhere.
+    One whose base is nowhere comes by `instead`, or is passed over where no version needs it any more. Raises Corrupt
+    (remote-corrupt) where one is not what it should be, or its base is nowhere and nobody can be asked.
     """
     by_digest = {encoding.digest: encoding for encoding in encodings}
     taken: dict[Digest, Encoding] = {}
@@ -64,9 +69,14 @@ def take_manifests(root: Root, where: str, encodings: Sequence[Encoding], find: 
         chain = [encoding]
         while (base := chain[-1].base) is not None and base not in taken and root.manifests.find(base) is None:
             found = by_digest.get(base) or next((each for each in find(base) if each.digest == base), None)
-            if found is None or found in chain:
+            if found is not None and found not in chain:
+                chain.append(found)
+            elif instead is None:
                 raise corrupt(f"{where} has manifest {chain[-1].digest} as a difference to {base}, which is nowhere")
-            chain.append(found)
+            else:
+                chain = _without_base(chain, instead)
+                if not chain:
+                    return
         for each in reversed(chain):
             if each.digest not in taken:
                 taken[each.digest] = _take(root, where, each, taken)
@@ -74,6 +84,15 @@ def take_manifests(root: Root, where: str, encodings: Sequence[Encoding], find: 
     for encoding in encodings:
         take(encoding)
     return list(taken.values())
+
+
+def _without_base(chain: list[Encoding], instead: Instead) -> list[Encoding]:
+    """A chain from what is wanted to the first of its bases that can be had whole; empty where none is needed."""
+    for length in range(len(chain), 0, -1):
+        whole = instead(chain[length - 1].digest)
+        if whole is not None:
+            return [*chain[: length - 1], whole]
+    return []
 
 
 def is_sound(root: Root, encoding: Encoding) -> bool:

@@ -263,6 +263,29 @@ def test_a_server_makes_lost_lists_of_files_again(machine: Make, server: Served)
     assert server.store.verify().ok
 
 
+def test_a_list_of_files_whose_base_is_lost_is_given_whole(machine: Make, server: Served) -> None:
+    """It is a difference to those of versions that were deleted since, which nothing can make again."""
+    a = machine("a", url=server.url)
+    files = {f"{number:03}": b"%d" % number for number in range(100)}
+    a.put(files)
+    a.push()
+    (lost,) = lying(server.store.path / "hosted", "manifests")
+    for more in ({"more": b"1"}, {"more": b"2"}):
+        a.put(files | more)
+        a.push()
+    for version in ("cats:v0", "cats:v1"):
+        a.store.delete(version, everywhere=True, force=True)
+    a.push()
+    server.store.gc(grace_s=0, deleted=True)
+    lost.unlink()
+    b = machine("b", url=server.url)
+    b.pull()
+
+    assert files | {"more": b"2"} == b.read("cats")
+    assert a.names() == b.names()
+    assert b.store.verify().ok
+
+
 def test_a_server_that_found_damage_in_its_store_is_given_it_again(machine: Make, server: Served) -> None:
     """It has no remote of its own to mend it from, and a push takes it for there."""
     a, b = (machine(name, url=server.url) for name in ("a", "b"))

@@ -216,6 +216,10 @@ class DepotShelf:
         """The name of the object that has a manifest, among those of the slots that it was told of."""
         return self._holding().get(str(digest))
 
+    def whole(self, digest: Digest) -> Encoding | None:
+        """See Shelf."""
+        raise corrupt(f"{self._objects.url} has manifest {digest} as a difference to one that is nowhere")
+
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
         """See Shelf."""
         wanted, absent = self.find(digests)

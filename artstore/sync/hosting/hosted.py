@@ -13,7 +13,7 @@ from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingOb
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed, keeps_log
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
+from artstore.model.manifest import Encoding, encode_full
 from artstore.model.names import project_name
 from artstore.model.parts import part_of
 from artstore.model.records import decode_op
@@ -26,7 +26,7 @@ from artstore.sync.hosting.blobs import HostedBlobs
 from artstore.sync.hosting.closure import holes, live_manifests, needed_blobs, read_claim
 from artstore.sync.hosting.incoming import Uploads
 from artstore.sync.hosting.lists import Lists
-from artstore.sync.hosting.mend import Mending, mend_list, mend_lists
+from artstore.sync.hosting.mend import Mending, is_needed, mend_list, mend_lists
 from artstore.sync.hosting.own import OwnLogs
 from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.quotas import Quotas
@@ -35,7 +35,7 @@ from artstore.sync.hosting.usage import Usage
 from artstore.sync.http.wire import BODY, MANY, Claimed, Head, Lacks
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
-from artstore.sync.protocol import Slot, decode_manifests, read_slot
+from artstore.sync.protocol import GONE, Slot, decode_manifests, encode_manifests, read_slot
 from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
@@ -210,19 +210,26 @@ class Hosted:
     def manifests(self, project: str, name: str) -> tuple[int, Iterator[bytes]]:
         """The size of an object of manifests, which is made again where it is lost, and its bytes.
 
-        Raises MissingObject.
+        Raises MissingObject; with the code object-gone where some of what it had can be made no more, and no version
+        needs that: the rest is had one by one (`holder`).
         """
         try:
             return self._lists.open(project_name(project), name)
-        except MissingObject:
+        except MissingObject as error:
             if not mend_list(self._root, self._objects, self._remote, project, name):
+                if not is_needed(self._root, self._objects, self._remote, project, name):
+                    raise MissingObject(error.message, code=GONE) from error
                 raise
         self._lists.recount(project)
         return self._lists.open(project, name)
 
     def holder(self, project: str, digest: Digest) -> tuple[int, Iterator[bytes]]:
-        """The object that has a manifest, as `manifests`. Raises MissingObject."""
+        """An object that has a manifest, as `manifests`; that of a version has it whole. Raises MissingObject."""
         with self._way(project) as way:
+            if digest in live_manifests(self._root, project):
+                lines = (entry.line() for entry in self._root.manifests.entries(digest))
+                data = encode_manifests([encode_full(digest, lines)])
+                return len(data), iter([data])
             last = way.followed
             if last is not None:
                 shelf = self._shelf(project, last.log)

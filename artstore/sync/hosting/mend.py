@@ -15,6 +15,7 @@ from artstore.lifecycle.upstream import HOSTED, Followed, followed, keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import encode_full
 from artstore.model.parts import part_of
+from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.store import Store
 from artstore.sync.depots.depot import Depot
@@ -114,6 +115,15 @@ def mend_list(root: Root, objects: FolderObjects, logs: Depot, project: str, nam
     """Make one of these again; False where it is none, or some of what it had is not in the catalog any more."""
     shelf = _shelf(root, objects, logs, project)
     return shelf is not None and _make_again(root, shelf, name)
+
+
+def is_needed(root: Root, objects: FolderObjects, logs: Depot, project: str, name: str) -> bool:
+    """Whether versions need what an object of manifests has and the catalog has not; also where no slot names it."""
+    shelf = _shelf(root, objects, logs, project)
+    digests = [] if shelf is None else list(map(Digest.parse, shelf.known.manifests.get(name, ())))
+    there = root.catalog.project(project)
+    live = set() if there is None else Marking(root.catalog).live_manifests(there.id)
+    return not digests or any(digest in live and root.manifests.find(digest) is None for digest in digests)
 
 
 def _shelf(root: Root, objects: FolderObjects, logs: Depot, project: str) -> DepotShelf | None:

@@ -112,6 +112,10 @@ class HttpShelf:
             return decode_manifests(data, self._called(str(digest)))
         return []
 
+    def whole(self, digest: Digest) -> Encoding | None:
+        """See Shelf."""
+        return next((each for each in self.manifest(digest) if each.digest == digest and each.base is None), None)
+
     def fetch(self, intake: Intake, digests: Sequence[Digest], tell: Tell | None = None) -> Fetched:
         """See Shelf."""
         receiver = Receiver(self._connection, self._path, self._root, intake, tell)
