@@ -18,7 +18,7 @@ from artstore.storage.catalog import Project
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
-from artstore.sync.apart import apart
+from artstore.sync.apart import apart, twin_of
 from artstore.sync.choice import picks
 from artstore.sync.history import history
 from artstore.sync.protocol import Remote, read_slot
@@ -97,6 +97,9 @@ def _renamed(
     moving = [project for project in projects if project.upstream is None or project in others]
     found = [each for project in moving if (each := apart(root, remote, project)) is not None]
     names = {each.project for each in found}
+    if aside:
+        # Nobody could have both.
+        names |= {project.name for project in moving if twin_of(project.name, remote) is not None}
     chosen = {(found[0].project if len(found) == 1 and not old else old): new for old, new in aside.items()}
     for old, new in chosen.items():
         if old not in names:

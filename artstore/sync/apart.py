@@ -61,6 +61,12 @@ def apart(root: Root, remote: Remote, project: Project) -> Apart | None:
     )
 
 
+def twin_of(project: str, remote: Remote) -> str | None:
+    """The project of a remote whose name differs from this one only in case, if there is one."""
+    there = remote.projects()
+    return next((each for each in there if each != project and each.casefold() == project.casefold()), None)
+
+
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -26,12 +26,14 @@ from artstore.storage.files import random_hex
 from artstore.storage.journal import Waiting
 from artstore.storage.quarantine import judge
 from artstore.storage.root import Root
+from artstore.sync.apart import twin_of
 from artstore.sync.choice import Choice
 from artstore.sync.claim import claim_next
 from artstore.sync.cut import SLOT_FILES, Offer, cut, endless, uncut
 from artstore.sync.held import Missing, left_behind, parted
 from artstore.sync.protocol import Shelf, Tell
 from artstore.sync.pull import counted, pull
+from artstore.sync.remotes import adding_again
 from artstore.sync.reports import Moved
 from artstore.sync.room import Room, only_ends
 from artstore.sync.selection import select
@@ -69,9 +71,11 @@ class Pushed(NamedTuple):
 def push(way: Way) -> Pushed:
     """Offer what waits, but for what needs bytes that are missing, and what builds on that.
 
-    Raises as `pull`; Conflict (busy).
+    Raises as `pull`; Conflict (busy, case-twin).
     """
     pulled = pushed = Moved()
+    if way.followed is None:
+        _refuse_twin(way)
     overtaken = 0
     files = SLOT_FILES
     while overtaken < _TRIES:
@@ -93,6 +97,19 @@ def push(way: Way) -> Pushed:
             return Pushed(pulled, pushed, what_is_left(way, missing))
     message = f"{overtaken} times in a row others wrote to {way.place} first: repeat later"
     raise Conflict(message, code="busy")
+
+
+def _refuse_twin(way: Way) -> None:
+    """Raise Conflict (case-twin) before a project begins a log beside one that no store could have with it."""
+    name = way.project
+    twin = twin_of(name, way.remote)
+    if twin is not None:
+        again = adding_again(way.root.path, way.remote.url)
+        message = (
+            f"project {name!r} differs only in case from {twin!r}, which is there, and nobody can have both: `{again} "
+            f"--as {name}=ANOTHER` gives the one that was made here another name"
+        )
+        raise Conflict(message, code="case-twin")
 
 
 def next_offer(root: Root, project: str, only: Choice | None = None) -> Offer | None:

@@ -82,6 +82,23 @@ def test_what_was_made_here_gets_a_name_of_its_own_here_and_there(machine: Make,
         assert {0} == {each.pushed.ops for each in exchange(again, "push").projects}
 
 
+def test_two_names_that_are_one_on_some_disks_do_not_come_together(machine: Make) -> None:
+    """Every other store of that depot could go on with neither, and nobody could rename one there."""
+    a, b, c = (machine(name) for name in "abc")
+    a.put({"file": b"a"}, project="Zoo")
+    b.put({"file": b"b"}, project="zoo")
+    a.push()
+    (refused,) = exchange(b.store, "push").projects
+    add(b.store, a, aside={"zoo": "animals"})
+    b.push()
+    c.pull()
+
+    assert "case-twin" == refused.code
+    assert "--as zoo=ANOTHER" in str(refused.error)
+    assert ["Zoo", "animals"] == sorted(each.name for each in c.store.root.catalog.projects())
+    assert [b"b"] == list(c.store.read("animals/cats:v0", "file"))
+
+
 def test_without_a_word_nothing_is_put_together_and_what_would_become_of_it_is_said(machine: Make, mine: Store) -> None:
     a = machine("a")
     a.put({"file": b"theirs"})
