@@ -730,9 +730,9 @@ with open(sys.argv[1], "ab", buffering=0) as file:
     print("begun")
     while os.getppid() != 1:
         file.write(b"x" * 10_000)
-        os.truncate(sys.argv[1], 8 << 20)
+        os.truncate(sys.argv[1], 48 << 20)
 """
-    folder = tree({"a": b"1", "log": b"l" * (8 * MIB)})
+    folder = tree({"a": b"1", "log": b"l" * (48 * MIB)})
     child = children.start(code, folder / "log")
     assert child.stdout is not None
     child.stdout.readline()

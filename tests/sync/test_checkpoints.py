@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from artstore.sync import remotes
-from artstore.sync.depots import checkpoints
+from artstore.sync.depots import checkpoints, join
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.objects.families import open_objects
 from tests.sync.conftest import Machine
@@ -32,9 +32,11 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
 
 
 @pytest.fixture
-def full(machine: Make, network: Network) -> Machine:
+def full(machine: Make, network: Network, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine that has claimed all slots."""
     del network
+    # They stay as many as they are, whoever collects.
+    monkeypatch.setattr(join, "MANY", 1_000)
     made = machine("full")
     for number in range(SLOTS):
         made.put({"x": b"%d" % number})

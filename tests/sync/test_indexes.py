@@ -13,7 +13,7 @@ from artstore.errors import ArtstoreError, Denied
 from artstore.model.digest import Digest
 from artstore.storage.packs import Member
 from artstore.sync import remotes
-from artstore.sync.depots import indexes
+from artstore.sync.depots import indexes, join
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.depots.index import encode_index
 from artstore.sync.depots.indexes import Indexes
@@ -44,9 +44,11 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
 
 
 @pytest.fixture
-def full(machine: Make, network: Network) -> Machine:
+def full(machine: Make, network: Network, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine that has put all packs there."""
     del network
+    # They stay as many as they are, whoever collects.
+    monkeypatch.setattr(join, "MANY", 1_000)
     made = machine("full")
     for number in range(PACKS):
         made.put({"x": b"%d" % number})

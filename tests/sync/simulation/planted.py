@@ -94,7 +94,7 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants.a_commit_is_acknowledged_before_it_is_in_the_log: _anywhere,
     plants.what_is_forgotten_here_is_deleted_for_all: _much("delete"),
     plants.parts_that_were_gathered_stay: _much("part"),
-    plants.a_part_is_gathered_twice: _much("part"),
+    plants.a_part_is_gathered_twice: lambda habits: habits.meddling >= 0.5 and _much("part")(habits),
     plants.only_is_not_heeded: lambda habits: habits.choosy >= 0.5 and _much()(habits),
     plants.what_was_refused_is_freed: lambda habits: (
         habits.clashing >= 0.4 and _much("gc")(habits) and not habits.factor("decide")
@@ -108,7 +108,7 @@ PLANTED: Final[dict[Plant, Where]] = {
         habits.meddling >= 0.5 and habits.factor("put") <= 2 and habits.factor("attach") >= 2 and _depots()(habits)
     ),
     plants_there.what_comes_from_the_beginning_is_put_behind_what_is_there: lambda habits: (
-        habits.large >= 0.3 and habits.trouble >= 0.03 and _servers("read")(habits)
+        habits.large >= 0.3 and habits.trouble >= 0.05 and len(habits.places) == 1 and _servers("read")(habits)
     ),
     plants_there.a_hole_is_taken: lambda habits: (
         habits.large >= 0.3 and habits.trouble >= 0.03 and len(habits.places) <= 2 and _servers()(habits)

@@ -53,10 +53,13 @@ def what_was_freed_counts_on(patch: pytest.MonkeyPatch) -> None:
 
 def what_has_come_counts_as_still_coming(patch: pytest.MonkeyPatch) -> None:
     right = quotas.Quotas.reserved
+    entered = []
 
     @contextlib.contextmanager
     def reserved(self: quotas.Quotas, *arguments: object, **options: object) -> Iterator[None]:
-        right(self, *arguments, **options).__enter__()  # type: ignore[arg-type]
+        # Left when it is forgotten, else.
+        entered.append(right(self, *arguments, **options))  # type: ignore[arg-type]
+        entered[-1].__enter__()
         yield
 
     patch.setattr(quotas.Quotas, "reserved", reserved)
