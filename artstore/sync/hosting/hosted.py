@@ -344,7 +344,8 @@ class Hosted:
                 "here: ask for it where that is"
             )
             raise Conflict(message, code="not-the-owner")
-        # A claim may have been the last thing that was done.
+        # A claim may have been the last thing that was done, and its name not be certain yet.
+        self._remote.settle(way.project)
         pull(way)
         last = way.followed
         self._remote.check_end(way.project, 1 if last is None else last.slot + 1)

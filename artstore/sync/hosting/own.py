@@ -12,7 +12,7 @@ from artstore.lifecycle.upstream import Followed
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.parts import part_of
-from artstore.storage.files import bytes_in
+from artstore.storage.files import bytes_in, storage_errors, sync_directory
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
@@ -60,6 +60,13 @@ class OwnLogs(Depot):
             if is_claimed and project in self._sizes:
                 self._sizes[project] += len(data)
         return is_claimed
+
+    def settle(self, project: str) -> None:
+        """Have all slots of a project that can be seen survive a power cut, whoever died while he claimed one."""
+        for folder in (self._folder / part_of(project), self._folder, self._folder.parent):
+            if folder.exists():
+                with storage_errors("reading a log"):
+                    sync_directory(folder)
 
     def put_back(self, project: str, number: int, data: bytes) -> None:
         """See Depot."""

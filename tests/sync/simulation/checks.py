@@ -49,7 +49,7 @@ def settle(world: World) -> None:
             seen[node.name] = node.everything()
             # What is theirs alone: which numbers they have shown.
             del seen[node.name][-2]
-    for mirror in world.mirrors:
+    for mirror in world.mirrors if naive.seen else ():
         if world.chance.random() < _READ:
             mirrors.check_mirror(world, mirror, naive)
     first = next(iter(seen.items()), None)
@@ -110,12 +110,19 @@ def _agree(world: World) -> bool:
 
 def _turn(world: World, node: Node, *, renumber: bool) -> bool:
     """Let a machine send and take what there is; whether it had nothing to send."""
-    before = node.waiting()
+    before, log = node.waiting(), world.home.logs / PROJECT
+    had = _last(log)
     has_ended: list[bool] = []
     assert node.does(lambda: has_ended.append(travels.move(world, node, "sync", renumber=renumber)))
     after = node.waiting()
-    is_the_same = [op.id for op in before] == [op.id for op in after]
+    # What a log has lost is given back to it, though it waits nowhere.
+    is_the_same = had == _last(log) and [op.id for op in before] == [op.id for op in after]
     return all(has_ended) and is_the_same and all(op.void is not None for op in after)
+
+
+def _last(log: Path) -> str:
+    """The last slot that is there; what is before it may be lost just now."""
+    return max((path.name for path in log.glob("[!.]*")), default="")
 
 
 def check_node(world: World, node: Node, naive: Naive) -> None:
