@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -156,7 +157,8 @@ def _recover(world: World, node: Node, *, read_all: bool) -> None:
         world.moving.remove(node)
     if "other-log" in (each.code for each in given):
         # All slots were lost, and somebody has begun anew.
-        node.join(only=node.only)
+        with contextlib.suppress(Unreachable):
+            node.join(only=node.only)
         return
     # Who was set back from other slots can offer them again when those that are there are whole.
     excused = travels.damage(world, node) | travels.LACKING | {"forked"}
