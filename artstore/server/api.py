@@ -61,6 +61,7 @@ _ROOT: Final = PREFIX.removeprefix(MOUNT)
 _PROJECT: Final = _ROOT + "/projects/{project}"
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _NAME: Final = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
+_SLOT: Final = re.compile(r"[1-9]\d{0,17}\Z", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}\Z", re.ASCII)
 _RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{0,18})\Z", re.ASCII)
 
@@ -313,7 +314,7 @@ def _project(request: Request, scope: str = "read") -> str:
 
 
 def _number(request: Request) -> int:
-    return int(_matching(request, "number", _NUMBER))
+    return int(_matching(request, "number", _SLOT))
 
 
 def _digest(request: Request) -> Digest:

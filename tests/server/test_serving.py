@@ -80,6 +80,17 @@ def test_the_numbers_are_for_who_may_see_how_the_server_is(server: Served) -> No
     assert 'artstore_requests_total{asked="packs",method="POST",status="200"} 1.0' in text
 
 
+def test_there_is_no_slot_before_the_first(server: Served, tmp_path: Path) -> None:
+    """It was said to be lost, as a failure of the server, with a way to mend it."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "x").write_bytes(b"x")
+    server.store.put([tree], name="c", type="t")
+
+    asked = [_get(server, f"/sync/1/projects/uncategorized/slots/{number}")[0] for number in ("0", "00", "1", "2")]
+    assert [404, 404, 200, 200] == asked
+
+
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(server: Served) -> None:
     """I19. Twenty clients that announce a terabyte each must not take the memory for it."""
     with socket.create_connection(("127.0.0.1", server.port)) as client:
