@@ -46,8 +46,7 @@ def add_upstream(
     only such project.
 
     Raises Conflict (not-the-owner) in a store that keeps logs for others, Conflict (project-exists, not-its-own,
-    undecided) and
-    Invalid (nothing-to-rename) for what `aside` names, and as add_remote.
+    undecided) and Invalid (nothing-to-rename) for what `aside` names, and as add_remote.
     """
     _refuse_chain(store)
     file = None if token_file is None else str(token_file.absolute())
