@@ -14,7 +14,7 @@ from artstore.storage.root import Root
 
 def accepted_by_any(catalog: Catalog, project: Project) -> frozenset[str]:
     """Ids of the ops that a log has accepted, be it the one that is followed now or one before."""
-    return frozenset(_ids(note for note in _notes(catalog, project) if isinstance(note, Accepted)))
+    return frozenset(_ids(Journal(catalog, project).notes_of(Accepted)))
 
 
 def with_others(root: Root, project: str, view: ProjectView, versions: Iterable[str]) -> frozenset[str]:
@@ -76,5 +76,5 @@ def _notes(catalog: Catalog, project: Project) -> Iterator[Accepted | Attached]:
     return (note for note in notes if isinstance(note, Accepted | Attached))
 
 
-def _ids(slots: Iterator[Accepted]) -> Iterator[str]:
+def _ids(slots: Iterable[Accepted]) -> Iterator[str]:
     return (str(Digest.of(bytes(raw))) for slot in slots for raw in slot.ops)

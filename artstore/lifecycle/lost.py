@@ -8,7 +8,7 @@ all other versions that came, whoever keeps their log has to answer for what nev
 from __future__ import annotations
 
 from artstore.model.digest import Digest
-from artstore.model.notes import Evicted, decode_line
+from artstore.model.notes import Evicted
 from artstore.storage.catalog import Project
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
@@ -41,5 +41,4 @@ def relying(root: Root, project: Project) -> set[str]:
 
 def evicted(journal: Journal) -> set[str]:
     """The versions whose bytes were freed here because a remote had them."""
-    notes = map(decode_line, journal.notes())
-    return {id_ for note in notes if isinstance(note, Evicted) for id_ in note.versions}
+    return {id_ for note in journal.notes_of(Evicted) for id_ in note.versions}

@@ -29,7 +29,7 @@ from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kin
 from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
 
-N = TypeVar("N", Accepted, Attached, TakenIn)
+N = TypeVar("N", Accepted, Attached, TakenIn, Evicted)
 
 _WRITTEN: Final = {
     "project": "head, upstream, slot, slot_head FROM project WHERE id = ?1",
