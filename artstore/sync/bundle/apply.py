@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt
-from artstore.lifecycle.progress import Progress, Tick
+from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import HOSTED, accept, attach, keeps_log, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.records import brings, decode_op, manifest_of
 from artstore.storage.catalog import Project
-from artstore.storage.intake import Intake
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
 from artstore.sync.awaited import take_awaited
 from artstore.sync.bundle.archive import BundleReader
-from artstore.sync.bundle.contents import blobs_in
+from artstore.sync.bundle.bring import bring
 from artstore.sync.bundle.ended import blobs_of_ended, ended_lists
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
-from artstore.sync.bundle.patches import patches_in, take_patch
-from artstore.sync.download import Wanted, download
 from artstore.sync.held import Missing
 from artstore.sync.history import History, history
 from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
@@ -43,9 +40,6 @@ from artstore.sync.received import take_manifests
 from artstore.sync.remotes import has_upstream
 from artstore.sync.reports import ApplyReport, Moved, TakenProject
 
-_AT_ONCE: Final = 5_000
-"""Blobs that are settled together: what is settled stays where an apply is killed."""
-_AT_ONCE_BYTES: Final = 256 << 20
 _SHOWN: Final = 3
 
 
@@ -80,7 +74,7 @@ def apply_bundle(store: Store, path: Path, *, join: bool = False, progress: Prog
             ended = [digest for work in works for digest in work.ended]
             left = blobs_of_ended(root, ended, [digest for work in works for digest in work.whole]) if ended else set()
             # Of all: what several projects need was put in for the first.
-            brought, bad = _bring(root, session, reader, range(len(works)), left=left, progress=progress)
+            brought, bad = bring(root, session, reader, range(len(works)), left=left, progress=progress)
         for work in works:
             work.take(bad)
     return ApplyReport(
@@ -393,58 +387,3 @@ class _Work:
             f"{there}: apply the bundles before it first, or make one --since `artstore bundle receipt` of this store"
         )
         return Conflict(message, code="bundle-gap")
-
-
-def _bring(
-    root: Root,
-    session: Session,
-    reader: BundleReader,
-    numbers: Iterable[int],
-    *,
-    left: Collection[Digest],
-    progress: Progress | None,
-) -> tuple[Moved, dict[Digest, ArtstoreError]]:
-    """Take in the blobs that are not here, but for those `left` in it; answers what was said of damaged ones."""
-    bad: dict[Digest, ArtstoreError] = {}
-    lying: dict[Digest, Wanted] = {}
-    patched: dict[Digest, str] = {}
-    for number in numbers:
-        lying.update(blobs_in(reader, number))
-        patched.update(patches_in(reader, number))
-    here = {*root.blobs.known([*lying, *patched]), *left}
-    patched = {digest: name for digest, name in patched.items() if digest not in here}
-    absent = [each for each in lying.values() if each.digest not in here]
-    sizes = {each.digest: reader.size_of(each.name) if each.size is None else each.size for each in absent}
-    done = size = 0
-    with Intake(root, session) as intake:
-        for some in _batches(absent, sizes):
-            bad.update(download(reader, intake, some, None))
-            intake.settle()
-            came = [each for each in some if each.digest not in bad]
-            done, size = done + len(came), size + sum(sizes[each.digest] for each in came)
-            if progress is not None:
-                progress(Tick("apply", done, size, len(absent), sum(sizes.values())))
-        for digest, name in patched.items():
-            # Where it cannot be made, what is missing is named later.
-            try:
-                made = take_patch(root, session, reader, intake, name=name, digest=digest)
-            except Corrupt as error:
-                bad[digest] = error
-                continue
-            if made is not None:
-                intake.settle()
-                done, size = done + 1, size + made
-    return Moved(blobs=done, bytes=size), bad
-
-
-def _batches(blobs: Sequence[Wanted], sizes: Mapping[Digest, int]) -> Iterator[list[Wanted]]:
-    some: list[Wanted] = []
-    size = 0
-    for blob in blobs:
-        some.append(blob)
-        size += sizes[blob.digest]
-        if len(some) >= _AT_ONCE or size >= _AT_ONCE_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
