@@ -134,6 +134,9 @@ class Shelf(Protocol):
     def manifests(self, name: str) -> list[Encoding]:
         """What an object of manifests holds, not verified yet. Raises MissingObject."""
 
+    def read_alone(self) -> None:
+        """Read each object of manifests by itself from now on: what came of it with slots may have been damaged."""
+
     def manifest(self, digest: Digest) -> list[Encoding]:
         """The object that has this manifest, among others; empty if none has."""
 

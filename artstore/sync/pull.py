@@ -141,7 +141,7 @@ def slots_to_take(slots: Sequence[ReadSlot]) -> list[TakenSlot]:
 
 def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> None:
     try:
-        taken = _read_manifests(way, shelf, batch, swept)
+        taken = _read_manifests_twice(way, shelf, batch, swept)
     except MissingObject as error:
         problem = Corrupt(f"{error.message}. Nothing of that project was taken", code=error.code)
         raise _mendable(problem, _IN_A_DEPOT) from error
@@ -150,6 +150,15 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
     log = batch[0].slot.log
     accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
     shelf.save()
+
+
+def _read_manifests_twice(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> list[Encoding]:
+    """As once; where something is not as it should be, all of it is read by itself."""
+    try:
+        return _read_manifests(way, shelf, batch, swept)
+    except Corrupt:
+        shelf.read_alone()
+        return _read_manifests(way, shelf, batch, swept)
 
 
 def _read_manifests(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> list[Encoding]:

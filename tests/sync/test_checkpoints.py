@@ -113,3 +113,44 @@ def test_a_checkpoint_that_cannot_be_written_stops_no_push(machine: Make, networ
 
     assert network.calls
     assert a.names() == b.names()
+
+
+def test_a_slot_that_is_damaged_stops_no_push(machine: Make, network: Network, depot: Path) -> None:
+    """A push that was in the log already ended in an error that nobody could read."""
+    a = machine("a")
+    for number in range(3):
+        a.put({"x": b"%d" % number})
+        a.push()
+    slot = depot / "log" / "uncategorized" / "000000000002"
+    slot.chmod(0o644)
+    slot.write_bytes(b"{")
+    a.put({"x": b"3"})
+
+    assert network.calls
+    assert 1 == a.push().projects[0].pushed.versions
+    assert not any((depot / "checkpoints").rglob("*-*"))
+
+
+@pytest.mark.parametrize("damaged", [bytes(9), None], ids=["all", "a byte"])
+def test_a_list_of_files_that_was_damaged_when_it_was_carried_along_is_read_by_itself(
+    machine: Make, network: Network, depot: Path, damaged: bytes | None
+) -> None:
+    """Whoever is new could not follow the log, long after a recovery had put the list of files there again."""
+    a, b = machine("a"), machine("b")
+    for number in range(7):
+        a.put({"x": b"%d" % number})
+        a.push()
+    whole = {path: path.read_bytes() for path in (depot / "manifests" / "uncategorized").iterdir()}
+    for path, data in whole.items():
+        path.chmod(0o644)
+        path.write_bytes(damaged or data[:-1] + bytes([data[-1] ^ 1]))
+    a.put({"x": b"7"})
+    a.push()
+    for path, data in whole.items():
+        path.write_bytes(data)
+    b.pull()
+
+    assert network.calls
+    assert any((depot / "checkpoints").rglob("*-000000000008.*"))
+    assert a.names() == b.names()
+    assert b.store.verify().ok

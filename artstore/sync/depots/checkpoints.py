@@ -13,7 +13,7 @@ Layout: sealed (`sealed`), a list of [slot, {name of an object of manifests: byt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -129,7 +129,7 @@ class Checkpoints:
         return entries if is_chain and self._read_slot(lying.last) == entries[-1].slot else None
 
     def _gather(self, first: int, last: int) -> list[Entry] | None:
-        """The entries of some slots; None where one is missing, or it would be too much."""
+        """The entries of some slots; None where one is lost or damaged, or it would be too much."""
         entries: list[Entry] = []
         size = 0
         while first + len(entries) <= last:
@@ -154,11 +154,11 @@ class Checkpoints:
         found: list[Entry] = []
         for number in range(first, last + 1):
             slot = slots[number]
-            if slot is None:
+            names = None if slot is None else _objects_of(slot)
+            if slot is None or names is None:
                 return []
-            found.append(Entry(slot, dict.fromkeys(msgspec.json.decode(slot, type=_Head).manifests, b"")))
-        names = [name for entry in found for name in entry.manifests]
-        manifests = dict(in_parallel(self._manifests, names))
+            found.append(Entry(slot, dict.fromkeys(names, b"")))
+        manifests = dict(in_parallel(self._manifests, [name for entry in found for name in entry.manifests]))
         return [
             Entry(entry.slot, {name: data for name in entry.manifests if (data := manifests[name])}) for entry in found
         ]
@@ -169,6 +169,14 @@ class Checkpoints:
         except MissingObject:
             # It was swept: nobody asks for it.
             return b""
+
+
+def _objects_of(slot: bytes) -> Iterable[str] | None:
+    """The objects of manifests that a slot names; None of one that is damaged."""
+    try:
+        return msgspec.json.decode(slot, type=_Head).manifests
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _is_chain(slots: Sequence[bytes], first: int, last: int) -> bool:

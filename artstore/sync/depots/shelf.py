@@ -86,6 +86,7 @@ class DepotShelf:
         """`ahead` has objects of manifests that came with slots, by name."""
         self._objects = objects
         self._ahead = {} if ahead is None else ahead
+        self._reads_alone = False
         self._project = project
         self._part = part
         self._folder = _folder_of(root, self.kind, objects.url, log)
@@ -200,8 +201,12 @@ class DepotShelf:
     def manifests(self, name: str) -> list[Encoding]:
         """See Shelf."""
         self._check(name, _OBJECT)
-        data = self._ahead.pop(name, None)
+        data = None if self._reads_alone else self._ahead.pop(name, None)
         return self.stored_manifests(name) if data is None else decode_manifests(data, self._so_called(name))
+
+    def read_alone(self) -> None:
+        """See Shelf."""
+        self._reads_alone = True
 
     def stored_manifests(self, name: str) -> list[Encoding]:
         """As `manifests`, from the object itself."""

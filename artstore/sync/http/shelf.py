@@ -48,6 +48,7 @@ class HttpShelf:
         self._project = project
         self._path = path
         self._ahead = ahead
+        self._reads_alone = False
         self._root = root
         self._room: Room | None = None
         self._is_room_known = False
@@ -99,10 +100,14 @@ class HttpShelf:
 
     def manifests(self, name: str) -> list[Encoding]:
         """See Shelf."""
-        data = self._ahead.pop(name, None)
+        data = None if self._reads_alone else self._ahead.pop(name, None)
         if data is None:
             data = self._connection.ask("GET", f"{self._path}/manifests/{name}", doing="reading manifests").data
         return decode_manifests(data, self._called(name))
+
+    def read_alone(self) -> None:
+        """See Shelf."""
+        self._reads_alone = True
 
     def manifest(self, digest: Digest) -> list[Encoding]:
         """See Shelf."""

@@ -130,7 +130,7 @@ def _damage(world: World, place: Place) -> list[str]:
         _spoil(path, how, chance.random())
         done.append(f"{path.relative_to(place.folder)} ({how})")
     if isinstance(place, Server):
-        with world.fate.acts(place):
+        with world.whole(), world.fate.acts(place):
             place.store.verify()
     return done
 
