@@ -233,8 +233,9 @@ def _commit(
                 created_us=at_us,
                 deleted=False,
             )
+        called = view.id_made_here(collection)
         record = VersionRecord(
-            collection=collection.id,
+            collection=called,
             manifest=str(content.digest),
             created_us=at_us if label.created_us is None else label.created_us,
             run=label.run,
@@ -260,7 +261,7 @@ def _commit(
             ops.append(Relog(at_us=at_us, nonce=nonce(), target=there.id, record=record, parts=gathered))
             target = there.id
             warnings.extend(_differences(there, label))
-        ops.extend(_aliases(view, collection, target, label.aliases, at_us))
+        ops.extend(_aliases(view, called, target, label.aliases, at_us))
         if label.ttl_s is not None:
             ops.append(SetTtl(at_us=at_us, nonce=nonce(), version=target, ttl_s=label.ttl_s))
         ops.extend(_tag(target, tag, at_us) for tag in label.tags)
@@ -282,16 +283,17 @@ def _wanted_again(forgotten: Version | None, at_us: int) -> list[Op]:
     return [] if forgotten is None else [Forget(at_us=at_us, nonce=nonce(), version=forgotten.id, forgotten=False)]
 
 
-def _aliases(view: ProjectView, collection: Collection, target: str, aliases: Sequence[str], at_us: int) -> list[Op]:
+def _aliases(view: ProjectView, collection: str, target: str, aliases: Sequence[str], at_us: int) -> list[Op]:
+    there = view.collection(collection)
     ops: list[Op] = []
     for alias in aliases:
-        before = view.alias(collection.id, alias)
+        before = None if there is None else view.alias(there.id, alias)
         if before is None or before.version != target:
             ops.append(
                 MoveAlias(
                     at_us=at_us,
                     nonce=nonce(),
-                    collection=collection.id,
+                    collection=collection,
                     alias=alias,
                     before=None if before is None else before.version,
                     version=target,

@@ -48,10 +48,11 @@ def unlink(root: Root, reference: Reference) -> VersionInfo:
         before = describe_member(root, member)
 
         def plan(view: ProjectView) -> list[Op]:
-            if view.membership(member.portfolio.id, member.row.version) is None:
+            row = view.membership(member.portfolio.id, member.row.version)
+            if row is None:
                 message = f"{member.name} was unlinked just now"
                 raise NotFound(message, code="version-not-found")
-            return [_unlink(member.portfolio.id, member.row.version)]
+            return [_unlink(view.id_as_linked(row), row.version)]
 
         commit(root, session, member.project.name, plan)
     return before
@@ -66,7 +67,8 @@ def unlink_everywhere(root: Root, session: Session, versions: Sequence[str]) -> 
     for project, pairs in by_project.items():
 
         def plan(view: ProjectView, pairs: Sequence[tuple[str, str]] = pairs) -> list[Op]:
-            return [_unlink(*pair) for pair in pairs if view.membership(*pair) is not None]
+            rows = [view.membership(*pair) for pair in pairs]
+            return [_unlink(view.id_as_linked(row), row.version) for row in rows if row is not None]
 
         commit(root, session, project, plan)
 
@@ -86,7 +88,7 @@ def names_of_links(root: Root, version: str) -> list[str]:
 
 
 def _portfolio(view: ProjectView, reference: Reference, type: str) -> tuple[list[Op], str]:
-    """The portfolio's id, and what has to be done for it to be there."""
+    """The id to call a portfolio by, and what has to be done for it to be there."""
     there: Collection | None = view.collection_named(reference.collection)
     if there is None:
         create = Create(
@@ -99,7 +101,7 @@ def _portfolio(view: ProjectView, reference: Reference, type: str) -> tuple[list
     if there.type != type:
         message = f"portfolio {reference.name} is of type {there.type!r}, so no {type!r} can be linked to it"
         raise Invalid(message, code="type-clash")
-    return [], there.id
+    return [], view.id_made_here(there)
 
 
 def _link(source: Resolved, portfolio: str) -> Link:
@@ -119,9 +121,10 @@ def _unlink(portfolio: str, version: str) -> Unlink:
 
 
 def _aliases(view: ProjectView, portfolio: str, version: str, names: Sequence[str]) -> list[Op]:
+    there = view.collection(portfolio)
     ops: list[Op] = []
     for name in names:
-        before = view.alias(portfolio, name)
+        before = None if there is None else view.alias(there.id, name)
         if before is None or before.version != version:
             ops.append(
                 MoveAlias(

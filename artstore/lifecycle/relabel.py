@@ -17,6 +17,8 @@ from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
 
 _Plan = Callable[[ProjectView, Version], list[Op]]
+_PlanOfAliases = Callable[[ProjectView, str, str, str], list[Op]]
+"""By the id of a collection or portfolio, the one that it is called by, and the id of a version."""
 
 
 def add_aliases(root: Root, reference: Reference, names: Sequence[str]) -> AliasedInfo:
@@ -31,13 +33,13 @@ def add_aliases(root: Root, reference: Reference, names: Sequence[str]) -> Alias
 
     moved: dict[str, int] = {}
 
-    def make(view: ProjectView, collection: str, version: str) -> list[Op]:
+    def make(view: ProjectView, collection: str, called: str, version: str) -> list[Op]:
         ops: list[Op] = []
         moved.clear()
         for name in dict.fromkeys(wanted):
             before = view.alias(collection, name)
             if before is None or before.version != version:
-                ops.append(_alias(collection, name, None if before is None else before.version, version))
+                ops.append(_alias(called, name, None if before is None else before.version, version))
             if before is not None and before.version != version:
                 stood = view.membership(collection, before.version) or view.version(before.version)
                 assert stood is not None
@@ -58,13 +60,13 @@ def remove_aliases(root: Root, reference: Reference, names: Sequence[str]) -> Ve
         message = f"{LATEST!r} follows the last version by itself: it cannot be removed"
         raise Invalid(message, code="bad-alias")
 
-    def make(view: ProjectView, collection: str, version: str) -> list[Op]:
+    def make(view: ProjectView, collection: str, called: str, version: str) -> list[Op]:
         standing = {alias.name for alias in view.aliases_of(collection, version)}
         missing = [name for name in names if name not in standing]
         if missing:
             message = f"{reference} has no alias {missing[0]!r} (it has: {', '.join(sorted(standing)) or 'none'})"
             raise NotFound(message, code="alias-not-found")
-        return [_alias(collection, name, version, None) for name in dict.fromkeys(names)]
+        return [_alias(called, name, version, None) for name in dict.fromkeys(names)]
 
     return _edit_aliases(root, reference, make)
 
@@ -133,14 +135,15 @@ def _edit(root: Root, reference: Reference, verb: str, make: _Plan) -> VersionIn
         return commit_and_answer(root, session, resolved.project.name, plan, answer=lambda *_: resolved.info_now())
 
 
-def _edit_aliases(root: Root, reference: Reference, make: Callable[[ProjectView, str, str], list[Op]]) -> VersionInfo:
+def _edit_aliases(root: Root, reference: Reference, make: _PlanOfAliases) -> VersionInfo:
     def plan(view: ProjectView) -> list[Op]:
         version = resolved.view.version(resolved.version.id)
-        is_gone = version is None or version.deleted
-        if is_gone or (member is not None and view.membership(collection, resolved.version.id) is None):
+        link = None if member is None else view.membership(collection, resolved.version.id)
+        if version is None or version.deleted or (member is not None and link is None):
             message = f"{resolved.name if member is None else member.name} was deleted just now"
             raise NotFound(message, code="version-deleted")
-        return make(view, collection, resolved.version.id)
+        called = view.id_as_made(version) if link is None else view.id_as_linked(link)
+        return make(view, collection, called, version.id)
 
     with root.session("alias") as session:
         # Inside, as above.

@@ -201,8 +201,8 @@ def _drop_part(view: View, _op_id: str, op: records.DropPart, _position: int) ->
 
 
 def _relog(view: View, _op_id: str, op: records.Relog, position: int) -> list[Change] | Void:
-    target = view.version(op.target)
-    if target is None or target.deleted:
+    target, collection = view.version(op.target), view.collection(op.record.collection)
+    if target is None or target.deleted or collection is None or target.collection != collection.id:
         return _new_version(view, op.record, op.parts, position)
     if _lacks_a_part(view, op.parts):
         return Void(GATHERED)

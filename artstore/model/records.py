@@ -82,7 +82,7 @@ class Commit(Op, frozen=True, kw_only=True, tag="commit"):
 class Relog(Op, frozen=True, kw_only=True, tag="relog"):
     """Content equal to an earlier version's was committed again: no new version, but `latest` is that one now.
 
-    Where the target is deleted by then, the record is a new version.
+    Where the target is deleted by then, or of another collection than the record, the record is a new version.
     """
 
     target: str

@@ -17,6 +17,7 @@ import msgspec
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.model.digest import Digest
 from artstore.model.fold import Change, Put
+from artstore.model.records import Commit, Create, Relog, decode_op, made_by
 from artstore.model.state import (
     Alias,
     Collection,
@@ -231,6 +232,30 @@ class FoldView:
         """Every collection that is not deleted, by name."""
         return self.all(Collection, "deleted = 0 ORDER BY name")
 
+    def id_made_here(self, collection: Collection) -> str:
+        """The id to call a collection by in what is put into it.
+
+        That of its creation that waits, where it was made here too under its name: should it come to be one of its own
+        then, since others have given theirs another name, all that was put into it here is in that.
+        """
+        ids = [id_ for id_, name in self._made_here(collection.id) if name == collection.name]
+        return ids[-1] if ids else collection.id
+
+    def id_as_made(self, version: Version) -> str:
+        """The id to call a version's collection by, where something is said of it there: as its own record does."""
+        made_here = {id_ for id_, _name in self._made_here(version.collection)}
+        sql = "SELECT body FROM op WHERE project = ? AND version = ? AND slot IS NULL AND dismissed = 0"
+        for (body,) in self._connections.rows(sql, (self._project, version.id)) if made_here else ():
+            op = decode_op(bytes(body))
+            if isinstance(op, Commit | Relog) and op.record.collection in made_here:
+                return op.record.collection
+        return version.collection
+
+    def id_as_linked(self, link: Membership) -> str:
+        """The id to call a portfolio by, where something is said of a link in it: by which it was linked."""
+        made_here = {id_ for id_, _name in self._made_here(link.portfolio)}
+        return link.made_in if link.made_in in made_here else link.portfolio
+
     def version(self, id: str) -> Version | None:
         """See View."""
         return self._first(Version, "id = ?", id)
@@ -374,6 +399,16 @@ class FoldView:
                 self._connections.execute(
                     f"DELETE FROM {table} WHERE project = ? AND {where}", (self._project, *row.key)
                 )
+
+    def _made_here(self, collection: str) -> list[tuple[str, str]]:
+        """The second ids of a collection whose creations wait, each with the name that was given, in their order."""
+        synonyms = {row.id for row in self.all(Synonym, "collection = ?", collection)}
+        if not synonyms:
+            return []
+        sql = "SELECT id, body FROM op WHERE project = ? AND slot IS NULL AND kind = 'create' AND dismissed = 0"
+        rows = self._connections.rows(f"{sql} ORDER BY position", (self._project,))
+        made = [(id_, op) for id_, body in rows if isinstance(op := decode_op(bytes(body)), Create)]
+        return [(made_by(id_, op), op.name) for id_, op in made if made_by(id_, op) in synonyms]
 
     def _rows(self, kind: type[Row], where: str, *parameters: object) -> list[tuple[Any, ...]]:
         columns = ", ".join(_column(field) for field in _fields(kind))

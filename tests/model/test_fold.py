@@ -315,6 +315,17 @@ def test_equal_content_of_a_deleted_version_is_a_new_one(log: Log, is_known: boo
     assert not log.version(str(record.id)).deleted
 
 
+def test_equal_content_in_another_collection_is_a_new_version(log: Log) -> None:
+    """Two had made one collection, and then it was two: what was put into the one is in that, or it is not found."""
+    lions, cats = log.create("lions"), log.create("cats")
+    first = log.commit(lions)
+    record = log.record(cats)
+    log.relog(first, record)
+
+    assert (log.version(str(record.id)).collection, log.number(str(record.id))) == (cats, 0)
+    assert log.version(first).logged == 3
+
+
 def test_a_relog_into_a_refused_collection_is_void(log: Log) -> None:
     log.relog("blake3:unknown", log.record("blake3:refused"))
 

@@ -117,7 +117,9 @@ class Naive:
 
     def do_relog(self, op: Json, id_: str) -> bool:
         target = self.version(op["target"])
-        if target is None:
+        collection = self.collection(op["record"]["collection"])
+        if target is None or collection is None or target["collection"] != collection["id"]:
+            # What was put into a collection is in that one, wherever others have the same.
             return self.do_commit(op, id_)
         if not self.has_parts(op):
             return False
