@@ -19,7 +19,7 @@ from artstore.units import count, duration, moment, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from artstore.lifecycle.reports import CollectionInfo, DiffReport, EntryInfo, Match, VersionInfo
+    from artstore.lifecycle.reports import CollectionInfo, DiffReport, EntryInfo, LinkInfo, Match, VersionInfo
 
 
 @verb("artstore ls", "artstore ls cats:v3 --long")
@@ -138,7 +138,7 @@ def render_versions(versions: Sequence[VersionInfo]) -> None:
         ("version", "aliases", "created", ">files", ">size", "description"),
         [
             (
-                _name(v) if v.link is None else f"{v.link.name} -> {v.ref}",
+                _name(v) if v.link is None else f"{_name(v.link)} -> {v.ref}",
                 f"({v.state})" if v.state != "committed" else ", ".join((v.link or v).aliases),
                 moment(v.created_at),
                 f"{v.files:,}",
@@ -185,7 +185,7 @@ def render_matches(matches: Sequence[Match]) -> None:
     note(count(len(matches), "match", "matches"))
 
 
-def _name(version: VersionInfo) -> str:
+def _name(version: VersionInfo | LinkInfo) -> str:
     return f"{version.name} (local)" if version.provisional else version.name
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from artstore.errors import NotFound
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.reports import MovedNumber
-from artstore.lifecycle.resolve import find_collection
+from artstore.lifecycle.resolve import find_collection, place_now, was_taken_out
 from artstore.model.names import project_name
 from artstore.model.notes import AcceptNumbers
 from artstore.model.records import Op
+from artstore.model.state import Collection
 from artstore.storage.catalog import ProjectView
 from artstore.storage.root import Root
 
@@ -28,20 +29,23 @@ def moved_numbers(root: Root, project: str | None = None) -> list[MovedNumber]:
             continue
         view = ProjectView(root.catalog, each.id)
         for collection, before, id_ in view.moved():
-            row, version = view.collection(collection), view.version(id_)
-            own = None if version is None else view.collection(version.collection)
+            row = view.collection(collection)
             if row is not None and not row.deleted:
-                found.append(
-                    MovedNumber(
-                        project=each.name,
-                        collection=row.name,
-                        before=before,
-                        now=None if version is None else version.number,
-                        now_in=None if own is None else own.name,
-                        id=id_,
-                    )
-                )
+                found.append(_moved(each.name, view, row, before, id_))
     return found
+
+
+def _moved(project: str, view: ProjectView, collection: Collection, before: int, id_: str) -> MovedNumber:
+    now = place_now(view, collection, id_)
+    out_of = collection.name if was_taken_out(view, collection, id_) else None
+    return MovedNumber(
+        project=project,
+        collection=collection.name,
+        before=before,
+        now=None if now is None else now[1],
+        now_in=out_of if now is None else now[0].name,
+        id=id_,
+    )
 
 
 def accept_numbers(root: Root, names: Sequence[tuple[str, str]]) -> list[MovedNumber]:

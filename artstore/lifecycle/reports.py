@@ -23,6 +23,8 @@ class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     aliases: list[str]
     linked_at: float
+    provisional: bool = False
+    """As a version's: whether the number is this store's alone."""
 
     @property
     def name(self) -> str:
@@ -98,23 +100,23 @@ class AliasedInfo(VersionInfo, frozen=True, kw_only=True):
 
 
 class MovedNumber(msgspec.Struct, frozen=True, kw_only=True):
-    """A version that was shown here under a number which somebody else had first."""
+    """A version, or a link to one, that was shown here under a number which somebody else had first."""
 
     project: str
     collection: str
-    """Where it had the number."""
+    """The collection, or the portfolio, where it had the number."""
     before: int
     now: int | None
-    """None: it has no place in the upstream's order, and waits for a decision."""
+    """None: it has no place in the upstream's order, and waits for a decision, or the link was taken out since."""
     now_in: str | None
-    """The collection in which it is now."""
+    """The collection in which it is now, or from which a link was taken out; None: it waits for a decision."""
     id: str
 
     @property
     def called(self) -> str:
         """What it is called now: `v2`, or `felines:v0` in another collection."""
         if self.now is None:
-            return "a conflict"
+            return "a conflict" if self.now_in is None else "taken out"
         return f"v{self.now}" if self.now_in == self.collection else f"{self.now_in}:v{self.now}"
 
 

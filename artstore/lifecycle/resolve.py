@@ -46,6 +46,7 @@ class Member(NamedTuple):
             number=self.row.number,
             aliases=sorted(aliases),
             linked_at=self.row.linked_us / 1e6,
+            provisional=self.project.upstream is not None and not self.view.is_link_accepted(self.row),
         )
 
 
@@ -272,6 +273,7 @@ def _membership(view: ProjectView, portfolio: Collection, reference: Reference) 
     name, selector = reference.name, reference.selector
     if isinstance(selector, int):
         found = view.membership_numbered(portfolio.id, selector)
+        _check_meaning(view, portfolio, selector, name)
         if found is None:
             numbers = [f"v{row.number}" for row in view.memberships_of(portfolio.id)]
             raise NotFound(f"{name} has no link v{selector} ({_has(numbers)})", code="version-not-found")
@@ -329,9 +331,9 @@ def _check_meaning(view: ProjectView, collection: Collection, number: int, name:
     moved = view.moved_from(collection.id, number)
     if not moved:
         return
-    now = view.version_numbered(collection.id, number)
-    before = ", ".join(_called_now(view, collection, name, id_, version) for id_, version in moved)
-    other = "nothing" if now is None else f"{name}@{_short(now.id)}, which was pushed first"
+    before = ", ".join(_called_now(view, collection, name, id_) for id_ in moved)
+    now = _id_numbered(view, collection, number)
+    other = "nothing" if now is None else f"{name}@{_short(now)}, which was pushed first"
     message = (
         f"{name}:v{number} is ambiguous: on this machine it meant {before}; now it means {other}. Name one by its id, "
         f"or say `artstore numbers accept {name}` when nobody means the old one any more"
@@ -339,14 +341,42 @@ def _check_meaning(view: ProjectView, collection: Collection, number: int, name:
     raise AmbiguousVersion(message, code="ambiguous-number")
 
 
-def _called_now(view: ProjectView, collection: Collection, name: str, id_: str, version: Version | None) -> str:
+def _id_numbered(view: ProjectView, collection: Collection, number: int) -> str | None:
+    """The id of the version that has a number in a collection, or in a portfolio."""
+    if collection.kind == "portfolio":
+        link = view.membership_numbered(collection.id, number)
+        return None if link is None else link.version
+    version = view.version_numbered(collection.id, number)
+    return None if version is None else version.id
+
+
+def place_now(view: ProjectView, collection: Collection, id_: str) -> tuple[Collection, int] | None:
+    """Where a version that has lost its number in a collection, or in a portfolio, is now, and under which number."""
+    if collection.kind == "portfolio":
+        links = view.all(Membership, "version = ? ORDER BY portfolio = ? DESC, portfolio", id_, collection.id)
+        found = [(view.collection(link.portfolio), link.number) for link in links]
+    else:
+        version = view.version(id_)
+        found = [] if version is None else [(view.collection(version.collection), version.number)]
+    return next(((own, number) for own, number in found if own is not None), None)
+
+
+def was_taken_out(view: ProjectView, collection: Collection, id_: str) -> bool:
+    """Whether a version that is in a portfolio no more does not wait to come into it."""
+    return collection.kind == "portfolio" and all(link.version != id_ for link in view.waiting_links())
+
+
+def _called_now(view: ProjectView, collection: Collection, name: str, id_: str) -> str:
     """A version that has lost its number, and what became of it."""
-    if version is None:
-        return f"version {_short(id_)}, which waits for a decision (`artstore conflicts`)"
-    own = view.collection(version.collection)
-    if own is None or own.id == collection.id:
-        return f"{name}@{_short(id_)}, which is v{version.number} now"
-    return f"{own.name}@{_short(id_)}, which is {own.name}:v{version.number} now"
+    now = place_now(view, collection, id_)
+    if now is None:
+        is_out = was_taken_out(view, collection, id_)
+        became = "was taken out" if is_out else "waits for a decision (`artstore conflicts`)"
+        return f"version {_short(id_)}, which {became}"
+    own, number = now
+    if own.id == collection.id:
+        return f"{name}@{_short(id_)}, which is v{number} now"
+    return f"{own.name}@{_short(id_)}, which is {own.name}:v{number} now"
 
 
 def _short(id_: str) -> str:

@@ -24,8 +24,8 @@ from artstore.model.notes import (
     decode_line,
     is_note,
 )
-from artstore.model.records import AnyOp, Rename, brings, decode_op, kind_of, manifest_of
-from artstore.model.state import Collection, MemoryState, Synonym, Version
+from artstore.model.records import AnyOp, Link, Rename, brings, decode_op, kind_of, manifest_of
+from artstore.model.state import Collection, Membership, MemoryState, Synonym, Version
 
 Row = Sequence[object]
 
@@ -142,28 +142,53 @@ class Ledger:
 
     def _fold_again(self) -> None:
         """Fold all that counts from the beginning, and note which versions lost the number that they had shown."""
-        before, names, refused = dict(self._numbers()), dict(self._names()), self._refused
+        before, refused = self.state, self._refused
         self.state, self._refused = MemoryState(), {}
         self._folded.clear()
         for op in self._order.ops():
             # What was refused while it waits does not come alive by itself.
             self._fold(op.id, decode_op(op.body), None if self._order.is_accepted(op.id) else refused.get(op.id))
-        self._renumber(before, names)
+        self._renumber(before)
 
-    def _renumber(self, before: dict[str, tuple[str, int]], names: dict[str, str]) -> None:
-        after, standing = dict(self._numbers()), {name: id_ for id_, name in self._names()}
-        taken = self._names_taken()
-        for id_, (collection, number) in before.items():
-            now, name = after.get(id_), names.get(collection, "")
-            # What has no place any more, or not the name that was given here, had it in the one of that name now.
-            if (now is None or (now[0], name) in taken) and name in standing:
+    def _renumber(self, before: MemoryState) -> None:
+        names, standing = dict(_names(before)), {name: id_ for id_, name in _names(self.state)}
+        taken, second = self._names_taken(), {each.id: each.collection for each in before.all(Synonym)}
+        # Collections that were made twice and are two now, of which the second one has the name.
+        parted = {first: id_ for id_, first in second.items() if standing.get(names.get(first, "")) == id_}
+        self._renumbered = {(parted.get(of, of), number, id_) for of, number, id_ in self._renumbered}
+        for version in before.all(Version):
+            id_, number, name = version.id, version.number, names.get(version.collection, "")
+            now = self.state.version(id_)
+            # What has no place any more, or not the name that was given here, had it in the one of that name now; and
+            # so had what was in a collection that was made here too, where that is one of its own now.
+            is_lost = now is None or (now.collection, name) in taken or version.collection in parted
+            if is_lost and name in standing:
                 self._renumbered.add((standing[name], number, id_))
             if now is not None:
-                self._renumbered.add((now[0], number, id_))
+                self._renumbered.add((now.collection, number, id_))
+        for link in before.all(Membership):
+            name = names.get(link.portfolio, "")
+            self._renumber_link(link, standing.get(name), is_lost=link.portfolio in parted, name=name, taken=taken)
         canonical = {each.id: each.collection for each in self.state.all(Synonym)}
         found = {(canonical.get(of, of), number, id_) for of, number, id_ in self._renumbered}
         # One that has its number back means what it meant.
-        self._renumbered = found - {(of, number, id_) for id_, (of, number) in after.items()}
+        found -= {(version.collection, version.number, version.id) for version in self.state.all(Version)}
+        self._renumbered = found - {(link.portfolio, link.number, link.version) for link in self.state.all(Membership)}
+
+    def _renumber_link(
+        self, link: Membership, named: str | None, *, is_lost: bool, name: str, taken: set[tuple[str, str]]
+    ) -> None:
+        own = self.state.collection(link.portfolio)
+        rows = [self.state.membership(of, link.version) for of in (own.id if own else "", named or "")]
+        now = next(filter(None, rows), None)
+        waiting = [decode_op(op.body) for op in self._order.waiting().values()] if now is None else []
+        if now is None and not any(isinstance(op, Link) and op.version == link.version for op in waiting):
+            # Somebody has taken it out, and its number is not used again.
+            return
+        is_lost |= now is None or (now.portfolio, name) in taken
+        for of in (named if is_lost else None, now.portfolio if now else None):
+            if of is not None:
+                self._renumbered.add((of, link.number, link.version))
 
     def _names_taken(self) -> set[tuple[str, str]]:
         """Collections with the names that were given to them here, and that others had given first."""
@@ -171,15 +196,6 @@ class Ledger:
         void = [decode_op(op.body) for op, (_kind, reason, *_) in folded if op.slot is None and reason is not None]
         renames = [(self.state.collection(op.collection), op.name) for op in void if isinstance(op, Rename)]
         return {(collection.id, name) for collection, name in renames if collection is not None}
-
-    def _names(self) -> Iterator[tuple[str, str]]:
-        for collection in self.state.all(Collection):
-            if not collection.deleted:
-                yield collection.id, collection.name
-
-    def _numbers(self) -> Iterator[tuple[str, tuple[str, int]]]:
-        for version in self.state.all(Version):
-            yield version.id, (version.collection, version.number)
 
 
 class TableDigest:
@@ -203,3 +219,7 @@ def digest_of_rows(rows: Iterable[Row]) -> Digest:
     for row in rows:
         digest.add(row)
     return digest.value()
+
+
+def _names(state: MemoryState) -> Iterator[tuple[str, str]]:
+    return ((each.id, each.name) for each in state.all(Collection) if not each.deleted)

@@ -324,9 +324,10 @@ def _numbered(store: Store, project: str, collection: str, number: int) -> str:
         store.version(reference)
     except AmbiguousVersion:
         lines = store.history(collection, project=project, before=number + 1, limit=1).lines
-        if not lines or lines[0].version.number != number:
+        found = lines[0].version if lines else None
+        if found is None or (found.link or found).number != number:
             raise
-        return lines[0].version.exact
+        return found.exact if found.link is None else f"{found.link.project}/{found.link.collection}@{found.id}"
     return reference
 
 

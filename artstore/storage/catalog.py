@@ -17,7 +17,7 @@ import msgspec
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.model.digest import Digest
 from artstore.model.fold import Change, Put
-from artstore.model.records import Commit, Create, Relog, decode_op, made_by
+from artstore.model.records import Commit, Create, Link, Relog, Unlink, decode_op, made_by
 from artstore.model.state import (
     Alias,
     Collection,
@@ -282,6 +282,14 @@ class FoldView:
         """See View."""
         return self._first(UnfinishedPart, "id = ?", id)
 
+    def is_link_accepted(self, link: Membership) -> bool:
+        """Whether the upstream has accepted a link, so that its number is what all see."""
+        if not self._said_of(link, "slot IS NULL"):
+            # So it is of most, and what waits is little.
+            return True
+        accepted = self._said_of(link, "slot IS NOT NULL")
+        return bool(accepted) and isinstance(accepted[-1], Link)
+
     def parts(self) -> list[UnfinishedPart]:
         """Every part that nobody has gathered, the first first."""
         return self.all(UnfinishedPart, "1 ORDER BY created_us, id")
@@ -369,6 +377,18 @@ class FoldView:
         rows = self._connections.rows(sql, (self._project,))
         return {id_: (collection, number) for id_, collection, number in rows}
 
+    def numbers_of_links(self) -> dict[tuple[str, str], int]:
+        """The number of every link, by the ids of its portfolio and its version."""
+        sql = "SELECT portfolio, version, number FROM membership WHERE project = ?"
+        rows = self._connections.rows(sql, (self._project,))
+        return {(portfolio, version): number for portfolio, version, number in rows}
+
+    def waiting_links(self) -> list[Link]:
+        """The links that no upstream has accepted, in their order; void ones too."""
+        sql = "SELECT body FROM op WHERE project = ? AND slot IS NULL AND kind = 'link' AND dismissed = 0"
+        rows = self._connections.rows(f"{sql} ORDER BY position", (self._project,))
+        return [op for (body,) in rows if isinstance(op := decode_op(bytes(body)), Link)]
+
     def clear(self) -> None:
         """Forget the whole state, inside a write transaction that folds it again."""
         for table in _TABLES.values():
@@ -399,6 +419,17 @@ class FoldView:
                 self._connections.execute(
                     f"DELETE FROM {table} WHERE project = ? AND {where}", (self._project, *row.key)
                 )
+
+    def _said_of(self, link: Membership, which: str) -> list[Link | Unlink]:
+        """The ops that have linked a version to a portfolio or taken it out, in their order."""
+        # No row of the log says which version they are about, but their bytes do.
+        sql = (
+            f"SELECT body FROM op WHERE project = ?1 AND {which} AND kind IN ('link', 'unlink') AND void IS NULL "
+            "AND dismissed = 0 AND instr(body, CAST(?2 AS BLOB)) ORDER BY position"
+        )
+        ops = (decode_op(bytes(body)) for (body,) in self._connections.rows(sql, (self._project, link.version)))
+        said = [op for op in ops if isinstance(op, Link | Unlink) and op.version == link.version]
+        return [op for op in said if (of := self.collection(op.portfolio)) is not None and of.id == link.portfolio]
 
     def _made_here(self, collection: str) -> list[tuple[str, str]]:
         """The second ids of a collection whose creations wait, each with the name that was given, in their order."""
@@ -468,22 +499,23 @@ class ProjectView(FoldView):
         sql = "SELECT 1 FROM forgotten WHERE project = ? AND version = ? AND awaited = 1"
         return self._connections.one(sql, (self._project, version)) is not None
 
-    def moved_from(self, collection: str, number: int) -> list[tuple[str, Version | None]]:
-        """The versions that were shown here under this number, and have another one by now, by their ids.
-
-        None for what has no place in the upstream's order, and waits for a decision.
-        """
-        among = [id_ for of, before, id_ in self.moved() if (of, before) == (collection, number)]
-        return [(id_, self.version(id_)) for id_ in among]
+    def moved_from(self, collection: str, number: int) -> list[str]:
+        """The ids of the versions that were shown here under this number, and have another one by now."""
+        return [id_ for of, before, id_ in self.moved() if (of, before) == (collection, number)]
 
     def moved(self) -> list[tuple[str, int, str]]:
-        """Every number that a version was shown under here and lost: collection, number, version.
+        """Every number that a version was shown under here and lost: collection, or portfolio, number, version.
 
-        But for versions that were given up since: then the number means one alone.
+        But for versions that were given up since, and links: then the number means one alone.
         """
+        # Of a link no row of the log says which version it is about, but its bytes do.
         sql = (
-            "SELECT collection, number, version FROM renumbered WHERE project = ?1 AND version IN "
-            "(SELECT version FROM op WHERE op.project = ?1 AND op.version = renumbered.version AND dismissed = 0) "
+            "SELECT collection, number, version FROM renumbered WHERE project = ?1 AND iif("
+            "EXISTS (SELECT 1 FROM collection WHERE collection.project = ?1 AND id = renumbered.collection "
+            "AND kind = 'portfolio'), "
+            "EXISTS (SELECT 1 FROM op WHERE op.project = ?1 AND kind = 'link' AND dismissed = 0 "
+            "AND instr(body, CAST(renumbered.version AS BLOB))), "
+            "EXISTS (SELECT 1 FROM op WHERE op.project = ?1 AND op.version = renumbered.version AND dismissed = 0)) "
             "ORDER BY collection, number, version"
         )
         rows = self._connections.rows(sql, (self._project,))

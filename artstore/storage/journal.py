@@ -26,7 +26,7 @@ from artstore.model.notes import (
     decode_line,
 )
 from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kind_of, made_by, manifest_of
-from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
+from artstore.model.state import ROW_KINDS, MemoryState, Synonym, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
 
 N = TypeVar("N", Accepted, Attached, TakenIn, Evicted)
@@ -66,6 +66,18 @@ class Naming(NamedTuple):
     """Its id, or the second one that it has where it was made twice."""
     is_own: bool
     """Whether it is of a transaction of this store's, and did not come from an upstream."""
+
+
+class _Shown(NamedTuple):
+    """What the numbers of a project mean at a moment."""
+
+    places: dict[tuple[str, str], tuple[str, int]]
+    """By the ids of a version and, for a link, of its portfolio: the id of the collection or portfolio, and the number
+    in it."""
+    names: dict[str, str]
+    """Of the collections, by their ids."""
+    second: dict[str, str]
+    """Of the collections that were made twice, by their second ids the first ones."""
 
 
 class Journal:
@@ -269,15 +281,14 @@ class Journal:
 
     def _put_before(self, accepted: Sequence[Counted]) -> None:
         """Give accepted ops their places before those that wait, and fold everything again."""
-        before = self._view.numbers()
-        names = {collection.id: collection.name for collection in self._view.collections()}
+        before = self._shown()
         ids = {op.id for op in accepted}
         every = self.ops()
         order = [op for op in every if op.slot is not None]
         order += accepted
         order += [op for op in every if op.slot is None and op.id not in ids]
         self._fold(order)
-        self._note_moved(before, names)
+        self._note_moved(before)
 
     def _fold(self, order: Sequence[Counted]) -> None:
         stuck = self._stuck()
@@ -291,10 +302,23 @@ class Journal:
         sql = "SELECT id, void FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 AND void IS NOT NULL"
         return {id_: Void(reason) for id_, reason in self._rows(sql) if reason not in PASSING}
 
-    def _note_moved(self, before: dict[str, tuple[str, int]], names: dict[str, str]) -> None:
-        """Remember which numbers versions have shown here and lost, until somebody says that it is known.
+    def _shown(self) -> _Shown:
+        """What numbers mean as the tables stand."""
+        links = self._view.numbers_of_links()
+        return _Shown(
+            {
+                **{(id_, ""): place for id_, place in self._view.numbers().items()},
+                **{(id_, portfolio): (portfolio, number) for (portfolio, id_), number in links.items()},
+            },
+            {collection.id: collection.name for collection in self._view.collections()},
+            {row.id: row.collection for row in self._view.all(Synonym)},
+        )
 
-        What has no place any more, or not the name that was given here, had it in the collection of that name now.
+    def _note_moved(self, before: _Shown) -> None:
+        """Remember which numbers versions and links have shown here and lost, until somebody says that it is known.
+
+        What has no place any more, or not the name that was given here, had it in the collection of that name now. So
+        had all that was called by a name which that of a collection is now that was made here too.
         """
         # What was made twice apart may have come to be the other one's.
         self._run(
@@ -302,12 +326,31 @@ class Journal:
             "WHERE synonym.project = ?1 AND synonym.id = renumbered.collection) "
             "WHERE project = ?1 AND collection IN (SELECT id FROM synonym WHERE synonym.project = ?1)"
         )
-        after = self._view.numbers()
-        standing = {collection.name: collection.id for collection in self._view.collections()}
+        after = self._shown()
+        for id_, first in before.second.items():
+            if id_ in after.names and after.names[id_] == before.names.get(first):
+                # Or one of its own again, since that one has another name.
+                sql = "UPDATE OR REPLACE renumbered SET collection = ?2 WHERE project = ?1 AND collection = ?3"
+                self._run(sql, id_, first)
+        standing = {name: id_ for id_, name in after.names.items()}
         taken = self._names_taken()
-        for id_, (collection, number) in before.items():
-            now, name = after.get(id_), names.get(collection, "")
-            shown = [standing.get(name)] if now is None or (now[0], name) in taken else []
+        refused = {op.version for op in self._view.waiting_links()}
+        for (id_, portfolio), (collection, number) in before.places.items():
+            name = before.names.get(collection, "")
+            named = standing.get(name)
+            now = after.places.get((id_, portfolio))
+            if portfolio and now is None:
+                own = self._view.collection(portfolio)
+                among = [of for of in (None if own is None else own.id, named) if of is not None]
+                now = next((after.places[id_, of] for of in among if (id_, of) in after.places), None)
+                if now is None and id_ not in refused:
+                    # Somebody has taken it out, and its number is not used again.
+                    continue
+            shown = (
+                [named]
+                if now is None or (now[0], name) in taken or before.second.get(named or "") == collection
+                else []
+            )
             shown += [] if now is None else [now[0]]
             for of in shown:
                 if of is not None and now != (of, number):
@@ -318,7 +361,7 @@ class Journal:
                         number,
                         id_,
                     )
-        for id_, (collection, number) in after.items():
+        for (id_, _portfolio), (collection, number) in after.places.items():
             # One that has its number back means what it meant.
             self._run(
                 "DELETE FROM renumbered WHERE project = ?1 AND version = ?2 AND collection = ?3 AND number = ?4",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from artstore.errors import AmbiguousVersion
+from artstore.store import Store
 from tests.sync.conftest import Machine
 
 Make = Callable[..., Machine]
@@ -84,3 +86,106 @@ def test_what_was_linked_is_in_its_portfolio_when_others_rename_theirs(machine: 
         assert ["cats:v0", "b:v0"] == [version.name for version in there]
         assert [["best", "latest"], ["first"]] == [version.link.aliases for version in there if version.link]
         assert ["a:v0"] == [version.name for version in each.store.versions("lions")]
+
+
+def rebuilt(each: Machine) -> None:
+    """Lose the catalog, and make it anew from the journal."""
+    each.store.close()
+    (each.store.path / "catalog.db").unlink()
+    assert [] == Store.rebuild(each.store.path).lost
+    each.again()
+
+
+def moved(each: Machine) -> list[tuple[str, int, str]]:
+    """The numbers that mean something else: the collection, the number, and what it was is called now."""
+    return [(found.collection, found.before, found.called) for found in each.store.moved_numbers()]
+
+
+def both_link(machine: Make) -> tuple[Machine, Machine]:
+    """Two who each link what they have made to a portfolio; the first one is faster."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"}, name="zero")
+    a.store.link("zero", "port")
+    a.push()
+    b.pull()
+    for each in (a, b):
+        each.put({"x": each.folder.name.encode()}, name=each.folder.name)
+        link = each.store.link(each.folder.name, "port").link
+        assert link is not None
+        assert (link.number, link.provisional) == (1, True)
+    a.push()
+    b.push()
+    return a, b
+
+
+def test_a_number_of_a_portfolio_that_moved_is_refused_until_it_is_accepted(machine: Make) -> None:
+    """Else port:v1 in a script is another one's model, without a word."""
+    a, b = both_link(machine)
+
+    for _ in range(2):
+        assert [("port", 1, "v2")] == moved(b)
+        for look in (b.store.version, b.store.unlink):
+            with pytest.raises(AmbiguousVersion, match=r"port@\w+, which is v2 now; now it means uncategorized/port@"):
+                look("port:v1")
+        assert [False, False, False] == [each.link.provisional for each in b.store.versions("port") if each.link]
+        rebuilt(b)
+    assert b.store.verify().ok
+    assert [] == moved(a)
+    assert "b" == b.store.version("port:v2").collection
+    b.store.accept_numbers(["port"])
+    assert "a" == b.store.version("port:v1").collection
+
+
+def test_a_number_of_what_somebody_took_out_since_is_not_theirs(machine: Make) -> None:
+    _a, b = both_link(machine)
+    b.store.unlink("port:v2")
+    b.push()
+
+    assert [("port", 1, "taken out")] == moved(b)
+    with pytest.raises(AmbiguousVersion, match="which was taken out"):
+        b.store.version("port:v1")
+
+
+def test_a_link_that_others_took_out_is_not_called_another_one(machine: Make) -> None:
+    a, b = both_link(machine)
+    b.store.accept_numbers(["port"])
+    a.pull()
+    a.store.unlink("port:v0")
+    a.push()
+    b.put({"x": b"waits"})
+    b.pull()
+
+    assert [] == moved(b)
+
+
+def test_a_link_to_a_portfolio_that_was_refused_is_doubtful(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"x"}, name="one")
+    a.store.link("one", "port")
+    a.push()
+    b.store.put([a.folder / "tree"], name="two", type="model")
+    b.store.link("two", "port")
+    b.push()
+
+    assert [("port", 0, "a conflict")] == moved(b)
+    with pytest.raises(AmbiguousVersion, match="artstore conflicts"):
+        b.store.version("port:v0")
+    (conflict,) = b.store.conflicts()
+    b.store.rename_mine(conflict.id, "harbour")
+    assert [("port", 0, "harbour:v0")] == moved(b)
+    b.push()
+    rebuilt(b)
+    assert [("port", 0, "harbour:v0")] == moved(b)
+
+
+def test_a_number_by_a_name_that_others_gave_up_is_doubtful(pair: tuple[Machine, Machine]) -> None:
+    """cats:v0 was theirs on this machine, and is the first of one's own from then on."""
+    a, b = pair
+    renamed(pair)
+
+    for _ in range(2):
+        assert [("cats", 0, "lions:v0"), ("cats", 1, "v0")] == moved(b)
+        with pytest.raises(AmbiguousVersion, match="which is lions:v0 now"):
+            b.store.version("cats:v0")
+        rebuilt(b)
+    assert [] == moved(a)
