@@ -159,11 +159,18 @@ class Journal:
     def waiting(self) -> list[Waiting]:
         """The ops that no upstream has accepted, in order."""
         rows = self._rows(
-            "SELECT op.id, body, void, version, "
-            "(SELECT min(seq) FROM line WHERE line.project = op.project AND line.op = op.id) "
-            "FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 ORDER BY position",
+            "SELECT id, body, void, version FROM op "
+            "WHERE project = ?1 AND slot IS NULL AND dismissed = 0 ORDER BY position"
         )
-        return [Waiting(id_, bytes(body), *rest) for id_, body, *rest in rows]
+        if not rows:
+            return []
+        # One pass over the lines, which no index has by op: one for each op took half a second with 3,000 that wait.
+        sql = (
+            "SELECT op, min(seq) FROM line WHERE project = ?1 AND op IN "
+            "(SELECT id FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0) GROUP BY op"
+        )
+        seqs: dict[str, int] = dict(self._rows(sql))
+        return [Waiting(id_, bytes(body), void, version, seqs.get(id_)) for id_, body, void, version in rows]
 
     def received_waiting(self) -> set[str]:
         """The versions and parts that came from a log, be it that of before, and wait for the one that is followed."""
