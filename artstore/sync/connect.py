@@ -46,6 +46,8 @@ class _Elsewhere:
         self._pace = pace
         self._shelves: dict[tuple[str, str | None, str, str], tuple[Shelf, Noted | None]] = {}
         """By address, token, project and log: a token that has ended is renewed while a store is open."""
+        self._mirrored: dict[tuple[str, str], Shelf] = {}
+        """What was last seen to lie in a mirror, by its address and the project."""
         self._lock = threading.RLock()
         self._is_bringing = False
 
@@ -82,7 +84,8 @@ class _Elsewhere:
             reasons: dict[Digest, str] = {}
             for name, settings in read_remotes(root.path).items() if rest else ():
                 try:
-                    for remote, shelf in self.of(settings):
+                    rest = self._from_mirrored(settings, intake, rest, tell)
+                    for remote, shelf in self.of(settings) if rest else ():
                         fetched = _fetch(remote, shelf, intake, rest, tell)
                         bad.update(fetched.bad)
                         reasons.update((digest, _reason(remote, digest, said)) for digest, said in fetched.bad.items())
@@ -106,12 +109,26 @@ class _Elsewhere:
             code = next(bad[digest].code for digest in rest if digest in bad)
             raise Corrupt(problems[0].reason + more, code=code, problems=problems)
 
+    def _from_mirrored(
+        self, settings: Settings, intake: Intake, digests: Sequence[Digest], tell: Tell | None
+    ) -> list[Digest]:
+        """Fetch what a mirror had when it was last looked; answers what is still lacking, for which it is looked anew.
+
+        A mirror has no slots that are counted here, and to look at it again is four questions, for each file.
+        """
+        rest = list(digests)
+        for (url, _project), shelf in self._mirrored.items():
+            if rest and url == settings.url:
+                rest = shelf.fetch(intake, rest, tell).all
+        return rest
+
     def of(self, settings: Settings) -> Iterator[tuple[Remote, Shelf]]:
         """What a remote has for each project."""
         remote = open_remote(settings, self._pace)
         mirror = open_mirror(settings, self._pace)
         for project in self._root.catalog.projects():
             if mirror is not None and (kept := mirrored(mirror, self._root, project.name)) is not None:
+                self._mirrored[settings.url, project.name] = kept
                 yield mirror, kept
             log, until = project.upstream, project.slot
             if not settings.upstream or log is None:

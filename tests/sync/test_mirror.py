@@ -24,6 +24,7 @@ from artstore.sync.remotes import add_remote
 from artstore.sync.reports import Moved
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
+from tests.sync.simulation.network import Network
 from tests.sync.test_agreeing import rebuilt
 from tests.sync.test_lost_objects import LARGE, lying, spoil
 
@@ -110,6 +111,24 @@ def test_a_store_that_sees_the_mirror_alone_has_all_of_it(
     assert FILES == b.read("cats:best")
     assert FILES | {"more": b"more"} == b.read("cats")
     assert b.store.verify().ok
+
+
+def test_files_that_are_read_one_by_one_are_each_asked_for_once(
+    lone: Callable[[str], Lone], stick: Path, network: Network
+) -> None:
+    """Each took five questions, so a version of some thousand files in a bucket took minutes where it takes seconds."""
+    a, b = lone("a"), lone("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+    a.put(FILES)
+    a.move("push", remote="stick")
+    b.move("pull", remote="stick")
+    network.calls = 0
+    read = b.read("cats")
+
+    assert FILES == read
+    # The index of the pack, and what the mirror has, once.
+    assert network.calls <= len(FILES) + 6
 
 
 def test_what_waits_reaches_the_upstream_by_way_of_the_mirror(machine: Make, stick: Path) -> None:
