@@ -19,6 +19,7 @@ from artstore.cli.staying import words_of
 from artstore.storage.sessions import Exclusive
 from artstore.sync.explain import explain as explain_version
 from artstore.sync.follow import EVERY_S, LOCK, Follow
+from artstore.sync.objects.pacing import Pace
 from artstore.sync.remotes import read_remotes
 from artstore.sync.rounds import Verb, exchange
 from artstore.units import count, duration, size
@@ -171,12 +172,16 @@ def _exchange(
             references=refs,
             blobs=blobs,
             dry_run=dry_run,
-            limit_rate=limit_rate,
+            pace=_pace(limit_rate),
             renumber=renumber,
             progress=watcher,
         )
     emit(call, report, render)
     return max((project.exit_code for project in report.projects), default=0)
+
+
+def _pace(limit_rate: int | None) -> Pace | None:
+    return None if limit_rate is None else Pace(limit_rate)
 
 
 def _split(store: Store, words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -195,6 +200,9 @@ def _follow(
     idle_s: float | None,
     handle: int | None,
 ) -> None:
+    # Of all rounds together, since the next may begin as soon as one has ended.
+    pace = _pace(limit_rate)
+
     def move() -> SyncReport:
         with progress(call) as watcher:
             return exchange(
@@ -204,7 +212,7 @@ def _follow(
                 projects=projects,
                 references=refs,
                 blobs=blobs,
-                limit_rate=limit_rate,
+                pace=pace,
                 progress=watcher,
             )
 

@@ -64,7 +64,7 @@ def exchange(
     references: Sequence[str] = (),
     blobs: bool = False,
     dry_run: bool = False,
-    limit_rate: int | None = None,
+    pace: Pace | None = None,
     renumber: bool = False,
     unplaced: bool = True,
     progress: Progress | None = None,
@@ -77,7 +77,7 @@ def exchange(
     too. With `references`, `[project/]name[:version]`, a push sends what waits of these collections, each whole, with
     the runs that made it, and a pull brings the bytes of these versions; of a collection whose versions were all
     deleted there are none to bring. On a dry run nothing is moved, what is pushed is counted as if nobody else
-    wrote meanwhile, and its bytes are read. `limit_rate` is the most bytes a second that go, both ways together.
+    wrote meanwhile, and its bytes are read. `pace` is how fast bytes may go, both ways, in all rounds that have it.
 
     Bytes that no remote gives as they should be hold up no others, and the report names their files. A version whose
     bytes are missing here stays, with what builds on it, and the report says so; where a log has given numbers before,
@@ -97,7 +97,6 @@ def exchange(
     _check_asked(root, verb, name, settings, asked)
     if asked:
         projects = sorted({each.project for each in asked})
-    pace = None if limit_rate is None else Pace(limit_rate)
     connect(store, pace)
     catch_up(root, thorough=True)
     told = contextlib.nullcontext(Attempt()) if dry_run else noting(root, name)

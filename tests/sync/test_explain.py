@@ -80,10 +80,10 @@ def test_bytes_go_no_faster_than_they_may(
 
 def _go_no_faster(a: Machine, b: Machine, slept: list[float]) -> None:
     a.put({"large": b"l" * 1_500_000, "x": b"x" * 100_000})
-    exchange(a.store, "push", limit_rate=1_000_000)
+    exchange(a.store, "push", pace=Pace(1_000_000))
     sent = max(slept)
     slept.clear()
-    exchange(b.store, "pull", blobs=True, limit_rate=1_000_000)
+    exchange(b.store, "pull", blobs=True, pace=Pace(1_000_000))
 
     assert 1.2 < sent < 2
     assert 1.2 < max(slept) < 2

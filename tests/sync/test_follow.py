@@ -209,6 +209,21 @@ def test_ctrl_c_in_the_middle_of_a_push_ends_it_and_the_next_one_goes_on(machine
     assert 1 == a.push().projects[0].pushed.versions
 
 
+def test_it_goes_no_faster_than_it_may_in_all_rounds_together(machine: Make) -> None:
+    """What came at once in one round is paid for in the next, however many there are: others work on the same line."""
+    a, b = machine("a"), machine("b")
+    b.put({"b": os.urandom(900_000)})
+    b.push()
+    with command(a, "--limit-rate", "600kB", "--blobs") as process:
+        came = next_line(process)
+        a.put({"a": os.urandom(240_000)})
+        went = next_line(process)
+
+    assert (1, 1) == (came["moved"]["projects"][0]["pulled"]["blobs"], went["moved"]["projects"][0]["pushed"]["blobs"])
+    # But for what may go at once.
+    assert came["moved"]["seconds"] + went["at"] - came["at"] > (900_000 + 240_000) / 600_000 - 0.25
+
+
 def test_one_process_follows_and_the_next_takes_over_when_it_dies(machine: Make) -> None:
     a = machine("a")
     with following(a) as first, following(a) as second:
