@@ -15,9 +15,11 @@ from artstore.model.digest import Digest
 from artstore.storage import packs, stat_cache
 from artstore.store import Store
 from artstore.sync import pull
-from artstore.sync.rounds import exchange
+from artstore.sync.depots import depot as depots
+from artstore.sync.rounds import Verb, exchange
 from tests.sync.conftest import Machine
 from tests.sync.serving import served
+from tests.sync.simulation.network import Network
 
 Make = Callable[..., Machine]
 
@@ -187,6 +189,42 @@ def test_a_push_with_nothing_new_writes_nothing(machine: Make, depot: Path) -> N
     a.pull()
     assert 0 == report.pushed.ops
     assert before == (files_of(depot), files_of(a.store.path / "ops"))
+
+
+@pytest.mark.parametrize(("verb", "calls"), [("push", 1), ("pull", 3), ("sync", 3)])
+def test_where_nothing_is_new_few_questions_say_so(
+    machine: Make, depot: Path, network: Network, verb: Verb, calls: int
+) -> None:
+    """A cluster of a thousand nodes that all follow one depot lives by that, and in a bucket each is paid for.
+
+    A depot cannot say in one answer that there is no slot behind the last, and that this one is still as it was taken;
+    one more names the projects that it has.
+    """
+    a = machine("a")
+    for number in range(3):
+        a.put({"x": b"%d" % number})
+        a.push()
+    before = files_of(depot)
+    network.calls = 0
+    a.move(verb)
+
+    assert calls == network.calls
+    assert before == files_of(depot)
+
+
+def test_all_projects_of_a_depot_are_found_where_one_has_more_slots_than_a_page(
+    machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is behind many slots was not to be listed slot by slot, and must not be left out."""
+    monkeypatch.setattr(depots, "_PAGE", 2)
+    a, b = machine("a"), machine("b")
+    for project, slots in (("a", 1), ("b", 5), ("c", 2), ("d", 3)):
+        for number in range(slots):
+            a.put({"x": b"%d" % number}, project=project)
+            a.move("push", projects=[project])
+    b.pull()
+
+    assert ["a", "b", "c", "d"] == b.store.projects()
 
 
 def test_known_bytes_are_not_sent_again(machine: Make, depot: Path) -> None:

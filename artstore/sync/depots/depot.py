@@ -35,6 +35,8 @@ _BEHIND: Final = "~"
 """Sorts behind all that a name can have."""
 _FEW: Final = 3
 """Slots that are read one by one before it is looked whether there is a checkpoint."""
+_PAGE: Final = 1_000
+"""Names that a bucket gives in one answer."""
 _NUMBER: Final = re.compile(r"[0-9]{12}\Z")
 _MOST_AHEAD: Final = 64 << 20
 """Bytes of manifests that came with slots and wait to be taken."""
@@ -66,13 +68,18 @@ class Depot:
 
     def projects_below(self, folder: str) -> Iterator[str]:
         """The projects that have something in a folder, whose name ends with a slash."""
-        after = ""
-        while (name := next(self._objects.names(folder, after), None)) is not None:
+        names, last, count = self._objects.names(folder), "", 0
+        while (name := next(names, None)) is not None:
             part = name.split("/")[1]
-            project = project_of(part)
-            if project is not None:
-                yield project
-            after = f"{folder}{part}/{_BEHIND}"
+            if part != last:
+                last, count = part, 0
+                project = project_of(part)
+                if project is not None:
+                    yield project
+            count += 1
+            if count == _PAGE:
+                # What is left of it is passed over. Before that, another question costs more than names that came.
+                names = self._objects.names(folder, f"{folder}{part}/{_BEHIND}")
 
     def slot(self, project: str, number: int) -> bytes | None:
         """See Remote. Who reads many in order is given them from checkpoints.
