@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contracts.fars import FARS, Far
+from tests.contracts.fars import FAR_MIRRORS, FARS, Far
 from tests.references.sites import SITES, Site
 from tests.servers import Servers
 from tests.sync.objects.places import NETWORKS, PLACES, Network, Place
@@ -17,7 +17,7 @@ from tests.sync.objects.places import NETWORKS, PLACES, Network, Place
 @pytest.fixture(params=FARS)
 def far(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Far]:
     """A place of each kind through which stores can have the same."""
-    with FARS[request.param](servers, tmp_path) as found:
+    with (FARS | FAR_MIRRORS)[request.param](servers, tmp_path) as found:
         yield found
         found.close()
 

@@ -13,7 +13,7 @@ from artstore.sync.remotes import add_remote
 from tests.servers import Servers
 from tests.sync.bundle.conftest import Site, Stick
 from tests.sync.conftest import Machine
-from tests.sync.objects.places import PLACES, Opened
+from tests.sync.objects.places import PLACES, Opened, Place
 from tests.sync.serving import ServerProcess, served, written
 
 
@@ -99,18 +99,17 @@ class _Carried(Far):
 class _Mirrored(Far):
     """A mirror of the log of the first store, on which what the others made waits until that one takes it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place) -> None:
         super().__init__(folder)
-        self._stick = folder / "stick"
-        self._stick.mkdir()
+        self._place = place
 
     def written(self) -> list[str]:
         """See Far."""
-        return sorted(str(path.relative_to(self._stick)) for path in self._stick.rglob("*") if path.is_file())
+        return list(self._place.open().names(""))
 
     def _join(self, name: str) -> Member:
         site = Site(self._folder, name)
-        add_remote(site.store.path, "stick", f"file://{self._stick}", upstream=False, join=bool(self._members))
+        add_remote(site.store.path, "stick", self._place.url, upstream=False, join=bool(self._members))
         move = partial(site.move, remote="stick")
         if not self._members:
             return Member(site, partial(move, "push"), lambda: None)
@@ -142,8 +141,9 @@ def _server(_servers: Servers, folder: Path) -> Iterator[Far]:
 
 
 @contextlib.contextmanager
-def _mirror(_servers: Servers, folder: Path) -> Iterator[Far]:
-    yield _Mirrored(folder)
+def _mirror(opened: Callable[[Servers, Path], Opened], servers: Servers, folder: Path) -> Iterator[Far]:
+    with opened(servers, folder / uuid4().hex) as place:
+        yield _Mirrored(folder, place)
 
 
 @contextlib.contextmanager
@@ -156,5 +156,7 @@ FARS: Final[dict[str, Callable[[Servers, Path], contextlib.AbstractContextManage
     "in-process": _in_process,
     "server": _server,
     "bundle": _bundle,
-    "mirror": _mirror,
+    "mirror": partial(_mirror, PLACES["folder"]),
 }
+FAR_MIRRORS: Final = {f"mirror-{name}": partial(_mirror, opened) for name, opened in PLACES.items() if name != "folder"}
+"""Mirrors that are reached through a network. They are slow, and few contracts tell more of them than those above."""

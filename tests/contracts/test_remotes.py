@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from artstore.errors import AmbiguousVersion, NotFound
-from tests.contracts.fars import Far, Member
+from tests.contracts.fars import FAR_MIRRORS, FARS, Far, Member
 
 FILES = {"large": os.urandom(9_000_000), **{f"d/{number}": b"small %d" % number for number in range(30)}}
 """One that every remote takes in several pieces, and some that travel together."""
@@ -35,6 +35,7 @@ def test_what_one_pushes_the_other_pulls_and_reads(far: Far) -> None:
     agree(one, other)
 
 
+@pytest.mark.parametrize("far", [*FARS, *FAR_MIRRORS], indirect=True)
 def test_both_may_commit_offline_and_end_with_the_same_numbers(far: Far) -> None:
     """And what was v0 on the one that came second is never silently another's."""
     one, other = far.join(), far.join()
