@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from fsspec.config import conf
 
 from tests.servers import Facts, Server, free_port, needed
 
+_COUNTED: Final = re.compile(r'^SeaweedFS_s3_request_total\{bucket="([^"]+)",.*\} (\d+)$', re.MULTILINE)
 _KEY: Final = "AKTEST"
 _SECRET: Final = "SKTEST12345"  # noqa: S105 - of a server that lasts as long as the tests
 
@@ -32,6 +35,7 @@ def start(server: Server) -> Facts:
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     # The port of gRPC is the other and 10,000.
     master, volume, filer, s3 = (free_port(with_offset=10_000) for _ in range(4))
+    metrics = free_port()
     server.run(
         [
             program,
@@ -48,6 +52,7 @@ def start(server: Server) -> Facts:
             f"-filer.port={filer}",
             "-s3",
             f"-s3.port={s3}",
+            f"-metricsPort={metrics}",
             f"-s3.config={folder}/s3.json",
             # These have ports of their own, and would let only one run on a machine.
             "-s3.port.iceberg=0",
@@ -56,6 +61,7 @@ def start(server: Server) -> Facts:
     )
     server.wait_for(s3, f"http://127.0.0.1:{s3}/healthz")
     facts = {"url": f"http://127.0.0.1:{s3}", "key": _KEY, "secret": _SECRET}
+    facts["metrics"] = f"http://127.0.0.1:{metrics}/metrics"
     with reached(facts) as system:
         facts["plain"] = make_bucket(system)
         facts["versioned"] = make_bucket(system, keeps_versions=True)
@@ -84,6 +90,12 @@ def environment(facts: Facts) -> dict[str, str]:
         "AWS_ENDPOINT_URL": facts["url"],
         "AWS_DEFAULT_REGION": "eu-west-1",
     }
+
+
+def asked(facts: Facts, bucket: str) -> int:
+    """How many requests there were so far that named a bucket."""
+    with urllib.request.urlopen(facts["metrics"]) as answer:  # noqa: S310 - a server of ours, by http
+        return sum(int(count) for name, count in _COUNTED.findall(answer.read().decode()) if name == bucket)
 
 
 def make_bucket(system: Any, *, keeps_versions: bool = False) -> str:

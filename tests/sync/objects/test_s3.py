@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from artstore.sync.objects.probe import probe
 from tests.chaos import Chaos, chaos
 from tests.references import seaweedfs
 from tests.servers import Facts, Servers, answering, free_port
+from tests.sync.conftest import Machine
 from tests.sync.objects.patience import PATIENCE_S, impatient
 
 LARGE = os.urandom(20_000_003)
@@ -295,3 +297,20 @@ def test_it_passes_the_probe_by_its_own_address(facts: Facts, monkeypatch: pytes
     monkeypatch.delenv("AWS_DEFAULT_REGION")
 
     probe(open_objects(f"s3://{facts['plain']}/by-address?endpoint={facts['url']}&region=eu-west-1"))
+
+
+def test_a_round_of_nothing_new_is_few_requests(facts: Facts, tmp_path: Path) -> None:
+    """Each is paid for, and a store that keeps up asks every minute."""
+    with seaweedfs.reached(facts) as system:
+        bucket = seaweedfs.make_bucket(system)
+    machine = Machine(tmp_path, f"s3://{bucket}/depot", "one")
+    machine.put({"x": b"1"})
+    machine.push()
+    asked = [seaweedfs.asked(facts, bucket)]
+    for verb in ("push", "pull", "sync"):
+        machine.move(verb)
+        asked.append(seaweedfs.asked(facts, bucket))
+    machine.store.close()
+
+    # The last slot; the one behind it, and the projects.
+    assert [1, 3, 3] == [after - before for before, after in itertools.pairwise(asked)]
