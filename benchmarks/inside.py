@@ -2,6 +2,7 @@
 
     python -m benchmarks.inside verify STORE [--fast]
     python -m benchmarks.inside fill STORE TREE --name NAME --files N --first A --last B
+    python -m benchmarks.inside grow STORE TREE --name NAME --versions N
     python -m benchmarks.inside add STORE TREE --how add_file|add_dir
 
 Prints one line of JSON.
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 from artstore import Artifact, Store, init
+from artstore.sync.rounds import exchange
 from benchmarks.workloads import entries
 
 
@@ -33,6 +35,11 @@ def main() -> None:
     filler.add_argument("--files", type=int, required=True)
     filler.add_argument("--first", type=int, required=True)
     filler.add_argument("--last", type=int, required=True)
+    grower = verbs.add_parser("grow", help="put versions of the same few bytes, and push each by itself")
+    grower.add_argument("store", type=Path)
+    grower.add_argument("tree", type=Path)
+    grower.add_argument("--name", required=True)
+    grower.add_argument("--versions", type=int, required=True)
     adder = verbs.add_parser("add", help="make a store, and time the adding of a tree to an artifact")
     adder.add_argument("store", type=Path)
     adder.add_argument("tree", type=Path)
@@ -40,6 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.verb == "verify":
         seconds = verify(options.store, fast=options.fast)
+    elif options.verb == "grow":
+        seconds = grow(options.store, options.tree, options.name, options.versions)
     elif options.verb == "add":
         seconds = add(options.store, options.tree, options.how)
     else:
@@ -67,6 +76,19 @@ def fill(root: Path, tree: Path, name: str, files: int, numbers: range) -> float
         for number in numbers:
             workload.change(tree, seed=str(number))
             store.put([tree], name=name, type="dataset")
+    return time.perf_counter() - start
+
+
+def grow(root: Path, tree: Path, name: str, versions: int) -> float:
+    """Commit versions and push each into a slot of its own; seconds of them all. No two are alike, and two blobs do."""
+    start = time.perf_counter()
+    with Store.open(root) as store:
+        for number in range(versions):
+            for bit in range(versions.bit_length()):
+                (tree / f"bit{bit:02}").write_bytes(b"%d" % (number >> bit & 1))
+            store.put([tree], name=name, type="dataset")
+            (report,) = exchange(store, "push").projects
+            assert (report.error, report.pushed.slots) == (None, 1), report
     return time.perf_counter() - start
 
 

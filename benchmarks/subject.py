@@ -59,6 +59,10 @@ class Artstore(Tool):
         numbers = ("--files", str(files), "--first", str(first), "--last", str(last))
         self._inside("fill", str(self.store), str(self.tree), "--name", NAME, *numbers)
 
+    def grow(self, versions: int) -> None:
+        """Put so many versions, and push each into a slot of its own. Raises Failed."""
+        self._inside("grow", str(self.store), str(self.tree), "--name", NAME, "--versions", str(versions))
+
     def bookkeeping_bytes(self) -> int:
         """What catalog and ops take, in the length of their files."""
         catalog = sum(path.stat().st_size for path in self.store.glob("catalog.db*"))

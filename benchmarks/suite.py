@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import facade, laps, listing, machine, pages, reading, startup, syncing, tables, watching
+from benchmarks import cold, facade, laps, listing, machine, pages, reading, startup, syncing, tables, watching
 from benchmarks.measure import Failed
 from benchmarks.rows import Row, compared, rows_of
 from benchmarks.subject import Artstore
@@ -24,8 +24,11 @@ READING: Final = "reading"
 WATCHING: Final = "watching"
 PAGES: Final = "pages"
 SYNC: Final = "sync"
-APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING, PAGES, SYNC})
+COLD: Final = "cold"
+APART: Final = frozenset({STARTUP, REFERENCES, TABLES, FACADE, READING, WATCHING, PAGES, SYNC, COLD})
 """What is measured without a workload."""
+BY_NAME: Final = frozenset({COLD})
+"""What takes long, and is measured only where it is asked for."""
 ROWS: Final = (*(operation.value for operation in Operation), "verify", "size", *sorted(APART))
 
 
@@ -37,7 +40,7 @@ class Options:
     """Where images and temporary folders are made: on a disk, not in memory."""
 
     workloads: Sequence[str] = tuple(WORKLOADS)
-    rows: frozenset[str] = frozenset(ROWS)
+    rows: frozenset[str] = frozenset(ROWS) - BY_NAME
     peers: Sequence[str] | None = None
     """Tools beside artstore and the copy, on every workload; None for those that a target names, where it does."""
 
@@ -97,6 +100,11 @@ _ON_A_VOLUME: Final[dict[str, tuple[str, int, Callable[[Volume, Options], _Measu
         lambda volume, options: syncing.measure(
             volume, options.laps, options.peers, options.workloads, is_quick=options.is_quick
         ),
+    ),
+    COLD: (
+        "A cold pull",
+        4 * GIB,
+        lambda volume, options: cold.measure(volume, options.laps, is_quick=options.is_quick),
     ),
 }
 """What needs a file system of its own and nothing else: its heading, the size of that, and how it is measured."""

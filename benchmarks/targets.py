@@ -102,6 +102,7 @@ TARGETS: Final[dict[tuple[str, str], tuple[Target, ...]]] = {
     ("sync requests", "sync"): (_most(1),),
     ("objects", "sync"): (_most(60),),
     ("crowd", "sync"): (_most(300),),
+    ("requests", "cold"): (_most(200),),
     ("get one", "scale"): (_most(0.4),),
     ("put peak", "scale"): (_most(700e6),),
     ("get peak", "scale"): (_most(700e6),),
