@@ -14,8 +14,10 @@ import msgspec
 
 from artstore.lifecycle.upstream import foreseen
 from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
 from artstore.model.manifest import blob_of
 from artstore.model.records import brings, decode_op
+from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.root import Root
@@ -45,21 +47,28 @@ def needed(
     project: str,
     transactions: Sequence[Sequence[Waiting]],
     slots: Iterable[bytes] = (),
-    *,
-    with_equal: bool = True,
 ) -> list[Digest]:
     """The lists of files that have to be here with new ops, if these come behind what is here and some slots' ops.
 
-    What was deleted since travels without; without `with_equal` also what is equal to a version that is there.
+    What was deleted since travels without.
     """
     ops = [op for transaction in transactions for op in transaction]
     if not any(op.version for op in ops):
         return []
     with foreseen(root, project, itertools.chain(slots, (op.body for op in ops))) as there:
         view = ProjectView(root.catalog, there.id)
-        needs = [need_of(view, op) for op in ops]
-        lists = [need.manifest for need in needs if with_equal or not need.is_equal]
+        lists = [need_of(view, op).manifest for op in ops]
     return list(dict.fromkeys(each for each in lists if each is not None))
+
+
+def lists_of_log(*bodies: Iterable[bytes]) -> set[Digest]:
+    """The lists of files that versions and parts need where these are the ops of a log, from its beginning."""
+    state = MemoryState()
+    for position, body in enumerate(itertools.chain(*bodies), start=1):
+        fold_into(state, str(Digest.of(body)), decode_op(body), position)
+    needed = {version.manifest for version in state.all(Version) if not version.deleted}
+    needed |= {part.manifest for part in state.all(UnfinishedPart)}
+    return set(map(Digest.parse, needed))
 
 
 def lists_not_here(root: Root, lists: Iterable[Digest]) -> list[Digest]:

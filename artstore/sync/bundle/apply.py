@@ -22,6 +22,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.records import brings, decode_op, manifest_of
 from artstore.storage.catalog import Project
+from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
@@ -33,7 +34,7 @@ from artstore.sync.bundle.ended import blobs_of_ended, ended_lists
 from artstore.sync.bundle.head import Section, read_head, read_manifests, read_offers, read_slots
 from artstore.sync.held import Missing
 from artstore.sync.history import History, history
-from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
+from artstore.sync.offered import blobs_not_here, lists_not_here, lists_of_log, needed, new_in, parted
 from artstore.sync.protocol import ReadSlot
 from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests
@@ -227,6 +228,13 @@ class _Work:
             for slot, digest in slots:
                 yield slot.number, digest
 
+    def _before(self) -> Iterator[bytes]:
+        """The ops of the slots before these, which are here."""
+        project = self._root.catalog.project(self._section.project)
+        if project is not None and self._section.first > 1:
+            ops = Journal(self._root.catalog, project).ops()
+            yield from (op.body for op in ops if op.slot is not None and op.slot < self._section.first)
+
     def _bodies(self) -> Iterator[bytes]:
         """The ops of the slots."""
         for slots in read_slots(self._reader, self.number, self._section):
@@ -326,20 +334,13 @@ class _Work:
         if self._is_offered:
             return
         root, section = self._root, self._section
-        slots = (
-            ops
-            for some in read_slots(self._reader, self.number, section)
-            for slot, _ in some
-            for ops in slot.transactions
-        )
-        new = new_in(root, section.project, slots)
-        named = {
-            op.id: manifest_of(decode_op(op.body)) for ops in new for op in ops if op.version not in section.absent
-        }
-        absent = set(lists_not_here(root, map(Digest.parse, filter(None, named.values()))))
+        ops = [(body, decode_op(body)) for body in self._bodies()]
+        awaited = {*section.absent}
+        named = {manifest_of(op) for body, op in ops if brings(str(Digest.of(body)), op) not in awaited}
+        absent = set(lists_not_here(root, map(Digest.parse, filter(None, named))))
         if absent:
             # What is deleted further on came without.
-            absent &= set(needed(root, section.project, new, with_equal=False))
+            absent &= lists_of_log(self._before(), (body for body, _op in ops))
         if absent and section.first == 1:
             names = ", ".join(sorted(map(str, absent))[:_SHOWN])
             raise self._reader.damaged(

@@ -224,6 +224,23 @@ def test_a_version_that_was_deleted_here_alone_is_not_missed_there(machine: Make
     assert b.store.verify().ok
 
 
+def test_what_others_have_ended_is_not_missed_where_its_name_is_taken(machine: Make, stick: Stick) -> None:
+    """It comes without its files: a bundle of it was called damaged by whoever had made something of another type."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    b.pull()
+    a.put({"x": b"1"}, name="dogs")
+    a.store.delete("dogs:v0", force=True)
+    a.push()
+    (b.folder / "mine").write_bytes(b"2")
+    b.store.put([b.folder / "mine"], name="dogs", type="model")
+    stick.carry(a, b)
+
+    assert a.state_hash() == b.state_hash()
+    assert ["type"] == [each.kind for each in b.store.conflicts()]
+
+
 def test_a_bundle_is_split_for_disks_that_hold_no_large_files(site: MakeSite, stick: Stick) -> None:
     a, b = site("a"), site("b")
     a.put(SMALL | LARGE)
