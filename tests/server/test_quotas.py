@@ -20,7 +20,7 @@ from artstore.errors import StorageFull
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, digest_of_lines, encode_full
 from artstore.storage.blobs import SMALL
-from artstore.sync.hosting import quotas
+from artstore.sync.hosting import quotas, usage
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import BYTES, MESSAGES, header
 from artstore.sync.protocol import encode_manifests
@@ -144,6 +144,22 @@ def test_what_is_given_back_says_nothing_of_others(tmp_path: Path, monkeypatch: 
 
         assert [False, False] == [has(data) for data in (theirs, nobodys)]
         assert before == _takes(server, "mine")
+
+
+def test_what_came_for_a_project_that_never_began_does_not_count_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gc` had freed it, and `artstore status` went on counting it, as long as nobody else sent anything."""
+    monkeypatch.setattr(quotas, "TURN_S", -10.0)
+    with served(tmp_path / "server", quotas={"": 1000}) as server:
+        Connection(server.url).ask("POST", "projects/cats/packs", _pack(b"1" * 600), doing="sending")
+        before = usage.served(server.store)
+        server.hosted.rest()
+        server.store.gc(grace_s=0)
+        server.hosted.rest()
+
+        assert [("cats", 600)] == [(each.project, each.bytes) for each in before]
+        assert [] == usage.served(server.store)
 
 
 def test_what_does_not_fit_into_a_quota_holds_up_nothing_else(tmp_path: Path) -> None:

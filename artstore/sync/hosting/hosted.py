@@ -265,7 +265,8 @@ class Hosted:
             with contextlib.suppress(ArtstoreError):
                 self._objects.tidy()
                 self._tidied_s = now_s
-        for project in self._remote.projects():
+        # Of some nothing but blobs may ever have come.
+        for project in sorted({*self._remote.projects(), *self._granted.projects()}):
             # What has lost something is told to who asks for it, and holds up no other.
             with contextlib.suppress(ArtstoreError), self._way(project) as way:
                 self.quotas.take_back(project)
