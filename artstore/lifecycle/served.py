@@ -13,9 +13,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from artstore.errors import Corrupt
 from artstore.lifecycle.reports import Problem
+from artstore.lifecycle.sound import is_sound
 from artstore.lifecycle.upstream import HOSTED, keeps_log
 from artstore.model.digest import Digest
+from artstore.model.manifest import decode_encodings
 from artstore.model.notes import Accepted, Attached, decode_line
 from artstore.model.parts import part_of, project_of
 from artstore.storage.journal import Journal
@@ -44,15 +47,15 @@ class LostSlot(NamedTuple):
         return f"{SLOTS}/{part_of(self.project)}/{self.number:012d}"
 
 
-def check_served(root: Root) -> list[Problem]:
-    """What is wrong with the logs that are kept for others."""
+def check_served(root: Root, *, fast: bool) -> list[Problem]:
+    """What is wrong with the logs that are kept for others; `fast` leaves lists of files unread."""
     folders = (root.path / SLOTS).iterdir() if (root.path / SLOTS).is_dir() else iter(())
     there = {project for folder in folders if (project := project_of(folder.name)) is not None}
     kept = {project.name for project in root.catalog.projects() if keeps_log(root, project.name)}
     problems: list[Problem] = []
     for project in sorted(there | kept):
         problems += map(_problem, lost_slots(root, project))
-        problems += _lost_lists(root, project)
+        problems += _bad_lists(root, project, fast=fast)
     return problems
 
 
@@ -74,19 +77,30 @@ def lost_slots(root: Root, project: str) -> list[LostSlot]:
     return found[::-1]
 
 
-def _lost_lists(root: Root, project: str) -> Iterator[Problem]:
-    """The objects of manifests that slots name and that are gone. Whether they are right whoever takes them finds."""
+def _bad_lists(root: Root, project: str, *, fast: bool) -> Iterator[Problem]:
+    """The objects of manifests that slots name and that are gone, or damaged as far as that can be seen here."""
     folder, lists = root.path / SLOTS / part_of(project), root.path / LISTS / part_of(project)
     there = {path.name for path in lists.iterdir()} if lists.is_dir() else set()
     for number in sorted(_numbers(folder)):
         data = _read(folder / f"{number:012d}")
         slot = None if data is None else _before(data)
-        for name in () if slot is None else sorted(slot.manifests.keys() - there):
+        for name, digests in () if slot is None else sorted(slot.manifests.items()):
+            if name in there and (fast or _is_whole(root, lists / name, digests)):
+                continue
+            what = "damaged" if name in there else "lost"
             message = (
                 f"lists of files that slot {number} of the log of project {project!r} brought, which is kept here for "
-                "others, are lost. `artstore repair` makes them again, as does a server for who asks"
+                f"others, are {what}. `artstore repair` makes them again"
             )
-            yield Problem(kind="lists-lost", subject=f"{LISTS}/{part_of(project)}/{name}", message=message)
+            yield Problem(kind=f"lists-{what}", subject=f"{LISTS}/{part_of(project)}/{name}", message=message)
+
+
+def _is_whole(root: Root, path: Path, digests: list[str]) -> bool:
+    try:
+        encodings = decode_encodings(_read(path) or b"")
+    except Corrupt:
+        return False
+    return [str(each.digest) for each in encodings] == digests and all(is_sound(root, each) for each in encodings)
 
 
 def taken_slots(root: Root, project: str) -> dict[int, str]:

@@ -95,7 +95,7 @@ def verify(root: Root, *, fast: bool = False, progress: Progress | None = None) 
                 problems += check_state(root, project)
         # Where the rows are not what the log says, neither is what they say of who relies on a remote.
         gone = [] if problems else lost(root)
-        problems += check_served(root)
+        problems += check_served(root, fast=fast)
         seen = _look_at_all(root, fast=fast, progress=progress)
         problems += seen.problems
         problems += _put_aside(root, seen.suspects)

@@ -235,6 +235,15 @@ def measure(encoding: Encoding) -> Iterator[int]:
         yield len(line)
 
 
+def decode_encodings(data: bytes) -> list[Encoding]:
+    """Several encodings, as MessagePack has them, not verified. Raises Corrupt (manifest-damaged)."""
+    try:
+        return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=lambda kind, value: kind(value))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = f"what should hold manifests cannot be read: {error}"
+        raise Corrupt(message, code="manifest-damaged") from error
+
+
 def satisfies(encoding: Encoding) -> bool:
     """Whether what an encoding without a base holds is what its digest says. Raises Corrupt where it holds no text."""
     hasher = blake3()

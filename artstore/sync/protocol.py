@@ -17,7 +17,7 @@ import msgspec
 
 from artstore.errors import ArtstoreError, Corrupt, UpgradeNeeded
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
+from artstore.model.manifest import Encoding, decode_encodings
 from artstore.model.records import LONGEST_CHANGE, decode_op
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
@@ -276,8 +276,8 @@ def in_objects(encodings: Iterable[Encoding]) -> Iterator[list[Encoding]]:
 def decode_manifests(data: bytes, where: str) -> list[Encoding]:
     """What an object of manifests holds, not verified yet. Raises Corrupt (remote-corrupt), which says where it is."""
     try:
-        return msgspec.msgpack.decode(data, type=list[Encoding], dec_hook=_decode)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return decode_encodings(data)
+    except Corrupt as error:
         raise corrupt(f"{where} cannot be read") from error
 
 
@@ -292,10 +292,6 @@ def _decode_slot(data: bytes, where: str) -> Slot:
     if found > FORMAT:
         raise UpgradeNeeded(f"{where} has the format {found}: install a newer artstore", code="newer-log")
     return msgspec.json.decode(data, type=Slot)
-
-
-def _decode(kind: type, value: object) -> object:
-    return kind(value)
 
 
 class _Format(msgspec.Struct):

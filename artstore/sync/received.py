@@ -1,30 +1,18 @@
 """Received: manifests that came from elsewhere are checked before anything here says that they are there.
 
-An encoding satisfies a name if what it decodes to hashes to it. Its paths are held to the rules for paths that are
-given here: no way leads out of a folder.
+What is checked of each, `lifecycle.sound` says.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Sequence
 
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.lifecycle.replay import take_attachments, take_full
+from artstore.lifecycle.sound import entries_of
 from artstore.model.digest import Digest
-from artstore.model.manifest import (
-    Encoding,
-    Entry,
-    apply,
-    blob_of,
-    decode_difference,
-    decode_full,
-    digest_of_lines,
-    encode_full,
-    satisfies,
-)
-from artstore.model.paths import entry_path, find_collisions
+from artstore.model.manifest import Encoding, encode_full, satisfies
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
 from artstore.sync.protocol import corrupt
@@ -95,25 +83,13 @@ def _without_base(chain: list[Encoding], instead: Instead) -> list[Encoding]:
     return []
 
 
-def is_sound(root: Root, encoding: Encoding) -> bool:
-    """Whether an encoding is what it says, as far as that can be seen with the manifests that are here."""
-    if encoding.base is not None and root.manifests.find(encoding.base) is None:
-        return True
-    try:
-        _check(_entries(root, encoding), encoding)
-    except ArtstoreError:
-        return False
-    return encoding.base is not None or satisfies(encoding)
-
-
 def _take(root: Root, where: str, encoding: Encoding, taken: dict[Digest, Encoding]) -> Encoding:
     here = root.manifests.find(encoding.digest)
     try:
         if here is not None and encoding.base is None and here.entries == encoding.entries and satisfies(encoding):
             # It was checked when it came.
             return encoding
-        entries = _entries(root, encoding)
-        _check(entries, encoding)
+        entries = entries_of(root, encoding)
     except ArtstoreError as error:
         raise corrupt(f"manifest {encoding.digest} of {where} cannot be taken: {error.message}") from error
     if here is None and encoding.base is None:
@@ -124,26 +100,3 @@ def _take(root: Root, where: str, encoding: Encoding, taken: dict[Digest, Encodi
         return encoding
     # What this journal holds of the base may be left out of it one day, with the last version that named it.
     return encode_full(encoding.digest, (entry.line() for entry in entries))
-
-
-def _entries(root: Root, encoding: Encoding) -> list[Entry]:
-    if encoding.base is None:
-        return list(decode_full(encoding))
-    entries = list(apply(root.manifests.entries(encoding.base), decode_difference(encoding)))
-    if digest_of_lines(entry.line() for entry in entries) != encoding.digest:
-        message = "it decodes to another one"
-        raise Corrupt(message, code="digest-mismatch")
-    return entries
-
-
-def _check(entries: Sequence[Entry], encoding: Encoding) -> None:
-    paths = [entry.path for entry in entries]
-    if len(paths) != encoding.entries or any(a >= b for a, b in itertools.pairwise(paths)):
-        message = "its entries are not in order, or not as many as it says"
-        raise Corrupt(message, code="manifest-damaged")
-    for entry in entries:
-        blob = blob_of(entry)
-        if entry_path(entry.path) != entry.path or (blob is not None and blob.size < 0):
-            message = f"it has the entry {entry.line()!r}"
-            raise Corrupt(message, code="manifest-damaged")
-    find_collisions(paths)

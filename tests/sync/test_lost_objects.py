@@ -247,6 +247,7 @@ def test_a_server_makes_lost_lists_of_files_again(machine: Make, server: Served)
     there_again = lying(server.store.path / "hosted", "manifests")
     for path in lists:
         spoil(path)
+    damaged = server.store.verify().problems
     (refused,) = exchange(c.store, "pull").projects
     with pytest.raises(Conflict, match="nothing to recover"):
         recover(a.store)
@@ -256,6 +257,7 @@ def test_a_server_makes_lost_lists_of_files_again(machine: Make, server: Served)
 
     assert whole
     assert ["lists-lost", "lists-lost"] == [each.kind for each in problems]
+    assert ["lists-damaged", "lists-damaged"] == [each.kind for each in damaged]
     assert lists == there_again
     assert "remote-corrupt" == refused.code
     assert a.names() == b.names() == c.names()

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import Corrupt, MissingObject
+from artstore.lifecycle.sound import is_sound
 from artstore.model.digest import Digest
 from artstore.storage.root import Root
 from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.protocol import Tell
-from artstore.sync.received import is_sound
 
 
 class Damaged(NamedTuple):
