@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -371,17 +371,10 @@ class FoldView:
         for row in self._rows(kind, "1"):
             yield _read(kind, row)
 
-    def numbers(self) -> dict[str, tuple[str, int]]:
-        """The collection and the number of every version, by its id."""
-        sql = "SELECT id, collection, number FROM version WHERE project = ?"
-        rows = self._connections.rows(sql, (self._project,))
-        return {id_: (collection, number) for id_, collection, number in rows}
-
-    def numbers_of_links(self) -> dict[tuple[str, str], int]:
-        """The number of every link, by the ids of its portfolio and its version."""
-        sql = "SELECT portfolio, version, number FROM membership WHERE project = ?"
-        rows = self._connections.rows(sql, (self._project,))
-        return {(portfolio, version): number for portfolio, version, number in rows}
+    def row(self, kind: type[Row], key: Sequence[str]) -> Row | None:
+        """The row of a kind that has this key."""
+        rows = self._rows(kind, _is_key(kind), *key)
+        return _read(kind, rows[0]) if rows else None
 
     def waiting_links(self) -> list[Link]:
         """The links that no upstream has accepted, in their order; void ones too."""
@@ -397,28 +390,33 @@ class FoldView:
     def apply(self, changes: Iterable[Change]) -> None:
         """Take the fold's changes, inside a write transaction."""
         for change in changes:
-            row = change.row
-            table = _TABLES[type(row)]
             if isinstance(change, Put):
-                fields = _fields(type(row))
-                columns = ", ".join(["project", *map(_column, fields)])
-                marks = ", ".join("?" * (len(fields) + 1))
-                values = (self._project, *(_written(field, getattr(row, field)) for field in fields))
-                keys = _KEYS[type(row)]
-                # Without the keys: SQLite writes a row whole, and all its metadata, where one is set, be it to itself.
-                rest = [_column(field) for field in fields if field not in keys]
-                news = ", ".join(f"{column} = excluded.{column}" for column in rest)
-                # Not OR REPLACE: that would remove another row with the same number or name without a word.
-                self._connections.execute(
-                    f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({', '.join(('project', *keys))}) "
-                    f"DO {f'UPDATE SET {news}' if news else 'NOTHING'}",
-                    values,
-                )
+                self.put(change.row)
             else:
-                where = " AND ".join(f"{column} = ?" for column in _KEYS[type(row)])
-                self._connections.execute(
-                    f"DELETE FROM {table} WHERE project = ? AND {where}", (self._project, *row.key)
-                )
+                self.drop(type(change.row), change.row.key)
+
+    def put(self, row: Row) -> None:
+        """Add a row, or replace the one with its key."""
+        kind = type(row)
+        fields = _fields(kind)
+        columns = ", ".join(["project", *map(_column, fields)])
+        marks = ", ".join("?" * (len(fields) + 1))
+        values = (self._project, *(_written(field, getattr(row, field)) for field in fields))
+        keys = _KEYS[kind]
+        # Without the keys: SQLite writes a row whole, and all its metadata, where one is set, be it to itself.
+        rest = [_column(field) for field in fields if field not in keys]
+        news = ", ".join(f"{column} = excluded.{column}" for column in rest)
+        # Not OR REPLACE: that would remove another row with the same number or name without a word.
+        self._connections.execute(
+            f"INSERT INTO {_TABLES[kind]} ({columns}) VALUES ({marks}) ON CONFLICT ({', '.join(('project', *keys))}) "
+            f"DO {f'UPDATE SET {news}' if news else 'NOTHING'}",
+            values,
+        )
+
+    def drop(self, kind: type[Row], key: Sequence[str]) -> None:
+        """Remove the row of a kind that has this key."""
+        sql = f"DELETE FROM {_TABLES[kind]} WHERE project = ? AND {_is_key(kind)}"
+        self._connections.execute(sql, (self._project, *key))
 
     def _said_of(self, link: Membership, which: str) -> list[Link | Unlink]:
         """The ops that have linked a version to a portfolio or taken it out, in their order."""
@@ -520,6 +518,10 @@ class ProjectView(FoldView):
         )
         rows = self._connections.rows(sql, (self._project,))
         return [(collection, number, version) for collection, number, version in rows]
+
+
+def _is_key(kind: type[Row]) -> str:
+    return " AND ".join(f"{column} = ?" for column in _KEYS[kind])
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:

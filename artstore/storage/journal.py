@@ -1,14 +1,14 @@
 """The journal of a project in tables: what was written down, and which ops of it count in what order.
 
 `artstore.model.ledger` has the same in memory; here it is over tables, so that a transaction costs what it changes.
-Only where the upstream puts ops before some that were folded already is the state folded again from the beginning. What
+Where the upstream puts ops before some that wait, these are taken out of the tables and folded again behind them. What
 was void then while it waited, since somebody else had decided otherwise, stays void: it does not come alive because
 that one changed his mind, but when it is said again here, or accepted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from artstore.model.digest import Digest
@@ -26,10 +26,14 @@ from artstore.model.notes import (
     decode_line,
 )
 from artstore.model.records import AnyOp, Create, Rename, brings, decode_op, kind_of, made_by, manifest_of
-from artstore.model.state import ROW_KINDS, MemoryState, Synonym, hash_of_rows
+from artstore.model.state import ROW_KINDS, MemoryState, hash_of_rows
 from artstore.storage.catalog import Catalog, FoldView, Project
+from artstore.storage.renumbered import Renumbered
+from artstore.storage.undo import encode_undo, touched_by, undo
 
 N = TypeVar("N", Accepted, Attached, TakenIn, Evicted)
+
+_WAITS: Final = "slot IS NULL AND dismissed = 0"
 
 _WRITTEN: Final = {
     "project": "head, upstream, slot, slot_head FROM project WHERE id = ?1",
@@ -68,16 +72,19 @@ class Naming(NamedTuple):
     """Whether it is of a transaction of this store's, and did not come from an upstream."""
 
 
-class _Shown(NamedTuple):
-    """What the numbers of a project mean at a moment."""
+class _Laid(NamedTuple):
+    """An op that waits, as it lies in the tables."""
 
-    places: dict[tuple[str, str], tuple[str, int]]
-    """By the ids of a version and, for a link, of its portfolio: the id of the collection or portfolio, and the number
-    in it."""
-    names: dict[str, str]
-    """Of the collections, by their ids."""
-    second: dict[str, str]
-    """Of the collections that were made twice, by their second ids the first ones."""
+    id: str
+    body: bytes
+    void: str | None
+    undo: bytes | None
+    """What takes it out of them, if that is known and anything is to be done."""
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it can be taken out alone."""
+        return self.void is not None or self.undo is not None
 
 
 class Journal:
@@ -87,6 +94,7 @@ class Journal:
         self._catalog = catalog
         self._project = project.id
         self._view = FoldView(catalog, project.id)
+        self._renumbered = Renumbered(catalog, project.id)
 
     def append(self, seq: int, digest: str, bodies: Iterable[bytes]) -> list[Void]:
         """Take one transaction; answers what was void in it when it came."""
@@ -118,7 +126,7 @@ class Journal:
 
     def fold_again(self) -> None:
         """Make the state anew from the ops that count, whatever the tables say of it."""
-        self._fold(self.ops())
+        self._fold_anew(self.ops(), self._stuck())
 
     def transactions(self) -> Iterator[tuple[int, str, list[bytes]]]:
         """Every transaction that was taken: seq, digest, and the bytes of what it held."""
@@ -196,8 +204,7 @@ class Journal:
 
     def renumbered(self, collection: str) -> list[tuple[int, str]]:
         """The numbers that versions of a collection have shown here and lost, with the versions, by number."""
-        sql = "SELECT number, version FROM renumbered WHERE project = ?1 AND collection = ?2 ORDER BY number, version"
-        return [(number, version) for number, version in self._rows(sql, collection)]
+        return self._renumbered.of(collection)
 
     def hash_of_tables(self) -> Digest:
         """One digest for the tables as they stand, equal to that of the same ops folded in memory."""
@@ -238,7 +245,7 @@ class Journal:
                 self._run("INSERT OR IGNORE INTO received (project, version) VALUES (?1, ?2)", version)
         elif isinstance(note, AcceptNumbers):
             for collection in note.collections:
-                self._run("DELETE FROM renumbered WHERE project = ?1 AND collection = ?2", collection)
+                self._renumbered.accept(collection)
 
     def _accept(self, slots: Sequence[Accepted]) -> None:
         """Let the ops of some slots count before all that waits."""
@@ -247,7 +254,7 @@ class Journal:
             self._follow_from(slots[-1].log, slots[-1].slot, slots[-1].digest)
 
     def _take(self, ops: Sequence[Counted]) -> None:
-        rows = self._rows("SELECT id FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 ORDER BY position")
+        rows = self._rows(f"SELECT id FROM op WHERE project = ?1 AND {_WAITS} ORDER BY position")
         waiting = [id_ for (id_,) in rows]
         # An op counts once, at its first place.
         own = set(waiting)
@@ -262,12 +269,12 @@ class Journal:
         if list(new) == waiting[: len(new)] and self._stuck().keys().isdisjoint(new):
             # What waited was accepted as it stood: nothing comes to stand elsewhere.
             for op in new.values():
-                self._run("UPDATE op SET slot = ?2 WHERE project = ?1 AND id = ?3", op.slot, op.id)
+                self._run("UPDATE op SET slot = ?2, undo = NULL WHERE project = ?1 AND id = ?3", op.slot, op.id)
         elif not waiting:
             for op in new.values():
                 self._count(op, decode_op(op.body))
         else:
-            self._put_before(list(new.values()))
+            self._put_before(list(new.values()), self._laid())
 
     def _note_received(self, ops: Iterable[Counted]) -> None:
         for op in ops:
@@ -277,112 +284,54 @@ class Journal:
 
     def _dismiss(self, ids: Iterable[str]) -> None:
         """Let ops count no more. Their bytes stay, since the journal has them."""
+        laid = self._laid()
         for id_ in ids:
             self._run(
-                "UPDATE op SET dismissed = 1, position = (SELECT min(position, 0) - 1 FROM op AS other "
+                "UPDATE op SET dismissed = 1, undo = NULL, position = (SELECT min(position, 0) - 1 FROM op AS other "
                 "WHERE other.project = op.project ORDER BY position LIMIT 1) "
                 "WHERE project = ?1 AND id = ?2 AND slot IS NULL AND dismissed = 0",
                 id_,
             )
-        self._put_before([])
+        self._put_before([], laid)
 
-    def _put_before(self, accepted: Sequence[Counted]) -> None:
-        """Give accepted ops their places before those that wait, and fold everything again."""
-        before = self._shown()
-        ids = {op.id for op in accepted}
-        every = self.ops()
-        order = [op for op in every if op.slot is not None]
-        order += accepted
-        order += [op for op in every if op.slot is None and op.id not in ids]
-        self._fold(order)
-        self._note_moved(before)
+    def _laid(self) -> list[_Laid]:
+        sql = f"SELECT id, body, void, undo FROM op WHERE project = ?1 AND {_WAITS} ORDER BY position"
+        return [_Laid(id_, bytes(body), *rest) for id_, body, *rest in self._rows(sql)]
 
-    def _fold(self, order: Sequence[Counted]) -> None:
+    def _put_before(self, accepted: Sequence[Counted], laid: Sequence[_Laid]) -> None:
+        """Give accepted ops their places before those that wait, some of which may have been given up.
+
+        `laid` are those that waited until now.
+        """
         stuck = self._stuck()
+        ids = {op.id for op in accepted}
+        still = {id_ for (id_,) in self._rows(f"SELECT id FROM op WHERE project = ?1 AND {_WAITS}")} - ids
+        waiting = [Counted(op.id, op.body, None) for op in laid if op.id in still]
+        if all(op.is_moving for op in laid):
+            kept = [op.undo for op in laid if op.undo is not None]
+            before = self._renumbered.shown_of(touched_by(kept))
+            for each in reversed(kept):
+                undo(self._view, each)
+            self._run(f"DELETE FROM op WHERE project = ?1 AND {_WAITS}")
+            self._fold([*accepted, *waiting], stuck)
+        else:
+            before = self._renumbered.shown()
+            self._fold_anew([*(op for op in self.ops() if op.slot is not None), *accepted, *waiting], stuck)
+        self._renumbered.note(before)
+
+    def _fold_anew(self, order: Sequence[Counted], stuck: Mapping[str, Void]) -> None:
         self._run("DELETE FROM op WHERE project = ?1 AND dismissed = 0")
         self._view.clear()
+        self._fold(order, stuck)
+
+    def _fold(self, order: Sequence[Counted], stuck: Mapping[str, Void]) -> None:
         for op in order:
             self._count(op, decode_op(op.body), stuck.get(op.id) if op.slot is None else None)
 
     def _stuck(self) -> dict[str, Void]:
         """What waits and was void, since somebody else has decided otherwise, and why."""
-        sql = "SELECT id, void FROM op WHERE project = ?1 AND slot IS NULL AND dismissed = 0 AND void IS NOT NULL"
+        sql = f"SELECT id, void FROM op WHERE project = ?1 AND {_WAITS} AND void IS NOT NULL"
         return {id_: Void(reason) for id_, reason in self._rows(sql) if reason not in PASSING}
-
-    def _shown(self) -> _Shown:
-        """What numbers mean as the tables stand."""
-        links = self._view.numbers_of_links()
-        return _Shown(
-            {
-                **{(id_, ""): place for id_, place in self._view.numbers().items()},
-                **{(id_, portfolio): (portfolio, number) for (portfolio, id_), number in links.items()},
-            },
-            {collection.id: collection.name for collection in self._view.collections()},
-            {row.id: row.collection for row in self._view.all(Synonym)},
-        )
-
-    def _note_moved(self, before: _Shown) -> None:
-        """Remember which numbers versions and links have shown here and lost, until somebody says that it is known.
-
-        What has no place any more, or not the name that was given here, had it in the collection of that name now. So
-        had all that was called by a name which that of a collection is now that was made here too.
-        """
-        # What was made twice apart may have come to be the other one's.
-        self._run(
-            "UPDATE OR REPLACE renumbered SET collection = (SELECT synonym.collection FROM synonym "
-            "WHERE synonym.project = ?1 AND synonym.id = renumbered.collection) "
-            "WHERE project = ?1 AND collection IN (SELECT id FROM synonym WHERE synonym.project = ?1)"
-        )
-        after = self._shown()
-        for id_, first in before.second.items():
-            if id_ in after.names and after.names[id_] == before.names.get(first):
-                # Or one of its own again, since that one has another name.
-                sql = "UPDATE OR REPLACE renumbered SET collection = ?2 WHERE project = ?1 AND collection = ?3"
-                self._run(sql, id_, first)
-        standing = {name: id_ for id_, name in after.names.items()}
-        taken = self._names_taken()
-        refused = {op.version for op in self._view.waiting_links()}
-        for (id_, portfolio), (collection, number) in before.places.items():
-            name = before.names.get(collection, "")
-            named = standing.get(name)
-            now = after.places.get((id_, portfolio))
-            if portfolio and now is None:
-                own = self._view.collection(portfolio)
-                among = [of for of in (None if own is None else own.id, named) if of is not None]
-                now = next((after.places[id_, of] for of in among if (id_, of) in after.places), None)
-                if now is None and id_ not in refused:
-                    # Somebody has taken it out, and its number is not used again.
-                    continue
-            shown = (
-                [named]
-                if now is None or (now[0], name) in taken or before.second.get(named or "") == collection
-                else []
-            )
-            shown += [] if now is None else [now[0]]
-            for of in shown:
-                if of is not None and now != (of, number):
-                    self._run(
-                        "INSERT OR IGNORE INTO renumbered (project, collection, number, version) "
-                        "VALUES (?1, ?2, ?3, ?4)",
-                        of,
-                        number,
-                        id_,
-                    )
-        for (id_, _portfolio), (collection, number) in after.places.items():
-            # One that has its number back means what it meant.
-            self._run(
-                "DELETE FROM renumbered WHERE project = ?1 AND version = ?2 AND collection = ?3 AND number = ?4",
-                id_,
-                collection,
-                number,
-            )
-
-    def _names_taken(self) -> set[tuple[str, str]]:
-        """Collections with the names that were given to them here, and that others had given first."""
-        sql = "SELECT body FROM op WHERE project = ?1 AND kind = 'rename' AND slot IS NULL AND void IS NOT NULL"
-        ops = [decode_op(bytes(body)) for (body,) in self._rows(f"{sql} AND dismissed = 0")]
-        renames = [(self._view.collection(op.collection), op.name) for op in ops if isinstance(op, Rename)]
-        return {(collection.id, name) for collection, name in renames if collection is not None}
 
     def _count(self, op: Counted, line: AnyOp, stuck: Void | None = None) -> list[Void]:
         """Fold an op that comes after all others, if it is not void anyway; answers why it changed nothing, if so."""
@@ -393,11 +342,14 @@ class Journal:
         position = int(row[0]) + 1
         outcome = stuck or fold(self._view, op.id, line, position)
         manifest = manifest_of(line)
+        undoing: bytes | None = None
         if not isinstance(outcome, Void):
+            if op.slot is None and self._has_upstream():
+                undoing = encode_undo(self._view, outcome)
             self._view.apply(outcome)
         self._run(
-            "INSERT INTO op (project, position, id, kind, body, void, slot, version, manifest) "
-            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO op (project, position, id, kind, body, void, slot, version, manifest, undo) "
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             position,
             op.id,
             kind_of(line),
@@ -406,6 +358,7 @@ class Journal:
             op.slot,
             brings(op.id, line),
             None if manifest is None else Digest.parse(manifest),
+            undoing,
         )
         return [outcome] if isinstance(outcome, Void) else []
 

@@ -152,6 +152,11 @@ CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number)
 CREATE INDEX membership_version ON membership (version);
 """
 
+WITH_UNDO: Final = """
+-- What takes a waiting op out of the tables again. NULL: it is void, or was folded where nothing was to come before it.
+ALTER TABLE op ADD COLUMN undo BLOB;
+"""
+
 
 def _first(db: Database) -> None:
     _run(db, TABLES)
@@ -168,13 +173,19 @@ def _third(db: Database) -> None:
     db.conn.execute("UPDATE meta SET value = 3 WHERE key = 'min_reader'")
 
 
+def _fourth(db: Database) -> None:
+    # Whoever does not keep this leaves it as it was for others.
+    _run(db, WITH_UNDO)
+    db.conn.execute("UPDATE meta SET value = 4 WHERE key = 'min_reader'")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";"):
         if statement.strip():
             db.conn.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second, _third)
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second, _third, _fourth)
 VERSION: Final = len(MIGRATIONS)
 
 

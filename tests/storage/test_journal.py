@@ -26,15 +26,14 @@ from artstore.model.notes import (
     TakenIn,
     decode_line,
 )
-from artstore.model.records import Commit, Create, Kind, Rename, VersionRecord, decode_op, encode_op
-from artstore.model.state import MemoryState
+from artstore.model.records import Commit, Create, Rename, SetTag, VersionRecord, decode_op, encode_op
+from artstore.model.state import MemoryState, Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
+from tests.storage.guess import Guess
 
 PROJECTS = itertools.count()
-KINDS: list[Kind] = ["sequence", "sequence", "portfolio"]
-NAMES = ("x", "y")
 
 
 class Story:
@@ -42,6 +41,7 @@ class Story:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.guess = Guess(self.random.randrange(2**32))
         self.slot = 0
         self.log = "a" * 32
         self.waiting: list[bytes] = []
@@ -58,42 +58,9 @@ class Story:
 
     def ops(self) -> list[bytes]:
         """Ops as a writer makes them: of collections that it, or the other one, made or did not."""
-        made: list[bytes] = []
-        for _ in range(self.random.randrange(1, 4)):
-            again = self.random.random()
-            if not self.bodies or self.random.random() < 0.3:
-                create = Create(
-                    at_us=1,
-                    nonce=self.nonce(),
-                    kind=self.random.choice(KINDS),
-                    name=self.random.choice(NAMES),
-                    type=self.random.choice("tu"),
-                    description=None,
-                    id=str(Digest.of(self.random.choice(self.bodies))) if self.bodies and again < 0.2 else None,
-                )
-                made.append(encode_op(create))
-            elif again > 0.85:
-                rename = Rename(
-                    at_us=1,
-                    nonce=self.nonce(),
-                    collection=str(Digest.of(self.random.choice(self.bodies))),
-                    name=self.random.choice(NAMES),
-                )
-                made.append(encode_op(rename))
-            else:
-                record = VersionRecord(
-                    collection=str(Digest.of(self.random.choice(self.bodies))),
-                    manifest=str(Digest.of(self.nonce().encode())),
-                    created_us=1,
-                    run=None,
-                    description=None,
-                    metadata={},
-                    entries=0,
-                    bytes=0,
-                    nonce=self.nonce(),
-                )
-                made.append(encode_op(Commit(at_us=1, nonce=self.nonce(), record=record)))
-            self.bodies.append(made[-1])
+        count = self.random.randrange(1, 4)
+        made = self.guess.write(count)[-count:]
+        self.bodies += made
         return made
 
     def own(self) -> list[bytes]:
@@ -256,6 +223,10 @@ def accepted(slot: int, *bodies: bytes) -> bytes:
     )
 
 
+def tag(version: str, name: str) -> bytes:
+    return encode_op(SetTag(at_us=1, nonce=name, kind="version", target=version, tag=name, present=True))
+
+
 ATTACH = encode_op(Attached(at_us=1, nonce="a", log="a" * 32))
 
 
@@ -264,7 +235,7 @@ def test_somebody_elses_commit_of_the_same_number_takes_it(root: Root) -> None:
     mine, theirs = Laptop("mine"), Laptop("theirs")
     journal = append(root, [[ATTACH], [mine.create, *mine.commits], [accepted(1, theirs.create, *theirs.commits)]])
     view = ProjectView(root.catalog, root.catalog.projects()[0].id)
-    numbers = view.numbers()
+    numbers = {each.id: (each.collection, each.number) for each in view.all(Version)}
 
     assert [0, 1, 2, 3] == [numbers[id_][1] for id_ in (*theirs.versions, *mine.versions)]
     assert {theirs.collection} == {collection for collection, _ in numbers.values()}
@@ -278,6 +249,24 @@ def test_a_slot_of_what_waited_changes_no_number(root: Root) -> None:
 
     assert [1, 1, None] == [op.slot for op in journal.ops()]
     assert [] == journal.renumbered(mine.collection)
+
+
+@pytest.mark.parametrize("waits", ["a conflict", "a version"])
+def test_what_comes_costs_no_more_behind_a_long_log(root: Root, waits: str) -> None:
+    """One conflict that nobody has settled would have each pull write the rows of the whole project anew."""
+    mine, theirs = Laptop("mine", type="u" if waits == "a conflict" else "t"), Laptop("theirs")
+    lines = [[ATTACH], [mine.create, *mine.commits], [accepted(1, theirs.create, *theirs.commits)]]
+    costs: list[int] = []
+    for length in (10, 200):
+        tags = [tag(theirs.versions[0], f"{number}") for number in range(length)]
+        journal = append(root, [*lines, [accepted(2, *tags)]])
+        connection = root.catalog.connection
+        before = connection.total_changes
+        with root.catalog.write():
+            journal.append(5, "blake3:5", [accepted(3, tag(theirs.versions[0], "new"))])
+        costs.append(connection.total_changes - before)
+
+    assert costs[0] == costs[1] < 40
 
 
 def test_what_was_refused_does_not_come_alive_by_itself(root: Root) -> None:

@@ -30,7 +30,7 @@ def test_a_new_catalog_says_what_it_is(catalog: Catalog) -> None:
     said = [catalog.one(f"PRAGMA {name}") for name in ("application_id", "user_version")]
 
     assert said == [(0x41525453,), (schema.VERSION,)]
-    assert catalog.one("SELECT value FROM meta WHERE key = 'min_reader'") == (3,)
+    assert catalog.one("SELECT value FROM meta WHERE key = 'min_reader'") == (4,)
 
 
 def test_a_catalog_that_is_up_to_date_is_not_touched(catalog: Catalog) -> None:

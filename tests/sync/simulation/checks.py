@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from artstore.model.digest import Digest
 from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import blob_of
+from artstore.model.state import Version
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.simulation import mirrors, travels
@@ -131,7 +132,7 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     view = node.view()
     forgotten: set[str] = set()
     if view is not None:
-        forgotten = {id_ for id_ in view.numbers() if view.is_forgotten(id_)}
+        forgotten = {each.id for each in view.all(Version) if view.is_forgotten(each.id)}
         assert view.awaited() == [], f"{node.name} waits for what all have"
     assert forgotten <= node.may_forget, f"{node.name} has forgotten what nobody deleted there"
     # Refused ones have no collection here; what the log has, is.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Denied, Invalid, NotFound, Unreachable
+from artstore.model.state import Version
 from artstore.sync.remotes import add_remote, read_remotes
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.deeds import check_content
@@ -103,7 +104,7 @@ def check_reader(world: World, place: Place, naive: Naive, begin: Callable[[Node
         assert report.error is None, report.error
         view = reader.view()
         assert view is not None
-        forgotten = {id_ for id_ in view.numbers() if view.is_forgotten(id_)}
+        forgotten = {each.id for each in view.all(Version) if view.is_forgotten(each.id)}
         assert forgotten <= set().union(*(node.may_forget for node in world.nodes)), "a place lacks what all have"
         offered = {op.id for op in reader.waiting() if op.void is None}
         # What was refused where it was made, or given up since it came there, may have a place as things are now.

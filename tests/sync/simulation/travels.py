@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Conflict, Denied, Invalid, NotFound, Unreachable
 from artstore.model.fold import PASSING
+from artstore.model.state import Version
 from artstore.storage.journal import Waiting
 from artstore.sync.evict import evict as free
 from artstore.sync.recover import recover
@@ -185,12 +186,12 @@ def check_chosen(node: Node, waited: Sequence[Waiting]) -> None:
 def check_numbers(node: Node, before: dict[tuple[str, int], str]) -> None:
     """No number comes to mean something else without a word."""
     view = node.view()
-    every = {} if view is None else view.numbers()
+    every = set[str]() if view is None else {each.id for each in view.all(Version)}
     after, names = node.numbers(), node.names()
     moved = {(each.id, each.before) for each in node.store.moved_numbers()}
     lost = {(id_, number) for (_, number), id_ in before.items() if after.get(id_, number) != number}
     # What has no place any more, or not the name that was given here, and another collection has that.
-    refused = {op.version for op in node.waiting() if op.void is not None} - every.keys()
+    refused = {op.version for op in node.waiting() if op.void is not None} - every
     lost |= {(id_, number) for (name, number), id_ in before.items() if id_ in refused and name in names}
     renamed = {each for each in node.renames_refused() if each[1] in names}
     lost |= {(id_, number) for (name, number), id_ in before.items() if (id_, name) in renamed}
