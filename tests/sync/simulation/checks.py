@@ -128,12 +128,9 @@ def _last(log: Path) -> str:
 
 def check_node(world: World, node: Node, naive: Naive) -> None:
     """One machine has all that the log has, and says so as others do."""
-    shown = node.shown()
+    shown, forgotten = node.shown(), node.forgotten()
     view = node.view()
-    forgotten: set[str] = set()
-    if view is not None:
-        forgotten = {each.id for each in view.all(Version) if view.is_forgotten(each.id)}
-        assert view.awaited() == [], f"{node.name} waits for what all have"
+    assert view is None or view.awaited() == [], f"{node.name} waits for what all have"
     assert forgotten <= node.may_forget, f"{node.name} has forgotten what nobody deleted there"
     # Refused ones have no collection here; what the log has, is.
     assert naive.shown(forgotten) == shown, f"{node.name} shows something else than the log says"

@@ -102,9 +102,7 @@ def check_reader(world: World, place: Place, naive: Naive, begin: Callable[[Node
         begin(reader)
         (report,) = exchange(reader.store, "pull", remote=place.name, projects=[PROJECT], blobs=True).projects
         assert report.error is None, report.error
-        view = reader.view()
-        assert view is not None
-        forgotten = {each.id for each in view.all(Version) if view.is_forgotten(each.id)}
+        forgotten = reader.forgotten()
         assert forgotten <= set().union(*(node.may_forget for node in world.nodes)), "a place lacks what all have"
         offered = {op.id for op in reader.waiting() if op.void is None}
         # What was refused where it was made, or given up since it came there, may have a place as things are now.

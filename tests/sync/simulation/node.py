@@ -16,6 +16,7 @@ from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.records import Create, Delete, Rename, decode_op, made_by, manifest_of
+from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.marking import Marking
@@ -229,6 +230,12 @@ class Node(Machine):
             if view is not None and collection is not None and collection.name != op.name:
                 found |= {(version.id, op.name) for version in view.versions_of(collection.id)}
         return found
+
+    def forgotten(self) -> set[str]:
+        """The versions that others see, and that are not seen here."""
+        view = self.view()
+        live = [] if view is None else view.all(Version, "deleted = 0")
+        return {each.id for each in live if view is not None and view.is_forgotten(each.id)}
 
     def names(self) -> list[str]:
         """Its collections."""
