@@ -16,6 +16,7 @@ from artstore.cli.output import emit, note, print_json_line, say, table
 from artstore.cli.printing import printing
 from artstore.cli.progress import progress
 from artstore.cli.staying import words_of
+from artstore.errors import Problem, named
 from artstore.storage.sessions import Exclusive
 from artstore.sync.explain import explain as explain_version
 from artstore.sync.follow import EVERY_S, LOCK, Follow
@@ -304,3 +305,7 @@ def _say_left(project: ProjectReport) -> None:
         say(f"{project.project}: {changes} of this store void, since others were faster", style="yellow")
     if project.error is not None:
         say(f"{project.project}: {project.error}", style="red")
+    elif project.lost:
+        lost = named([Problem(each.path, each.reason) for each in project.lost])
+        what = "of what waits for a decision this cannot be had"
+        say(f"{project.project}: {what}: {lost}; `artstore resolve ID --theirs` gives it up", style="yellow")

@@ -58,7 +58,10 @@ class ProjectReport(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     exit_code: int = 0
     lost: list[Skipped] = []
-    """Files whose bytes were to be brought and cannot be had, as `cats:v3/a/b`, and why."""
+    """Files whose bytes were to be brought and cannot be had, as `cats:v3/a/b`, and why.
+
+    Those of what waits for a decision, as `conflict 3f2a91c07b44/a/b`, are no error.
+    """
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True):

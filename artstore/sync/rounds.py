@@ -208,11 +208,11 @@ class _Round:
                 pulled, lost = pulled.plus(brought.moved), brought.lost
                 error = brought.error if error is None else error
             if unplaced:
-                # Whoever gathered parts offline may never have had their bytes, and a remote may not keep them.
+                # Whoever gathered parts offline may never have had their bytes, and a remote may not keep them. Where
+                # they are nowhere any more, all else goes on, and whoever decides is told.
                 brought = bring_unplaced(self._root, project, way.progress)
                 pulled = pulled.plus(brought.moved)
                 lost += [each for each in brought.lost if each not in lost]
-                error = brought.error if error is None else error
         except Unreachable:
             raise
         except ArtstoreError as problem:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Denied, Invalid, NotFound, Unreachable
-from artstore.model.state import Version
 from artstore.sync.remotes import add_remote, read_remotes
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.deeds import check_content

@@ -15,7 +15,7 @@ from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.model.records import Create, Delete, Rename, decode_op, made_by, manifest_of
+from artstore.model.records import Commit, Create, Delete, Rename, decode_op, made_by, manifest_of
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
@@ -111,15 +111,18 @@ class Node(Machine):
         """The ops that no upstream has accepted."""
         return upstream.waiting(self.store.root, PROJECT)
 
-    def refused(self) -> set[Digest]:
-        """The manifests of what was committed here, has no place in the log, and was not deleted here either."""
+    def refused(self) -> dict[Digest, bool]:
+        """The manifests of what was committed here, has no place in the log, and was not deleted here either.
+
+        With whether it was gathered, so that some of its bytes may never have been here.
+        """
         view = self.view()
         waiting = [(op, decode_op(op.body)) for op in self.waiting()]
         # What was deleted elsewhere before anybody had accepted it came with its end, and without its bytes.
         ended = {op.version for _, op in waiting if isinstance(op, Delete)} | self.may_forget
         void = [(op.version, made) for op, made in waiting if op.void is not None and op.version is not None]
         own = [made for id_, made in void if view and not view.is_received(id_) and id_ not in ended]
-        return {Digest.parse(str(manifest_of(made))) for made in own}
+        return {Digest.parse(str(manifest_of(made))): isinstance(made, Commit) and bool(made.parts) for made in own}
 
     # Its upstream.
 

@@ -20,6 +20,7 @@ from artstore.sync import remotes
 from artstore.sync.objects.families import open_objects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.remotes import read_remotes
+from artstore.sync.reports import SyncReport
 from tests.sync.simulation import blows, carrying, checks, collecting, deeds, losing, mirrors, travels
 from tests.sync.simulation.deeds import Deed
 from tests.sync.simulation.fate import Fate, ruled_by
@@ -83,7 +84,7 @@ class World:
         self.chance = fate.chance
         self.history: list[str] = []
         """What happened, deed by deed."""
-        self.last: dict[str, object] = {}
+        self.last: dict[str, SyncReport] = {}
         """What the last round of each came to."""
         self.contents: list[bytes] = []
         """What was made up for files, in that order."""
