@@ -7,13 +7,13 @@ that was restored in part, has not counted yet, each names the one before.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import Corrupt
+from artstore.errors import Corrupt, Invalid
 from artstore.lifecycle.reports import Problem
 from artstore.lifecycle.sound import is_sound
 from artstore.lifecycle.upstream import HOSTED, keeps_log
@@ -22,6 +22,7 @@ from artstore.model.manifest import decode_encodings
 from artstore.model.notes import Accepted, Attached, decode_line
 from artstore.model.parts import part_of, project_of
 from artstore.storage.journal import Journal
+from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 
 SLOTS: Final = f"{HOSTED}/log"
@@ -81,11 +82,16 @@ def _bad_lists(root: Root, project: str, *, fast: bool) -> Iterator[Problem]:
     """The objects of manifests that slots name and that are gone, or damaged as far as that can be seen here."""
     folder, lists = root.path / SLOTS / part_of(project), root.path / LISTS / part_of(project)
     there = {path.name for path in lists.iterdir()} if lists.is_dir() else set()
+    live = live_manifests(root, project)
     for number in sorted(_numbers(folder)):
         data = _read(folder / f"{number:012d}")
         slot = None if data is None else _before(data)
         for name, digests in () if slot is None else sorted(slot.manifests.items()):
-            if name in there and (fast or _is_whole(root, lists / name, digests)):
+            if name not in there:
+                is_fine = can_be_spared(root, live, digests)
+            else:
+                is_fine = fast or _is_whole(root, lists / name, digests)
+            if is_fine:
                 continue
             what = "damaged" if name in there else "lost"
             message = (
@@ -93,6 +99,25 @@ def _bad_lists(root: Root, project: str, *, fast: bool) -> Iterator[Problem]:
                 f"others, are {what}. `artstore repair` makes them again"
             )
             yield Problem(kind=f"lists-{what}", subject=f"{LISTS}/{part_of(project)}/{name}", message=message)
+
+
+def live_manifests(root: Root, project: str) -> set[Digest]:
+    """The manifests that versions of a project need."""
+    found = root.catalog.project(project)
+    return set() if found is None else Marking(root.catalog).live_manifests(found.id)
+
+
+def can_be_spared(root: Root, live: Container[Digest], digests: Iterable[str]) -> bool:
+    """Whether an object with lists of files cannot be made again, and nobody needs that.
+
+    The catalog has freed some of what it held, of versions that are no more. All else in it who asks is given apart.
+    """
+    try:
+        absent = [digest for digest in map(Digest.parse, digests) if root.manifests.find(digest) is None]
+    except Invalid:
+        # The slot that says so is damaged itself.
+        return False
+    return bool(absent) and not any(digest in live for digest in absent)
 
 
 def _is_whole(root: Root, path: Path, digests: list[str]) -> bool:

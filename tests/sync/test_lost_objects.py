@@ -279,10 +279,17 @@ def test_a_list_of_files_whose_base_is_lost_is_given_whole(machine: Make, server
         a.store.delete(version, everywhere=True, force=True)
     a.push()
     server.store.gc(grace_s=0, deleted=True)
-    lost.unlink()
+    spoil(lost)
     b = machine("b", url=server.url)
+    (refused,) = exchange(b.store, "pull").projects
+    named = [each.kind for each in server.store.verify().problems]
+    mended = mend_served(server.store)
     b.pull()
 
+    # Nobody needs it, and it held up whoever came new for good.
+    assert ("remote-corrupt", ["lists-damaged"]) == (refused.code, named)
+    assert ([str(lost.relative_to(server.store.path))], []) == mended
+    assert server.store.verify().ok
     assert files | {"more": b"2"} == b.read("cats")
     assert a.names() == b.names()
     assert b.store.verify().ok

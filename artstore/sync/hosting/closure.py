@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from artstore.errors import Corrupt, Invalid
+from artstore.lifecycle.served import live_manifests
 from artstore.lifecycle.upstream import foreseen
 from artstore.model.digest import Digest
 from artstore.model.manifest import BlobEntry, Encoding, blob_of, decode_difference, decode_full
@@ -65,12 +66,6 @@ def holes(root: Root, granted: Granted, slot: Slot, encodings: Sequence[Encoding
         if size != sizes[Digest(digest)]:
             raise _other_size(BlobEntry("", Digest(digest), sizes[Digest(digest)]))
     return Holes(list(dict.fromkeys(manifests)), [digest for digest in wanted if digest not in here], wanted)
-
-
-def live_manifests(root: Root, project: str) -> set[Digest]:
-    """The manifests that versions of a project have."""
-    found = root.catalog.project(project)
-    return set() if found is None else Marking(root.catalog).live_manifests(found.id)
 
 
 def needed_blobs(root: Root, project: str) -> dict[bytes, int]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject
 from artstore.lifecycle.replay import catch_up
+from artstore.lifecycle.served import live_manifests
 from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed, keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full
@@ -23,7 +24,7 @@ from artstore.storage.sessions import Exclusive
 from artstore.store import Store
 from artstore.sync.depots.shelf import DepotShelf
 from artstore.sync.hosting.blobs import HostedBlobs
-from artstore.sync.hosting.closure import holes, live_manifests, needed_blobs, read_claim
+from artstore.sync.hosting.closure import holes, needed_blobs, read_claim
 from artstore.sync.hosting.incoming import Uploads
 from artstore.sync.hosting.lists import Lists
 from artstore.sync.hosting.mend import Mending, is_needed, mend_list, mend_lists

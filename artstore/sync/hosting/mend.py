@@ -10,12 +10,11 @@ import contextlib
 from typing import NamedTuple
 
 from artstore.errors import Corrupt
-from artstore.lifecycle.served import lost_slots, taken_slots
+from artstore.lifecycle.served import can_be_spared, live_manifests, lost_slots, taken_slots
 from artstore.lifecycle.upstream import HOSTED, Followed, followed, keeps_log
 from artstore.model.digest import Digest
 from artstore.model.manifest import encode_full
 from artstore.model.parts import part_of
-from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.store import Store
 from artstore.sync.depots.depot import Depot
@@ -100,14 +99,24 @@ def mend_logs(store: Store) -> Mended:
 
 
 def mend_lists(root: Root, objects: FolderObjects, logs: Depot, project: str) -> Mended:
-    """Make the objects of manifests again that slots name, and that are lost or damaged; all are read."""
+    """Make the objects of manifests again that slots name, and that are lost or damaged; all are read.
+
+    A damaged one that cannot be made again, and that nobody needs, is taken away, so that who comes new is not held up.
+    """
     shelf = _shelf(root, objects, logs, project)
     bad = set() if shelf is None else find_damaged(root, shelf, [], shelf.known.manifests, None).lists
     found = Mended([], [])
+    live = live_manifests(root, project)
     for name in sorted(bad):
         assert shelf is not None
-        path = f"{HOSTED}/{shelf.called(f'manifests/{name}')}"
-        (found.mended if _make_again(root, shelf, name) else found.left).append(path)
+        object_ = shelf.called(f"manifests/{name}")
+        if _make_again(root, shelf, name):
+            found.mended.append(f"{HOSTED}/{object_}")
+        elif not can_be_spared(root, live, shelf.known.manifests[name]):
+            found.left.append(f"{HOSTED}/{object_}")
+        elif objects.size(object_) is not None:
+            objects.remove(object_)
+            found.mended.append(f"{HOSTED}/{object_}")
     return found
 
 
@@ -120,10 +129,8 @@ def mend_list(root: Root, objects: FolderObjects, logs: Depot, project: str, nam
 def is_needed(root: Root, objects: FolderObjects, logs: Depot, project: str, name: str) -> bool:
     """Whether versions need what an object of manifests has and the catalog has not; also where no slot names it."""
     shelf = _shelf(root, objects, logs, project)
-    digests = [] if shelf is None else list(map(Digest.parse, shelf.known.manifests.get(name, ())))
-    there = root.catalog.project(project)
-    live = set() if there is None else Marking(root.catalog).live_manifests(there.id)
-    return not digests or any(digest in live and root.manifests.find(digest) is None for digest in digests)
+    digests = () if shelf is None else shelf.known.manifests.get(name, ())
+    return not can_be_spared(root, live_manifests(root, project), digests)
 
 
 def _shelf(root: Root, objects: FolderObjects, logs: Depot, project: str) -> DepotShelf | None:
