@@ -31,7 +31,6 @@ from artstore.server.app import failure_of
 from artstore.server.downloads import blocks
 from artstore.server.guard import RIGHTS, Rights
 from artstore.sync.delta.chunks import MEANS, RANGES, SPAN, Range
-from artstore.sync.hosting.blobs import PatchOf
 from artstore.sync.hosting.hosted import Hosted
 from artstore.sync.hosting.spool import PIECE, Spool
 from artstore.sync.http.stretches import Stretch
@@ -232,11 +231,11 @@ class _Api:
         if start > size:
             message = f"an upload of {size} bytes cannot go on at {start}"
             raise Invalid(message, code="bad-request")
-        patch = _patch(request)
+        base = _base(request)
         with contextlib.ExitStack() as kept:
             reserved = self._hosted.quotas.reserved(project, size, blob=digest)
             await self._work(lambda: kept.enter_context(reserved))
-            writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, patch))
+            writer = await self._work(lambda: self._hosted.blobs.begin(project, digest, start, size, base))
             try:
                 await self._each(_gathered(request, _BLOCK), writer.write)
             finally:
@@ -336,14 +335,14 @@ def _count(request: Request, name: str) -> int:
     return int(text)
 
 
-def _patch(request: Request) -> PatchOf | None:
+def _base(request: Request) -> Digest | None:
     text = request.headers.get("upload-base")
     if text is None:
         return None
     if _HEX.match(text) is None:
         message = "the header upload-base has to name a blob by 64 hexadecimal digits"
         raise Invalid(message, code="bad-request")
-    return PatchOf(Digest(bytes.fromhex(text)), int(request.headers.get("content-length", "0")))
+    return Digest(bytes.fromhex(text))
 
 
 def _length(ranges: list[Range]) -> int:

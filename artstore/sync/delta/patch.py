@@ -16,6 +16,8 @@ from artstore.sync.delta.plan import Piece, new_bytes
 
 FRAME: Final = struct.Struct(">QQ")
 NEW: Final = (1 << 64) - 1
+MOST_TIMES: Final = 2
+"""How often a blob may be copied into one that is made from it: what is damaged, or made so, must not fill a disk."""
 _BLOCK: Final = 1 << 20
 
 
@@ -26,8 +28,8 @@ def patch_size(pieces: Iterable[Piece]) -> int:
 
 
 def is_plausible(size: int, base: int, patch: int) -> bool:
-    """Whether a patch may make so many bytes of another blob: what is damaged, or made so, must not fill a disk."""
-    return size <= 2 * base + patch
+    """Whether a patch may make so many bytes of another blob."""
+    return size <= MOST_TIMES * base + patch
 
 
 def write_patch(pieces: Iterable[Piece], start: int, read: Callable[[int, int], Iterator[bytes]]) -> Iterator[bytes]:
@@ -57,9 +59,19 @@ def copied(base: BlobReader, source: int, size: int) -> Iterator[memoryview]:
 class Patcher:
     """Makes a blob anew, from another one and from frames as they come."""
 
-    def __init__(self, base: BlobReader, left: int, write: Callable[[memoryview], None]) -> None:
-        """`left` is how many bytes there are to be made; `write` is given them in their order."""
+    def __init__(
+        self,
+        base: BlobReader,
+        left: int,
+        write: Callable[[memoryview], None],
+        copying: Callable[[int], None] = lambda _size: None,
+    ) -> None:
+        """`left` is how many bytes there are to be made; `write` is given them in their order.
+
+        `copying` is told how many are to be copied, before they are, and may raise.
+        """
         self._base = base
+        self._copying = copying
         self._left = left
         self._write = write
         self._head = bytearray()
@@ -94,6 +106,7 @@ class Patcher:
         if source + size > self._base.size:
             message = f"it takes {size} bytes from byte {source} on of a blob that has {self._base.size}"
             raise _bad(message)
+        self._copying(size)
         for block in copied(self._base, source, size):
             self._write(block)
 

@@ -9,9 +9,8 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from artstore.errors import Corrupt, Invalid, MissingObject
+from artstore.errors import Corrupt, MissingObject
 from artstore.model.digest import Digest
 from artstore.model.names import project_name
 from artstore.model.parts import part_of
@@ -21,7 +20,6 @@ from artstore.storage.granted import Granted
 from artstore.storage.places import Place
 from artstore.storage.root import Root
 from artstore.sync.delta.chunks import SMALLEST, Range, can_cut, chunks_of
-from artstore.sync.delta.patch import is_plausible
 from artstore.sync.hosting.incoming import PatchWriter, Upload, Uploads, Writer
 from artstore.sync.hosting.pins import Pins
 from artstore.sync.hosting.quotas import Quotas
@@ -29,15 +27,6 @@ from artstore.sync.hosting.spool import Spool
 from artstore.sync.http.packing import pack
 from artstore.sync.http.stretches import Measured, Stretch, measure
 from artstore.sync.http.wire import ABSENT, BODY, LARGE, Stand, header
-
-
-class PatchOf(NamedTuple):
-    """A patch that comes."""
-
-    base: Digest
-    """What it is a patch of."""
-    size: int
-    """Its bytes."""
 
 
 class HostedBlobs:
@@ -113,17 +102,15 @@ class HostedBlobs:
         """A large blob that is being received."""
         return self._uploads.of(part_of(project_name(project)), digest)
 
-    def begin(self, project: str, digest: Digest, start: int, size: int, patch: PatchOf | None) -> Writer | PatchWriter:
+    def begin(self, project: str, digest: Digest, start: int, size: int, base: Digest | None) -> Writer | PatchWriter:
         """Go on with a large blob of so many bytes; perhaps by a patch of another one.
 
-        Raises Conflict as Upload.begin; MissingObject where the project has no such base; Invalid (bad-patch) where the
-        patch could not make so many bytes honestly.
+        Raises Conflict as Upload.begin; MissingObject where the project has no such base.
         """
-        if patch is None:
+        if base is None:
             return self.upload(project, digest).begin(start, size)
-        reader = self.open(project, patch.base)
+        reader = self.open(project, base)
         try:
-            _check_patch(patch, reader.size, size - start)
             return PatchWriter(self.upload(project, digest).begin(start, size), reader, size - start)
         except BaseException:
             reader.close()
@@ -143,12 +130,6 @@ class HostedBlobs:
         if has_ended:
             self._granted.add(project, [(digest, size)], sent=time.time())
         return has_ended
-
-
-def _check_patch(patch: PatchOf, base: int, size: int) -> None:
-    if not is_plausible(size, base, patch.size):
-        message = f"a patch of {patch.size} bytes is not to make {size} of the {base} of {patch.base}: send all of them"
-        raise Invalid(message, code="bad-patch")
 
 
 @contextlib.contextmanager

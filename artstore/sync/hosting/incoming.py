@@ -2,7 +2,8 @@
 
 A large one is written bit by bit to a file of its own in `hosted/uploads`, where it stays until it is whole, whatever
 ends in between. Its last bytes may not have reached the disk when the power went, so whoever goes on is told a checksum
-of all that is there.
+of all that is there. A few bytes of a patch make many: so it is counted, over all requests for one blob, how much of it
+was copied. What of that is not known any more, as after a restart, counts as copied.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from artstore.storage.files import bytes_in, make_directory, storage_errors, wri
 from artstore.storage.intake import Intake
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
-from artstore.sync.delta.patch import Patcher
+from artstore.sync.delta.patch import MOST_TIMES, Patcher
 from artstore.sync.http.wire import Stand
 
 STALE_S: Final = 7 * 86_400.0
@@ -59,6 +60,10 @@ class Upload:
         self._came = whole.Measure()
         self._left: _State | None = None
         """How the file was when all that it held had been measured."""
+        self._length: int | None = None
+        """Bytes of the whole blob, as the first request has said."""
+        self._copied = 0
+        """Bytes that came from other blobs, and were not sent."""
 
     def stand(self) -> Stand:
         """How much has come."""
@@ -69,6 +74,7 @@ class Upload:
     def begin(self, start: int, size: int) -> Writer:
         """Go on at a place. Raises Conflict (other-offset) where that is not where the bytes end, nor the beginning.
 
+        It begins again, and raises that too, where another request has said another size: one of the two is wrong.
         Raises Conflict (busy) while another request brings bytes.
         """
         with self._lock, storage_errors("receiving a blob"):
@@ -82,7 +88,12 @@ class Upload:
             elif start != (0 if there is None else there.size):
                 message = f"not {start} bytes of blob {self._digest} have come: ask how many, and go on there"
                 raise Conflict(message, code="other-offset")
+            elif start and self._length not in {None, size}:
+                self._path.unlink()
+                message = f"blob {self._digest} was begun with {self._length} bytes, and now has {size}: begin again"
+                raise Conflict(message, code="other-offset")
             self._measure()
+            self._length = size
             make_directory(self._path.parent)
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             writer = Writer(self, fd, start, size)
@@ -100,6 +111,17 @@ class Upload:
             status = os.fstat(fd)
             self._left = _State(status.st_ino, status.st_size, status.st_mtime_ns)
             self._wrote_at = time.monotonic()
+
+    def copying(self, size: int, base: int) -> None:
+        """Be told that so many bytes are to be copied from a blob of `base` bytes. Raises Invalid (bad-patch)."""
+        with self._lock:
+            if self._copied + size > MOST_TIMES * base:
+                message = (
+                    f"patches are not to make {self._copied + size} bytes of {self._digest} from a blob of {base}: "
+                    "send the rest of them"
+                )
+                raise Invalid(message, code="bad-patch")
+            self._copied += size
 
     def leave(self, writer: Writer) -> None:
         """Let another request write."""
@@ -128,13 +150,14 @@ class Upload:
         there = self._state()
         if there == self._left and (there is None or there.size == self._came.size):
             if there is None:
-                self._came = whole.Measure()
+                self._came, self._copied = whole.Measure(), 0
             return
         self._came, self._left = whole.Measure(), there
         if there is not None:
             with self._path.open("rb", buffering=0) as file:
                 while block := file.read(_BLOCK):
                     self._came.add(block)
+        self._copied = self._came.size
 
     def _is_busy(self) -> bool:
         return self._writer is not None and time.monotonic() - self._wrote_at < HANGS_S
@@ -170,6 +193,10 @@ class Writer:
         self._upload.leave(self)
         os.close(self._fd)
 
+    def copying(self, size: int, base: int) -> None:
+        """See Upload."""
+        self._upload.copying(size, base)
+
 
 class PatchWriter:
     """As Writer, of a patch. See sync.delta.patch."""
@@ -177,7 +204,7 @@ class PatchWriter:
     def __init__(self, writer: Writer, base: BlobReader, left: int) -> None:
         self._writer = writer
         self._base = base
-        self._patcher = Patcher(base, left, writer.write)
+        self._patcher = Patcher(base, left, writer.write, lambda size: writer.copying(size, base.size))
 
     def write(self, data: Data) -> None:
         """Go on. Raises as Writer.write, Invalid (bad-patch), MissingObject where the other blob is damaged."""
