@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artstore.errors import Invalid, MissingObject
+from artstore.errors import Corrupt, Invalid, MissingObject
 from artstore.model.digest import Digest
 from artstore.storage.blob_reader import BlobReader
 from artstore.store import Store
@@ -23,6 +23,7 @@ from artstore.sync.delta.plan import Piece, between, find_pieces, new_bytes
 from artstore.sync.explain import explain
 from artstore.sync.hosting.blobs import HostedBlobs
 from artstore.sync.http import patching
+from artstore.sync.http.chunked import RemoteBlob
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import MANY, MESSAGES
 from tests.chaos import Chaos, chaos
@@ -292,6 +293,35 @@ def test_chunks_that_are_said_to_be_the_same_and_are_not_cost_a_repetition_and_n
     assert {"large": new} == receiver.read("cats:v1")
     assert server.store.verify().ok
     assert receiver.store.verify().ok
+
+
+@pytest.mark.parametrize("lie", ["a larger blob", "more chunks"])
+def test_what_a_server_says_of_a_blob_cannot_fill_a_disk(
+    server: Served, sender: Machine, receiver: Machine, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    """It said that all of it was the first chunk of another one: 5 GB were copied in ten seconds."""
+    new = OLD + b"!"
+    sender.put({"large": new})
+    sender.push()
+    receiver.pull()
+    of_old = LocalBlob(receiver.store.root, Digest.of(OLD), len(OLD)).chunks(MEANS[0], [Range(0, len(OLD))])[0]
+    first = of_old[: RECORD.size]
+    length, _ = RECORD.unpack(first)
+
+    def lying(_self: HostedBlobs, _project: str, _digest: Digest, _mean: int, ranges: Sequence[Range]) -> object:
+        if lie == "a larger blob":
+            return 1000 * length, [first * ((each.end - each.start) // length) for each in ranges]
+        return len(new), [RECORD.pack(1000, bytes(16)) * ((each.end - each.start) // 1000) for each in ranges]
+
+    made: list[object] = []
+    monkeypatch.setattr(HostedBlobs, "chunks", lying)
+    monkeypatch.setattr(patching, "Patching", lambda *found: made.append(found))
+    there = RemoteBlob(Connection(server.url), f"projects/{PROJECT}", Digest.of(new), len(new))
+
+    with pytest.raises(Corrupt, match=r"bytes, not|other stretches"):
+        there.chunks(MEANS[0], [Range(0, len(new))])
+    assert {"large": new} == receiver.read("cats:v1")
+    assert [] == made
 
 
 BAD_QUESTIONS: list[tuple[str, list[object]]] = [

@@ -27,6 +27,8 @@ RANGES: Final = 64
 """Stretches of a blob that are asked about at once, at most."""
 RECORD: Final = struct.Struct(">I16s")
 
+_SHORTEST: Final = 4
+"""How many times shorter a chunk may be than those in the middle, but for the last of a blob."""
 _MANY: Final = 1 << 17
 """Chunks of a blob, about: what is known of a chunk takes 200 bytes of memory."""
 _WINDOW: Final = 4 << 20
@@ -83,6 +85,11 @@ def mean_for(size: int) -> int:
     return next((mean for mean in MEANS if size <= mean * _MANY), MEANS[-1])
 
 
+def most_chunks(where: Range, mean: int) -> int:
+    """How many chunks there can be of a stretch."""
+    return (where.end - where.start) // (mean // _SHORTEST) + 1
+
+
 def chunks_of(reader: BlobReader, mean: int, ranges: Sequence[Range]) -> list[bytes]:
     """The chunks of some stretches of a blob that is here, written; the last of each only where the blob ends too.
 
@@ -99,7 +106,7 @@ def sizes(chunks: bytes) -> Iterator[int]:
 def _cut(reader: BlobReader, mean: int, where: Range) -> Iterator[bytes]:
     cutter = _cutter()
     assert cutter is not None
-    chunker = cutter(mean)
+    chunker = cutter(mean, min_size=mean // _SHORTEST)
     end = min(where.end, reader.size)
     buffer = memoryview(bytearray(min(max(_WINDOW, 8 * mean), max(0, end - where.start))))
     at, filled = where.start, 0
@@ -120,7 +127,7 @@ def _cut(reader: BlobReader, mean: int, where: Range) -> Iterator[bytes]:
 
 
 @functools.cache
-def _cutter() -> Callable[[int], Any] | None:
+def _cutter() -> Callable[..., Any] | None:
     # 40 ms, which only those wait for who have a large blob that was changed.
     from pyfastcdc import FastCDC  # noqa: PLC0415
 

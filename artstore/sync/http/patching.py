@@ -88,6 +88,6 @@ def find_patching(
         base = LocalBlob(root, place.digest, place.size)
         # Where it cannot be asked about, or ours is damaged, there is the other way.
         with contextlib.suppress(MissingObject, Corrupt):
-            pieces = find_pieces(base, RemoteBlob(connection, path, digest))
+            pieces = find_pieces(base, RemoteBlob(connection, path, digest, root.blobs.size_of(digest)))
             return None if pieces is None else Patching(connection, path, digest, base, pieces)
     return None

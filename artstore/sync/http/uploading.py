@@ -58,7 +58,9 @@ def find_patch(connection: Connection, path: str, root: Root, place: Place, base
     for base in bases[:_BASES] if place.size >= SMALLEST else ():
         # What is not there cannot be patched; what is damaged here is found out when it is sent.
         with contextlib.suppress(MissingObject, Corrupt):
-            pieces = find_pieces(RemoteBlob(connection, path, base), LocalBlob(root, place.digest, place.size))
+            pieces = find_pieces(
+                RemoteBlob(connection, path, base, root.blobs.size_of(base)), LocalBlob(root, place.digest, place.size)
+            )
             return None if pieces is None else Patch(base, pieces)
     return None
 
