@@ -83,6 +83,13 @@ def render_run(found: dict[str, Any]) -> None:
         ("used", "\n".join(version.ref for version in found["inputs"]) or "-"),
         ("made", "\n".join(version.ref for version in found["outputs"]) or "-"),
     ]
-    if run.config:
-        rows.append(("config", msgspec.json.format(msgspec.json.encode(plain(run.config)), indent=2).decode()))
+    rows += [("config", _config(run))] if run.config else []
+    for each in run.apart:
+        # Their versions and uses are among those above.
+        said = f"{each.name}, {each.job_type or '-'}, {each.state}, since {moment(each.started_at, zone=True)}"
+        rows += [("apart", said), *([("config", _config(each))] if each.config else [])]
     pairs(rows)
+
+
+def _config(run: RunInfo) -> str:
+    return msgspec.json.format(msgspec.json.encode(plain(run.config)), indent=2).decode()

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
+import msgspec
+
 from artstore.errors import ArtstoreError, Conflict, Invalid, NotFound
 from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us, time_us
 from artstore.lifecycle.find import check_text
@@ -14,7 +16,7 @@ from artstore.lifecycle.reports import End, RunInfo, RunPage, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
 from artstore.model.names import LONGEST, Reference, listed, project_name, run_id
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
-from artstore.model.state import Run
+from artstore.model.state import Run, RunFacts
 from artstore.storage import run_locks
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.files import random_hex
@@ -54,7 +56,12 @@ def start_run(
         config=checked_metadata(config or {}),
     )
     mark_crashed(root)
-    return _record(root, owner, run, lambda _view: [op])
+
+    def plan(view: ProjectView) -> list[Op]:
+        row = view.run(run)
+        return [op if row is None else msgspec.structs.replace(op, after=view.begun_here(row))]
+
+    return _record(root, owner, run, plan)
 
 
 def edit_run(
@@ -78,7 +85,8 @@ def edit_run(
 
     def plan(view: ProjectView) -> list[Op]:
         row = view.run(run)
-        there = {} if row is None else row.config
+        begun = None if row is None else view.begun_here(row)
+        there = {} if row is None else row.facts(begun).config
         missing = [key for key in remove if key not in there]
         if missing:
             message = f"the config of run {run!r} has no key {missing[0]!r} (it has: {', '.join(there) or 'none'})"
@@ -92,6 +100,7 @@ def edit_run(
             name=name,
             notes=notes,
             tags=wanted,
+            begun=begun,
         )
         says_something = bool(values or remove) or any(each is not None for each in (name, notes, wanted))
         return [op] if says_something else []
@@ -111,8 +120,14 @@ def finish_run(
         message = f"{state!r} is no way for a run to end: it is finished, or crashed"
         raise Invalid(message, code="bad-state")
     run_row(root, project, run)
-    op = FinishRun(at_us=time_us(ended_at), nonce=nonce(), run=run, state=state)
-    return _record(root, project, run, lambda _view: [op])
+    at_us = time_us(ended_at)
+
+    def plan(view: ProjectView) -> list[Op]:
+        row = view.run(run)
+        begun = None if row is None else view.begun_here(row)
+        return [FinishRun(at_us=at_us, nonce=nonce(), run=run, state=state, begun=begun)]
+
+    return _record(root, project, run, plan)
 
 
 def hold_run(root: Root, project: str, run: str) -> RunLock:
@@ -122,13 +137,12 @@ def hold_run(root: Root, project: str, run: str) -> RunLock:
     """
     root.catalog.check_writable()
     while True:
-        row = run_row(root, project, run)
-        if row.state != "running":
-            message = f"run {run!r} of project {project!r} is {row.state}: start it again, then hold it"
+        begun, state = _begun(root, project, run)
+        if state != "running":
+            message = f"run {run!r} of project {project!r} is {state}: start it again, then hold it"
             raise Conflict(message, code="run-ended")
-        lock = RunLock(root.path, row.begun)
-        after = run_row(root, project, run)
-        if (after.begun, after.state) == (row.begun, row.state):
+        lock = RunLock(root.path, begun)
+        if _begun(root, project, run) == (begun, state):
             return lock
         lock.release()
 
@@ -217,7 +231,7 @@ def _record(root: Root, project: str, run: str, plan: Callable[[ProjectView], li
     def after(_project: Project, view: ProjectView) -> RunInfo:
         row = view.run(run)
         assert row is not None
-        return describe_run(project, row)
+        return _described(project, row, row.facts(view.begun_here(row)))
 
     with root.session("run") as session:
         return commit_and_answer(root, session, project, plan, answer=after)
@@ -225,19 +239,31 @@ def _record(root: Root, project: str, run: str, plan: Callable[[ProjectView], li
 
 def describe_run(project: str, run: Run) -> RunInfo:
     """How a run is shown."""
+    apart = [_described(project, run, facts) for facts in run.apart.values()]
+    return msgspec.structs.replace(_described(project, run, run), apart=apart)
+
+
+def _described(project: str, run: Run, facts: RunFacts) -> RunInfo:
     return RunInfo(
         id=run.id,
         project=project,
-        name=run.name or run.id,
-        job_type=run.job_type,
-        group=run.group,
-        notes=run.notes,
-        tags=run.tags,
-        config=run.config,
-        state=run.state,
-        started_at=run.started_us / 1e6,
-        ended_at=None if run.ended_us is None else run.ended_us / 1e6,
+        name=facts.name or run.id,
+        job_type=facts.job_type,
+        group=facts.group,
+        notes=facts.notes,
+        tags=facts.tags,
+        config=facts.config,
+        state=facts.state,
+        started_at=facts.started_us / 1e6,
+        ended_at=None if facts.ended_us is None else facts.ended_us / 1e6,
     )
+
+
+def _begun(root: Root, project: str, run: str) -> tuple[str, str]:
+    """With which op a run began, or last went on, as this store knows it, and its state."""
+    row = run_row(root, project, run)
+    begun = find_project(root, project)[1].begun_here(row)
+    return begun, row.facts(begun).state
 
 
 def run_row(root: Root, project: str, run: str) -> Run:
@@ -257,11 +283,12 @@ def _mark_if_dead(root: Root, begun: str, project: str, run: str) -> None:
     def plan(view: ProjectView) -> list[Op]:
         nonlocal is_over
         row = view.run(run)
-        is_over = row is None or (row.state, row.begun) != ("running", begun)
+        is_known = row is not None and begun in {row.begun, *row.apart}
+        is_over = row is None or not is_known or row.facts(begun).state != "running"
         if is_over or not dead.is_certain():
             return []
         is_over = True
-        return [FinishRun(at_us=now_us(), nonce=nonce(), run=run, state="crashed")]
+        return [FinishRun(at_us=now_us(), nonce=nonce(), run=run, state="crashed", begun=begun)]
 
     try:
         if dead.is_certain():

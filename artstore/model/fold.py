@@ -8,7 +8,7 @@ again. `latest` is not kept: it is the live version that was logged last.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from artstore.model.state import (
     MemoryState,
     Row,
     Run,
+    RunFacts,
     Synonym,
     Tag,
     UnfinishedPart,
@@ -29,6 +30,8 @@ from artstore.model.state import (
     Version,
     View,
 )
+
+F = TypeVar("F", bound=RunFacts)
 
 MOVED: Final = "the alias was moved or taken away by somebody else first"
 """Why an op is void that is to be shown as a conflict, and not only noted."""
@@ -381,8 +384,7 @@ def _unlink(view: View, _op_id: str, op: records.Unlink, _position: int) -> list
 
 def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> list[Change] | Void:
     before = view.run(op.run)
-    run = Run(
-        id=op.run,
+    start = RunFacts(
         name=op.name,
         job_type=op.job_type,
         group=op.group,
@@ -390,44 +392,72 @@ def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> 
         tags=op.tags,
         config=op.config,
         state="running",
-        begun=op_id,
         started_us=op.at_us,
         ended_us=None,
     )
-    if before is not None:
-        run = msgspec.structs.replace(
-            run,
-            name=_or(op.name, before.name),
-            job_type=_or(op.job_type, before.job_type),
-            group=_or(op.group, before.group),
-            notes=_or(op.notes, before.notes),
-            tags=op.tags or before.tags,
-            config={**before.config, **op.config},
-            started_us=before.started_us,
-        )
-    return [Put(run)]
+    if before is None:
+        return [Put(Run(id=op.run, begun=op_id, apart={}, **msgspec.structs.asdict(start)))]
+    if op.after in before.apart:
+        rest = {begun: facts for begun, facts in before.apart.items() if begun != op.after}
+        going_on = _gone_on(before.apart[op.after], start)
+        return [Put(msgspec.structs.replace(before, apart={**rest, op_id: going_on}))]
+    if op.after is None and _differ(before, start):
+        return [Put(msgspec.structs.replace(before, apart={**before.apart, op_id: start}))]
+    return [Put(msgspec.structs.replace(_gone_on(before, start), begun=op_id))]
+
+
+def _gone_on(before: F, start: RunFacts) -> F:
+    """What is said of a run that goes on: what is not said again stays."""
+    return msgspec.structs.replace(
+        before,
+        name=_or(start.name, before.name),
+        job_type=_or(start.job_type, before.job_type),
+        group=_or(start.group, before.group),
+        notes=_or(start.notes, before.notes),
+        tags=start.tags or before.tags,
+        config={**before.config, **start.config},
+        state=start.state,
+        ended_us=None,
+    )
+
+
+def _differ(one: RunFacts, other: RunFacts) -> bool:
+    """Whether something is said of two runs, and is not the same."""
+    pairs = [(getattr(one, field), getattr(other, field)) for field in ("name", "job_type", "group", "notes")]
+    pairs += [(one.config[key], other.config[key]) for key in one.config.keys() & other.config.keys()]
+    pairs += [(one.tags, other.tags)] if one.tags and other.tags else []
+    return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
 
 
 def _edit_run(view: View, _op_id: str, op: records.EditRun, _position: int) -> list[Change] | Void:
     run = view.run(op.run)
     if run is None:
         return Void(UNKNOWN_RUN)
-    kept = {key: value for key, value in run.config.items() if key not in op.remove}
-    edited = msgspec.structs.replace(
+    facts = run.facts(op.begun)
+    kept = {key: value for key, value in facts.config.items() if key not in op.remove}
+    return _with_facts(
         run,
-        name=_or(op.name, run.name),
-        notes=_or(op.notes, run.notes),
-        tags=run.tags if op.tags is None else op.tags,
+        op.begun,
+        name=_or(op.name, facts.name),
+        notes=_or(op.notes, facts.notes),
+        tags=facts.tags if op.tags is None else op.tags,
         config={**kept, **op.set},
     )
-    return [Put(edited)]
 
 
 def _finish_run(view: View, _op_id: str, op: records.FinishRun, _position: int) -> list[Change] | Void:
     run = view.run(op.run)
     if run is None:
         return Void(UNKNOWN_RUN)
-    return [Put(msgspec.structs.replace(run, state=op.state, ended_us=op.at_us))]
+    return _with_facts(run, op.begun, state=op.state, ended_us=op.at_us)
+
+
+def _with_facts(run: Run, begun: str | None, **changed: object) -> list[Change]:
+    """A run of which they say something else who began it with this op."""
+    if begun in run.apart:
+        apart = {**run.apart, begun: msgspec.structs.replace(run.apart[begun], **changed)}
+        return [Put(msgspec.structs.replace(run, apart=apart))]
+    return [Put(msgspec.structs.replace(run, **changed))]
 
 
 def _use(view: View, _op_id: str, op: records.Use, position: int) -> list[Change] | Void:

@@ -219,8 +219,12 @@ class Unlink(Op, frozen=True, kw_only=True, tag="unlink"):
     version: str
 
 
-class StartRun(Op, frozen=True, kw_only=True, tag="run"):
-    """A run begins, or one that ended goes on; what is not given then stays as it was."""
+class StartRun(Op, frozen=True, kw_only=True, tag="run", omit_defaults=True):
+    """A run begins, or one that ended goes on; what is not given then stays as it was.
+
+    Where somebody else has begun one with this id, and it is not known here, theirs goes on if nothing that is said of
+    both differs. Else what is said here is kept apart.
+    """
 
     run: str
     """Id, unique in its project."""
@@ -230,9 +234,11 @@ class StartRun(Op, frozen=True, kw_only=True, tag="run"):
     notes: str | None
     tags: list[str]
     config: dict[str, Any]
+    after: str | None = None
+    """Id of the op with which that began which goes on; None: the writer knew of none."""
 
 
-class EditRun(Op, frozen=True, kw_only=True, tag="edit-run"):
+class EditRun(Op, frozen=True, kw_only=True, tag="edit-run", omit_defaults=True):
     """What is said about a run changes. Per key of the config the last in the order wins."""
 
     run: str
@@ -242,13 +248,17 @@ class EditRun(Op, frozen=True, kw_only=True, tag="edit-run"):
     """None, here and below: as it was."""
     notes: str | None
     tags: list[str] | None
+    begun: str | None = None
+    """Id of the op with which it began, or last went on, as its writer knows it."""
 
 
-class FinishRun(Op, frozen=True, kw_only=True, tag="finish-run"):
+class FinishRun(Op, frozen=True, kw_only=True, tag="finish-run", omit_defaults=True):
     """A run ends."""
 
     run: str
     state: Literal["finished", "crashed"]
+    begun: str | None = None
+    """See EditRun."""
 
 
 class Use(Op, frozen=True, kw_only=True, tag="use"):

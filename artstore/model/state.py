@@ -148,10 +148,9 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True):
         return (self.target, self.name)
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Who made versions and what it used."""
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a run."""
 
-    id: str
     name: str | None
     job_type: str | None
     group: str | None
@@ -159,10 +158,23 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     config: dict[str, Any]
     state: Literal["running", "finished", "crashed"]
-    begun: str
-    """Id of the op that it began with, or last went on with."""
     started_us: int
     ended_us: int | None
+
+
+class Run(RunFacts, frozen=True, kw_only=True):
+    """Who made versions and what it used."""
+
+    id: str
+    begun: str
+    """Id of the op that it began with, or last went on with."""
+    apart: dict[str, RunFacts]
+    """What those said of it who began it under the same id, did not know that it was there, and said otherwise; each by
+    the id of the op that theirs began with, or last went on with."""
+
+    def facts(self, begun: str | None) -> RunFacts:
+        """What they say of it who began it, or went on with it, with this op."""
+        return self.apart.get(begun or "", self)
 
     @property
     def key(self) -> tuple[str, ...]:

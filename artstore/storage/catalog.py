@@ -25,6 +25,7 @@ from artstore.model.state import (
     Membership,
     Row,
     Run,
+    RunFacts,
     Synonym,
     Tag,
     UnfinishedPart,
@@ -73,7 +74,7 @@ _FORGOTTEN: Final = (
 )
 _SHOWN: Final = f"deleted = 0 AND NOT {_FORGOTTEN}"
 _BOOLEANS: Final = frozenset({"deleted", "relogged"})
-_AS_JSON: Final = frozenset({"aliases", "config", "metadata", "tags"})
+_AS_JSON: Final = frozenset({"aliases", "apart", "config", "metadata", "tags"})
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -170,7 +171,11 @@ class Catalog(Connections):
 
     def running(self) -> dict[str, tuple[str, str]]:
         """The project and the id of every run that has not ended, by the op that it began with."""
-        sql = "SELECT begun, project.name, run.id FROM run JOIN project ON project.id = run.project WHERE state = ?"
+        sql = (
+            "SELECT begun, project.name, run.id FROM run JOIN project ON project.id = run.project WHERE state = ?1 "
+            "UNION ALL SELECT facts.key, project.name, run.id FROM run JOIN project ON project.id = run.project "
+            "JOIN json_each(run.apart) AS facts WHERE apart <> '{}' AND facts.value ->> 'state' = ?1"
+        )
         return {begun: (project, id_) for begun, project, id_ in self.rows(sql, ("running",))}
 
     def uses_of(self, version: str) -> list[tuple[str, str, int]]:
@@ -333,6 +338,13 @@ class FoldView:
     def run(self, id: str) -> Run | None:
         """See View."""
         return self._first(Run, "id = ?", id)
+
+    def begun_here(self, run: Run) -> str:
+        """The op with which a run began, or last went on, as this store knows it: its own rather than others'."""
+        sql = "SELECT 1 FROM line WHERE project = ? AND op = ?"
+        begun = [run.begun, *run.apart] if run.apart else []
+        own = [each for each in begun if self._connections.one(sql, (self._project, each)) is not None]
+        return own[-1] if own else run.begun
 
     def runs(self) -> list[Run]:
         """Every run, the newest first."""
@@ -544,6 +556,8 @@ def _read(kind: type[S], row: tuple[Any, ...]) -> S:
     try:
         for field in _AS_JSON & values.keys():
             values[field] = msgspec.json.decode(values[field])
+        if "apart" in values:
+            values["apart"] = msgspec.convert(values["apart"], dict[str, RunFacts])
         for field in _BOOLEANS & values.keys():
             values[field] = bool(values[field])
         if "manifest" in values:

@@ -150,6 +150,9 @@ CREATE TABLE membership (project INTEGER NOT NULL, portfolio TEXT NOT NULL, vers
     PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
 CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number);
 CREATE INDEX membership_version ON membership (version);
+
+-- What is said of a run by those who began it apart.
+ALTER TABLE run ADD COLUMN apart TEXT NOT NULL DEFAULT '{}';
 """
 
 WITH_UNDO: Final = """

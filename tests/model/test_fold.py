@@ -143,6 +143,8 @@ class Log:
 
     def start(self, run: str, at_us: int = 1, **given: Any) -> str:
         words: dict[str, Any] = {"name": None, "job_type": None, "group": None, "notes": None, "tags": []}
+        before = self.state.run(run)
+        words["after"] = None if before is None else before.begun
         op = StartRun(at_us=at_us, nonce=self.nonce(), run=run, **{**words, "config": {"x": 1}, **given})
         return self.add(op)
 
@@ -934,6 +936,7 @@ def test_a_run_starts_ends_and_may_be_resumed(log: Log) -> None:
         config={"x": 1},
         state="crashed",
         begun=begun,
+        apart={},
         started_us=10,
         ended_us=20,
     )
@@ -961,6 +964,52 @@ def test_a_resumed_run_keeps_what_it_does_not_say_again(log: Log) -> None:
     assert run is not None
 
     assert ("", "k", "h", "x", ["u"]) == (run.name, run.job_type, run.group, run.notes, run.tags)
+
+
+def test_a_run_that_two_began_apart_keeps_what_each_said(log: Log) -> None:
+    """Else the model that was made with one rate is said to be made with another, and nobody is told."""
+    first = log.start("r", config={"lr": 1}, at_us=10)
+    second = log.start("r", config={"lr": 2, "seed": 7}, at_us=20, after=None)
+    log.edit("r", set={"lr": 3}, begun=second)
+    log.edit("r", set={"epochs": 4}, begun=first)
+    log.add(FinishRun(at_us=30, nonce="f", run="r", state="crashed", begun=second))
+    run = log.state.run("r")
+    assert run is not None
+
+    assert ({"lr": 1, "epochs": 4}, "running", first) == (run.config, run.state, run.begun)
+    assert [({"lr": 3, "seed": 7}, "crashed")] == [(each.config, each.state) for each in run.apart.values()]
+
+    again = log.start("r", config={"seed": 8}, after=second)
+    run = log.state.run("r")
+    assert run is not None
+    assert {"lr": 1, "epochs": 4} == run.config
+    assert [({"lr": 3, "seed": 8}, "running", 20)] == [
+        (run.apart[again].config, run.apart[again].state, run.apart[again].started_us)
+    ]
+
+
+@pytest.mark.parametrize("given", [{"config": {"x": 1, "y": 2}}, {"name": "n", "config": {}}, {"tags": ["t"]}])
+def test_a_run_that_two_began_and_say_the_same_of_is_one(log: Log, given: dict[str, Any]) -> None:
+    """What was stopped on one node goes on on another, which has not heard of it."""
+    log.start("r")
+    log.start("r", after=None, **given)
+    run = log.state.run("r")
+    assert run is not None
+
+    assert {} == run.apart
+    assert {"x": 1, **given.get("config", {})} == run.config
+
+
+@pytest.mark.parametrize("given", [{"name": "m"}, {"job_type": "m"}, {"group": "m"}, {"notes": "m"}, {"tags": ["m"]}])
+def test_no_word_of_a_run_that_two_began_is_written_over(log: Log, given: dict[str, Any]) -> None:
+    before: dict[str, Any] = {key: ["n"] if key == "tags" else "n" for key in given}
+    log.start("r", **before)
+    log.start("r", after=None, **given)
+    run = log.state.run("r")
+    assert run is not None
+
+    assert [next(iter(given.values()))] == [getattr(each, next(iter(given))) for each in run.apart.values()]
+    assert getattr(run, next(iter(given))) in ("n", ["n"])
 
 
 def test_a_run_is_edited_by_the_key(log: Log) -> None:

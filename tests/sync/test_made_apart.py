@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
 from artstore.errors import AmbiguousVersion
 from artstore.store import Store
-from tests.sync.conftest import Machine
+from tests.sync.conftest import PROJECT, Machine
 
 Make = Callable[..., Machine]
 
@@ -189,3 +190,43 @@ def test_a_number_by_a_name_that_others_gave_up_is_doubtful(pair: tuple[Machine,
             b.store.version("cats:v0")
         rebuilt(b)
     assert [] == moved(a)
+
+
+def test_runs_with_one_id_on_two_machines_keep_what_was_said_of_each(machine: Make) -> None:
+    """Both were called trial-7 on purpose: which rate made which model must not be what the second one said."""
+    a, b = machine("a"), machine("b")
+    for each, rate in ((a, 0.1), (b, 0.2)):
+        each.store.start_run(project=PROJECT, id="trial-7", config={"lr": rate})
+        each.put({"x": each.folder.name.encode()}, name=each.folder.name, run="trial-7")
+    a.push()
+    b.pull()
+    assert {"lr": 0.2, "epochs": 9} == b.store.edit_run("trial-7", project=PROJECT, config={"epochs": 9}).config
+    b.store.hold_run("trial-7", project=PROJECT).release()
+    assert "finished" == b.store.finish_run("trial-7", project=PROJECT).state
+    b.push()
+    a.pull()
+
+    for each in (a, b):
+        run = each.store.run("trial-7", project=PROJECT)
+        assert ({"lr": 0.1}, "running") == (run.config, run.state)
+        assert [({"lr": 0.2, "epochs": 9}, "finished")] == [(other.config, other.state) for other in run.apart]
+        made = each.store.outputs("trial-7", project=PROJECT)
+        assert ["a", "b"] == sorted(version.collection for version in made)
+        rebuilt(each)
+    assert b.store.verify().ok
+    assert [] == b.store.conflicts()
+
+
+def test_a_run_that_was_begun_apart_and_died_is_marked(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    for each, rate in ((a, 0.1), (b, 0.2)):
+        each.store.start_run(project=PROJECT, id="trial-7", config={"lr": rate})
+        each.put({"x": b"x"}, run="trial-7")
+    hold = b.store.hold_run("trial-7", project=PROJECT)
+    a.push()
+    b.push()
+    assert hold._fd is not None
+    os.close(hold._fd)  # as the kernel does with what a killed process has open
+
+    run = b.store.run("trial-7", project=PROJECT)
+    assert ["running", "crashed"] == [run.state, *(other.state for other in run.apart)]

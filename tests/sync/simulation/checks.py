@@ -135,7 +135,9 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     assert naive.shown(forgotten) == shown, f"{node.name} shows something else than the log says"
     unasked = {each["id"] for each in naive.versions.values() if each["deleted"]} - world.ended
     assert not unasked, f"nobody who has seen them has deleted {sorted(unasked)}"
-    assert naive.runs == {run.id: run.state for run in node.store.runs(project=PROJECT)}, "other runs"
+    runs = {run.id: [run, *run.apart] for run in node.store.runs(project=PROJECT)}
+    told = {id_: [{"config": each.config, "state": each.state} for each in some] for id_, some in runs.items()}
+    assert {id_: list(begun.values()) for id_, begun in naive.runs.items()} == told, "other runs"
     assert sorted(naive.parts) == sorted(each.id for each in node.store.parts(PROJECT)), "other parts"
     waiting = {op.id for op in node.waiting()}
     lost = node.acknowledged - naive.seen - waiting - node.given_up

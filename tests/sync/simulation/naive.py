@@ -52,7 +52,8 @@ class Naive:
         self.versions: dict[str, Json] = {}
         self.aliases: dict[tuple[str, str], str] = {}
         self.tags: set[tuple[str, str]] = set()
-        self.runs: dict[str, str] = {}
+        self.runs: dict[str, dict[str, Json]] = {}
+        """By their ids, then by the ops that they began with."""
         self.uses: set[tuple[str, str]] = set()
         self.parts: set[str] = set()
         self.seen: set[str] = set()
@@ -236,14 +237,32 @@ class Naive:
         collection["name"] = op["name"]
         return True
 
-    def do_run(self, op: Json, _id: str) -> bool:
-        self.runs[op["run"]] = "running"
+    def do_run(self, op: Json, id_: str) -> bool:
+        told = {"config": op["config"], "state": "running"}
+        begun = self.runs.setdefault(op["run"], {})
+        first = next(iter(begun), None)
+        if op.get("after") is None and first is not None:
+            # Its writer knew of none: what is said otherwise of the first one stands beside it.
+            there = begun[first]["config"]
+            differ = any(there[key] != value for key, value in op["config"].items() if key in there)
+            before = None if differ else first
+        else:
+            before = op["after"] if op.get("after") in begun else first
+        if before is not None:
+            told["config"] = {**begun[before]["config"], **op["config"]}
+        if before == first:
+            # The first one stays the first.
+            self.runs[op["run"]] = {id_: told, **{key: each for key, each in begun.items() if key != first}}
+        else:
+            begun = {key: each for key, each in begun.items() if key != before}
+            self.runs[op["run"]] = {**begun, id_: told}
         return True
 
     def do_finish_run(self, op: Json, _id: str) -> bool:
         if op["run"] not in self.runs:
             return False
-        self.runs[op["run"]] = op["state"]
+        begun = self.runs[op["run"]]
+        begun[op["begun"] if op.get("begun") in begun else next(iter(begun))]["state"] = op["state"]
         return True
 
     def do_use(self, op: Json, _id: str) -> bool:
