@@ -54,6 +54,13 @@ def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
     return found
 
 
+def undecided(root: Root, project: str) -> int:
+    """How many changes of a project wait for a decision."""
+    found = root.catalog.project(project)
+    some = [] if found is None or found.upstream is None else _refused(root, found)
+    return sum(1 + len(refused.followers) for refused in some)
+
+
 def unplaced(root: Root, project: str) -> frozenset[str]:
     """Ids of the ops of collections and versions that have no place in the upstream's order, and wait for a decision.
 
@@ -66,6 +73,11 @@ def lists_unplaced(root: Root, project: str) -> dict[Digest, str]:
     """The lists of files of these versions, each with the conflict in which it stands, as `conflict 3f2a91c07b44`."""
     found = _unplaced(root, project)
     return {digest: _name(refused) for refused in found for digest in _lists(refused)}
+
+
+def lists_of_others(root: Root, project: str) -> list[Digest]:
+    """Those of these lists that only came here, from an upstream that was followed before, and were not made here."""
+    return [digest for refused in _unplaced(root, project) if refused.op.seq is None for digest in _lists(refused)]
 
 
 def files_unplaced(root: Root, blobs: Collection[str]) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import Corrupt, Problem, Unreachable, named
-from artstore.lifecycle.conflicts import lists_unplaced
+from artstore.lifecycle.conflicts import lists_of_others, lists_unplaced
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.reports import Skipped
 from artstore.model.digest import Digest
@@ -61,12 +61,17 @@ def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progr
 def bring_unplaced(root: Root, project: str, progress: Progress | None) -> Brought:
     """Fetch the bytes of versions that have no place, and wait for somebody to decide.
 
-    Where no remote can be reached that may have them, they come another time. Raises Denied, StorageFull.
+    Where no remote can be reached that may have them, they come another time. What others made, and of which the bytes
+    were never here, nobody here misses. Raises Denied, StorageFull.
     """
+    theirs = lists_of_others(root, project)
+    own = [digest for digest in lists_unplaced(root, project) if digest not in theirs]
     try:
-        return bring_manifests(root, project, list(lists_unplaced(root, project)), progress)
+        brought = bring_manifests(root, project, own, progress)
+        others = bring_manifests(root, project, theirs, progress)
     except Unreachable:
         return Brought(Moved(), [])
+    return brought._replace(moved=brought.moved.plus(others.moved))
 
 
 def _groups(root: Root, manifests: Sequence[Digest]) -> Iterator[dict[Digest, list[Digest]]]:

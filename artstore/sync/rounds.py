@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, NotFound, Unreachable
+from artstore.lifecycle.conflicts import undecided
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.resolve import find_collection, resolve
-from artstore.lifecycle.upstream import followed, waiting, want_again
+from artstore.lifecycle.upstream import followed, want_again
 from artstore.model.digest import Digest
-from artstore.model.fold import OF_A_DEPOT
 from artstore.model.names import LATEST, UNCATEGORIZED, Reference, project_name
 from artstore.storage.catalog import ProjectView
 from artstore.storage.marking import Marking
@@ -224,7 +224,7 @@ class _Round:
             project=project,
             pulled=pulled,
             pushed=pushed,
-            conflicts=sum(op.void not in {None, OF_A_DEPOT} for op in waiting(self._root, project)),
+            conflicts=undecided(self._root, project),
             error=None if error is None else error.message,
             code=None if error is None else error.code,
             exit_code=0 if error is None else error.exit_code,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from artstore.errors import AmbiguousVersion
 from artstore.store import Store
+from artstore.sync.adopt import add_upstream
+from artstore.sync.remotes import remove_remote
 from tests.sync.conftest import PROJECT, Machine
 
 Make = Callable[..., Machine]
@@ -230,3 +233,31 @@ def test_a_run_that_was_begun_apart_and_died_is_marked(machine: Make) -> None:
 
     run = b.store.run("trial-7", project=PROJECT)
     assert ["running", "crashed"] == [run.state, *(other.state for other in run.apart)]
+
+
+def test_what_one_has_decided_of_a_refused_collection_is_decided_for_all_who_had_it(
+    machine: Make, tmp_path: Path
+) -> None:
+    """Else each of fifty nodes that followed the old upstream has to say so, and makes the versions once more."""
+    (tmp_path / "other").mkdir()
+    z = machine("z", url=f"file://{tmp_path / 'other'}")
+    z.put({"x": b"z"}, name="other")
+    z.store.put([z.folder / "tree"], name="cats", type="model")
+    z.push()
+    a, c = machine("a"), machine("c")
+    version = a.put({"x": b"a"})
+    a.push()
+    c.pull()
+    for each in (a, c):
+        remove_remote(each.store.path, "hub")
+        add_upstream(each.store, "hub", f"file://{tmp_path / 'other'}", join=True)
+        # What one has never had the bytes of, one does not miss.
+        assert [2] == [project.conflicts for project in each.move("sync").projects]
+    (conflict,) = a.store.conflicts()
+    a.store.rename_mine(conflict.id, "felines")
+    a.push()
+
+    assert [0] == [project.conflicts for project in c.move("sync").projects]
+    assert [] == c.store.conflicts()
+    for each in (a, c):
+        assert [("v0", version.id)] == [(f"v{each.number}", each.id) for each in each.store.versions("felines")]

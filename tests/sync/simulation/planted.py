@@ -99,11 +99,6 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants.what_was_refused_is_freed: lambda habits: (
         habits.clashing >= 0.4 and _much("gc")(habits) and not habits.factor("decide")
     ),
-    plants.what_is_put_again_is_wherever_the_same_is: lambda habits: (
-        habits.machines <= _FEW
-        and min(habits.factor("put"), habits.factor("rename")) >= 4
-        and habits.factor("attach") > 0
-    ),
     plants.what_is_said_of_a_run_is_written_over: _much("use"),
     plants_there.no_bytes_are_sent: _depots(),
     plants_there.what_a_remote_has_is_guessed: _depots(),

@@ -117,18 +117,5 @@ def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(marking, name, getattr(marking, name).replace(marking._OF_REFUSED, _NO_MANIFEST))
 
 
-def what_is_put_again_is_wherever_the_same_is(patch: pytest.MonkeyPatch) -> None:
-    right = fold._RULES[Relog]
-
-    def relog(view: Any, op_id: str, op: Any, position: int) -> Any:
-        target = view.version(op.target)
-        if target is not None and not target.deleted:
-            record = msgspec.structs.replace(op.record, collection=target.collection)
-            op = msgspec.structs.replace(op, record=record)
-        return right(view, op_id, op, position)
-
-    patch.setitem(RULES, Relog, relog)
-
-
 def what_is_said_of_a_run_is_written_over(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fold, "_differ", lambda *_arguments: False)
