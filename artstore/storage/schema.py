@@ -150,14 +150,14 @@ CREATE TABLE membership (project INTEGER NOT NULL, portfolio TEXT NOT NULL, vers
     PRIMARY KEY (project, portfolio, version)) WITHOUT ROWID;
 CREATE UNIQUE INDEX membership_number ON membership (project, portfolio, number);
 CREATE INDEX membership_version ON membership (version);
-
--- What is said of a run by those who began it apart.
-ALTER TABLE run ADD COLUMN apart TEXT NOT NULL DEFAULT '{}';
 """
 
 WITH_UNDO: Final = """
 -- What takes a waiting op out of the tables again. NULL: it is void, or was folded where nothing was to come before it.
 ALTER TABLE op ADD COLUMN undo BLOB;
+
+-- What is said of a run by those who began it apart.
+ALTER TABLE run ADD COLUMN apart TEXT NOT NULL DEFAULT '{}';
 """
 
 

@@ -136,8 +136,8 @@ def check_node(world: World, node: Node, naive: Naive) -> None:
     unasked = {each["id"] for each in naive.versions.values() if each["deleted"]} - world.ended
     assert not unasked, f"nobody who has seen them has deleted {sorted(unasked)}"
     runs = {run.id: [run, *run.apart] for run in node.store.runs(project=PROJECT)}
-    told = {id_: [{"config": each.config, "state": each.state} for each in some] for id_, some in runs.items()}
-    assert {id_: list(begun.values()) for id_, begun in naive.runs.items()} == told, "other runs"
+    said = {id_: [{"config": each.config, "state": each.state} for each in some] for id_, some in runs.items()}
+    assert {id_: list(begun.values()) for id_, begun in naive.runs.items()} == said, "other runs"
     assert sorted(naive.parts) == sorted(each.id for each in node.store.parts(PROJECT)), "other parts"
     waiting = {op.id for op in node.waiting()}
     lost = node.acknowledged - naive.seen - waiting - node.given_up
