@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from artstore.errors import Conflict, Invalid, MissingFile, Refused
 from artstore.server.app import make_app
 from artstore.server.guard import LOOPBACK_NAMES, Admit, Guard
-from artstore.server.patience import PatientProtocol
+from artstore.server.patience import PatientLoop, PatientProtocol
 from artstore.store import Store
 
 if sys.platform != "win32":
@@ -127,34 +127,41 @@ def serve(
             *([socket.gethostname(), socket.getfqdn()] if is_any else []),
         }
         app = around(Guard(make_app(store, beside), names=known, any_address=is_any, admit=admit))
-        config = uvicorn.Config(
-            app,
-            ssl_certfile=None if certificate is None else certificate.chain,
-            ssl_keyfile=None if certificate is None else certificate.key,
-            # Any: for a key with a pass phrase OpenSSL would ask at the terminal.
-            ssl_keyfile_password="none",  # noqa: S106 - it opens nothing
-            access_log=False,
-            lifespan="off",
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=_FAREWELL_S,
-            http=PatientProtocol,
-            limit_concurrency=_AT_ONCE,
-            ws="none",
-        )
-        try:
-            config.load()
-        except (OSError, ssl.SSLError) as error:
-            assert certificate is not None
-            message = (
-                f"{str(certificate.chain)!r} is no certificate for the key {str(certificate.key)!r}: {error}. A key "
-                "must have no pass phrase"
-            )
-            raise Invalid(message, code="bad-certificate") from error
+        config = configured(app, certificate)
         scheme = "http" if certificate is None else "https"
         url = _url(scheme, "localhost" if is_any else address.host, listening.getsockname()[1])
         _Server(config, lambda: ready(url)).run(sockets=[listening])
+
+
+def configured(app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config:
+    """How an application is served. Raises Invalid (bad-certificate)."""
+    config = uvicorn.Config(
+        app,
+        ssl_certfile=None if certificate is None else certificate.chain,
+        ssl_keyfile=None if certificate is None else certificate.key,
+        # Any: for a key with a pass phrase OpenSSL would ask at the terminal.
+        ssl_keyfile_password="none",  # noqa: S106 - it opens nothing
+        access_log=False,
+        lifespan="off",
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_FAREWELL_S,
+        http=PatientProtocol,
+        loop=f"{PatientLoop.__module__}:{PatientLoop.__name__}",
+        limit_concurrency=_AT_ONCE,
+        ws="none",
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        assert certificate is not None
+        message = (
+            f"{str(certificate.chain)!r} is no certificate for the key {str(certificate.key)!r}: {error}. A key "
+            "must have no pass phrase"
+        )
+        raise Invalid(message, code="bad-certificate") from error
+    return config
 
 
 class _Server(uvicorn.Server):

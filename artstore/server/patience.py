@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import h11
@@ -14,6 +14,8 @@ from artstore.server.bodies import BodyProtocol
 
 HEADERS_S: Final = 15.0
 """How long the head of a request may take to come: uvicorn itself would wait for ever."""
+HANDSHAKE_S: Final = 15.0
+"""How long it may take until both sides of TLS know each other."""
 SILENCE_S: Final = 30.0
 """How long nothing may come of a body, or nothing more be taken of an answer."""
 SLOWEST: Final = 1024
@@ -60,6 +62,16 @@ class Paced:
         except Exception:
             if not is_cut:
                 raise
+
+
+class PatientLoop(asyncio.SelectorEventLoop):
+    """asyncio's own, that hangs up on who does not come to an end with the beginning of TLS."""
+
+    async def create_server(self, *arguments: Any, **options: Any) -> asyncio.Server:
+        """See asyncio. uvicorn has no word for it, and asyncio would wait for a minute."""
+        if options.get("ssl") is not None:
+            options["ssl_handshake_timeout"] = HANDSHAKE_S
+        return await super().create_server(*arguments, **options)
 
 
 class PatientProtocol(BodyProtocol):

@@ -118,6 +118,20 @@ def test_who_stops_in_the_middle_is_cut_off(server: Served, monkeypatch: pytest.
     assert 15 > time.monotonic() - began
 
 
+def test_who_never_begins_with_tls_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody could take all connections that there are, without a token, and keep each for a minute."""
+    monkeypatch.setattr(patience, "HANDSHAKE_S", 0.2)
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    certificate = Certificate(tmp_path / "server.pem", tmp_path / "server.pem")
+    with served(tmp_path / "store", certificate) as server:
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.settimeout(20)
+
+            assert b"" == client.recv(1000)
+    assert 15 > time.monotonic() - began
+
+
 def test_who_is_still_asking_when_it_ends_is_told(server: Served) -> None:
     """The log had two stacks for each, and an answer with the status 0."""
     sent: list[Message] = []

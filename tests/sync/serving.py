@@ -18,9 +18,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from artstore.server.app import make_app
 from artstore.server.guard import LOOPBACK_NAMES, Guard
-from artstore.server.listening import Certificate
+from artstore.server.listening import Certificate, configured
 from artstore.server.observing import Numbers, Observed
-from artstore.server.patience import Paced, PatientProtocol
+from artstore.server.patience import Paced
 from artstore.server.serving import admitting, beside
 from artstore.store import Store
 from artstore.sync.hosting.hosted import Hosted
@@ -92,17 +92,8 @@ def served(
 
             await app(scope, counting, send)
 
-        config = uvicorn.Config(
-            noting,
-            port=found.port,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            http=PatientProtocol,
-            ssl_certfile=None if certificate is None else certificate.chain,
-            ssl_keyfile=None if certificate is None else certificate.key,
-        )
+        config = configured(noting, certificate)
+        config.port = found.port
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
