@@ -96,7 +96,8 @@ def add(
     `artstore push NAME` copies there what this store knows, and `artstore pull NAME` takes what others have copied.
     A project that has versions both here and there, made apart, is not put together unasked: with --join what was made
     here comes behind theirs, under new numbers where need be; with --as it becomes a project of another name, here and
-    there, with its own numbers. With --background, whoever commits begins a process that pushes and pulls, and goes on
+    there, with its own numbers. An upstream that is found at another URL now, with the same logs, takes the place of
+    the one that was noted. With --background, whoever commits begins a process that pushes and pulls, and goes on
     at once; that process ends by itself, and `artstore status` shows how it went. With --only the other collections
     stay on this machine, with the runs that made nothing of these; what others push is pulled whole, with `artstore
     pull --blobs` also the bytes of all. A collection stays chosen when it is renamed, and `artstore remote ls` shows
@@ -209,7 +210,8 @@ def render_remote(info: RemoteInfo) -> None:
     """Say what was noted."""
     kind = f", the upstream{', in the background' if info.background else ''}" if info.upstream else ""
     only = f", for {', '.join(info.only)}" if info.only else ""
-    say(f"noted {info.name}{_READS if info.read_only else ''}: {info.url}{kind}{only}")
+    before = f", in the place of {info.moved_from}: the same log" if info.moved_from else ""
+    say(f"noted {info.name}{_READS if info.read_only else ''}: {info.url}{kind}{only}{before}")
     _say_unknown(info)
 
 

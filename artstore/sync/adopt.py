@@ -39,11 +39,13 @@ def add_upstream(
 ) -> RemoteInfo:
     """Note a remote as the upstream; projects that followed another log follow the one there from now on.
 
-    Nothing is moved yet, and projects that its token is not for are passed over. Raises Conflict (needs-join), before
-    anything is changed, where a project has ops that the log there lacks, and the other way round, unless `join`: then
-    its own wait behind those there. `aside` has new names for such projects: what is here has that name from now on,
-    others' ops of a log that was followed before included, and the old one is that of the log there. "" stands for the
-    only such project.
+    Where that is the log of each which follows one, it takes the place of the upstream that was noted before: this one
+    is found there now. Nothing is moved yet, and projects that its token is not for are passed over. Raises Conflict
+    (needs-join), before anything is changed, where a project has ops that the log there lacks, and the other way round,
+    unless `join`: then its own wait behind those there.
+
+    `aside` has new names for such projects: what is here has that name from now on, others' ops of a log that was
+    followed before included, and the old one is that of the log there. "" stands for the only such project.
 
     Raises Conflict (not-the-owner) in a store that keeps logs for others, Conflict (project-exists, not-its-own,
     undecided) and Invalid (nothing-to-rename) for what `aside` names, and as add_remote.
@@ -64,6 +66,7 @@ def add_upstream(
             background=background,
             only=picks(root, only, aside=renamed),
             token_file=token_file,
+            instead_of=_moved_from(root, reachable, others),
         )
         for project in others:
             if project.name not in renamed:
@@ -81,6 +84,13 @@ def _reachable(remote: Remote, projects: Sequence[Project]) -> list[Project]:
             read_slot(remote, project.name, 1)
             found.append(project)
     return found
+
+
+def _moved_from(root: Root, reachable: Sequence[Project], others: Sequence[Project]) -> str | None:
+    """The upstream that was noted before, where all logs that are followed are at the new place; None: not so."""
+    name = next((name for name, each in read_remotes(root.path).items() if each.upstream), None)
+    followed = {project.name for project in root.catalog.projects() if project.upstream is not None}
+    return name if followed and not others and followed <= {project.name for project in reachable} else None
 
 
 def _renamed(

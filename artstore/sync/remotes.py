@@ -105,10 +105,12 @@ def add_remote(
     background: bool = False,
     only: Mapping[str, Pick] | None = None,
     token_file: Path | None = None,
+    instead_of: str | None = None,
 ) -> RemoteInfo:
     """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
 
-    `only` has the collections that are pushed, by `project/collection`. Raises Invalid (bad-name, not-the-upstream,
+    `only` has the collections that are pushed, by `project/collection`; a remote `instead_of` which this one is noted
+    is forgotten. Raises Invalid (bad-name, not-the-upstream,
     unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream), Unreachable, Denied.
     """
     collection_name(name)
@@ -127,6 +129,7 @@ def add_remote(
     open_remote(settings)
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
+        old = None if instead_of is None else known.pop(instead_of, None)
         if name in known and known[name].url != url:
             message = f"the remote {name!r} is {known[name].url}: choose another name, or `artstore remote rm {name}`"
             raise Conflict(message, code="remote-exists")
@@ -136,7 +139,8 @@ def add_remote(
             raise Conflict(message, code="has-upstream")
         read_only = try_remote(settings)
         _write(store, {**known, name: settings})
-    return msgspec.structs.replace(_info(name, settings), read_only=read_only)
+    moved_from = None if old is None or old.url == url else old.url
+    return msgspec.structs.replace(_info(name, settings), read_only=read_only, moved_from=moved_from)
 
 
 def settle_choice(root: Root, name: str) -> Settings:

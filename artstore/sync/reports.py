@@ -171,6 +171,8 @@ class RemoteInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What waits here and is of none of them; None where all go."""
     read_only: bool = False
     """Whether its token may only read there, as was found out when it was noted."""
+    moved_from: str | None = None
+    """The address of the upstream whose place it took, since what that had is here."""
 
 
 class CarriedProject(msgspec.Struct, frozen=True, kw_only=True):

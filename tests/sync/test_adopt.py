@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,12 +14,14 @@ from artstore.model.digest import Digest
 from artstore.store import Store
 from artstore.sync import remotes
 from artstore.sync.adopt import add_upstream
+from artstore.sync.evict import evict
 from artstore.sync.objects.families import open_objects
 from artstore.sync.recover import recover
-from artstore.sync.remotes import add_remote, remove_remote
+from artstore.sync.remotes import add_remote, read_remotes, remove_remote
 from artstore.sync.rounds import exchange
 from artstore.sync.standing import standings
 from tests.sync.conftest import Machine
+from tests.sync.serving import served
 from tests.sync.simulation.fate import Death
 from tests.sync.simulation.network import Network
 from tests.sync.simulation.places import Wire
@@ -299,6 +302,49 @@ def test_a_new_empty_upstream_keeps_all_numbers(machine: Make, tmp_path: Path) -
     assert before == c.names()
     assert [{"x": b"0"}, {"x": b"1"}, {"x": b"2"}] == [c.read(f"cats:v{number}") for number in range(3)]
     c.store.close()
+
+
+@pytest.mark.parametrize("name", ["hub", "new"])
+@pytest.mark.parametrize("is_server", [False, True])
+def test_an_upstream_that_is_found_elsewhere_takes_its_own_place(tmp_path: Path, name: str, *, is_server: bool) -> None:
+    """Each command sent one to another that did not go, while versions were evicted here."""
+    folder, moved = tmp_path / "there", tmp_path / "elsewhere"
+    with contextlib.ExitStack() as open_servers:
+        if is_server:
+            before = served(folder)
+            url = open_servers.enter_context(before).url
+        else:
+            folder.mkdir()
+            url = f"file://{folder}"
+        a = Machine(tmp_path, url, "a")
+        a.put({"x": b"0"})
+        a.push()
+        evict(a.store, ["cats:v0"])
+        open_servers.pop_all().close()
+        folder.rename(moved)
+        new = open_servers.enter_context(served(moved)).url if is_server else f"file://{moved}"
+        info = add_upstream(a.store, name, new, join=False)
+        a.put({"x": b"1"})
+        a.push()
+
+        assert (url, [name]) == (info.moved_from, list(read_remotes(a.store.path)))
+        assert {"x": b"0"} == a.read("cats:v0")
+        a.store.close()
+
+
+def test_another_log_does_not_take_the_place_of_the_upstream(machine: Make, tmp_path: Path) -> None:
+    a, b = history(machine)
+    (tmp_path / "other").mkdir()
+    other = Machine(tmp_path, tmp_path / "other", "c")
+    other.put({"y": b"y"})
+    other.push()
+    for name in ("hub", "new"):
+        with pytest.raises(Conflict, match="remote rm hub"):
+            add_upstream(a.store, name, f"file://{tmp_path}/other", join=True)
+
+    assert a.state_hash() == b.state_hash()
+    assert [f"file://{a.depot}"] == [each.url for each in read_remotes(a.store.path).values()]
+    other.store.close()
 
 
 def test_what_each_has_of_a_lost_upstream_comes_together_in_a_new_one(machine: Make, tmp_path: Path) -> None:
