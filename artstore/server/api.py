@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -54,6 +54,7 @@ T = TypeVar("T")
 _ASKED_ABOUT: Final[ContextVar[str]] = ContextVar("asked about", default="")
 """The project that a request is about."""
 
+_Many = Annotated[list[bytes], msgspec.Meta(max_length=MANY)]
 _BLOCK: Final = 1 << 20
 MOUNT: Final = "/sync"
 _ROOT: Final = PREFIX.removeprefix(MOUNT)
@@ -132,7 +133,7 @@ class _Api:
     async def lacks(self, request: Request) -> Response:
         """What is not there."""
         project = _project(request)
-        asked = _decoded(await _body(request, LONGEST_BODY), tuple[list[bytes], list[bytes]])
+        asked = _decoded(await _body(request, LONGEST_BODY), tuple[_Many, _Many])
         manifests, blobs = map(_digests, asked)
         found = await self._work(lambda: self._hosted.lacks(project, manifests, blobs))
         return _messages((*(list(map(bytes, each)) for each in found[:2]), found[2]))
@@ -171,7 +172,7 @@ class _Api:
     async def fetch(self, request: Request) -> Response:
         """Small blobs together."""
         project = _project(request)
-        digests = _digests(_decoded(await _body(request, LONGEST_BODY), list[bytes]))
+        digests = _digests(_decoded(await _body(request, LONGEST_BODY), _Many))
         return _raw(await self._work(lambda: self._hosted.blobs.packed(project, digests)))
 
     async def blob(self, request: Request) -> Response:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -32,6 +32,18 @@ had one by one."""
 _OBJECT_BYTES: Final = 8 << 20
 """Bytes of the manifests in one object, but for the last."""
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
+LEAST_SLOT: Final = 200
+"""Bytes of any slot: what is beside its ops has as many."""
+_LEAST_OBJECT: Final = 64
+
+# What lists hold is never shorter than these: a few MB that say that millions of things follow, each of which takes a
+# hundred bytes of memory, are refused at the first of them.
+DigestText = Annotated[str, msgspec.Meta(min_length=71, max_length=71)]
+ObjectName = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+BlobName = Annotated[str, msgspec.Meta(min_length=81, max_length=81)]
+SlotData = Annotated[bytes, msgspec.Meta(min_length=LEAST_SLOT)]
+ObjectsData = dict[ObjectName, Annotated[bytes, msgspec.Meta(min_length=_LEAST_OBJECT)]]
+"""Objects of manifests, by name."""
 
 Tell = Callable[[int, int], None]
 """Is told how many blobs, and how many bytes, have been moved so far."""
@@ -49,12 +61,12 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the slot before; None for the first."""
     store: str
     """Id of the store that claimed it."""
-    manifests: dict[str, list[str]] = {}
+    manifests: dict[ObjectName, Annotated[list[DigestText], msgspec.Meta(min_length=1)]] = {}
     """Objects that hold encodings of manifests, with the digests of these."""
-    bases: list[str] = []
+    bases: list[DigestText] = []
     """Digests of the manifests that these are differences to, and that came with slots before."""
-    packs: list[str] = []
-    blobs: list[str] = []
+    packs: list[ObjectName] = []
+    blobs: list[BlobName] = []
     """Large blobs: `<hex of the digest>.<nonce>`."""
 
 
@@ -62,7 +74,7 @@ class Slot(_Frame, frozen=True, kw_only=True):
     """One place of a log, as JSON with sorted keys; its digest is that of these bytes."""
 
     transactions: list[list[msgspec.Raw]]
-    """Ops; those of one transaction hold together."""
+    """Ops; those of one transaction hold together. There is one at least, and none is empty."""
 
     @property
     def ops(self) -> list[msgspec.Raw]:
@@ -73,6 +85,24 @@ class Slot(_Frame, frozen=True, kw_only=True):
 class _Counts(_Frame, frozen=True, kw_only=True):
     transactions: list[int]
     """How many ops each has."""
+
+
+class _AnyOp(msgspec.Struct, gc=False):
+    """What every op has at least."""
+
+    at_us: int
+    nonce: Annotated[str, msgspec.Meta(min_length=16)]
+
+
+Transactions = list[Annotated[list[_AnyOp], msgspec.Meta(min_length=1)]]
+"""What transactions are decoded as before their ops are kept: none is empty, and no op is shorter than one can be."""
+
+
+class AnySlot(msgspec.Struct, gc=False):
+    """What every slot has at least; decoded, like these, before slots are kept."""
+
+    log: ObjectName
+    transactions: Annotated[Transactions, msgspec.Meta(min_length=1)]
 
 
 class ReadSlot(NamedTuple):
@@ -291,6 +321,7 @@ def _decode_slot(data: bytes, where: str) -> Slot:
     found = msgspec.json.decode(data, type=_Format).format
     if found > FORMAT:
         raise UpgradeNeeded(f"{where} has the format {found}: install a newer artstore", code="newer-log")
+    msgspec.json.decode(data, type=AnySlot)
     return msgspec.json.decode(data, type=Slot)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.server
+import json
 import tempfile
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zstandard
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -21,10 +25,16 @@ from artstore.model.manifest import Encoding, decode_difference, decode_full, sa
 from artstore.model.records import decode_op
 from artstore.storage import packs
 from artstore.store import Store
+from artstore.sync.bundle.archive import BundleReader, BundleWriter
+from artstore.sync.bundle.head import Section, read_offers, read_slots
+from artstore.sync.depots.checkpoints import Entry
 from artstore.sync.depots.index import decode_index
+from artstore.sync.depots.sealed import unseal
 from artstore.sync.http.connection import decode
-from artstore.sync.http.wire import Claimed, Lacks, frames, header
-from artstore.sync.protocol import decode_manifests, decode_slot
+from artstore.sync.http.remote import open_server
+from artstore.sync.http.wire import MARK, Claimed, Lacks, frames, header
+from artstore.sync.mirrors import pages
+from artstore.sync.protocol import corrupt, decode_manifests, decode_slot
 from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 
@@ -114,6 +124,82 @@ READERS: dict[str, Callable[[bytes], object]] = {
 }
 
 
+def _many(before: bytes, what: bytes, after: bytes) -> bytes:
+    return before + b",".join([what] * 300_000) + after
+
+
+def _slot_with(what: str, value: bytes) -> bytes:
+    lists = json.dumps(msgspec.json.decode(written()["slot"])[what], sort_keys=True, separators=(",", ":")).encode()
+    return written()["slot"].replace(b'"%s":%s' % (what.encode(), lists), b'"%s":%s' % (what.encode(), value))
+
+
+def _pairs(pair: bytes) -> bytes:
+    return b"\xdd" + (300_000).to_bytes(4, "big") + pair * 300_000
+
+
+def _asked(data: bytes) -> None:
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header(MARK, "1")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as found:
+        threading.Thread(target=found.handle_request, daemon=True).start()
+        open_server(f"http://127.0.0.1:{found.server_port}", None, None).slot("uncategorized", 1)
+
+
+def _carried(folder: str, data: bytes) -> None:
+    section = Section(
+        project="uncategorized",
+        log="0" * 32,
+        is_own=True,
+        first=1,
+        before=None,
+        last=1,
+        head=None,
+        ops=0,
+        offers=0,
+        versions=0,
+        blobs=0,
+        bytes=0,
+        whole=[],
+        absent=[],
+    )
+    with tempfile.TemporaryDirectory() as place:
+        with BundleWriter(Path(place) / "b") as writer:
+            writer.write(f"{folder}/0/000001.{Digest.of(data).hex()}.json", [data], len(data))
+            writer.publish()
+        with BundleReader(Path(place) / "b") as reader:
+            list(read_slots(reader, 0, section) if folder == "log" else read_offers(reader, 0))
+
+
+def _sealed(data: bytes) -> None:
+    body = zstandard.compress(data)
+    if unseal(blake3(body).digest() + body, list[Entry]) is None:
+        raise corrupt("the checkpoint")
+
+
+def _page() -> bytes:
+    return _many(b'{"format":1,"slots":[', b"{}", b"]}")
+
+
+SWELLING: dict[str, tuple[Callable[[bytes], object], Callable[[], bytes]]] = {
+    "transactions": (READERS["slot"], lambda: _slot_with("transactions", _many(b"[", b"[]", b"]"))),
+    "ops": (READERS["slot"], lambda: _slot_with("transactions", _many(b"[[", b"{}", b"]]"))),
+    "bases": (READERS["slot"], lambda: _slot_with("bases", _many(b"[", b'"ab"', b"]"))),
+    "slots": (_asked, lambda: _pairs(b"\x92\xc4\x02{}\x80")),
+    "slots of a checkpoint": (_sealed, lambda: _pairs(b"\x92\xc4\x02{}\x80")),
+    "slots of a bundle": (functools.partial(_carried, "log"), lambda: _many(b"[", b"{}", b"]")),
+    "offers": (functools.partial(_carried, "offers"), lambda: _many(b"[", b"[]", b"]")),
+    "slots of a mirror": (lambda data: pages.decode(data, pages.Page, "hub"), _page),
+}
+
+
 @pytest.mark.parametrize("kind", READERS)
 def test_what_is_as_it_should_be_is_read(kind: str) -> None:
     """What could not be read at all would pass the next test as well."""
@@ -146,3 +232,19 @@ def test_a_manifest_that_would_fill_the_memory_does_not(line: bytes) -> None:
 
     assert len(data) < 100_000
     assert 64 << 20 > peak
+
+
+@pytest.mark.parametrize("kind", SWELLING)
+def test_a_few_bytes_that_say_that_very_many_things_follow_take_no_memory(kind: str) -> None:
+    """15 MB of empty transactions were claimed, and took 800 MB of the server and of all who pulled."""
+    read, make = SWELLING[kind]
+    data = make()
+    tracemalloc.start()
+    try:
+        with pytest.raises(Corrupt):
+            read(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * len(data)

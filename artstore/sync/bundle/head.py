@@ -18,7 +18,7 @@ from artstore.model.names import project_name
 from artstore.model.records import AnyOp, decode_op, encode_op
 from artstore.sync.bundle.archive import BundleReader, BundleWriter
 from artstore.sync.checked import check_op
-from artstore.sync.protocol import ReadSlot, decode_slot, slot_again
+from artstore.sync.protocol import AnySlot, DigestText, ReadSlot, Transactions, decode_slot, slot_again
 from artstore.sync.reports import BundleReport, CarriedProject
 
 T = TypeVar("T")
@@ -63,9 +63,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     versions: int
     blobs: int
     bytes: int
-    whole: list[str]
+    whole: list[DigestText]
     """Manifests all of whose bytes the other side has when it has taken the bundle."""
-    absent: list[str]
+    absent: list[DigestText]
     """Versions that the slots bring and that its store could not give, since they were deleted on that machine."""
 
     def told(self) -> CarriedProject:
@@ -200,7 +200,9 @@ def read_slots(reader: BundleReader, number: int, section: Section) -> Iterator[
     for name in reader.names(f"log/{number}/"):
         slots: list[ReadSlot] = []
         try:
-            for raw in msgspec.json.decode(_read_json(reader, name), type=list[msgspec.Raw]):
+            data = _read_json(reader, name)
+            msgspec.json.decode(data, type=list[AnySlot])
+            for raw in msgspec.json.decode(data, type=list[msgspec.Raw]):
                 found = decode_slot(bytes(raw), section.project, next_, repr(reader.url))
                 if (found.slot.log, found.slot.before) != (section.log, before):
                     raise reader.damaged(f"slot {next_} in it does not follow the one before")
@@ -227,7 +229,9 @@ def read_offers(reader: BundleReader, number: int) -> Iterator[list[msgspec.Raw]
     """The ops that a bundle offers to a project. Raises Corrupt (bundle-damaged), UpgradeNeeded."""
     for name in reader.names(f"offers/{number}/"):
         try:
-            offers = msgspec.json.decode(_read_json(reader, name), type=list[list[msgspec.Raw]])
+            data = _read_json(reader, name)
+            msgspec.json.decode(data, type=Transactions)
+            offers = msgspec.json.decode(data, type=list[list[msgspec.Raw]])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise reader.damaged(f"{name!r} in it cannot be read: {error}") from error
         for ops in offers:

@@ -24,6 +24,7 @@ from artstore.storage.files import random_hex
 from artstore.sync.depots.sealed import MOST_BYTES, seal, unseal
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
+from artstore.sync.protocol import ObjectsData, SlotData
 
 BLOCK: Final = 128
 FACTOR: Final = 16
@@ -35,8 +36,8 @@ ReadSlot = Callable[[int], bytes | None]
 class Entry(NamedTuple):
     """A slot, and the objects of manifests that it names, as far as they are carried along."""
 
-    slot: bytes
-    manifests: dict[str, bytes]
+    slot: SlotData
+    manifests: ObjectsData
 
 
 class _Head(msgspec.Struct):

@@ -118,7 +118,7 @@ class Hosted:
             last = way.followed
         found: list[tuple[bytes, dict[str, bytes]]] = []
         size, before = 0, None
-        while last is not None and number <= last.slot and size < BODY:
+        while last is not None and number <= last.slot and size < BODY and len(found) < MANY:
             try:
                 data, slot, before = self._remote.whole_slot(project, number, before, last)
             except Corrupt:

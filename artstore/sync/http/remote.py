@@ -12,7 +12,7 @@ from artstore.errors import Conflict
 from artstore.storage.root import Root
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.shelf import HttpShelf
-from artstore.sync.http.wire import JSON, About, Claimed, Head
+from artstore.sync.http.wire import JSON, LONGEST_SLOTS, About, Claimed, Head, Slots
 from artstore.sync.objects.pacing import Pace
 from artstore.sync.protocol import Shelf, corrupt
 
@@ -72,8 +72,10 @@ class HttpRemote:
             return found
         path = f"{_of(project)}/slots/{number}"
         answer = self._connection.ask("GET", path, doing=f"reading the log of {project!r}")
+        if len(answer.data) > LONGEST_SLOTS:
+            raise corrupt(f"{self.url} answers with {len(answer.data)} bytes of slots, and no server gives as many")
         try:
-            together = msgspec.msgpack.decode(answer.data, type=list[tuple[bytes, dict[str, bytes]]])
+            together = msgspec.msgpack.decode(answer.data, type=Slots)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise corrupt(f"slot {number} of project {project!r} at {self.url} cannot be read: {error}") from error
         # What is read ahead is read in order, or not at all.

@@ -33,13 +33,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from artstore.errors import Invalid
 from artstore.model.digest import SIZE, Digest
 from artstore.storage.blobs import SMALL
+from artstore.sync.protocol import ObjectsData, SlotData
 
 PREFIX: Final = "/sync/1"
 MARK: Final = "Artstore-Sync"
@@ -65,9 +66,15 @@ LONGEST_LINES: Final = 512 << 20
 """Bytes of the lines of one manifest."""
 LONGEST_ANSWER: Final = LONGEST_SLOT + LONGEST_MANIFESTS + BODY
 """Bytes of any answer but that of a large blob: no slot and no object of manifests is longer."""
+LONGEST_SLOTS: Final = LONGEST_SLOT + 2 * BODY
+"""Bytes of an answer of several slots with their manifests."""
 LONGEST_RANGES: Final = 512 << 10
 MANY: Final = 20_000
 """Digests, or stretches of a blob, in one question, at most."""
+
+
+Slots = Annotated[list[tuple[SlotData, ObjectsData]], msgspec.Meta(max_length=MANY)]
+"""What is answered of slots: each with its objects of manifests, by name."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):

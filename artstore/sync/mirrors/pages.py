@@ -11,7 +11,7 @@ from artstore.errors import ArtstoreError, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.records import decode_op, encode_op
 from artstore.sync.checked import check_op
-from artstore.sync.protocol import Sent, corrupt
+from artstore.sync.protocol import AnySlot, BlobName, DigestText, ObjectName, Sent, Transactions, corrupt
 
 FORMAT: Final = 1
 
@@ -20,9 +20,9 @@ class Lying(msgspec.Struct, frozen=True, kw_only=True):
     """Objects that lie in a mirror."""
 
     format: int = FORMAT
-    manifests: dict[str, list[str]] = {}
-    packs: list[str] = []
-    blobs: list[str] = []
+    manifests: dict[ObjectName, list[DigestText]] = {}
+    packs: list[ObjectName] = []
+    blobs: list[BlobName] = []
 
 
 T = TypeVar("T", bound=Lying)
@@ -31,7 +31,7 @@ T = TypeVar("T", bound=Lying)
 class More(Lying, frozen=True, kw_only=True):
     """What was put there for slots that are there."""
 
-    lacks: list[str] = []
+    lacks: list[DigestText] = []
     """Manifests that could not be had by who wrote it, or of whose blobs some could not."""
 
 
@@ -39,7 +39,7 @@ class Page(More, frozen=True, kw_only=True):
     """Slots that follow each other."""
 
     slots: list[msgspec.Raw]
-    absent: list[str] = []
+    absent: list[DigestText] = []
     """Versions that they bring, and whose lists of files did not come along: who wrote the page had deleted them."""
 
 
@@ -52,6 +52,11 @@ class Pending(Lying, frozen=True, kw_only=True):
     def ids(self) -> set[str]:
         """Of its ops."""
         return {str(Digest.of(bytes(raw))) for transaction in self.transactions for raw in transaction}
+
+
+class _AnyPage(msgspec.Struct):
+    slots: list[AnySlot] = []
+    transactions: Transactions = []
 
 
 def encode_page(slots: Iterable[bytes], sent: Sent, absent: Sequence[str], lacks: Sequence[str]) -> bytes:
@@ -76,6 +81,7 @@ def decode(data: bytes, kind: type[T], where: str) -> T:
     try:
         if msgspec.json.decode(data, type=_Format).format > FORMAT:
             raise UpgradeNeeded(f"{where} has a newer format: install a newer artstore", code="newer-log")
+        msgspec.json.decode(data, type=_AnyPage)
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise corrupt(f"{where} cannot be read: {error}") from error
