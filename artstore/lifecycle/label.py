@@ -78,15 +78,20 @@ def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the metadata is not JSON: {error}"
         raise Invalid(message, code="bad-metadata") from error
-    level: list[Any] = [copied]
+    assert isinstance(copied, dict)
+    check_depth(copied)
+    return copied
+
+
+def check_depth(metadata: Mapping[str, Any]) -> None:
+    """Raise Invalid (bad-metadata) for what has more than DEEPEST levels: whoever shows it walks down them."""
+    level: list[Any] = [metadata]
     for _ in range(DEEPEST):
         level = [value for each in level for value in (each.values() if isinstance(each, dict) else each)]
         level = [value for value in level if isinstance(value, dict | list)]
     if level:
         message = f"the metadata are nested deeper than {DEEPEST} levels: flatten them"
         raise Invalid(message, code="bad-metadata")
-    assert isinstance(copied, dict)
-    return copied
 
 
 def checked_text(text: str | None) -> str | None:

@@ -14,7 +14,7 @@ from artstore.lifecycle.find import check_text
 from artstore.lifecycle.label import checked_metadata
 from artstore.lifecycle.reports import End, RunInfo, RunPage, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
-from artstore.model.names import LONGEST, Reference, listed, project_name, run_id
+from artstore.model.names import Reference, listed, project_name, run_id, run_tag
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run, RunFacts
 from artstore.storage import run_locks
@@ -302,10 +302,5 @@ def _mark_if_dead(root: Root, begun: str, project: str, run: str) -> None:
 
 
 def _checked_tags(tags: Sequence[str]) -> list[str]:
-    """Tags of a run, each once: any words that can be seen, since nothing is ever looked up by them."""
-    found = list(dict.fromkeys(listed(tags, "tag")))
-    for tag in found:
-        if not tag or not tag.isprintable() or len(tag) > LONGEST:
-            message = f"{tag!r} is not a tag of a run: use 1 to {LONGEST} characters that can be seen"
-            raise Invalid(message, code="bad-tag")
-    return found
+    """Tags of a run, each once."""
+    return list(dict.fromkeys(map(run_tag, listed(tags, "tag"))))

@@ -111,6 +111,17 @@ def run_id(text: str) -> str:
     return text
 
 
+def run_tag(text: str) -> str:
+    """The text, if it can be a tag of a run: any words that can be seen, since nothing is ever looked up by them.
+
+    Raises Invalid (bad-tag).
+    """
+    if not text or not text.isprintable() or len(text) > LONGEST:
+        message = f"{quoted(text)} is not a tag of a run: use 1 to {LONGEST} characters that can be seen"
+        raise Invalid(message, code="bad-tag")
+    return text
+
+
 class DigestPrefix(msgspec.Struct, frozen=True):
     """The first digits, or all 64, of a version id or a manifest digest."""
 

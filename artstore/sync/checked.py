@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from artstore.errors import Corrupt
+from artstore.lifecycle.label import check_depth
 from artstore.model import names, records
 from artstore.model.digest import Digest
 from artstore.model.paths import quoted
@@ -44,6 +45,7 @@ def _create(op: records.Create) -> None:
 def _version(op: records.Commit | records.Relog) -> None:
     record = op.record
     _check_numbers(record.created_us)
+    check_depth(record.metadata)
     _check_made(record.manifest, record.run, record.entries, record.bytes)
 
 
@@ -53,7 +55,22 @@ def _part(op: records.Part) -> None:
     names.type_name(op.type)
     for alias in op.aliases:
         names.alias_name(alias)
+    check_depth(op.metadata)
     _check_made(op.manifest, op.run, op.entries, op.bytes)
+
+
+def _start_run(op: records.StartRun) -> None:
+    names.run_id(op.run)
+    check_depth(op.config)
+    for tag in op.tags:
+        names.run_tag(tag)
+
+
+def _edit_run(op: records.EditRun) -> None:
+    names.run_id(op.run)
+    check_depth(op.set)
+    for tag in op.tags or ():
+        names.run_tag(tag)
 
 
 def _link(op: records.Link) -> None:
@@ -107,8 +124,9 @@ _CHECKS: Final[dict[type[records.Op], Callable[[Any], object]]] = {
     records.Commit: _version,
     records.Relog: _version,
     records.Part: _part,
-    records.StartRun: lambda op: names.run_id(op.run),
-    records.EditRun: lambda op: names.run_id(op.run),
+    records.EditMetadata: lambda op: check_depth(op.set),
+    records.StartRun: _start_run,
+    records.EditRun: _edit_run,
     records.FinishRun: lambda op: names.run_id(op.run),
     records.Link: _link,
     records.Use: _use,

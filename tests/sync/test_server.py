@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.server
 import os
 import socket
@@ -24,9 +25,11 @@ from artstore.model.records import (
     Commit,
     Create,
     Delete,
+    EditMetadata,
     FinishRun,
     Op,
     Retype,
+    StartRun,
     Use,
     VersionRecord,
     decode_op,
@@ -50,18 +53,33 @@ from tests.sync.serving import Served, served
 
 Make = Callable[[str], Machine]
 LARGE = os.urandom(3 * SMALL + 7)
+NONCE = "0" * 16
 NOTHING = str(digest_of_lines([]))
+DEEP: dict[str, Any] = functools.reduce(lambda inner, _: {"a": inner}, range(64), {})
 
 
 def _create(**fields: Any) -> Create:
-    given = {"at_us": 1, "nonce": "", "kind": "sequence", "name": "c", "type": "t", "description": None}
+    given = {"at_us": 1, "nonce": NONCE, "kind": "sequence", "name": "c", "type": "t", "description": None}
     return Create(**{**given, **fields})
 
 
 def _commit(**fields: Any) -> Commit:
     given = {"collection": "", "manifest": NOTHING, "created_us": 1, "run": None, "description": None, "metadata": {}}
-    record = VersionRecord(**{**given, "entries": 0, "bytes": 0, "nonce": "", **fields})
-    return Commit(at_us=1, nonce="", record=record)
+    record = VersionRecord(**{**given, "entries": 0, "bytes": 0, "nonce": NONCE, **fields})
+    return Commit(at_us=1, nonce=NONCE, record=record)
+
+
+def _run(**fields: Any) -> StartRun:
+    given: dict[str, Any] = {
+        "run": "r",
+        "name": None,
+        "job_type": None,
+        "group": None,
+        "notes": None,
+        "tags": [],
+        "config": {},
+    }
+    return StartRun(at_us=1, nonce=NONCE, **{**given, **fields})
 
 
 @pytest.fixture
@@ -238,14 +256,21 @@ def test_an_end_that_ends_nothing_excuses_no_hole(server: Served, machine: Make,
         (_create(at_us=-(1 << 62)), "larger than any time"),
         (_create(type=""), "type is empty"),
         (_create(type="x" * 1_000_000), "1000000 characters"),
-        (Retype(at_us=1, nonce="", collection="c", type="\n"), "cannot be seen"),
+        (Retype(at_us=1, nonce=NONCE, collection="c", type="\n"), "cannot be seen"),
         (_commit(created_us=1 << 63), "larger than any time"),
         (_commit(bytes=1 << 64), "larger than any time"),
         (_commit(entries=-1), "counts -1"),
         (_commit(run="a/b"), "not a run id"),
         (_commit(entries=2), "says that it has 2 files"),
-        (FinishRun(at_us=1, nonce="", run="", state="crashed"), "not a run id"),
-        (Use(at_us=1, nonce="", run="r", project="p", version="v", name="\n", digest=NOTHING), "none can be called"),
+        (_commit(metadata=DEEP), "deeper than 64"),
+        (EditMetadata(at_us=1, nonce=NONCE, version="v", set=DEEP, remove=[]), "deeper than 64"),
+        (_run(config=DEEP), "deeper than 64"),
+        (_run(tags=[""]), "not a tag of a run"),
+        (FinishRun(at_us=1, nonce=NONCE, run="", state="crashed"), "not a run id"),
+        (
+            Use(at_us=1, nonce=NONCE, run="r", project="p", version="v", name="\n", digest=NOTHING),
+            "none can be called",
+        ),
     ],
 )
 def test_what_could_not_be_done_here_is_not_taken_from_elsewhere(
