@@ -38,7 +38,6 @@ from artstore.sync.http.wire import (
     BYTES,
     JSON,
     LONGEST_BODY,
-    LONGEST_MANIFESTS,
     LONGEST_RANGES,
     LONGEST_SLOT,
     MANY,
@@ -48,6 +47,7 @@ from artstore.sync.http.wire import (
     About,
     Stand,
 )
+from artstore.sync.lengths import LONGEST_MANIFESTS
 
 T = TypeVar("T")
 

@@ -289,10 +289,7 @@ def what_is_too_long(way: Way, shelf: Shelf, cargo: Cargo) -> Missing:
     why = {each.digest: said for each in cargo.manifests if (said := shelf.why_too_long(each)) is not None}
     if not why:
         return Missing()
-    message = (
-        f"{way.place} takes {next(iter(why.values()))}: put them as several artifacts and delete this one, or use a "
-        "depot"
-    )
+    message = f"{way.place} takes {next(iter(why.values()))}: put them as several artifacts and delete this one"
     return Missing(frozenset(why), why=Invalid(message, code="too-many-files"))
 
 

@@ -15,6 +15,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding, encode_full, satisfies
 from artstore.storage.oplog import Attachments
 from artstore.storage.root import Root
+from artstore.sync.lengths import why_swelling
 from artstore.sync.protocol import corrupt
 
 Instead = Callable[[Digest], Encoding | None]
@@ -89,6 +90,9 @@ def _take(root: Root, where: str, encoding: Encoding, taken: dict[Digest, Encodi
         if here is not None and encoding.base is None and here.entries == encoding.entries and satisfies(encoding):
             # It was checked when it came.
             return encoding
+        if (why := why_swelling(encoding)) is not None:
+            message = f"stores take {why}"
+            raise Corrupt(message, code="manifest-damaged")
         entries = entries_of(root, encoding)
     except ArtstoreError as error:
         raise corrupt(f"manifest {encoding.digest} of {where} cannot be taken: {error.message}") from error

@@ -14,7 +14,7 @@ from artstore.errors import Corrupt, NotFound, Unreachable
 from artstore.model.digest import Digest
 from artstore.storage import packs, stat_cache
 from artstore.store import Store
-from artstore.sync import pull
+from artstore.sync import lengths, pull
 from artstore.sync.depots import depot as depots
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.conftest import Machine
@@ -59,6 +59,29 @@ def test_pull_brings_no_bytes_until_they_are_needed(machine: Make) -> None:
     assert before == 0
     exchange(b.store, "pull", blobs=True)
     assert sum(map(len, [*SMALL.values(), *LARGE.values()])) == b.store.status().stored_bytes
+
+
+EMPTY = {f"{number:04}": b"" for number in range(900)}
+"""Their list is many times as long as what it is packed in."""
+
+
+def test_a_long_list_of_files_is_taken_if_its_bytes_came(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 MB said that four million files follow, which took 1.2 GB of memory of everybody who pulled them."""
+    a, b = machine("a"), machine("b")
+    a.put({path: path.encode() for path in EMPTY})
+    a.push()
+    a.put(EMPTY)
+    monkeypatch.setattr(lengths, "MOST_ENTRIES", 500)
+    (refused,) = exchange(a.store, "push").projects
+    monkeypatch.undo()
+    b.pull()
+    a.push()
+    monkeypatch.setattr(lengths, "MOST_ENTRIES", 500)
+    (left,) = exchange(b.store, "pull").projects
+
+    assert "so many are the same" in (refused.error or "")
+    assert "so many are the same" in (left.error or "")
+    assert ["cats:v0"] == [name for name, *_ in b.names()]
 
 
 def test_the_bytes_of_many_versions_come_together(tmp_path: Path) -> None:

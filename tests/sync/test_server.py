@@ -37,10 +37,9 @@ from artstore.model.records import (
 )
 from artstore.storage.blobs import SMALL
 from artstore.store import Store
-from artstore.sync import cut, protocol, push
+from artstore.sync import cut, lengths, protocol, push
 from artstore.sync.adopt import add_upstream
 from artstore.sync.hosting.hosted import Hosted
-from artstore.sync.http import lengths
 from artstore.sync.http.connection import Connection, decode
 from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.wire import BODY, Claimed, header

@@ -46,6 +46,7 @@ from artstore.sync.cut import Offer
 from artstore.sync.held import Missing
 from artstore.sync.held import called as called_here
 from artstore.sync.history import Brought, History, brought, history
+from artstore.sync.lengths import why_swelling
 from artstore.sync.push import offers
 from artstore.sync.reports import BundleReport
 from artstore.sync.upload import UNREADABLE, Upload, damaged
@@ -70,7 +71,7 @@ def create_bundle(
 
     Raises NotFound (…-not-found), Conflict (file-exists, other-history), Corrupt (blob-missing, blob-damaged) of what
     was asked for, StorageFull (bundle-full), Refused (cannot-write), Unreachable where bytes that were asked for would
-    have to come from a remote.
+    have to come from a remote; Invalid (too-many-files) where a list of files is one that nobody takes.
     """
     root = store.root
     connect(store)
@@ -170,6 +171,7 @@ class _Loads:
             sending = dict.fromkeys([*coming.manifests, *awaited, *waiting])
             manifests = [each for each in sending if each not in held.manifests]
             encodings = list(_encoded(root, manifests, held))
+        _check_lists(root, project.name, encodings)
         self._tell_lost(project, coming.forgotten)
         wanted = self._wanted.get(project.name)
         # Of what waits here the other side needs the bytes also where it has only the list of files.
@@ -316,6 +318,17 @@ def _encoded(root: Root, manifests: Sequence[Digest], held: _Held) -> Iterable[E
             yield encode_difference(digest, base, difference, root.manifests.get(digest).entries)
         else:
             yield encode_full(digest, (entry.line() for entry in root.manifests.entries(digest)))
+
+
+def _check_lists(root: Root, project: str, encodings: Iterable[Encoding]) -> None:
+    """Raise Invalid (too-many-files) for a list of files that nobody takes from a bundle."""
+    for encoding in encodings:
+        if (why := why_swelling(encoding)) is not None:
+            name = f"{project}/{called(root, project, encoding.digest)}"
+            message = (
+                f"stores take {why}, and {name} has {encoding.entries}: put them as several artifacts and delete it"
+            )
+            raise Invalid(message, code="too-many-files")
 
 
 def _entries(root: Root, manifest: Digest, whole: set[Digest]) -> Iterable[Entry]:

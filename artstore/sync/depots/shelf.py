@@ -22,6 +22,7 @@ from artstore.storage.intake import Intake
 from artstore.storage.packs import Member
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
+from artstore.sync import lengths
 from artstore.sync.depots.index import size_of_index
 from artstore.sync.depots.indexes import Indexes
 from artstore.sync.depots.known import Known
@@ -99,8 +100,9 @@ class DepotShelf:
 
     # What is there.
 
-    def why_too_long(self, encoding: Encoding) -> None:
-        """See Shelf. An object may be of any length."""
+    def why_too_long(self, encoding: Encoding) -> str | None:
+        """See Shelf. An object may be of any length, but nobody would take a list from there that swells."""
+        return lengths.why_swelling(encoding)
 
     def room(self) -> None:
         """See Shelf. Nobody counts what a depot has."""

@@ -16,7 +16,7 @@ from artstore.errors import Conflict, Corrupt, Invalid, MissingObject
 from artstore.model.manifest import Encoding, satisfies
 from artstore.model.parts import part_of
 from artstore.storage.files import bytes_in
-from artstore.sync.http.lengths import why_too_long
+from artstore.sync.lengths import why_too_long
 from artstore.sync.objects.failures import missing
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S

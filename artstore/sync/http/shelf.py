@@ -18,7 +18,7 @@ from artstore.storage.places import Place
 from artstore.storage.relatives import relatives
 from artstore.storage.root import Root
 from artstore.storage.sessions import Session
-from artstore.sync.http import lengths
+from artstore.sync import lengths
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.receiving import Receiver
 from artstore.sync.http.sending import send_blobs
@@ -55,7 +55,8 @@ class HttpShelf:
 
     def why_too_long(self, encoding: Encoding) -> str | None:
         """See Shelf."""
-        return lengths.why_too_long(encoding)
+        why = lengths.why_too_long(encoding)
+        return None if why is None else f"{why} (a depot may take it)"
 
     def room(self) -> Room | None:
         """See Shelf."""

@@ -40,6 +40,7 @@ import msgspec
 from artstore.errors import Invalid
 from artstore.model.digest import SIZE, Digest
 from artstore.storage.blobs import SMALL
+from artstore.sync.lengths import LONGEST_MANIFESTS
 from artstore.sync.protocol import ObjectsData, SlotData
 
 PREFIX: Final = "/sync/1"
@@ -59,11 +60,6 @@ BODY: Final = 8 << 20
 """Bytes that go together where there is more: one request or answer is not much more than this."""
 LONGEST_BODY: Final = BODY + SMALL + (1 << 20)
 LONGEST_SLOT: Final = 64 << 20
-LONGEST_MANIFESTS: Final = 256 << 20
-MOST_ENTRIES: Final = 2_000_000
-"""Of one manifest. A few KB can say that millions follow, and each takes memory and a row wherever it is read."""
-LONGEST_LINES: Final = 512 << 20
-"""Bytes of the lines of one manifest."""
 LONGEST_ANSWER: Final = LONGEST_SLOT + LONGEST_MANIFESTS + BODY
 """Bytes of any answer but that of a large blob: no slot and no object of manifests is longer."""
 LONGEST_SLOTS: Final = LONGEST_SLOT + 2 * BODY

@@ -28,7 +28,7 @@ from artstore.sync.mirrors.pages import More, Pending, encode_page
 from artstore.sync.mirrors.way import MirrorWay, check_joins, check_same, together
 from artstore.sync.protocol import Sent, decode_slot, slot_again
 from artstore.sync.pull import counted
-from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing
+from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing, what_is_too_long
 from artstore.sync.reports import Moved
 from artstore.sync.way import Way
 
@@ -264,6 +264,8 @@ def _push_pending(
     cargo = Cargo([], {})
     try:
         cargo = lacking(way.root, shelf, manifests)
+        if too_long := what_is_too_long(way, shelf, cargo):
+            return too_long
         if dry_run and (more := unsound(way, list(cargo.blobs))):
             return more
         sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)

@@ -17,6 +17,7 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import encode_full
 from artstore.storage.files import random_hex
 from artstore.store import Store
+from artstore.sync import lengths
 from artstore.sync.bundle import archive
 from artstore.sync.bundle.apply import apply_bundle
 from artstore.sync.bundle.archive import BundleReader, BundleWriter
@@ -431,6 +432,21 @@ def test_a_path_that_leads_out_is_refused(site: MakeSite, stick: Stick) -> None:
     forged.rename(stick.path())
     assert "remote-corrupt" == stick.refused(b)
     assert [] == b.store.projects()
+
+
+def test_a_list_of_very_many_files_in_few_bytes_is_not_taken(
+    site: MakeSite, stick: Stick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle of 32 MB would end a machine of 12 GB; and nobody makes one that nobody can take."""
+    a, b = site("a"), site("b")
+    a.put({f"{number:04}": b"" for number in range(900)})
+    stick.write(a)
+    monkeypatch.setattr(lengths, "MOST_ENTRIES", 500)
+
+    assert "remote-corrupt" == stick.refused(b)
+    assert [] == b.store.collections()
+    with pytest.raises(Invalid, match="has 900: put them"):
+        stick.write(a)
 
 
 def test_nothing_is_written_over(site: MakeSite, stick: Stick) -> None:
