@@ -10,7 +10,7 @@ from artstore.lifecycle.commit import commit_and_answer
 from artstore.lifecycle.links import names_of_links, unlink_everywhere
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.resolve import Resolved, check_seen, resolve, still_there
-from artstore.lifecycle.upstream import ends_of, keeps_log
+from artstore.lifecycle.upstream import ending, ends_of, keeps_log
 from artstore.model.names import Reference
 from artstore.model.records import Op
 from artstore.storage.catalog import ProjectView
@@ -27,7 +27,8 @@ def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhe
     must not have been used by a run here either (used), unless forced. So can what was forgotten here be deleted.
 
     Raises Conflict while an alias other than latest stands on one (aliased) or a portfolio has it (linked), unless
-    forced: it is taken out of the portfolios then. Raises Invalid (is-a-link) where a reference names a link.
+    forced: it is taken out of the portfolios then where it goes for all, and stays in them as what is not here where
+    it is forgotten. Raises Invalid (is-a-link) where a reference names a link.
     """
     with root.session("delete") as session:
         # Inside: a row number of before could mean something else after a `rebuild`. Each once, however it was named.
@@ -42,10 +43,13 @@ def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhe
             if not force:
                 _check_deletable(root, each.view, each, everywhere=everywhere)
             by_project.setdefault(each.project.name, []).append(each)
-        if force:
-            unlink_everywhere(root, session, list(found))
         gone: list[VersionInfo] = []
         for name, some in by_project.items():
+            if force:
+                ids = [each.version.id for each in some]
+                goes_everywhere = everywhere or keeps_log(root, name)
+                ended = ending(root, name, some[0].view, ids, everywhere=goes_everywhere)
+                unlink_everywhere(root, session, ended)
             gone += _delete_in(root, session, name, some, force=force, everywhere=everywhere)
     return gone
 

@@ -222,13 +222,21 @@ def ends_of(
 
     The end of what nobody else has seen travels with it, and frees nobody of more than a number.
     """
-    others = frozenset[str]() if everywhere else with_others(root, project, view, versions)
+    ended = frozenset(ending(root, project, view, versions, everywhere=everywhere))
     return [
-        Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
-        if version in others
-        else Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
+        Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
+        if version in ended
+        else Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
         for version in versions
     ]
+
+
+def ending(
+    root: Root, project: str, view: ProjectView, versions: Sequence[str], *, everywhere: bool = False
+) -> list[str]:
+    """Those of some versions that `ends_of` ends for all who have them; the others are forgotten here only."""
+    others = frozenset[str]() if everywhere else with_others(root, project, view, versions)
+    return [version for version in versions if version not in others]
 
 
 def attach(root: Root, session: Session, project: str, log: str | None) -> None:

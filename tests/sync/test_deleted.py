@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from artstore.cli import main
-from artstore.errors import NotFound
+from artstore.errors import Conflict, NotFound
 from artstore.lifecycle.reports import GcReport
 from artstore.store import Store
 from artstore.sync.depots.collect import collect_remote
@@ -222,3 +222,49 @@ def test_a_portfolio_that_others_have_goes_for_all_where_that_is_said(machine: M
         assert ["cats", "mine"] == sorted(found.name for found in each.store.collections())
         # What was put into it meanwhile, nobody has seen who deleted it.
         assert ["cats:v1"] == [version.name for version in each.store.versions("mine")]
+
+
+def test_what_is_deleted_on_one_machine_stays_in_the_portfolios_of_all(machine: Make) -> None:
+    """Who makes room on a small disk would take a model that is in service out of the registry of a whole team."""
+    a, b = machine("a"), machine("b")
+    b.put(SMALL)
+    b.put(SMALL | LARGE)
+    for number in range(2):
+        b.store.link(f"cats:v{number}", "shelf", aliases=["prod"])
+    b.push()
+    a.pull()
+    with pytest.raises(Conflict, match="is linked"):
+        a.store.delete("cats:v1")
+    a.store.delete("cats:v1", force=True)
+    a.store.delete_collection("cats", force=True)
+    a.put(LARGE, "alone")
+    a.store.link("alone:v0", "shelf")
+    a.store.delete("alone:v0", force=True)
+    a.push()
+    b.pull()
+
+    assert ["shelf:v0", "shelf:v1"] == sorted(each.link.name for each in b.store.versions("shelf") if each.link)
+    assert SMALL | LARGE == b.read("shelf:prod")
+    with pytest.raises(NotFound, match="nothing is left of uncategorized/cats"):
+        a.store.delete_collection("cats", force=True)
+    assert 0 == a.push().projects[0].conflicts
+
+
+def test_what_others_have_linked_goes_with_a_collection_by_force_alone(machine: Make) -> None:
+    """Who has forgotten it sees no version of it, and would be told that none went."""
+    a, b = machine("a"), machine("b")
+    b.put(SMALL)
+    b.put(SMALL | LARGE)
+    b.push()
+    a.pull()
+    a.store.delete_collection("cats")
+    b.store.link("cats:v1", "shelf")
+    b.push()
+    a.pull()
+    with pytest.raises(Conflict, match="cats:v1 is linked as uncategorized/shelf:v0"):
+        a.store.delete_collection("cats", everywhere=True)
+
+    assert 2 == a.store.delete_collection("cats", everywhere=True, force=True).versions
+    a.push()
+    b.pull()
+    assert [] == b.store.versions("shelf")
