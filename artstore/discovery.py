@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from artstore.errors import Conflict, NotFound, Refused
+from artstore.lifecycle.ordering import REMOTES
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.upstream import HOSTED
 from artstore.storage.rights import owner_is_another
@@ -22,8 +23,6 @@ from artstore.storage.root import Root
 from artstore.store import Store as Hall
 
 FOLDER: Final = ".artstore"
-REMOTES: Final = "remotes.toml"
-"""Where a store notes its remotes, if it has any."""
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 

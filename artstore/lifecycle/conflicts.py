@@ -16,6 +16,7 @@ import msgspec
 
 from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Problem, named
 from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.ordering import is_own
 from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.upstream import named_by, waiting
@@ -48,7 +49,7 @@ def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
     wanted = None if project is None else find_project(root, project)[0].name
     found: list[ConflictInfo] = []
     for each in root.catalog.projects():
-        if wanted in {None, each.name} and each.upstream is not None:
+        if wanted in {None, each.name} and not is_own(root.path, each):
             view = ProjectView(root.catalog, each.id)
             found += [_info(each, view, refused) for refused in _refused(root, each)]
     return found
@@ -57,7 +58,7 @@ def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
 def undecided(root: Root, project: str) -> int:
     """How many changes of a project wait for a decision."""
     found = root.catalog.project(project)
-    some = [] if found is None or found.upstream is None else _refused(root, found)
+    some = [] if found is None or is_own(root.path, found) else _refused(root, found)
     return sum(1 + len(refused.followers) for refused in some)
 
 
@@ -280,7 +281,7 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
 def _unplaced(root: Root, project: str) -> list[_Refused]:
     """What makes a collection or a version, and has no place."""
     found = root.catalog.project(project)
-    some = [] if found is None or found.upstream is None else _refused(root, found)
+    some = [] if found is None or is_own(root.path, found) else _refused(root, found)
     return [each for each in some if isinstance(each.read, records.Create | records.Commit | records.Relog)]
 
 
@@ -320,7 +321,7 @@ def _find(root: Root, id_: str) -> tuple[Project, ProjectView, _Refused]:
     found = [
         (project, ProjectView(root.catalog, project.id), refused)
         for project in root.catalog.projects()
-        if project.upstream is not None
+        if not is_own(root.path, project)
         for refused in _refused(root, project)
         if refused.op.id.startswith(start)
     ]

@@ -17,6 +17,7 @@ from artstore.lifecycle.commit import commit, commit_and_answer, nonce, now_us
 from artstore.lifecycle.commit_draft import Overtaken, attachments_of, check_type, commit_draft
 from artstore.lifecycle.draft import Draft
 from artstore.lifecycle.label import Label
+from artstore.lifecycle.ordering import is_own
 from artstore.lifecycle.prune import safe_now
 from artstore.lifecycle.reports import PartInfo, VersionInfo
 from artstore.lifecycle.resolve import find_project
@@ -121,7 +122,7 @@ def all_parts(root: Root, project: str | None) -> list[PartInfo]:
             distributed_id=part.distributed_id,
             run=part.run,
             store=part.store,
-            provisional=each.upstream is not None and not view.is_accepted(part.id),
+            provisional=not is_own(root.path, each) and not view.is_accepted(part.id),
             files=part.entries,
             bytes=part.bytes,
             created_at=part.created_us / 1e6,

@@ -67,7 +67,7 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     Absent is one whose list of files has not come yet, and what a run or a link names and this store has not: then
     only project, name, id and digest are known."""
     provisional: bool = False
-    """Whether the number is this store's alone: the upstream that its project follows has not accepted it yet."""
+    """Whether the number is this store's alone: the upstream has not accepted it yet."""
     link: LinkInfo | None = None
     """How it is in the portfolio through which it was found; all else is said of the version itself."""
 

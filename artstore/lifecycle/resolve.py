@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 
 from artstore.errors import AmbiguousVersion, Invalid, NotFound
+from artstore.lifecycle.ordering import is_own
 from artstore.lifecycle.reports import LinkInfo, VersionInfo
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.names import LATEST, DigestPrefix, Reference, project_name
@@ -46,7 +47,7 @@ class Member(NamedTuple):
             number=self.row.number,
             aliases=sorted(aliases),
             linked_at=self.row.linked_us / 1e6,
-            provisional=self.project.upstream is not None and not self.view.is_link_accepted(self.row),
+            provisional=not is_own(self.view.store, self.project) and not self.view.is_link_accepted(self.row),
         )
 
 
@@ -219,7 +220,7 @@ def describe(project: Project, view: ProjectView, collection: Collection, versio
         run=version.run,
         ttl_s=version.ttl_s,
         state=_state(view, version),
-        provisional=project.upstream is not None and not view.is_accepted(version.id),
+        provisional=not is_own(view.store, project) and not view.is_accepted(version.id),
     )
 
 

@@ -8,20 +8,34 @@ between does it again, and nothing is there twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 import msgspec
 
 from artstore.errors import Conflict
+from artstore.lifecycle.before import accepted_by_any, taken_in
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.upstream import attach, followed, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import Encoding, encode_difference, encode_full
 from artstore.model.names import project_name
-from artstore.model.notes import Dismissed, Evicted, Forget
-from artstore.model.records import Link, Op, Use, decode_op, encode_op, manifest_of
+from artstore.model.notes import AcceptedBefore, Dismissed, Evicted, Forget, TakenIn
+from artstore.model.records import (
+    AnyOp,
+    Commit,
+    Create,
+    Link,
+    Op,
+    Part,
+    Relog,
+    Use,
+    decode_op,
+    encode_op,
+    manifest_of,
+)
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal
 from artstore.storage.oplog import Attachments
@@ -62,13 +76,17 @@ def set_aside(root: Root, session: Session, project: str, name: str) -> None:
     if followed(root, project) is not None:
         attach(root, session, project, None)
     ops = waiting(root, project)
+    before = root.catalog.project(project)
+    assert before is not None
+    accepted, taken = accepted_by_any(root.catalog, before), taken_in(root.catalog, before)
     done: set[Digest] = set()
     # What came from others has no transaction here.
     for _seq, some in groupby(ops, key=lambda op: op.id if op.seq is None else op.seq):
-        bodies = [_renamed(op.body, project, name) for op in some]
-        manifests = list(_encoded(root, bodies, done))
-        raws = [msgspec.Raw(body) for body in bodies]
-        take(root, session, name, raws, attachments=Attachments(manifests=manifests))
+        was = {_renamed(op.body, project, name): op.id for op in some}
+        manifests = list(_encoded(root, list(was), done))
+        raws = [msgspec.Raw(body) for body in was]
+        told = partial(_told, was, accepted, taken)
+        take(root, session, name, raws, attachments=Attachments(manifests=manifests), told=told)
     _keep_notes(root, session, project, name)
     ids = [op.id for op in ops]
 
@@ -80,6 +98,15 @@ def set_aside(root: Root, session: Session, project: str, name: str) -> None:
         return [Dismissed(at_us=now_us(), nonce=nonce(), ops=ids)]
 
     commit(root, session, project, plan)
+
+
+def _told(was: Mapping[bytes, str], accepted: Container[str], taken: Container[str], ops: Sequence[AnyOp]) -> list[Op]:
+    """What is noted of ops under the new name: which of them others may have, and which have numbers for good."""
+    making = [encode_op(op) for op in ops if isinstance(op, Create | Commit | Relog | Part | Link)]
+    known = [str(Digest.of(body)) for body in making if was[body] in accepted]
+    theirs = [str(Digest.of(body)) for body in making if was[body] in taken]
+    notes: list[Op] = [AcceptedBefore(at_us=now_us(), nonce=nonce(), ops=known)] if known else []
+    return notes + ([TakenIn(at_us=now_us(), nonce=nonce(), ops=theirs)] if theirs else [])
 
 
 def _keep_notes(root: Root, session: Session, project: str, name: str) -> None:

@@ -7,7 +7,7 @@ of it that change the store: each is one transaction of the journal, durable whe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from artstore.errors import Conflict
 from artstore.lifecycle.before import with_others
 from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.ordering import is_own
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import FollowInfo
 from artstore.model.digest import Digest
@@ -174,12 +175,14 @@ def take(
     *,
     attachments: Attachments | None = None,
     undecided: bool = False,
+    told: Callable[[Sequence[AnyOp]], list[Op]] | None = None,
 ) -> Taken:
     """Let ops that another store offers come behind what is here, in one transaction.
 
     Those that were here ever are passed over, and so are those that would change nothing. With `undecided` those of
-    them are taken too that make a collection or a version which has no place in the order of somebody else's log, with
-    what hangs on it: nobody else may have it by the time that somebody decides.
+    them are taken too that make a collection or a version which has no place where this store's log is not the order,
+    with what hangs on it: nobody else may have it by the time that somebody decides. `told` says what is noted of those
+    that are taken; else it is that they came from another store.
     """
     found = Taken(0, 0, 0)
 
@@ -189,16 +192,20 @@ def take(
         assert there is not None
         journal = Journal(root.catalog, there)
         new = [op for op in map(bytes, ops) if not journal.has(str(Digest.of(op)))]
-        kept = _that_change(root, there, new, undecided=undecided and there.upstream is not None)
+        kept = _that_change(root, there, new, undecided=undecided and not is_own(root.path, there))
         found = Taken(len(kept), sum(kind_of(op) == "commit" for op in kept), len(new) - len(kept))
         if not kept:
             return []
         _keep(root, attachments)
-        making = [str(Digest.of(encode_op(op))) for op in kept if isinstance(op, Create | Commit | Relog | Part)]
-        return [*kept, *([TakenIn(at_us=now_us(), nonce=nonce(), ops=making)] if making else [])]
+        return [*kept, *(_taken_in if told is None else told)(kept)]
 
     commit(root, session, project, plan, attachments)
     return found
+
+
+def _taken_in(ops: Sequence[AnyOp]) -> list[Op]:
+    making = [str(Digest.of(encode_op(op))) for op in ops if isinstance(op, Create | Commit | Relog | Part)]
+    return [TakenIn(at_us=now_us(), nonce=nonce(), ops=making)] if making else []
 
 
 @contextlib.contextmanager

@@ -71,6 +71,13 @@ class TakenIn(Op, frozen=True, kw_only=True, tag="note-taken"):
     """Ids."""
 
 
+class AcceptedBefore(Op, frozen=True, kw_only=True, tag="note-accepted-before"):
+    """A log has accepted this under another name that the project had: others may have it, and its number is known."""
+
+    ops: list[str]
+    """Ids."""
+
+
 class AcceptNumbers(Op, frozen=True, kw_only=True, tag="note-numbers"):
     """Whoever works here knows that these collections' numbers moved: the old spellings mean what they mean now."""
 
@@ -78,10 +85,11 @@ class AcceptNumbers(Op, frozen=True, kw_only=True, tag="note-numbers"):
     """Ids."""
 
 
-AnyNote = Attached | Accepted | Dismissed | Forget | Evicted | TakenIn | AcceptNumbers
+AnyNote = Attached | Accepted | Dismissed | Forget | Evicted | TakenIn | AcceptedBefore | AcceptNumbers
 
 _KINDS: Final = frozenset(
-    kind.__struct_config__.tag for kind in (Attached, Accepted, Dismissed, Forget, Evicted, TakenIn, AcceptNumbers)
+    kind.__struct_config__.tag
+    for kind in (Attached, Accepted, Dismissed, Forget, Evicted, TakenIn, AcceptedBefore, AcceptNumbers)
 )
 _note_decoder = msgspec.json.Decoder(AnyNote)
 

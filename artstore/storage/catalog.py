@@ -221,6 +221,11 @@ class FoldView:
         self._connections = connections
         self._project = project
 
+    @property
+    def store(self) -> Path:
+        """The folder of the store."""
+        return self._connections.path.parent
+
     def collection(self, id: str) -> Collection | None:
         """See View."""
         found = self._first(Collection, "id = ?", id)

@@ -16,6 +16,7 @@ from artstore.model.fold import PASSING, Void, fold, fold_into
 from artstore.model.ledger import digest_of_rows
 from artstore.model.notes import (
     Accepted,
+    AcceptedBefore,
     AcceptNumbers,
     Attached,
     Counted,
@@ -31,7 +32,7 @@ from artstore.storage.catalog import Catalog, FoldView, Project
 from artstore.storage.renumbered import Renumbered
 from artstore.storage.undo import encode_undo, touched_by, undo
 
-N = TypeVar("N", Accepted, Attached, TakenIn, Evicted)
+N = TypeVar("N", Accepted, AcceptedBefore, Attached, TakenIn, Evicted)
 
 _WAITS: Final = "slot IS NULL AND dismissed = 0"
 
@@ -109,7 +110,7 @@ class Journal:
                 continue
             self._accept(slots)
             slots.clear()
-            if isinstance(line, Attached | Dismissed | Forget | Evicted | TakenIn | AcceptNumbers):
+            if isinstance(line, Attached | Dismissed | Forget | Evicted | TakenIn | AcceptedBefore | AcceptNumbers):
                 self._note(line)
                 self._run("INSERT INTO line (project, seq, place, note) VALUES (?1, ?2, ?3, ?4)", seq, place, body)
                 continue
@@ -228,7 +229,7 @@ class Journal:
             return state.hash()
         return self.hash_of_tables()
 
-    def _note(self, note: Attached | Dismissed | Forget | Evicted | TakenIn | AcceptNumbers) -> None:
+    def _note(self, note: Attached | Dismissed | Forget | Evicted | TakenIn | AcceptedBefore | AcceptNumbers) -> None:
         if isinstance(note, Attached):
             self._run("UPDATE op SET slot = NULL WHERE project = ?1")
             self._follow_from(note.log, 0, None)

@@ -34,9 +34,11 @@ AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gon
 its own end waits with it."""
 _OF_RELOGS: Final = """
 SELECT manifest FROM op WHERE kind = 'relog' AND slot IS NULL AND dismissed = 0
-AND project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
+AND (project IN (SELECT id FROM project WHERE upstream IS NOT NULL) OR EXISTS (
+    SELECT 1 FROM (SELECT project, version FROM forgotten UNION ALL SELECT project, version FROM received) AS theirs
+    WHERE theirs.project = op.project AND theirs.version = json_extract(CAST(op.body AS TEXT), '$.target')))"""
 """Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
-its own, and nobody else may have its bytes."""
+its own, and nobody else may have its bytes. A log that is followed no more may have told others of that version too."""
 _LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS}"
 _HIDDEN: Final = """
 FROM version WHERE deleted = 1 AND id NOT IN (SELECT version FROM forgotten)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from artstore.errors import Corrupt, Problem, Unreachable, named
@@ -21,6 +21,7 @@ _AT_ONCE: Final = 64 << 20
 
 _LEAST: Final = 1 << 10
 """Bytes that a small one counts as: a version of a million empty files is not looked up with a thousand others."""
+_NO_LIST: Final = "its list of files is not here. Run `artstore verify`, which says what can be done"
 
 
 class Brought(NamedTuple):
@@ -47,7 +48,9 @@ def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progr
     """
     moved = Moved()
     lost: list[Skipped] = []
-    for group in _groups(root, manifests):
+    here = {each: None for each in manifests if root.manifests.find(each) is not None}
+    lost += [Skipped(path=called(root, project, each), reason=_NO_LIST) for each in manifests if each not in here]
+    for group in _groups(root, here):
         absent = list(dict.fromkeys(digest for digests in group.values() for digest in digests))
         said = _bring(root, absent, progress)
         came = root.blobs.locate(absent)
@@ -74,7 +77,7 @@ def bring_unplaced(root: Root, project: str, progress: Progress | None) -> Broug
     return brought._replace(moved=brought.moved.plus(others.moved))
 
 
-def _groups(root: Root, manifests: Sequence[Digest]) -> Iterator[dict[Digest, list[Digest]]]:
+def _groups(root: Root, manifests: Iterable[Digest]) -> Iterator[dict[Digest, list[Digest]]]:
     """Manifests with what is not here of each, as many together as are worth a round of requests."""
     group: dict[Digest, list[Digest]] = {}
     size = 0

@@ -17,12 +17,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import tomli_w
 
 from artstore.errors import Conflict, Invalid, NotFound
+from artstore.lifecycle.ordering import REMOTES
 from artstore.model.names import collection_name
 from artstore.storage.files import storage_errors, write_file
 from artstore.storage.root import Root
@@ -39,8 +39,6 @@ from artstore.sync.objects.pacing import Pace, PacedObjects
 from artstore.sync.objects.probe import probe
 from artstore.sync.protocol import Remote
 from artstore.sync.reports import RemoteInfo
-
-FILE_NAME: Final = "remotes.toml"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -71,7 +69,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 def read_remotes(store: Path) -> dict[str, Settings]:
     """The remotes of the store in a folder, by name, the upstream first. Raises Invalid (bad-remotes)."""
-    path = store / FILE_NAME
+    path = store / REMOTES
     try:
         with storage_errors("reading the remotes"):
             text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -254,4 +252,4 @@ def _server(settings: Settings, pace: Pace | None = None) -> Server:
 def _write(store: Path, remotes: dict[str, Settings]) -> None:
     with storage_errors("noting the remotes"):
         data = tomli_w.dumps(msgspec.to_builtins(_File(remotes)))
-        write_file(store / "tmp", store / FILE_NAME, data.encode())
+        write_file(store / "tmp", store / REMOTES, data.encode())

@@ -11,6 +11,7 @@ from artstore.errors import Corrupt, UpgradeNeeded
 from artstore.model.digest import Digest
 from artstore.model.notes import (
     Accepted,
+    AcceptedBefore,
     AcceptNumbers,
     AnyNote,
     Attached,
@@ -37,6 +38,10 @@ GOLDEN: list[tuple[AnyNote, str]] = [
         ACCEPTED,
     ),
     (TakenIn(at_us=1, nonce="n", ops=["o"]), '{"at_us":1,"nonce":"n","op":"note-taken","ops":["o"]}'),
+    (
+        AcceptedBefore(at_us=1, nonce="n", ops=["o"]),
+        '{"at_us":1,"nonce":"n","op":"note-accepted-before","ops":["o"]}',
+    ),
     (Evicted(at_us=1, nonce="n", versions=["v"]), '{"at_us":1,"nonce":"n","op":"note-evicted","versions":["v"]}'),
     (Dismissed(at_us=1, nonce="n", ops=["o"]), '{"at_us":1,"nonce":"n","op":"note-dismissed","ops":["o"]}'),
     (

@@ -16,6 +16,7 @@ from artstore.model.fold import UNKNOWN_COLLECTION, fold_into
 from artstore.model.ledger import Ledger
 from artstore.model.notes import (
     Accepted,
+    AcceptedBefore,
     AcceptNumbers,
     AnyNote,
     Attached,
@@ -111,6 +112,7 @@ class Story:
             ),
             Evicted(at_us=1, nonce=self.nonce(), versions=[str(Digest.of(body))]),
             TakenIn(at_us=1, nonce=self.nonce(), ops=[str(Digest.of(body))]),
+            AcceptedBefore(at_us=1, nonce=self.nonce(), ops=[str(Digest.of(body))]),
             AcceptNumbers(at_us=1, nonce=self.nonce(), collections=[str(Digest.of(body))]),
         ]
         return [encode_op(self.random.choice(notes))]

@@ -12,12 +12,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from artstore.errors import NAMED, ArtstoreError, Conflict, Corrupt, Denied, MissingObject, Unreachable
+from artstore.lifecycle.ordering import Ordering, ordering
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, accept, take, waiting
 from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
+from artstore.model.notes import Attached
 from artstore.model.records import brings, decode_op, kind_of, manifest_of
-from artstore.storage.catalog import ProjectView
+from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.intake import Intake
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
@@ -27,7 +29,7 @@ from artstore.sync.held import Missing, called
 from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
 from artstore.sync.mirrors.pages import Page, Pending
-from artstore.sync.mirrors.way import MirrorWay, check_same, together
+from artstore.sync.mirrors.way import MirrorWay, check_same, other_log, together
 from artstore.sync.offered import blobs_not_here, lists_not_here, needed, new_in, parted
 from artstore.sync.protocol import ReadSlot, corrupt, read_slot
 from artstore.sync.pull import counted, refuse_apart, slots_to_take
@@ -59,6 +61,8 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
     known = None if project is None or not project.seq else history(way.root, project)
     if known is not None and (known.log == log or way.followed is not None):
         check_same(there, known, min(mirror.last(way.project), len(known.slots)))
+    elif project is not None and _is_left(way, project, log):
+        raise other_log(way)
     elif known is not None and not way.join:
         again = adding_again(way.root.path, mirror.url)
         refuse_apart(mirror, way.project, {op.id for op in waiting(way.root, way.project)}, again)
@@ -77,6 +81,13 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
         return moved, None
     seen, said = take_awaited(way.root, way.session, way.project, way.place, lists.find)
     return moved.plus(seen), _lost_lists(way, lists.error or said)
+
+
+def _is_left(way: Way, project: Project, log: str) -> bool:
+    """Whether a log was followed until another upstream was noted, whose log nobody has met yet."""
+    if ordering(way.root.path, project) is not Ordering.AWAITED:
+        return False
+    return any(note.log == log for note in Journal(way.root.catalog, project).notes_of(Attached))
 
 
 def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:

@@ -39,7 +39,7 @@ def check_same(there: MirrorWay, known: History, number: int) -> None:
         return
     found = read_slot(mirror, way.project, number)
     if log != known.log or found is None or found.digest != known.head(number):
-        raise _other_log(way)
+        raise other_log(way)
 
 
 def check_joins(there: MirrorWay, known: History, first: int, last: int) -> None:
@@ -50,10 +50,11 @@ def check_joins(there: MirrorWay, known: History, first: int, last: int) -> None
     if (before is not None and before.digest != known.head(first - 1)) or (
         behind is not None and behind.slot.before != known.head(last)
     ):
-        raise _other_log(way)
+        raise other_log(way)
 
 
-def _other_log(way: Way) -> Conflict:
+def other_log(way: Way) -> Conflict:
+    """The error for a mirror of another log than this store's."""
     message = (
         f"{way.place} has another log than the one of this store, or the same one in another state: nothing was "
         "moved. A mirror has one log of a project; name a place of its own for this one. What waits there of others "

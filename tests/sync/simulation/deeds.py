@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +45,7 @@ def put(world: World, node: Node) -> None:
         return
     assert report.version is not None
     node.may_forget.discard(report.version.id)
+    world.makers.setdefault(report.version.id, node.name)
 
 
 def part(world: World, node: Node) -> None:
@@ -139,8 +140,10 @@ def end_collection(world: World, node: Node) -> None:
         if gone.state == "forgotten":
             view = node.view()
             assert view is not None
-            world.ended = was_ended | {id_ for id_ in seen if not view.is_forgotten(id_)}
+            seen = {id_ for id_ in seen if not view.is_forgotten(id_)}
+            world.ended = was_ended | seen
             world.something_was_freed()
+        _check_own(world, node, seen)
 
 
 def delete(world: World, node: Node) -> None:
@@ -158,6 +161,13 @@ def delete(world: World, node: Node) -> None:
             world.something_was_freed()
         elif not everywhere:
             assert version.provisional or not node.store.following(), "what others have ends for them too"
+            _check_own(world, node, [version.id])
+
+
+def _check_own(world: World, node: Node, ended: Iterable[str]) -> None:
+    """What was ended without a word of the others is its maker's to end, where another log is to be the order."""
+    theirs = [id_ for id_ in ended if node.place is not None and world.makers.get(id_, node.name) != node.name]
+    assert not theirs, f"{node.name} ended {theirs}, which others made"
 
 
 def use(world: World, node: Node) -> None:

@@ -93,6 +93,8 @@ class World:
         """Objects that were freed in depots."""
         self.ended: set[str] = set()
         """Versions that somebody has deleted who saw them."""
+        self.makers: dict[str, str] = {}
+        """Versions, and who made them first."""
         self.moving: list[Node] = []
         """Who is at work on a round."""
         self.set_back: set[str] = set()
