@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from artstore.errors import Conflict, Unreachable
 from artstore.lifecycle.upstream import followed
@@ -30,6 +30,21 @@ _KEPT: Final = ("log", "manifests", "packs", "blobs", "checkpoints", "indexes")
 _KEPT_BY_A_SERVER: Final = ("hosted/log", "hosted/manifests", "packs", "blobs")
 
 
+class _Spoilt(NamedTuple):
+    """What became of an object."""
+
+    path: Path
+    said: str
+    before: bytes
+    after: bytes | None
+
+    def mend(self) -> None:
+        """What no version needed at the time is read by nobody, and a later one may count on it: it is put back."""
+        is_flipped = self.after is not None and len(self.after) == len(self.before)
+        if is_flipped and self.path.exists() and self.path.read_bytes() == self.after:
+            self.path.write_bytes(self.before)
+
+
 def lose_objects(world: World, _node: Node) -> None:
     """Some objects of a place are lost or damaged. Others go on meanwhile, and then it is given back what it had."""
     place = world.chance.choice(world.places)
@@ -42,7 +57,8 @@ def lose_objects(world: World, _node: Node) -> None:
         return
     with world.fate.outside():
         world.fate.late.clear()
-        how = _damage(world, place)
+        spoilt = _damage(world, place)
+    how = [each.said for each in spoilt]
     world.history.append(f"    {place.name} has lost {', '.join(how)}")
     # Of a list of files no listing says how long it should be.
     read_all = any("flipped" in each or each.startswith("manifests/") for each in how)
@@ -52,6 +68,9 @@ def lose_objects(world: World, _node: Node) -> None:
     _heal(world, place, read_all=read_all)
     world.damaged, world.is_shaken = None, was_shaken
     _check_whole(world, place, read_all=read_all)
+    if not isinstance(place, Server):
+        for each in spoilt:
+            each.mend()
 
 
 def _go_on(world: World, followers: list[Node], *, read_all: bool) -> None:
@@ -118,31 +137,33 @@ def _can_be_given_back(place: Place, followers: list[Node]) -> bool:
     return needed <= there
 
 
-def _damage(world: World, place: Place) -> list[str]:
+def _damage(world: World, place: Place) -> list[_Spoilt]:
     """Let some objects be gone, shorter, or other bytes; answers which."""
     chance = world.chance
     folders = _KEPT_BY_A_SERVER if isinstance(place, Server) else _KEPT
     there = [path for folder in folders for path in sorted((place.folder / folder).rglob("[!.]*")) if path.is_file()]
-    done: list[str] = []
-    for path in chance.sample(there, min(len(there), 1 + chance.randrange(_MOST))):
+    done: list[_Spoilt] = []
+    # A pack and its index are not lost at once: what a damaged pack says of itself would be believed.
+    chosen = {path.with_suffix(""): path for path in chance.sample(there, min(len(there), 1 + chance.randrange(_MOST)))}
+    for path in chosen.values():
         # What can be read is another slot, which nobody takes for a damaged one.
         how = chance.choice(("gone", "cut") if "log" in path.parts else ("gone", "cut", "flipped"))
-        _spoil(path, how, chance.random())
-        done.append(f"{path.relative_to(place.folder)} ({how})")
+        before, after = _spoil(path, how, chance.random())
+        done.append(_Spoilt(path, f"{path.relative_to(place.folder)} ({how})", before, after))
     if isinstance(place, Server):
         with world.whole(), world.fate.acts(place):
             place.store.verify()
     return done
 
 
-def _spoil(path: Path, how: str, where: float) -> None:
-    data = path.read_bytes()
+def _spoil(path: Path, how: str, where: float) -> tuple[bytes, bytes | None]:
+    before, after = path.read_bytes(), None
     path.unlink()
-    at = int(len(data) * where)
-    if how == "cut":
-        path.write_bytes(data[:at])
-    elif how == "flipped":
-        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    at = int(len(before) * where)
+    if how != "gone":
+        after = before[:at] if how == "cut" else before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :]
+        path.write_bytes(after)
+    return before, after
 
 
 def _recover(world: World, node: Node, *, read_all: bool) -> None:

@@ -37,7 +37,7 @@ _RANGELESS: Final = 0.5
 _LOGS: Final = ("log/", "mirror/log/")
 """What is claimed there and is no trial."""
 _LARGE: Final = 1 << 20
-_LARGE_CUT: Final = 10
+_LARGE_CUT: Final = 20
 """How much likelier than any trouble it is that a large answer is cut."""
 
 

@@ -109,7 +109,7 @@ PLANTED: Final[dict[Plant, Where]] = {
         habits.meddling >= 0.5 and habits.factor("put") <= 2 and habits.factor("attach") >= 2 and _depots()(habits)
     ),
     plants_there.what_comes_from_the_beginning_is_put_behind_what_is_there: lambda habits: (
-        habits.large >= 0.3 and habits.trouble >= 0.05 and len(habits.places) == 1 and _servers("read")(habits)
+        habits.large >= 0.3 and habits.trouble >= 0.03 and _servers("fetch")(habits)
     ),
     plants_there.a_hole_is_taken: lambda habits: (
         habits.large >= 0.3 and habits.trouble >= 0.03 and len(habits.places) <= 2 and _servers()(habits)

@@ -13,6 +13,7 @@ from artstore.model import fold
 from artstore.model.records import MoveAlias, Relog, decode_op
 from artstore.storage import journal, marking
 from artstore.storage.journal import Journal, Waiting
+from artstore.storage.renumbered import Renumbered
 from artstore.sync import pull, push, remotes
 
 RULES: Final[dict[Any, Any]] = fold._RULES
@@ -20,7 +21,7 @@ _NO_MANIFEST: Final = "\nSELECT manifest FROM op WHERE 0 "
 
 
 def what_waits_stays_before_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
-    def put_before(self: Journal, accepted: Sequence[Any]) -> None:
+    def put_before(self: Journal, accepted: Sequence[Any], _laid: object) -> None:
         for op in accepted:
             if not self._counts(op.id):
                 self._count(op, decode_op(op.body))
@@ -73,7 +74,7 @@ def what_was_given_up_counts_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def numbers_move_without_a_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Journal, "_note_moved", lambda *_arguments: None)
+    patch.setattr(Renumbered, "note", lambda *_arguments: None)
 
 
 def manifests_are_left_out(patch: pytest.MonkeyPatch) -> None:

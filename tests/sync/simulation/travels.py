@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Conflict, Denied, Invalid, NotFound, Unreachable
+from artstore.lifecycle.reports import VersionInfo
 from artstore.model.fold import PASSING
 from artstore.model.state import Version
 from artstore.storage.journal import Waiting
@@ -14,7 +16,7 @@ from artstore.sync.recover import recover
 from artstore.sync.reports import SyncReport
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation import naive
-from tests.sync.simulation.deeds import NAMES, put
+from tests.sync.simulation.deeds import NAMES, check_content, put
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Server
 
@@ -31,6 +33,8 @@ _CHOSEN: Final = 0.2
 """How often one collection is pushed alone."""
 _MADE: Final = 0.7
 """How often something is made where nothing waits."""
+_ALL: Final = 0.3
+"""How often all bytes are pulled too."""
 _RENUMBERED: Final = 0.1
 """How often somebody would rather have other numbers than wait."""
 _CRASHING: Final = 0.3
@@ -98,6 +102,8 @@ def move(world: World, node: Node, verb: Verb, chosen: Sequence[str] = (), *, re
     world.last[node.name] = report
     codes, times_lost = _codes(report), world.times_lost - times_lost
     assert codes <= _excused(world, node, chosen, times_lost), f"{node.name}: {report.projects}"
+    is_damaged = any("other bytes" in (each.error or "") for each in report.projects)
+    assert not is_damaged or world.habits.losing, f"nothing is damaged there, and {node.name} says: {report.projects}"
     check_numbers(node, before)
     check_refused(node, waited)
     if world.damaged is not node.place:
@@ -123,11 +129,11 @@ def _excused(world: World, node: Node, chosen: Sequence[str], times_lost: int) -
 
 def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renumber: bool) -> SyncReport:
     """Exchange, and do what the report asks for where a place has lost something."""
-    place = node.place
+    place, blobs = node.place, verb == "pull" and world.chance.random() < _ALL
     assert place is not None
 
     def once() -> SyncReport:
-        return exchange(node.store, verb, projects=[PROJECT], references=chosen, renumber=renumber)
+        return exchange(node.store, verb, projects=[PROJECT], references=chosen, renumber=renumber, blobs=blobs)
 
     report = once()
     # Where it was set back to nothing, somebody who never followed it has begun another one.
@@ -198,9 +204,20 @@ def check_numbers(node: Node, before: dict[tuple[str, int], str]) -> None:
     assert lost <= moved, f"{node.name}: numbers mean something else, and nobody is told"
 
 
-def evict(world: World, node: Node) -> None:
+def fetch(world: World, node: Node) -> None:
+    """A version whose bytes were freed is read; a large one rather than others, since much may happen to it."""
+    several = [each for each in (node.any_version() for _ in range(3)) if each is not None]
+    version = max(several, key=lambda each: each.bytes, default=None)
+    if version is not None:
+        evict(world, node, version)
+        if world.has_bytes(node, version):
+            with contextlib.suppress(Unreachable, Denied):
+                check_content(node, version)
+
+
+def evict(world: World, node: Node, version: VersionInfo | None = None) -> None:
     """The bytes of a version are freed where a remote proves to have them."""
-    version = node.any_version()
+    version = version or node.any_version()
     if version is None or node.place is None:
         return
     try:

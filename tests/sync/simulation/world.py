@@ -59,6 +59,7 @@ DEEDS: Final[dict[Deed, int]] = {
     deeds.accept: 2,
     deeds.lose_help: 1,
     travels.evict: 3,
+    travels.fetch: 6,
     collecting.collect: 8,
     carrying.carry: 4,
     mirrors.mirror: 5,
