@@ -17,7 +17,6 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.sync.awaited import is_awaiting, take_awaited
 from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import GONE, ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
@@ -49,14 +48,6 @@ def pull(way: Way) -> Moved:
         _take(way, shelf, batch, swept)
         moved = moved.plus(counted(each.slot for each in batch))
         way.tell(Tick("pull", moved.ops))
-    last = way.followed
-    if last is not None and is_awaiting(way.root, way.project):
-        shelf = way.shelf(last.log)
-        shelf.follow(way.remote, last.slot)
-        seen, said = take_awaited(way.root, way.session, way.project, way.place, shelf.manifest)
-        if said is not None:
-            raise said
-        moved = moved.plus(seen)
     return moved
 
 

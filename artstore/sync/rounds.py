@@ -25,6 +25,7 @@ from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.storage.sessions import PATIENCE_S, Exclusive, Session
 from artstore.store import Store
+from artstore.sync.awaited import is_awaiting, see_awaited
 from artstore.sync.bring import bring_manifests, bring_unplaced
 from artstore.sync.choice import called, choose
 from artstore.sync.connect import connect
@@ -217,7 +218,7 @@ class _Round:
             raise
         except ArtstoreError as problem:
             # A token may be for one project: the others are not held up by it.
-            error = problem
+            error = problem if error is None else error
             if isinstance(problem, Denied):
                 self.denied.append(problem)
         return ProjectReport(
@@ -239,7 +240,17 @@ class _Round:
             # What others have pushed is taken only where something has to come behind it.
             check_head(way)
             return Pushed(Moved(), Moved())
-        return Pushed(pull(way), Moved()) if verb == "pull" else push(way)
+        pulled, lost = self._see_awaited(way) if verb != "push" else (Moved(), None)
+        moved = Pushed(pull(way), Moved()) if verb == "pull" else push(way)
+        return Pushed(pulled.plus(moved.pulled), moved.pushed, together(moved.left, lost))
+
+    def _see_awaited(self, way: Way) -> tuple[Moved, ArtstoreError | None]:
+        """Look for the lists of files of versions that are awaited, if there are such, in all that the log says."""
+        if not is_awaiting(way.root, way.project):
+            return Moved(), None
+        pulled = pull(way)
+        seen, lost = see_awaited(way)
+        return pulled.plus(seen), lost
 
 
 class _MirrorRound(_Round):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +12,12 @@ from artstore.cli import main
 from artstore.errors import Conflict, NotFound
 from artstore.lifecycle.reports import GcReport
 from artstore.store import Store
+from artstore.sync.adopt import add_upstream
+from artstore.sync.connect import connect
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
+from artstore.sync.recover import recover
+from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 
@@ -89,6 +95,74 @@ def test_what_was_deleted_on_this_machine_alone_is_had_back_by_asking_for_it(mac
     assert SMALL | LARGE == b.read("cats:v0")
     assert b.store.verify().ok
     assert a.names() == b.names()
+
+
+def test_a_list_that_the_upstream_has_lost_holds_up_nothing_but_its_own_version(machine: Make, depot: Path) -> None:
+    """Nothing of that project went either way any more, and nobody was told what could be done."""
+    a, b = machine("a"), machine("b")
+    a.put(SMALL)
+    a.put(LARGE)
+    a.push()
+    b.pull()
+    b.store.delete("cats:v0")
+    b.store.gc(grace_s=0)
+    shutil.rmtree(depot / "manifests")
+    (asked,) = exchange(b.store, "pull", references=["cats:v0"]).projects
+    b.put({"x": b"dog"}, name="dogs")
+    (synced,) = exchange(b.store, "sync").projects
+    (mended,) = recover(b.store).projects
+    a.pull()
+    recover(a.store)
+    (again,) = exchange(b.store, "pull", references=["cats:v0"]).projects
+
+    assert [("blob-missing", 5)] * 3 == [(each.code, each.exit_code) for each in (asked, synced, mended)]
+    assert "lists of files of cats:v0 are lost" in str(synced.error)
+    assert "artstore delete uncategorized/cats:v0" in str(synced.error)
+    assert 1 == synced.pushed.versions
+    assert {"x": b"dog"} == a.read("dogs")
+    assert again.error is None
+    assert SMALL == b.read("cats:v0")
+
+
+def test_who_gives_up_a_list_that_is_lost_is_asked_no_more(machine: Make, depot: Path) -> None:
+    a, b = machine("a"), machine("b")
+    a.put(SMALL)
+    a.push()
+    b.pull()
+    b.store.delete("cats:v0")
+    b.store.gc(grace_s=0)
+    shutil.rmtree(depot / "manifests")
+    exchange(b.store, "pull", references=["cats:v0"])
+    b.store.delete("cats:v0")
+
+    assert [None] == [each.error for each in exchange(b.store, "sync").projects]
+
+
+def test_what_the_upstream_of_before_has_alone_is_had_from_there(machine: Make, tmp_path: Path) -> None:
+    """Its version could not be had though all of it was in reach, and all behind it waited."""
+    a, new = machine("a"), tmp_path / "new"
+    new.mkdir()
+    z = Machine(tmp_path, new, "z")
+    z.put({"x": b"dog"}, name="dogs")
+    z.push()
+    a.put(SMALL)
+    a.put(LARGE)
+    a.push()
+    a.store.delete("cats:v0")
+    a.store.gc(grace_s=0)
+    remove_remote(a.store.path, "hub")
+    add_remote(a.store.path, "old", f"file://{a.depot}", upstream=False, join=False)
+    add_upstream(a.store, "new", f"file://{new}", join=True)
+    connect(a.store)
+    (held,) = exchange(a.store, "push").projects
+    a.move("pull", references=["cats:v0"])
+    a.push()
+    z.pull()
+
+    assert "cats:v0" in str(held.error)
+    assert a.names() == z.names()
+    assert (SMALL, LARGE) == (z.read("cats:v0"), z.read("cats:v1"))
+    z.store.close()
 
 
 @pytest.mark.parametrize("to_fit", [None, 0])

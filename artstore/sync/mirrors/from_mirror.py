@@ -24,7 +24,7 @@ from artstore.storage.intake import Intake
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.sync.awaited import take_awaited
+from artstore.sync.awaited import see_awaited, take_awaited
 from artstore.sync.held import Missing, called
 from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
@@ -57,7 +57,8 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
     log = mirror.log(way.project)
     project = way.root.catalog.project(way.project)
     if log is None:
-        return Moved(), None
+        # It may be another remote that was the upstream, with lists that are awaited here.
+        return (Moved(), None) if dry_run else (see_awaited(way)[0], None)
     known = None if project is None or not project.seq else history(way.root, project)
     if known is not None and (known.log == log or way.followed is not None):
         check_same(there, known, min(mirror.last(way.project), len(known.slots)))
@@ -80,7 +81,8 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
     if dry_run:
         return moved, None
     seen, said = take_awaited(way.root, way.session, way.project, way.place, lists.find)
-    return moved.plus(seen), _lost_lists(way, lists.error or said)
+    elsewhere, _not_there_either = see_awaited(way)
+    return moved.plus(seen).plus(elsewhere), _lost_lists(way, lists.error or said)
 
 
 def _is_left(way: Way, project: Project, log: str) -> bool:
