@@ -286,13 +286,15 @@ def render_explained(report: ExplainReport) -> None:
 
 
 def _is_some(moved: Moved) -> bool:
-    return bool(moved.ops or moved.blobs or moved.lists)
+    return bool(moved.ops or moved.blobs or moved.lists or moved.dropped_slots)
 
 
 def _amount(moved: Moved) -> str:
     parts = [count(moved.versions, "version"), f"{count(moved.ops, 'op')}"] if moved.ops else []
     if moved.lists:
         parts.append(f"{count(moved.lists, 'list')} of files")
+    if moved.dropped_slots:
+        parts.append(f"{count(moved.dropped_slots, 'slot')} taken away that nobody could read")
     if moved.blobs:
         saved = f", {size(moved.saved_bytes)} of it was there" if moved.saved_bytes else ""
         parts.append(f"{count(moved.blobs, 'blob')} ({size(moved.bytes)}{saved})")

@@ -179,7 +179,12 @@ def test(call: Call, *, name: str) -> None:
     multiple=True,
     help="Read this blob or list of files there, and no other; repeatable.",
 )
-def recover(call: Call, *, name: str | None, read_all: bool, damaged: tuple[str, ...]) -> int:
+@click.option(
+    "--drop-unreadable",
+    is_flag=True,
+    help="Take away the last slot of a log in a depot, where it cannot be read and no store has counted it.",
+)
+def recover(call: Call, *, name: str | None, read_all: bool, damaged: tuple[str, ...], drop_unreadable: bool) -> int:
     """Give a remote, or else the upstream, again what it has lost: bytes, lists of files, or a part of its log.
 
     Blobs and lists of files of a depot that are gone or have another length are sent again by a store that has them, as
@@ -192,9 +197,15 @@ def recover(call: Call, *, name: str | None, read_all: bool, damaged: tuple[str,
     moved until this offers it what is missing, in the same order and with all that this store knows of others' changes.
     Slots that a server has lost, or a depot between others, are put back as they were. Nothing is done where the place
     has another log by now.
+
+    Where the last slot of a depot's log cannot be read, as one of no bytes after a crash there, nobody can push or pull
+    that project. Run this in the stores that use it: one that had counted that slot puts it back. Where none had,
+    --drop-unreadable takes it away.
     """
     with open_store(call) as store, progress(call) as watcher:
-        report = recover_remote(store, name, read_all=read_all, damaged=damaged, progress=watcher)
+        report = recover_remote(
+            store, name, read_all=read_all, damaged=damaged, drop_unreadable=drop_unreadable, progress=watcher
+        )
     emit(call, report, render)
     return max((project.exit_code for project in report.projects), default=0)
 

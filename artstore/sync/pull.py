@@ -17,6 +17,7 @@ from artstore.model.manifest import Encoding
 from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
+from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.known import collecting
 from artstore.sync.protocol import GONE, ReadSlot, Remote, Shelf, Slot, corrupt, frame_of, read_slot
 from artstore.sync.received import take_manifests
@@ -257,7 +258,18 @@ def _read_next(way: Way, number: int) -> ReadSlot | None:
     try:
         return read_slot(way.remote, way.project, number)
     except Corrupt as error:
-        raise _mendable(error) from error
+        problem = _mendable(error)
+        if isinstance(way.remote, Depot) and error.code == "remote-corrupt":
+            problem = _with_the_last_way_out(way, way.remote, number, problem)
+        raise problem from error
+
+
+def _with_the_last_way_out(way: Way, depot: Depot, number: int, error: Corrupt) -> Corrupt:
+    """The error for a slot that cannot be read, with what can be done where no store has ever counted it."""
+    if depot.behind(way.project, number) is not None or depot.checkpointed(way.project) >= number:
+        return error
+    hint = "where none had, `artstore remote recover --drop-unreadable` takes it away, and all go on"
+    return Corrupt(f"{error.message}; {hint}", code=error.code)
 
 
 def _mendable(error: Corrupt, where: str = "", option: str = "") -> Corrupt:

@@ -6,9 +6,11 @@ An upstream may have been set back to an older state, or have lost slots of its 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
+
+import msgspec
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
 from artstore.lifecycle.before import accepted_once, slots_once
@@ -25,6 +27,7 @@ from artstore.store import Store
 from artstore.sync.connect import connect
 from artstore.sync.depots.absent import sweep_absent
 from artstore.sync.depots.depot import Depot
+from artstore.sync.drop_slot import drop_slot
 from artstore.sync.history import senders
 from artstore.sync.http.opening import Server, is_server
 from artstore.sync.mirrors.mirror import Mirror
@@ -53,6 +56,7 @@ def recover(
     *,
     read_all: bool = False,
     damaged: Sequence[str] = (),
+    drop_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> SyncReport:
     """Give a remote what it has lost, as far as this store knows it: that of this name, or the upstream.
@@ -65,8 +69,11 @@ def recover(
     cannot be sent, since it is not here either, is in the report, as is what goes wrong with one project, such as that
     the place has another log by now (other-log).
 
+    With `drop_unreadable` the last slot of a log in a depot is taken away first, where it cannot be read and this store
+    has not counted it: a store that has must recover before, or it goes on from an older state (rolled-back).
+
     Raises Conflict (nothing-to-recover) where it has all that was ever taken from it, NotFound (no-upstream,
-    remote-not-found), Invalid (not-the-upstream, bad-digest), Unreachable.
+    remote-not-found), Invalid (not-the-upstream, not-a-depot, bad-digest), Unreachable.
     """
     began = time.monotonic()
     doubted = list(map(Digest.parse, damaged))
@@ -74,13 +81,17 @@ def recover(
     connect(store)
     mirror, root = open_mirror(settings), store.root
     remote = open_remote(settings) if mirror is None else mirror
+    if drop_unreadable and (mirror is not None or not isinstance(remote, Depot)):
+        message = f"only an upstream that is a depot has slots that can be dropped, and {name!r} is none"
+        raise Invalid(message, code="not-a-depot")
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("recover") as session:
         ways = [
             Way(root, session, remote, each.name, join=True, progress=progress, only=settings.chosen(each.name))
             for each in root.catalog.projects()
-            if each.upstream is not None or mirror is not None
+            if each.upstream is not None or mirror is not None or drop_unreadable
         ]
         each_of = partial(_recover if mirror is None else _recover_in_mirror, read_all=read_all, doubted=doubted)
+        each_of = partial(_dropping, each_of) if drop_unreadable else each_of
         reports = [report for way in ways if (report := each_of(way)) is not None]
         if not reports:
             message = f"{name} has all that was ever taken from it: there is nothing to recover"
@@ -111,6 +122,19 @@ def _recover_in_mirror(way: Way, *, read_all: bool, doubted: Sequence[Digest]) -
     except ArtstoreError as problem:
         errors.append(problem)
     return _report(way, Moved(), pushed, errors, [])
+
+
+def _dropping(then: Callable[[Way], ProjectReport | None], way: Way) -> ProjectReport | None:
+    """Recover one project, having taken away what nobody can read at the end of its log."""
+    assert isinstance(way.remote, Depot)
+    try:
+        dropped = Moved(dropped_slots=int(drop_slot(way, way.remote)))
+    except Conflict as problem:
+        return _report(way, Moved(), Moved(), [problem], [])
+    report = None if way.followed is None else then(way)
+    if report is None:
+        return _report(way, Moved(), dropped, [], [])
+    return msgspec.structs.replace(report, pushed=report.pushed.plus(dropped))
 
 
 def _recover(way: Way, *, read_all: bool, doubted: Sequence[Digest]) -> ProjectReport | None:

@@ -22,6 +22,8 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """Those of them that had not to be sent, since the other side had them in blobs that these are changed from."""
     lists: int = 0
     """Objects with lists of files, and indexes, that a depot had lost and has again."""
+    dropped_slots: int = 0
+    """Slots that nobody could read, and that were taken away there."""
 
     def plus(self, other: Moved) -> Moved:
         """The sum of two."""
@@ -33,6 +35,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
             bytes=self.bytes + other.bytes,
             saved_bytes=self.saved_bytes + other.saved_bytes,
             lists=self.lists + other.lists,
+            dropped_slots=self.dropped_slots + other.dropped_slots,
         )
 
 

@@ -326,6 +326,52 @@ def test_others_that_went_on_after_it_was_set_back_are_no_fork(machine: Make, ow
     assert owner.names() == new.names()
 
 
+@pytest.mark.parametrize("data", [b"", b'{"format":1,"ops"'])
+def test_a_last_slot_that_no_store_has_counted_is_taken_away_when_somebody_says_so(
+    machine: Make, owner: Machine, depot: Path, data: bytes
+) -> None:
+    """A file of no bytes, as after a crash there, kept all from that project for good."""
+    new = machine("new")
+    spoil(slot(depot, SLOTS + 1), data)
+    owner.put({"x": b"waits"})
+    stopped = [exchange(owner.store, "push").projects[0], recover(owner.store).projects[0]]
+    (report,) = recover(owner.store, drop_unreadable=True).projects
+    owner.push()
+    new.pull()
+
+    for each in stopped:
+        assert "remote-corrupt" == each.code
+        assert "where none had, `artstore remote recover --drop-unreadable`" in str(each.error)
+    assert (None, 1) == (report.error, report.pushed.dropped_slots)
+    assert owner.names() == new.names()
+    assert SLOTS + 1 == len(new.names())
+
+
+@pytest.mark.parametrize("is_in_a_checkpoint", [True, False])
+def test_a_slot_behind_which_a_log_went_on_is_not_taken_away(
+    machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch, *, is_in_a_checkpoint: bool
+) -> None:
+    """What others have done since would come back under other numbers."""
+    monkeypatch.setattr(checkpoints, "BLOCK", SLOTS)
+    owner, late = machine("owner"), machine("late")
+    for number in range(SLOTS):
+        owner.put({"x": b"%d" % number})
+        owner.push()
+        if number == 2:
+            late.pull()
+    kept = [slot(depot, number).read_bytes() for number in range(1, SLOTS + 1)]
+    for number in (SLOTS,) if is_in_a_checkpoint else (SLOTS - 1, SLOTS):
+        spoil(slot(depot, number), b"")
+    (report,) = recover(late.store, drop_unreadable=True).projects
+    there = slot(depot, SLOTS).read_bytes()
+    recover(owner.store)
+    late.pull()
+
+    assert ("not-the-last", b"") == (report.code, there)
+    assert kept == [slot(depot, number).read_bytes() for number in range(1, SLOTS + 1)]
+    assert owner.names() == late.names()
+
+
 def test_one_listing_a_push_and_none_to_find_that_nothing_is_new(
     machine: Make, owner: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,12 @@ class Depot:
             message = f"somebody else wrote slot {number} of project {project!r} at {self.url} just now: repeat"
             raise Conflict(message, code="busy")
 
+    def take_away(self, project: str, number: int, data: bytes) -> None:
+        """Remove a slot that has these bytes, so that its number can be claimed again."""
+        if self.lone_slot(project, number) == data:
+            self._objects.remove(_slot_name(project, number))
+            self._ends.pop(project, None)
+
     def claimed(self, project: str, number: int) -> None:
         """See Remote."""
         # What fails is only a help, and the slot is claimed.
