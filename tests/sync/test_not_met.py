@@ -9,6 +9,8 @@ import pytest
 
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
+from artstore.sync.bundle.apply import apply_bundle
+from artstore.sync.bundle.create import create_bundle
 from artstore.sync.connect import connect
 from artstore.sync.remotes import add_remote, remove_remote
 from artstore.sync.rounds import exchange
@@ -186,6 +188,22 @@ def test_a_mirror_does_not_bring_the_old_upstream_back(machine: Make, stick: Pat
     assert "other-log" == refused.code
     assert a.names() == b.names()
     assert 1 == len(list((new / "log" / PROJECT).iterdir()))
+
+
+def test_a_bundle_of_what_waits_is_offered_to_the_log_that_is_followed(machine: Make, tmp_path: Path) -> None:
+    """Who applied it was told to leave the upstream for the log of one store, which that one ends itself."""
+    a, b = machine("a"), machine("b")
+    b.put({"x": b"of b"})
+    b.push()
+    made = a.put({"x": b"of a"}, name="dogs")
+    create_bundle(a.store, tmp_path / "bundle")
+    (taken,) = apply_bundle(b.store, tmp_path / "bundle").projects
+    b.push()
+    a.pull()
+
+    assert (None, 1) == (taken.error, taken.offered.versions)
+    assert [("dogs:v0", made.id, ["latest"])] == a.names("dogs") == b.names("dogs")
+    assert b.names() == a.names()
 
 
 def test_a_number_is_provisional_until_the_upstream_has_it(machine: Make, new: Path) -> None:

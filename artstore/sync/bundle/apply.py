@@ -169,9 +169,10 @@ class _Work:
         if section.first > 1 or section.last < 1:
             raise self._gap(0)
         is_server = (root.path / HOSTED).exists()
-        if section.is_own and not follows and (is_server or has_upstream(root.path)):
+        is_ordered = is_server or has_upstream(root.path)
+        if section.is_own and is_ordered and (section.awaits or not follows):
             # The upstream that is noted here is the order, as soon as somebody reaches it, and it has another log. A
-            # server's own logs are that of all who follow it.
+            # server's own logs are that of all who follow it. Who follows one does not leave it for what is no order.
             self._is_offered = True
             return
         if is_server and not follows:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Unreachable
+from artstore.lifecycle.ordering import Ordering, ordering
 from artstore.lifecycle.progress import Progress, telling
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped
@@ -184,6 +185,7 @@ class _Loads:
             project=project.name,
             log=known.log,
             is_own=project.upstream is None,
+            awaits=ordering(root.path, project) is Ordering.AWAITED,
             first=stand.slot + 1,
             before=known.head(min(stand.slot, len(known.slots))),
             last=len(known.slots),
