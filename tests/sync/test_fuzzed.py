@@ -158,6 +158,7 @@ def _carried(folder: str, data: bytes) -> None:
         project="uncategorized",
         log="0" * 32,
         is_own=True,
+        awaits=False,
         first=1,
         before=None,
         last=1,

@@ -62,7 +62,7 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
     known = None if project is None or not project.seq else history(way.root, project)
     if known is not None and (known.log == log or way.followed is not None):
         check_same(there, known, min(mirror.last(way.project), len(known.slots)))
-    elif project is not None and _is_left(way, project, log):
+    elif project is not None and not way.join and _is_left(way, project, log):
         raise other_log(way)
     elif known is not None and not way.join:
         again = adding_again(way.root.path, mirror.url)
