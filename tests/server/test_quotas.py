@@ -115,6 +115,27 @@ def test_a_quota_is_given_back_when_versions_are_deleted_and_collected(tmp_path:
         each.store.close()
 
 
+def test_what_gc_has_kept_for_the_server_still_counts(tmp_path: Path) -> None:
+    """With a `gc` every ten minutes a project took twelve times its quota in the two hours that it is kept for."""
+    with served(tmp_path / "server", quotas={"": 150_000}) as server:
+        a = Machine(tmp_path, server.url, "a")
+        taken: list[bool] = []
+        for number in range(3):
+            a.put({"a": bytes([number]) * 100_000})
+            taken.append(exchange(a.store, "push").projects[0].code is None)
+            a.store.delete(f"cats:v{number}", everywhere=True, force=True)
+            a.push()
+            server.store.gc(grace_s=0)
+            if number:
+                server.hosted.rest(0)
+        server.store.gc(grace_s=0)
+        a.put({"a": b"x" * 100_000})
+        taken.append(exchange(a.store, "push").projects[0].code is None)
+        a.store.close()
+
+    assert [True, False, False, True] == taken
+
+
 def test_what_is_given_back_says_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has a file, or guesses it, could ask whether another project has it: it went sooner then."""
     with served(tmp_path / "server", quotas={"mine": 10_000_000}) as server:
@@ -154,7 +175,7 @@ def test_what_came_for_a_project_that_never_began_does_not_count_for_ever(
     with served(tmp_path / "server", quotas={"": 1000}) as server:
         Connection(server.url).ask("POST", "projects/cats/packs", _pack(b"1" * 600), doing="sending")
         before = usage.served(server.store)
-        server.hosted.rest()
+        server.hosted.rest(0)
         server.store.gc(grace_s=0)
         server.hosted.rest()
 

@@ -74,7 +74,7 @@ class Hosted:
         self._ending.callback(self._pins.close)
         self._remote = OwnLogs(self._objects, folder, self._granted, self._lists)
         usage = Usage(self._granted, self._lists, self._uploads, self._remote)
-        self.quotas = Quotas(self._root, quotas or {}, self._granted, usage, alone=self._way)
+        self.quotas = Quotas(self._root, quotas or {}, self._granted, usage, self._pins, alone=self._way)
         self.blobs = HostedBlobs(self._root, self._granted, self._uploads, self._pins, self.quotas)
         self._mending = Mending(self._root, self._remote)
         self._locks: dict[str, threading.Lock] = {}

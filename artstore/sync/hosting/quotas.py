@@ -19,7 +19,7 @@ from artstore.model.names import project_name
 from artstore.storage.granted import Granted
 from artstore.storage.root import Root
 from artstore.sync.hosting.closure import needed_blobs
-from artstore.sync.hosting.pins import TURN_S
+from artstore.sync.hosting.pins import TURN_S, Pins
 from artstore.sync.hosting.usage import Usage
 from artstore.sync.room import FOR_ENDS, Room
 
@@ -45,6 +45,7 @@ class Quotas:
         limits: Mapping[str, int],
         granted: Granted,
         usage: Usage,
+        pins: Pins,
         *,
         alone: Callable[[str], AbstractContextManager[object]],
     ) -> None:
@@ -56,6 +57,7 @@ class Quotas:
         self._limits = limits
         self._granted = granted
         self._usage = usage
+        self._pins = pins
         self._alone = alone
         self._lock = threading.Lock()
         self._kept: dict[str, list[_Kept]] = {}
@@ -181,4 +183,4 @@ class Quotas:
         for some in self._granted.all_of(project):
             free = [digest for digest in some if digest not in needed]
             self._granted.withdraw(project, free, ended, sent_before=time.time() - 2 * TURN_S)
-        self._granted.forget(project, now)
+        self._granted.forget(project, self._pins.freed_before())
