@@ -152,7 +152,7 @@ def _commit(
             if project is not None:
                 _check_head(root, project)
             else:
-                _refuse_twin(root, name)
+                refuse_twin(root, name)
                 project = root.catalog.add_project(name, random_hex(16))
             view = ProjectView(root.catalog, project.id)
             planned = plan(view)
@@ -212,7 +212,8 @@ def _check_length(planned: Sequence[Op], bodies: Sequence[bytes]) -> None:
         raise Invalid(message, code="too-large")
 
 
-def _refuse_twin(root: Root, name: str) -> None:
+def refuse_twin(root: Root, name: str) -> None:
+    """Raise Conflict (case-twin) before a project begins beside one whose name differs only in case."""
     # Logs are folders: where case does not count, two such names would be one.
     twin = next((p.name for p in root.catalog.projects() if p.name.casefold() == name.casefold()), None)
     if twin is not None:

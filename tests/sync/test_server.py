@@ -287,6 +287,29 @@ def test_what_could_not_be_done_here_is_not_taken_from_elsewhere(
     assert [] == list(HttpRemote(connection).projects())
 
 
+def test_a_log_that_could_not_be_counted_is_not_begun(server: Served, machine: Make) -> None:
+    """Beside a project whose name differs only in case it would stand in `status` for ever, and nobody could use it."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.push()
+    slot = encode_slot(
+        Slot(
+            format=1,
+            project=PROJECT.upper(),
+            log="0" * 32,
+            number=1,
+            before=None,
+            store="0" * 32,
+            transactions=[[msgspec.Raw(encode_op(_create()))]],
+        )
+    )
+    connection = Connection(server.url)
+
+    with pytest.raises(Conflict, match="only in case"):
+        connection.ask("PUT", f"projects/{PROJECT.upper()}/slots/1", slot, doing="writing")
+    assert [PROJECT] == list(server.hosted.quotas.sizes())
+
+
 def test_what_a_slot_may_name_is_not_written_over(server: Served, machine: Make) -> None:
     """Who may write could else leave everybody who comes later with a log that nobody can follow."""
     one = machine("one")

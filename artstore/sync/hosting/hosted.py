@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, MissingObject
+from artstore.lifecycle.commit import refuse_twin
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.served import live_manifests
 from artstore.lifecycle.upstream import HOSTED, OWN_LOGS, followed, keeps_log
@@ -178,6 +179,9 @@ class Hosted:
         if (slot.log, number, slot.before) != expected:
             message = f"slot {number} does not follow the last one of {project!r}: pull, and claim the next"
             raise Conflict(message, code="not-the-next")
+        if last is None and self._root.catalog.project(project) is None:
+            # What was claimed and cannot be counted would stand there for ever.
+            refuse_twin(self._root, project)
         self.quotas.check_slot(project, len(data), ends=only_ends(decode_op(bytes(raw)) for raw in slot.ops))
         shelf = way.shelf(slot.log)
         shelf.follow(self._remote, number - 1)
