@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import socket
 import socketserver
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Conflict, Corrupt, Invalid, Unreachable
+from artstore.errors import Conflict, Corrupt, Invalid, StorageFull, Unreachable
 from artstore.lifecycle.upstream import followed
 from artstore.model.digest import Digest
 from artstore.storage.blobs import SMALL
@@ -322,6 +323,35 @@ def test_an_error_that_is_cut_is_asked_for_again() -> None:
             listening.shutdown()
 
     assert "not-the-next" == refused.value.code
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "told"),
+    [
+        (409, "busy", "later\nartstore: all is well", "later artstore: all is well"),
+        (507, "storage-full", "free some space (`artstore gc --grace 0`)", "Whoever keeps it can make room there"),
+    ],
+)
+def test_what_a_server_says_is_not_taken_for_what_artstore_says_here(
+    status: int, code: str, message: str, told: str
+) -> None:
+    """A second line of it passed for artstore's own; and a full disk there had the laptop's files freed."""
+    said = json.dumps({"error": {"code": code, "message": message}}).encode()
+
+    class Speaking(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            head = f"HTTP/1.1 {status} No\r\n{MARK}: 1\r\nContent-Length: {len(said)}\r\n\r\n"
+            self.wfile.write(head.encode() + said)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Speaking) as listening:
+        threading.Thread(target=listening.handle_request).start()
+        with pytest.raises((Conflict, StorageFull)) as refused:
+            Connection(f"http://127.0.0.1:{listening.server_address[1]}").ask("GET", "projects", doing="asking")
+
+    assert told in refused.value.message
+    assert (code, 1) == (refused.value.code, len(refused.value.message.splitlines()))
 
 
 @pytest.mark.parametrize("last", ["HTTP/1.1 200 OK", f"{MARK}: 1", "Content-Le"])

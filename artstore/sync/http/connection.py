@@ -56,6 +56,7 @@ _FAILURES: Final[dict[int, type[ArtstoreError]]] = {
 }
 _WORDS: Final = {413: "what stands before it takes no bodies of that size: let it (nginx: client_max_body_size 0)"}
 """What it means when something between here and there says so, and no server."""
+_FULL: Final = "storage-full"
 _LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 Body = Any
@@ -217,6 +218,9 @@ class Connection:
             return
         said = self._said(answer, doing)
         words = said.message if said is not None else _WORDS.get(status, f"it says {status}")
+        if said is not None and said.code == _FULL:
+            # It speaks to whoever keeps it.
+            words = "its disk is full. Whoever keeps it can make room there (`artstore gc` in its store); then repeat"
         if status in _FAILURES and MARK in answer.headers:
             raise _FAILURES[status](f"{self.url}: {words}", code="remote-refused" if said is None else said.code)
         if said is not None and said.kind == Corrupt.__name__ and MARK in answer.headers:
@@ -244,7 +248,9 @@ class Connection:
             while len(data) < _LONGEST_ERROR and (more := answer.read(_LONGEST_ERROR, decode_content=False)):
                 data += more
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return msgspec.json.decode(data, type=_Failed).error
+            said = msgspec.json.decode(data, type=_Failed).error
+            # What a server says is one line: the next one could pass for artstore's own.
+            return msgspec.structs.replace(said, message=" ".join(said.message.splitlines()))
         return None
 
     @contextlib.contextmanager
