@@ -14,7 +14,7 @@ from artstore.lifecycle.find import check_text
 from artstore.lifecycle.label import checked_metadata
 from artstore.lifecycle.reports import End, RunInfo, RunPage, VersionInfo
 from artstore.lifecycle.resolve import find_project, resolve
-from artstore.model.names import Reference, listed, project_name, run_id, run_tag
+from artstore.model.names import Reference, listed, project_name, run_id, run_label, run_tag
 from artstore.model.records import EditRun, FinishRun, Op, StartRun, Use
 from artstore.model.state import Run, RunFacts
 from artstore.storage import run_locks
@@ -40,8 +40,9 @@ def start_run(
 ) -> RunInfo:
     """Begin a run; one whose id is there already goes on, and what is not given stays as it was.
 
-    started_at is for a run of the past. Raises Invalid (bad-run-id, bad-tag, bad-metadata, bad-time).
+    started_at is for a run of the past. Raises Invalid (bad-run-id, bad-run-label, bad-tag, bad-metadata, bad-time).
     """
+    _check_labels(name, job_type, group)
     owner = project_name(project)
     run = random_hex(4) if id is None else run_id(id)
     op = StartRun(
@@ -77,8 +78,9 @@ def edit_run(
 ) -> RunInfo:
     """Change what is said about a run; what is None stays. Config keys are set and removed one by one.
 
-    Raises NotFound (run-not-found, no-such-key), Invalid (bad-metadata, bad-tag).
+    Raises NotFound (run-not-found, no-such-key), Invalid (bad-metadata, bad-run-label, bad-tag).
     """
+    _check_labels(name)
     values = checked_metadata(config or {})
     wanted = None if tags is None else _checked_tags(tags)
     run_row(root, project, run)
@@ -299,6 +301,11 @@ def _mark_if_dead(root: Root, begun: str, project: str, run: str) -> None:
         raise
     finally:
         dead.close(forget=is_over)
+
+
+def _check_labels(*labels: str | None) -> None:
+    for label in filter(None, labels):
+        run_label(label)
 
 
 def _checked_tags(tags: Sequence[str]) -> list[str]:

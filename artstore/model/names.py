@@ -26,6 +26,9 @@ UNCATEGORIZED: Final = "uncategorized"
 LONGEST: Final = 128
 """Characters in the longest name, alias, tag or type."""
 
+LONGEST_LABEL: Final = 512
+"""Characters in what a run is called: names that are made of its settings are long."""
+
 SHORTEST_PREFIX: Final = 4
 """Hex digits in the shortest digest prefix that a reference may use."""
 
@@ -108,6 +111,17 @@ def run_id(text: str) -> str:
     if not text or not text.isprintable() or "/" in text or len(text) > LONGEST:
         message = f"{text!r} is not a run id: use 1 to {LONGEST} printable characters without a slash"
         raise Invalid(message, code="bad-run-id")
+    return text
+
+
+def run_label(text: str) -> str:
+    """The text, if it can be the name, the job type or the group of a run. Raises Invalid (bad-run-label)."""
+    if len(text) > LONGEST_LABEL:
+        message = (
+            f"{quoted(text)} has {len(text)} characters, and the name, job type and group of a run at most "
+            f"{LONGEST_LABEL}: put more into its notes"
+        )
+        raise Invalid(message, code="bad-run-label")
     return text
 
 

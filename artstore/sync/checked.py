@@ -61,6 +61,8 @@ def _part(op: records.Part) -> None:
 
 def _start_run(op: records.StartRun) -> None:
     names.run_id(op.run)
+    for label in filter(None, (op.name, op.job_type, op.group)):
+        names.run_label(label)
     check_depth(op.config)
     for tag in op.tags:
         names.run_tag(tag)
@@ -68,6 +70,8 @@ def _start_run(op: records.StartRun) -> None:
 
 def _edit_run(op: records.EditRun) -> None:
     names.run_id(op.run)
+    if op.name is not None:
+        names.run_label(op.name)
     check_depth(op.set)
     for tag in op.tags or ():
         names.run_tag(tag)

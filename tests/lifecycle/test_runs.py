@@ -109,6 +109,15 @@ def test_a_tag_that_cannot_be_seen_is_refused(store: Store, tag: str) -> None:
     assert [] == store.runs()
 
 
+@pytest.mark.parametrize("what", ["name", "job_type", "group"])
+def test_a_run_is_called_something_that_a_line_holds(store: Store, what: str) -> None:
+    """What others are not to send is not made here either: nobody could push it."""
+    with pytest.raises(Invalid) as caught:
+        store.start_run(**{what: "x" * 513})  # type: ignore[arg-type]
+    assert caught.value.code == "bad-run-label"
+    assert [] == store.runs()
+
+
 def test_what_is_not_there_is_named(store: Store) -> None:
     store.start_run(id="r")
     for verb in (store.run, store.edit_run, store.finish_run, store.hold_run, store.inputs, store.outputs):

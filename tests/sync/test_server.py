@@ -265,6 +265,7 @@ def test_an_end_that_ends_nothing_excuses_no_hole(server: Served, machine: Make,
         (EditMetadata(at_us=1, nonce=NONCE, version="v", set=DEEP, remove=[]), "deeper than 64"),
         (_run(config=DEEP), "deeper than 64"),
         (_run(tags=[""]), "not a tag of a run"),
+        (_run(group="x" * 513), "has 513 characters"),
         (FinishRun(at_us=1, nonce=NONCE, run="", state="crashed"), "not a run id"),
         (
             Use(at_us=1, nonce=NONCE, run="r", project="p", version="v", name="\n", digest=NOTHING),
