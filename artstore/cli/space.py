@@ -62,15 +62,15 @@ def status(call: Call) -> None:
     help="How long at least what nothing refers to stays before a later gc frees it; 0: now, if nobody is at work.",
 )
 @click.option("--deleted", is_flag=True, help="Free also what is here of versions that others have deleted.")
-@click.option("--remote", metavar="NAME", help="Free what no version needs in this depot, and nothing here.")
+@click.option("--remote", metavar="NAME", help="Free what no version needs in this depot or mirror, and nothing here.")
 def gc(call: Call, *, dry_run: bool, grace: float, deleted: bool, remote: str | None) -> int:
     """Free the space of what nothing refers to.
 
     The only command that removes bytes from the store. What a running command needs is never touched. A version that
     others have deleted is gone with the next pull; its bytes stay here, and are named, until --deleted. With --remote
-    it is a depot that is collected: what no version needs there is condemned, in the depot's own log, and swept by a gc
-    that comes when the grace is over. What is needed again meanwhile stays, and any number of stores may push beside
-    it. Many small packs there are put together. Of all projects, or the one of --project.
+    it is a depot that is collected, or a mirror: what no version needs there is condemned, in its own log or beside it,
+    and swept by a gc that comes when the grace is over. What is needed again meanwhile stays, and any number of stores
+    may push beside it. Many small packs of a depot are put together. Of all projects, or the one of --project.
     """
     if remote is not None and deleted:
         message = "--deleted is for what is kept here: of what was deleted a depot keeps nothing"

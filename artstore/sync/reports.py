@@ -96,21 +96,21 @@ class CollectedProject(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the objects of one project in a depot, or would."""
 
     project: str
-    condemned: int
+    condemned: int = 0
     """Objects that nothing needs, which go when the grace is over."""
-    condemned_bytes: int
-    waiting: int
+    condemned_bytes: int = 0
+    waiting: int = 0
     """Objects that are condemned, and whose grace is not over."""
-    due_at: float | None
+    due_at: float | None = None
     """When it is over for all of them, in UTC seconds."""
-    swept: int
+    swept: int = 0
     """Objects that were removed."""
-    freed_bytes: int
-    kept: int
+    freed_bytes: int = 0
+    kept: int = 0
     """Objects that were condemned, and are needed again."""
-    joined: int
+    joined: int = 0
     """Small packs that were condemned since larger ones have their bytes now."""
-    missing: int
+    missing: int = 0
     """Objects and blobs that versions need, and that are not there: `artstore remote recover` puts them back."""
     error: str | None = None
     """Why it stopped; what was freed before stays freed."""

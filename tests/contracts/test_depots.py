@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from artstore.errors import Conflict
 from artstore.model.digest import Digest
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.recover import recover
+from artstore.sync.remotes import add_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
 from tests.sync.objects.places import Place
@@ -43,6 +45,30 @@ def test_what_no_version_needs_is_freed_and_what_one_needs_can_be_read(place: Pl
     for each in (one, other, cold):
         assert SMALL == each.read("cats:latest")
         assert each.store.verify().ok
+
+
+@pytest.mark.slow
+def test_what_was_deleted_is_freed_in_a_mirror_and_what_waits_there_is_not(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "depot").mkdir()
+    one, other, cold = (Machine(tmp_path, tmp_path / "depot", name) for name in ("one", "other", "cold"))
+    for each in (one, other, cold):
+        add_remote(each.store.path, "stick", place.url, upstream=False, join=True)
+    one.put(SMALL | LARGE)
+    one.push()
+    one.move("push", remote="stick")
+    other.pull()
+    other.put(LARGE, name="dogs")
+    one.store.delete("cats:v0", everywhere=True, force=True)
+    one.push()
+    other.move("push", remote="stick")
+    reports = [collect_remote(one.store, "stick", grace_s=grace).projects[0] for grace in (3600.0, 0.0, 0.0)]
+    shutil.rmtree(tmp_path / "depot")
+    cold.move("pull", remote="stick")
+    packs = {name for name in place.open().names("mirror/packs/") if name.endswith(".tar")}
+
+    assert [(1, 0, 0), (0, 1, 0), (0, 0, 0)] == [(each.condemned, each.swept, each.missing) for each in reports]
+    assert set() == packs
+    assert LARGE == cold.read("dogs")
 
 
 @pytest.mark.slow

@@ -497,12 +497,8 @@ def test_a_log_that_was_set_back_is_not_believed_about_what_was_swept_since(mach
     assert {"x": b"0", "large": LARGE} == b.read("cats:again")
 
 
-def test_only_a_depot_that_is_the_upstream_is_collected(machine: Make, tmp_path: Path) -> None:
+def test_only_a_depot_is_collected(machine: Make, tmp_path: Path) -> None:
     a = machine("a")
-    (tmp_path / "other").mkdir()
-    add_remote(a.store.path, "other", f"file://{tmp_path}/other", upstream=False, join=False)
-    with pytest.raises(Invalid, match="not the upstream"):
-        collect_remote(a.store, "other")
     with pytest.raises(Invalid, match="grace"):
         collect_remote(a.store, "hub", grace_s=-1)
     with served(tmp_path / "server") as server:

@@ -19,11 +19,14 @@ from artstore.sync.bundle.receipt import make_receipt
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.evict import evict
 from artstore.sync.explain import explain
+from artstore.sync.mirrors.mirror import Mirror
+from artstore.sync.mirrors.pages import More, Pending
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import Moved
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
+from tests.sync.simulation.fate import Death
 from tests.sync.simulation.network import Network
 from tests.sync.test_agreeing import rebuilt
 from tests.sync.test_lost_objects import LARGE, lying, spoil
@@ -128,7 +131,7 @@ def test_files_that_are_read_one_by_one_are_each_asked_for_once(
 
     assert FILES == read
     # The index of the pack, and what the mirror has, once.
-    assert network.calls <= len(FILES) + 6
+    assert network.calls <= len(FILES) + 7
 
 
 def test_what_waits_reaches_the_upstream_by_way_of_the_mirror(machine: Make, stick: Path) -> None:
@@ -478,6 +481,175 @@ def test_a_mirror_that_was_set_back_gets_again_what_it_has_lost(
     assert {"x": b"1"} == c.read("cats:v1")
     assert FILES == c.read("cats:v0")
     assert {"x": b"1", "y": b"2"} == c.read("cats:v2")
+
+
+def test_the_space_of_what_was_deleted_comes_back_in_a_mirror(
+    machine: Make, lone: Callable[[str], Lone], stick: Path
+) -> None:
+    """A disk that is carried about filled up for good."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    for number in range(3):
+        a.put(FILES | {"large": bytes([number]) * 1_500_000, "n": b"%d" % number})
+    a.push()
+    b.pull()
+    waits = b.put({"waits": b"w" * 1_200_000})
+    b.move("push", remote="stick")
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    a.move("push", remote="stick")
+    before = len(files(stick / "mirror" / "blobs"))
+    reports = [collect_remote(a.store, "stick", grace_s=grace).projects[0] for grace in (3600.0, 3600.0, 0.0, 0.0)]
+    a.move("push", remote="stick")
+    there = files(stick)
+    a.move("push", remote="stick")
+    c.move("pull", remote="stick", blobs=True)
+
+    assert [None] * 4 == [each.error for each in reports]
+    assert [(1, 0), (1, 0), (0, 1), (0, 0)] == [(each.waiting, each.swept) for each in reports]
+    assert before - 1 == len(files(stick / "mirror" / "blobs"))
+    assert there == files(stick)
+    assert {"waits": b"w" * 1_200_000} == c.read(waits.exact)
+    assert bytes([2]) * 1_500_000 == c.read("cats:v2")["large"]
+    assert c.store.verify().ok
+
+
+def test_who_names_what_is_swept_just_then_puts_it_there_again(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had looked before, and its version would be there without its bytes."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    a.put({"large": b"again" * 300_000})
+    a.push()
+    a.move("push", remote="stick")
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
+    claim = Mirror.offer
+
+    def offer(mirror: Mirror, project: str, store: str, count: int, pending: Pending | None) -> bool:
+        monkeypatch.undo()
+        # Also what was put there just now, and nothing names yet.
+        assert 2 == collect_remote(a.store, "stick", grace_s=0).projects[0].swept
+        return claim(mirror, project, store, count, pending)
+
+    monkeypatch.setattr(Mirror, "offer", offer)
+    b.move("push", remote="stick")
+    shutil.rmtree(b.folder)
+    c.move("pull", remote="stick")
+
+    assert {"large": b"again" * 300_000, "x": b"x"} == c.read("dogs")
+
+
+def test_a_push_that_comes_before_the_sweep_keeps_what_it_needs(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector that had looked before it would free what others were told is there."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    a.put({"large": b"again" * 300_000})
+    a.push()
+    a.move("push", remote="stick")
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
+    tell = Mirror.tell
+
+    def say(mirror: Mirror, project: str, number: int, more: More) -> bool:
+        if more.swept:
+            monkeypatch.undo()
+            b.move("push", remote="stick")
+        return tell(mirror, project, number, more)
+
+    monkeypatch.setattr(Mirror, "tell", say)
+    (report,) = collect_remote(a.store, "stick", grace_s=0).projects
+    shutil.rmtree(b.folder)
+    c.move("pull", remote="stick")
+
+    assert (None, 0) == (report.error, report.swept)
+    assert {"large": b"again" * 300_000, "x": b"x"} == c.read("dogs")
+
+
+def test_what_a_killed_push_relied_on_comes_again_with_the_next_push_of_anybody(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page is there, and says of bytes that they are."""
+    a, b, c, d = machine("a"), machine("b"), machine("c"), lone("d")
+    for each in (a, b, c, d):
+        mirror_at(each, stick)
+    a.put({"large": b"again" * 300_000})
+    a.push()
+    a.move("push", remote="stick")
+    b.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    a.move("push", remote="stick")
+    b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
+    b.push()
+    claim = Mirror.claim
+
+    def say(mirror: Mirror, project: str, number: int, data: bytes) -> bool:
+        monkeypatch.undo()
+        assert 1 <= collect_remote(a.store, "stick", grace_s=0).projects[0].swept
+        claim(mirror, project, number, data)
+        raise Death
+
+    monkeypatch.setattr(Mirror, "claim", say)
+    with pytest.raises(Death):
+        b.move("push", remote="stick")
+    c.move("pull", blobs=True)
+    c.move("push", remote="stick")
+    d.move("pull", remote="stick", blobs=True)
+
+    assert {"large": b"again" * 300_000, "x": b"x"} == d.read("dogs")
+    assert d.store.verify().ok
+
+
+def test_what_was_evicted_is_not_freed_for_what_others_only_mean_to_do(machine: Make, stick: Path, depot: Path) -> None:
+    """What waits in a store may never be accepted, and what it has forgotten is forgotten there alone."""
+    a, b = machine("a"), machine("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.put({"y": b"y" * 1_200_000})
+    a.push()
+    a.move("push", remote="stick")
+    b.pull()
+    shutil.rmtree(depot)
+    evict(a.store, ["cats:v0", "cats:v1"])
+    b.store.delete("cats:v0")
+    b.store.gc(grace_s=0)
+    b.store.delete("cats:v1", everywhere=True, force=True)
+    (report,) = collect_remote(b.store, "stick", grace_s=0).projects
+    a.again()
+
+    assert (None, 0) == (report.error, report.swept)
+    assert FILES == a.read("cats:v0")
+    assert {"y": b"y" * 1_200_000} == a.read("cats:v1")
+
+
+def test_who_knows_less_of_the_log_frees_nothing(machine: Make, stick: Path) -> None:
+    """It would take for needless what versions need that it has not seen."""
+    a, b = machine("a"), machine("b")
+    mirror_at(a, stick)
+    mirror_at(b, stick)
+    a.put(FILES)
+    a.push()
+    b.pull()
+    a.put({"y": b"y" * 1_200_000})
+    a.push()
+    a.move("push", remote="stick")
+    before = files(stick)
+    reports = [collect_remote(b.store, "stick", grace_s=0, dry_run=dry).projects[0] for dry in (True, False)]
+
+    assert ["behind"] * 2 == [each.code for each in reports]
+    assert before == files(stick)
 
 
 def test_a_server_is_no_mirror(machine: Make) -> None:

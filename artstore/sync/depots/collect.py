@@ -32,14 +32,17 @@ from artstore.storage.sessions import PATIENCE_S, Exclusive
 from artstore.store import Store
 from artstore.sync.checked import is_object
 from artstore.sync.claim import NOTHING, claim_next
+from artstore.sync.connect import connect
 from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.join import join, small_packs
 from artstore.sync.depots.needs import blobs_of, read_lists, wanted
 from artstore.sync.depots.shelf import KINDS, DepotShelf
+from artstore.sync.mirrors.free import free
+from artstore.sync.mirrors.way import MirrorWay
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.protocol import Sent
 from artstore.sync.pull import pull
-from artstore.sync.remotes import find_remote, open_remote, read_remotes
+from artstore.sync.remotes import find_remote, has_upstream, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport
 from artstore.sync.standing import noting
 from artstore.sync.way import Way
@@ -59,15 +62,16 @@ def collect_remote(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RemoteGcReport:
-    """Free what no version needs in a depot that is the upstream of this store, for some projects or all.
+    """Free what no version needs in a depot, the upstream of this store or a mirror, for some projects or all.
 
-    What others have pushed is counted first, as `pull` does it; beyond that nothing is changed on a dry run. Safe
-    beside any push, pull, and other collectors. With a grace of 0 all that is not needed goes at once, and a push that
-    is under way has to send again what it has put there.
+    A mirror gets first what it lacks of the log as this store knows it; of the upstream, what others have pushed is
+    counted first, as `pull` does it. Beyond that nothing is changed on a dry run. Safe beside any push, pull, and other
+    collectors. With a grace of 0 all that is not needed goes at once, and a push that is under way has to send again
+    what it has put there.
 
-    Raises NotFound (remote-not-found, project-not-found), Invalid (not-a-depot, not-the-upstream, bad-grace), Conflict
-    (locked) while another process of this store moves something, Unreachable, Denied. What goes wrong with one project
-    is in its report.
+    Raises NotFound (remote-not-found, project-not-found), Invalid (not-a-depot, bad-grace), Conflict (locked) while
+    another process of this store moves something, Unreachable, Denied. What goes wrong with one project is in its
+    report.
     """
     began = time.monotonic()
     settings = find_remote(read_remotes(store.path), name)
@@ -81,26 +85,27 @@ def collect_remote(
             "the store that it serves"
         )
         raise Invalid(message, code="not-a-depot")
-    if not settings.upstream:
-        message = (
-            f"{name!r} is not the upstream of this store, which so does not know what the versions there need: collect "
-            "from a store whose upstream it is. Of a mirror nothing is freed but all of it: `artstore pull` from it, "
-            "push to an empty folder that is noted as another mirror, then `artstore remote rm` this one, and remove it"
-        )
-        raise Invalid(message, code="not-the-upstream")
-    root = store.root
+    mirror, root = open_mirror(settings), store.root
+    if mirror is not None:
+        # It gets first what it lacks, which may not be here.
+        connect(store)
     root.catalog.check_writable()
     catch_up(root, thorough=True)
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), noting(root, name), root.session("gc") as session:
-        way = Way(root, session, remote, "", settings.join, progress)
-        chosen = _projects(remote)
+        way = Way(root, session, mirror or remote, "", settings.join, progress)
+        chosen = _projects(mirror or remote)
         if projects is not None:
             there, chosen = set(chosen), [project_name(each) for each in projects]
             for unknown in (each for each in chosen if each not in there and root.catalog.project(each) is None):
                 message = f"there is no project {unknown!r} in {name!r}, nor here"
                 raise NotFound(message, code="project-not-found")
-        reports = [_one(way._replace(project=project), remote, grace_s, dry_run=dry_run) for project in chosen]
-        leftovers = 0 if dry_run else remote.tidy()
+        ways = [way._replace(project=project) for project in chosen]
+        if mirror is not None:
+            has_one = has_upstream(root.path)
+            reports = [_one_of_mirror(MirrorWay(each, mirror, has_one), grace_s, dry_run=dry_run) for each in ways]
+        else:
+            reports = [_one(each, remote, grace_s, dry_run=dry_run) for each in ways]
+        leftovers = 0 if dry_run else (mirror or remote).tidy()
     return RemoteGcReport(
         remote=name, dry_run=dry_run, projects=reports, leftovers=leftovers, seconds=time.monotonic() - began
     )
@@ -114,6 +119,16 @@ def _one(way: Way, remote: Depot, grace_s: float, *, dry_run: bool) -> Collected
         raise
     except ArtstoreError as error:
         return collector.report(error)
+
+
+def _one_of_mirror(there: MirrorWay, grace_s: float, *, dry_run: bool) -> CollectedProject:
+    try:
+        return free(there, grace_s, dry_run=dry_run)
+    except (Unreachable, Denied):
+        raise
+    except ArtstoreError as error:
+        project, code = there.way.project, error.code
+        return CollectedProject(project=project, error=error.message, code=code, exit_code=error.exit_code)
 
 
 def _projects(remote: Depot) -> list[str]:
@@ -271,7 +286,7 @@ class _Collector:
     def _needs(self, shelf: DepotShelf) -> _Needs:
         root = self._way.root
         self._way.tell(Tick("mark"))
-        manifests, swept = wanted(root, self._way.project)
+        manifests, swept, _newest = wanted(root, self._way.project)
         digests = {Digest.parse(digest) for digest in manifests}
         for digest in digests:
             read_lists(root, self._way.place, shelf, digest)

@@ -47,6 +47,20 @@ class Known(msgspec.Struct):
     """Digest of the page that has the last slot, in a mirror."""
     pages: dict[int, int] = {}
     """Its pages: the last slot of each, by the first."""
+    more: int = 0
+    """Up to where it is known, in a mirror, what is said beside the pages."""
+    told: str | None = None
+    """Digest of the last of that."""
+    swept: set[str] = set()
+    """What was swept in a mirror."""
+    swept_at: int = 0
+    """Where that was said last."""
+    sure: int = 0
+    """Up to where it is certain that nothing was swept on which a page relies."""
+    marked: int = 0
+    """Slots of a mirror all of whose objects are said to stay."""
+    waits: dict[str, int] = {}
+    """What waits in stores, and is said to stay there: how often each had said so."""
 
     def note(self, slot: Slot) -> set[str]:
         """Take the next slot in; answers the objects that are gone with it."""

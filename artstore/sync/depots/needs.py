@@ -1,10 +1,11 @@
-"""Needs: what the accepted ops of a log keep of the objects of its depot.
+"""Needs: what the accepted ops of a log keep of the objects of its depot, or of a mirror.
 
 What waits in a store, and what is forgotten there alone, does not count: others know nothing of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -26,22 +27,31 @@ class Wanted(NamedTuple):
     """Of versions, and of parts that nobody has gathered."""
     swept: set[str]
     """Objects, as they are called in ops."""
+    newest_us: int
+    """The newest time that an op says."""
 
 
 def wanted(root: Root, project: str) -> Wanted:
-    """The manifests that the accepted ops keep, and the objects that they have swept."""
+    """What the accepted ops of a project keep, and what they have swept."""
     found = root.catalog.project(project)
-    if found is None:
-        return Wanted(set(), set())
+    ops = () if found is None else Journal(root.catalog, found).ops()
+    return wanted_by(op.body for op in ops if op.slot is not None)
+
+
+def wanted_by(bodies: Iterable[bytes]) -> Wanted:
+    """As `wanted`, of these ops."""
     state = MemoryState()
     swept: set[str] = set()
-    for position, op in enumerate((op for op in Journal(root.catalog, found).ops() if op.slot is not None), start=1):
-        read = decode_op(op.body)
-        if isinstance(read, Sweep):
-            swept.update(read.objects)
-        fold_into(state, op.id, read, position)
+    newest_us = 0
+    # An op counts once, at its first place.
+    for position, body in enumerate(dict.fromkeys(bodies), start=1):
+        op = decode_op(body)
+        newest_us = max(newest_us, op.at_us)
+        if isinstance(op, Sweep):
+            swept.update(op.objects)
+        fold_into(state, str(Digest.of(body)), op, position)
     manifests = {version.manifest for version in state.all(Version) if not version.deleted}
-    return Wanted(manifests | {part.manifest for part in state.all(UnfinishedPart)}, swept)
+    return Wanted(manifests | {part.manifest for part in state.all(UnfinishedPart)}, swept, newest_us)
 
 
 def read_lists(root: Root, place: str, shelf: DepotShelf, digest: Digest) -> None:

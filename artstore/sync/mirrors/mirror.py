@@ -1,7 +1,8 @@
 """Mirror: a place that has a log as it stands elsewhere, and beside it what no upstream has accepted yet.
 
     mirror/log/<project>/<number of its first slot>   a page: slots, unchanged, and which objects have what they bring
-    mirror/more/<project>/<count>                     which objects have what pages lacked, or has been lost there since
+    mirror/more/<project>/<count>                     what is said beside the pages: which objects have what they
+                                                      lacked, or was lost since, and what goes or is to stay
     mirror/pending/<project>/<store>/<count>          ops that wait in a store, and which objects have what they bring
     mirror/manifests/  packs/  blobs/                 as in a depot
 
@@ -11,6 +12,11 @@ stand, so it does not matter who has brought them here; their objects lie here u
 each store has its bytes in other packs. A place may be a depot for some and a
 mirror for others: neither sees the other.
 
+Whoever pushes says at its end, beside the pages, that what it has named is to stay. Whoever frees objects (`free`) says
+so there, too. Each is claimed by put-if-absent, behind all that was read of it. So a push comes before a sweep, which
+then keeps what it needs, or finds out that objects on which it relied are gone, and sends their bytes again, whatever
+clocks say and however old a listing is.
+
 Chose pages over an object for each slot, because a log that is mirrored for the first time has thousands of them.
 """
 
@@ -18,6 +24,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,7 +40,7 @@ from artstore.storage.root import Root
 from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.lost import Damaged
 from artstore.sync.depots.shelf import DepotShelf
-from artstore.sync.mirrors.pages import FORMAT, More, Page, Pending, decode, decode_pending
+from artstore.sync.mirrors.pages import FORMAT, Lying, More, Page, Pending, decode, decode_pending
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.under import ObjectsUnder
 from artstore.sync.protocol import Remote, Slot, corrupt
@@ -140,37 +147,57 @@ class Mirror(Depot):
         self._read.pop(project, None)
         self._objects.remove(_page_name(project, first))
 
-    def more(self, project: str) -> Iterator[More]:
-        """What was put there for slots that are there, in order."""
-        for name in self._objects.names(_more_head(project)):
-            # What cannot be read is as if it were not there: what it named is put there again.
-            with contextlib.suppress(MissingObject, Corrupt):
-                where = f"{name} of the mirror of project {project!r} at {self.url}"
-                yield decode(self._objects.read(name), More, where)
-
-    def add(self, project: str, more: More) -> None:
-        """Say what was put there for slots that are there."""
+    def more(self, project: str, after: int = 0) -> Iterator[tuple[int, str, More]]:
+        """What is said beside the pages behind a number, in order: the number of each, its digest, and what it says."""
         head = _more_head(project)
-        numbers = [int(end) for name in self._objects.names(head) if _NUMBER.match(end := name.removeprefix(head))]
-        count = max(numbers, default=0) + 1
-        data = msgspec.json.encode(more, order="sorted")
-        while not self._objects.claim(f"{head}{count:012d}", data):
-            count += 1
+        # A listing may be old: what comes behind it is asked for by its name.
+        listed = max((int(end) for name in self._objects.names(head) if _NUMBER.match(end := _last(name))), default=0)
+        for number in itertools.count(after + 1):
+            name = f"{head}{number:012d}"
+            try:
+                data = self._objects.read(name)
+            except MissingObject:
+                if number > listed:
+                    return
+                continue
+            more = More()
+            # What cannot be read is as if it were not there: what it named is put there again.
+            with contextlib.suppress(Corrupt):
+                more = decode(data, More, f"{name} of the mirror of project {project!r} at {self.url}")
+            yield number, str(Digest.of(data)), more
+
+    def is_told(self, project: str, number: int, digest: str) -> bool:
+        """Whether something is said there under a number that has this digest."""
+        with contextlib.suppress(MissingObject):
+            return str(Digest.of(self._objects.read(f"{_more_head(project)}{number:012d}"))) == digest
+        return False
+
+    def tell(self, project: str, number: int, more: More) -> bool:
+        """Say something under a number; False: somebody has said something under that before."""
+        return self._objects.claim(f"{_more_head(project)}{number:012d}", msgspec.json.encode(more, order="sorted"))
 
     # What waits.
 
-    def pending(self, project: str) -> Iterator[tuple[str, int, Pending | Corrupt]]:
-        """What waits in stores: the id of each, how often it has said so before, and what it said last.
-
-        Or the error for that, where it cannot be read. Raises UpgradeNeeded.
-        """
+    def waits(self, project: str) -> dict[str, int]:
+        """How often stores have said what waits in them, by their ids, as far as something does."""
         head = f"pending/{part_of(project)}/"
         last: dict[str, int] = {}
         for name in self._objects.names(head):
             store, _, number = name.removeprefix(head).partition("/")
             if _NUMBER.match(number):
                 last[store] = max(last.get(store, 0), int(number))
-        for store, count in last.items():
+        return last
+
+    def pending(
+        self, project: str, told: Mapping[str, int] | None = None
+    ) -> Iterator[tuple[str, int, Pending | Corrupt]]:
+        """What waits in stores: the id of each, how often it has said so before, and what it said last.
+
+        Or the error for that, where it cannot be read. With `told` also what a listing may not have yet. Raises
+        UpgradeNeeded.
+        """
+        head = f"pending/{part_of(project)}/"
+        for store, count in dict.fromkeys([*self.waits(project).items(), *(told or {}).items()]):
             try:
                 data = self._objects.read(f"{head}{store}/{count:012d}")
             except MissingObject:
@@ -185,19 +212,22 @@ class Mirror(Depot):
                 yield store, count, pending
 
     def offer(self, project: str, store: str, count: int, pending: Pending | None) -> bool:
-        """Say what waits in a store, in place of what was said up to a count; None: nothing does.
+        """Say what waits in a store, behind what was said up to a count; None: nothing does.
 
         False: something was said since, by a copy of that store, or by a call of which the answer was lost.
         """
+        if pending is None:
+            self.drop_waits(project, store, count)
+            return True
+        name = f"pending/{part_of(project)}/{store}/{count + 1:012d}"
+        return self._objects.claim(name, msgspec.json.encode(pending, order="sorted"))
+
+    def drop_waits(self, project: str, store: str, count: int) -> None:
+        """Remove what a store has said up to a count of what waits in it."""
         head = f"pending/{part_of(project)}/{store}/"
-        if pending is not None and not self._objects.claim(
-            f"{head}{count + 1:012d}", msgspec.json.encode(pending, order="sorted")
-        ):
-            return False
         for name in list(self._objects.names(head)):
             if name <= f"{head}{count:012d}":
                 self._objects.remove(name)
-        return True
 
     # Inside.
 
@@ -245,38 +275,49 @@ class MirrorShelf(DepotShelf):
 
     def follow(self, remote: Remote, until: int) -> None:
         """See Shelf. A mirror that was set back, or begun anew, is not taken for what it was."""
+        if not self._is_as_it_was():
+            self.begin_again()
+        came = list(self._mirror.more(self._project, self.known.more))
+        # First: whoever names what was swept had not heard of that, and what has the same bytes counts.
+        swept = {name for _number, _digest, more in came for name in more.swept}
+        self.known.swept |= swept
+        if swept:
+            self.forget(swept)
         # What cannot be read is said by whoever counts slots; here it is as if it were not there.
-        if self.known.slot:
-            found = None
-            with contextlib.suppress(Corrupt):
-                found = self._mirror.page(self._project, self.known.slot)
-            if found is None or found.digest != self.known.page:
-                self.begin_again()
         with contextlib.suppress(Corrupt):
             super().follow(remote, until)
-        for more in self._mirror.more(self._project):
+        for number, digest, more in came:
             self.put(more)
+            self.known.more, self.known.told = number, digest
+            if more.swept:
+                self.known.swept_at = number
+
+    def _is_as_it_was(self) -> bool:
+        known = self.known
+        if known.told is not None and not self._mirror.is_told(self._project, known.more, known.told):
+            return False
+        with contextlib.suppress(Corrupt):
+            found = self._mirror.page(self._project, known.slot) if known.slot else None
+            return not known.slot or (found is not None and found.digest == known.page)
+        return False
 
     def note(self, slot: Slot) -> None:
         """See Shelf. Which objects have what a slot brings is said by its page, and by its first slot for all."""
         found = self._mirror.page(slot.project, slot.number)
-        page = More() if found is None or found.first != slot.number else found.page
+        page = Page(slots=[], more=self.known.more) if found is None or found.first != slot.number else found.page
         # Its ops may speak of objects upstream.
         super().note(
-            msgspec.structs.replace(
-                slot, transactions=[], manifests=page.manifests, bases=[], packs=page.packs, blobs=page.blobs
-            )
+            msgspec.structs.replace(slot, transactions=[], manifests=page.manifests, bases=[], **self._not_swept(page))
         )
         self.known.dead.update(page.lacks)
+        if page.more < self.known.swept_at:
+            self.known.sure = min(self.known.sure, page.more)
         if found is not None:
             self.known.pages[found.first] = found.first + len(found.page.slots) - 1
         self.known.head, self.known.page = None, None if found is None else found.digest
 
     def put(self, lying: More | Pending) -> None:
-        """Know also what was put there for slots that it was told of, or for ops that wait.
-
-        After the latter it is not to be saved.
-        """
+        """Know also what is said beside the pages, or of ops that wait. After the latter it is not to be saved."""
         last = self.known.slot
         super().note(
             Slot(
@@ -288,13 +329,34 @@ class MirrorShelf(DepotShelf):
                 store="",
                 transactions=[],
                 manifests=lying.manifests,
-                packs=lying.packs,
-                blobs=lying.blobs,
+                **self._not_swept(lying),
             )
         )
         self.known.slot, self.known.head = last, None
         if isinstance(lying, More):
             self.known.dead.update(lying.lacks)
+            for name, at_us in lying.condemned.items():
+                self.known.condemned.setdefault(name, at_us)
+            for name in (*lying.kept, *lying.swept):
+                self.known.condemned.pop(name, None)
+            self.known.marked = max(self.known.marked, lying.until)
+            self.known.waits.update(lying.waits)
+
+    def contents(self, packs: Iterable[str]) -> dict[str, set[bytes]]:
+        """The digests of what is in packs, as far as that can be found out."""
+        return {name: {bytes(each.digest) for each in some} for name, some in self._indexes.of(packs).items()}
+
+    def _not_swept(self, lying: Lying) -> dict[str, list[str]]:
+        swept = self.known.swept
+        return {
+            "packs": [name for name in lying.packs if f"packs/{name}" not in swept],
+            "blobs": [name for name in lying.blobs if f"blobs/{name}" not in swept],
+        }
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something was swept on which a page may rely."""
+        return self.known.swept_at > self.known.sure
 
     def look(self) -> set[str]:
         """Find out which of the objects that it knows are gone, and know of them no more; answers how ops call them.
@@ -340,6 +402,10 @@ def _page_name(project: str, first: int) -> str:
 
 def _more_head(project: str) -> str:
     return f"more/{part_of(project)}/"
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 class _Log(msgspec.Struct):

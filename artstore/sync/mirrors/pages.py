@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +14,10 @@ from artstore.sync.checked import check_op
 from artstore.sync.protocol import AnySlot, BlobName, DigestText, ObjectName, Sent, Transactions, corrupt
 
 FORMAT: Final = 1
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+"""What others write becomes a number of 64 bits."""
+Called = Annotated[str, msgspec.Meta(min_length=38, max_length=87)]
+"""An object, as ops call it."""
 
 
 class Lying(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,18 +33,34 @@ T = TypeVar("T", bound=Lying)
 
 
 class More(Lying, frozen=True, kw_only=True):
-    """What was put there for slots that are there."""
+    """What is said beside the pages. Each is claimed by who has read the one before. Objects are called as in ops."""
 
+    before: DigestText | None = None
+    """Digest of that one."""
     lacks: list[DigestText] = []
-    """Manifests that could not be had by who wrote it, or of whose blobs some could not."""
+    """Manifests that could not be had by who wrote it, or of whose blobs some could not or may be swept."""
+    condemned: dict[Called, Count] = {}
+    """Objects that nothing needs, and since when, in microseconds since 1970, as whoever found it says."""
+    kept: list[Called] = []
+    """Of these, what is needed again."""
+    swept: list[Called] = []
+    """Objects that go now: nobody may rely on them, be they there or not."""
+    until: Count = 0
+    """How many slots there are by then, all of whose objects are to stay."""
+    waits: dict[ObjectName, Count] = {}
+    """What waits in stores and is to stay, too: how often each had said so, by its id."""
 
 
-class Page(More, frozen=True, kw_only=True):
+class Page(Lying, frozen=True, kw_only=True):
     """Slots that follow each other."""
 
     slots: list[msgspec.Raw]
     absent: list[DigestText] = []
     """Versions that they bring, and whose lists of files did not come along: who wrote the page had deleted them."""
+    lacks: list[DigestText] = []
+    """Manifests that could not be had by who wrote it, or of whose blobs some could not."""
+    more: Count = 0
+    """Up to where its writer knew what is said beside the pages: what was swept later it may rely on."""
 
 
 class Pending(Lying, frozen=True, kw_only=True):
@@ -59,7 +79,7 @@ class _AnyPage(msgspec.Struct):
     transactions: Transactions = []
 
 
-def encode_page(slots: Iterable[bytes], sent: Sent, absent: Sequence[str], lacks: Sequence[str]) -> bytes:
+def encode_page(slots: Iterable[bytes], sent: Sent, absent: Sequence[str], lacks: Sequence[str], more: int) -> bytes:
     """The bytes of a page."""
     page = Page(
         slots=[msgspec.Raw(slot) for slot in slots],
@@ -68,6 +88,7 @@ def encode_page(slots: Iterable[bytes], sent: Sent, absent: Sequence[str], lacks
         blobs=sent.blobs,
         absent=list(absent),
         lacks=list(lacks),
+        more=more,
     )
     return msgspec.json.encode(page, order="sorted")
 

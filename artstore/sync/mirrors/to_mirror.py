@@ -46,6 +46,43 @@ def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, A
     project = there.way.root.catalog.project(there.way.project)
     if project is None or not project.seq:
         return Moved(), None
+    if dry_run:
+        return _push(there, project, dry_run=True)
+    moved = Moved()
+    for _ in range(_TRIES):
+        known = there.shelf.known.more
+        pushed, error = _push(there, project, dry_run=False)
+        moved = moved.plus(pushed)
+        if _may_stay(there, known):
+            return moved, error
+        # What was swept meanwhile it may have relied on: the bytes of that go there again.
+    raise _busy(there)
+
+
+def _may_stay(there: MirrorWay, known: int) -> bool:
+    """Say that what is named there is to stay; False: something was swept that is said behind `known`."""
+    way, mirror, _ = there
+    own = way.root.format.store_id
+    for _ in range(_TRIES):
+        there_now, waits = there.shelf.known, mirror.waits(way.project).get(own, 0)
+        if there_now.swept_at > known:
+            return False
+        more = More(before=there_now.told, until=there_now.slot, waits={own: waits})
+        is_said = there_now.slot <= there_now.marked and waits == there_now.waits.get(own, 0)
+        if is_said or mirror.tell(way.project, there_now.more + 1, more):
+            if waits > 1:
+                # Not before: of what it had said then all has to stay until this is said.
+                mirror.drop_waits(way.project, own, waits - 1)
+            return True
+    raise _busy(there)
+
+
+def _busy(there: MirrorWay) -> Conflict:
+    message = f"{_TRIES} times in a row others wrote to {there.way.place} first: repeat later"
+    return Conflict(message, code="busy")
+
+
+def _push(there: MirrorWay, project: Project, *, dry_run: bool) -> tuple[Moved, ArtstoreError | None]:
     moved, bare = Moved(), _Bare()
     # A log of its own that is to end with the first push to the upstream is not one for others to follow.
     if project.upstream is not None or not there.has_upstream:
@@ -105,8 +142,7 @@ def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: boo
             moved = moved.plus(pushed)
         else:
             return moved
-    message = f"{_TRIES} times in a row others wrote to {way.place} first: repeat later"
-    raise Conflict(message, code="busy")
+    raise _busy(there)
 
 
 def _push_page(
@@ -123,7 +159,8 @@ def _push_page(
             for version, digest in came.forgotten.items()
             if digest not in came.manifests and shelf.holder(digest) is None
         }
-        page = encode_page(whole, load.sent, list(absent), sorted({*load.lacks, *absent.values()}))
+        lacks = sorted({*load.lacks, *absent.values()})
+        page = encode_page(whole, load.sent, list(absent), lacks, shelf.known.more)
         if not mirror.claim(way.project, slots[0].number, page):
             return None
     bare.add(load.bare, load.why)
@@ -167,19 +204,28 @@ def _mend(
 ) -> Moved:
     """Put there what slots that are there lack, as far as it can be had."""
     root = there.way.root
-    is_doubted = bool(shelf.look() or there.mirror.damaged.blobs)
+    is_doubted = bool(shelf.look() or there.mirror.damaged.blobs or shelf.is_doubtful)
     if not is_doubted and not shelf.known.dead:
         return Moved()
     manifests = list(brought(root, project, (bytes(raw) for slot in slots for raw in slot.ops)).manifests)
     if is_doubted:
         shelf.doubt(root, manifests)
+        shelf.known.sure = shelf.known.more
     load = _load(there, shelf, shelf.lacks_manifests(manifests), dry_run=dry_run)
     bare.add(load.bare, load.why)
     if not dry_run:
         if any(load.sent[:3]):
             sent = load.sent
-            more = More(manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs, lacks=load.lacks)
-            there.mirror.add(there.way.project, more)
+            more = More(
+                before=shelf.known.told,
+                manifests=sent.manifests,
+                packs=sent.packs,
+                blobs=sent.blobs,
+                lacks=load.lacks,
+            )
+            number = shelf.known.more + 1
+            while not there.mirror.tell(there.way.project, number, more):
+                number += 1
             shelf.put(more)
         shelf.save()
     return load.moved.plus(Moved(lists=len(load.sent.manifests)))
@@ -256,7 +302,7 @@ def _push_pending(
     manifests = [digest for offer in offered for digest in offer.manifests]
     shelf = there.shelf
     shelf.put(before)
-    gone = shelf.look()
+    gone = shelf.look() | shelf.known.swept
     if gone or mirror.damaged.blobs:
         shelf.doubt(way.root, [digest for digest in manifests if way.root.manifests.find(digest) is not None])
     if before.ids == pending.ids and not shelf.lacks_manifests(manifests):

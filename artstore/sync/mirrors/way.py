@@ -6,6 +6,7 @@ import contextlib
 from typing import NamedTuple
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt
+from artstore.model.parts import part_of
 from artstore.sync.history import History
 from artstore.sync.mirrors.mirror import FAR, Mirror, MirrorShelf
 from artstore.sync.protocol import read_slot
@@ -26,7 +27,7 @@ class MirrorWay(NamedTuple):
         log: str | None = None
         with contextlib.suppress(Corrupt):
             log = self.mirror.log(self.way.project)
-        shelf = self.mirror.shelf(self.way.root, self.way.project, log or "none")
+        shelf = self.mirror.shelf(self.way.root, self.way.project, log or f"none-{part_of(self.way.project)}")
         shelf.follow(self.mirror, FAR)
         return shelf
 

@@ -62,6 +62,7 @@ def set_back(world: World, place: Place) -> None:
     """Let a place be as it was."""
     world.fate.late.clear()
     place.set_back()
+    world.waiting.clear()
     world.set_back.add(place.name)
     world.times_lost += 1
     world.is_shaken |= place in world.places

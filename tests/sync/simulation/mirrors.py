@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from artstore.errors import Denied, Invalid, NotFound, Unreachable
+from artstore.model.digest import Digest
+from artstore.model.manifest import blob_of
+from artstore.sync.depots.collect import collect_remote
 from artstore.sync.remotes import add_remote, read_remotes
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.deeds import check_content
@@ -17,6 +22,8 @@ from tests.sync.simulation.travels import LACKING, check_numbers
 if TYPE_CHECKING:
     from tests.sync.simulation.world import World
 
+_DELETED: Final = 0.4
+"""How often something is deleted everywhere before a mirror is freed of it."""
 _JOINING: Final = 0.8
 """How often a log in a mirror is followed also by who has one of its own."""
 
@@ -51,8 +58,74 @@ def mirror(world: World, node: Node) -> None:
     excused = {None, "other-log", "needs-join", "other-upstream"} | LACKING
     assert report.code in excused, f"{node.name}: {report.error}"
     check_numbers(node, before)
+    if report.code is None and verb != "pull":
+        note_waiting(world, node, there)
     if report.code == "other-log" and node.place is world.home:
         empty(world, there)
+
+
+def free(world: World, node: Node) -> None:
+    """What no version needs is freed in a mirror, with a grace or at once."""
+    known = [there for there in world.mirrors if there.name in read_remotes(node.store.path)]
+    if not known:
+        return
+    there = world.chance.choice(known)
+    version = node.any_version()
+    if version is not None and node.place is not None and world.chance.random() < _DELETED:
+        # It waits, or is no more.
+        node.may_forget.add(version.id)
+        world.ended.add(version.id)
+        node.store.delete(version.exact, force=True, everywhere=True)
+    grace_s = world.chance.choice((0.0, 0.0, 3600.0))
+    before = node.meanings()
+    world.moving.append(node)
+    try:
+        (report,) = collect_remote(node.store, there.name, projects=[PROJECT], grace_s=grace_s).projects
+    except (Unreachable, Denied):
+        node.renew(world.places)
+        return
+    except NotFound as error:
+        if error.code != "project-not-found":
+            raise
+        return
+    finally:
+        world.moving.remove(node)
+    world.freed += report.swept
+    excused = {None, "behind", "other-log"} | LACKING
+    assert report.code in excused, f"{node.name}: {report.error}"
+    check_numbers(node, before)
+    check_waiting(world, there)
+
+
+class Waiting(NamedTuple):
+    """What waits in a mirror of one machine."""
+
+    said: bytes
+    blobs: frozenset[str]
+    """What that needs, by the hex of their digests."""
+
+
+def note_waiting(world: World, node: Node, mirror: Depot) -> None:
+    """A machine knows by now that what waits in it is there."""
+    root = node.store.root
+    for path in sorted(mirror.folder.glob(f"mirror/pending/*/{root.format.store_id}/[!.]*"))[-1:]:
+        said = path.read_bytes()
+        ops = [op for transaction in json.loads(said)["transactions"] for op in transaction]
+        lists = [Digest.parse(op["manifest"]) for op in ops if "manifest" in op]
+        entries = [entry for each in lists for entry in root.manifests.entries(each)]
+        blobs = frozenset(blob.digest.hex() for entry in entries if (blob := blob_of(entry)) is not None)
+        world.waiting[path] = Waiting(said, blobs)
+
+
+def check_waiting(world: World, mirror: Depot) -> None:
+    """What is known to wait in a mirror is there with its bytes."""
+    there = {path.name.partition(".")[0] for path in mirror.folder.glob("mirror/blobs/*/[!.]*")}
+    for path in mirror.folder.glob("mirror/packs/*/[!.]*.tar"):
+        with tarfile.open(path) as members:
+            there.update(member.name.rpartition("/")[2] for member in members)
+    for path, waiting in world.waiting.items():
+        if path.is_relative_to(mirror.folder) and path.exists() and path.read_bytes() == waiting.said:
+            assert waiting.blobs <= there, f"{mirror.name} has freed what waits there"
 
 
 def begin_anew(world: World, _node: Node) -> None:

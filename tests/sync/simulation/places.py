@@ -34,7 +34,7 @@ _TOKEN_S: Final = 30 * 86_400.0
 _PORT: Final = 8_000
 _RANGELESS: Final = 0.5
 """How often something on the way knows nothing of ranges, while anything is wrong."""
-_LOGS: Final = ("log/", "mirror/log/")
+_LOGS: Final = ("log/", "mirror/log/", "mirror/more/", "mirror/pending/")
 """What is claimed there and is no trial."""
 _LARGE: Final = 1 << 20
 _LARGE_CUT: Final = 20

@@ -11,6 +11,7 @@ from artstore.storage import gather, intake, oplog
 from artstore.sync import recover, send_again
 from artstore.sync.depots.lost import Damaged, find_lost
 from artstore.sync.hosting import quotas
+from artstore.sync.mirrors import free
 from artstore.sync.objects import folder
 from artstore.sync.reports import Moved
 
@@ -63,3 +64,7 @@ def what_has_come_counts_as_still_coming(patch: pytest.MonkeyPatch) -> None:
         yield
 
     patch.setattr(quotas.Quotas, "reserved", reserved)
+
+
+def what_waits_in_a_mirror_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(free._Work, "_waiting", lambda _self, _told: [])

@@ -63,6 +63,7 @@ DEEDS: Final[dict[Deed, int]] = {
     collecting.collect: 8,
     carrying.carry: 4,
     mirrors.mirror: 5,
+    mirrors.free: 4,
     mirrors.begin_anew: 1,
     travels.attach: 3,
     blows.skew: 1,
@@ -96,6 +97,8 @@ class World:
         """Versions that somebody has deleted who saw them."""
         self.makers: dict[str, str] = {}
         """Versions, and who made them first."""
+        self.waiting: dict[Path, mirrors.Waiting] = {}
+        """What machines know to wait in mirrors, by where it does."""
         self.moving: list[Node] = []
         """Who is at work on a round."""
         self.set_back: set[str] = set()
@@ -155,7 +158,9 @@ class World:
         if len(self.moving) == 1 and idle and self.fate.trouble and self.chance.random() < habits.meddling:
             other = self.chance.choice(idle)
             is_push = self.chance.random() < habits.pushing
-            other.does(lambda: (travels.overtake if is_push else collecting.collect)(self, other))
+            pushes, collectors = (travels.overtake, mirrors.mirror), (collecting.collect, mirrors.free)
+            meddler = self.chance.choice(pushes if is_push else collectors)
+            other.does(lambda: meddler(self, other))
         servers = self.servers
         if servers and self.fate.trouble and self.chance.random() < _LOSING:
             # A server looks whether all that a slot names is still there.
