@@ -41,7 +41,7 @@ from artstore.sync.way import Way
 
 _FRAME_BYTES: Final = 1 << 10
 """What a slot is beside its ops, with room to spare."""
-_LISTS_BYTES: Final = 64 << 20
+_LISTS_BYTES: Final = 24 << 20
 """Lists of files of one slot, at most but for one: they are in memory together on both sides."""
 _TRIES: Final = 100
 """Slots that others may claim first before it is an error."""
