@@ -54,7 +54,7 @@ def render_runs(known: Sequence[RunInfo]) -> None:
         [
             (
                 run.project,
-                run.id,
+                f"{run.id} ({len(run.apart)} more, apart)" if run.apart else run.id,
                 run.name,
                 run.job_type or "-",
                 run.group or "-",

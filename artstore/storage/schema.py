@@ -158,6 +158,7 @@ ALTER TABLE op ADD COLUMN undo BLOB;
 
 -- What is said of a run by those who began it apart.
 ALTER TABLE run ADD COLUMN apart TEXT NOT NULL DEFAULT '{}';
+CREATE INDEX run_apart ON run (project) WHERE apart <> '{}';
 """
 
 
