@@ -21,7 +21,6 @@ from artstore.lifecycle.before import accepted_by_any, with_others
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.model.names import UNCATEGORIZED
 from artstore.model.records import AnyOp, Commit, Part, Relog, decode_op
 from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
@@ -155,13 +154,8 @@ def left_behind(
     known = (version for id_ in _brought(stay) if (version := view.version(id_)) is not None)
     first = next((version for version in known if not version.deleted), None)
     if first is not None:
-        name = _name(view, first)
-        if view.moved_from(first.collection, first.number):
-            # The number has meant another one here.
-            name = f"{name.rpartition(':')[0]}@{first.id}"
-        where = "" if project.name == UNCATEGORIZED else f"{project.name}/"
         message += (
-            f". Where nobody has these bytes any more, `artstore delete {where}{name}"
+            f". Where nobody has these bytes any more, `artstore delete {_reference(project, view, first)}"
             f"{_for_all(root, project, [first.id])}` gives that version up"
         )
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
@@ -171,8 +165,9 @@ def _way_out(root: Root, project: Project, transactions: Iterable[Sequence[Waiti
     """What can be done about versions whose bytes are missing, among some that stay."""
     view = ProjectView(root.catalog, project.id)
     lacking = [op for ops in transactions for op in ops if _is_stuck(root, [need_of(view, op)], [op], missing)]
-    ids = [op.version for op in lacking if op.version is not None and view.version(op.version) is not None]
-    names = [called(view, [id_]) for id_ in ids]
+    brought = [op.version for op in lacking if op.version is not None]
+    versions = [version for id_ in brought if (version := view.version(id_)) is not None]
+    ids, names = [each.id for each in versions], [_reference(project, view, each) for each in versions]
     if not names:
         return ", or let a store that has them push first"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -204,6 +199,15 @@ def _name(view: ProjectView, version: Version) -> str:
     collection = view.collection(version.collection)
     assert collection is not None
     return f"{collection.name}:v{version.number}"
+
+
+def _reference(project: Project, view: ProjectView, version: Version) -> str:
+    """What a command can call a version, wherever it is run."""
+    name = f"{project.name}/{_name(view, version)}"
+    if view.moved_from(version.collection, version.number):
+        # The number has meant another one here.
+        name = f"{name.rpartition(':')[0]}@{version.id}"
+    return name
 
 
 def _brought(transactions: Iterable[Sequence[Waiting]]) -> list[str]:

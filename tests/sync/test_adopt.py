@@ -461,13 +461,13 @@ def test_a_collection_goes_without_its_first_version_where_that_is_lost(
 
     assert [0 if is_known else 2, 2 if is_known else 0, 0] == [each.pushed.versions for each in (kept, first, again)]
     for_all = " --everywhere" if is_known else ""
-    assert f"`artstore delete cats@{whole[0]}{for_all}`" in str(again.error)
+    assert f"`artstore delete uncategorized/cats@{whole[0]}{for_all}`" in str(again.error)
     assert (kept.pushed, kept.code) == (foretold.pushed, foretold.code)
     assert ["cats"] == [each.name for each in b.store.collections()]
     assert whole[1:] == [id_ for _name, id_, _aliases in reversed(b.names())]
     a.put({"x": bytes(1_200_000)}, name="birds")
     (left,) = exchange(a.store, "push").projects
-    assert f"`artstore delete dogs:v0{for_all}`" in str(left.error)
+    assert f"`artstore delete uncategorized/dogs:v0{for_all}`" in str(left.error)
     a.store.delete("dogs:v0", everywhere=is_known)
     a.push()
     b.pull()
@@ -499,7 +499,8 @@ def test_a_version_whose_bytes_are_lost_holds_up_no_other(machine: Make, damage:
     assert [2, 0] == [report.pushed.versions for report in reports]
     assert {5} == {report.exit_code for report in reports}
     assert "cats:v2 cannot be sent yet: blob " in str(reports[0].error)
-    assert "has the bytes of cats:v2 push first. If none has, `artstore delete cats:v2` lets" in str(reports[0].error)
+    named = f"uncategorized/cats@{bad.id}"
+    assert f"has the bytes of {named} push first. If none has, `artstore delete {named}` lets" in str(reports[0].error)
     # An alias that was on the bad one in between has come from there, and waits for it.
     names = [[(name, aliases) for name, _id, aliases in each] for each in seen]
     assert [[("cats:v1", ["latest"]), ("cats:v0", [])], [("dogs:v0", ["latest"])]] == names
@@ -557,7 +558,7 @@ def test_what_was_forgotten_here_and_is_nowhere_any_more_holds_up_nothing_once_i
     c = Machine(tmp_path, new, "c")
     c.pull()
 
-    assert "`artstore delete cats:v0 --everywhere`" in str(stuck.error)
+    assert "`artstore delete uncategorized/cats:v0 --everywhere`" in str(stuck.error)
     assert "deleted" == gone.state
     assert ["cats:v2", "cats:v1"] == [name for name, *_ in a.names()]
     assert a.names() == c.names()

@@ -88,7 +88,7 @@ def test_what_the_server_alone_had_is_given_up_by_who_is_told_how(tmp_path: Path
         assert "The server made it itself" in str(report.error)
         assert "let that one recover first" not in str(report.error)
         for told in (report, again):
-            assert "`artstore delete cats:v1 --everywhere` gives that version up" in str(told.error)
+            assert "`artstore delete uncategorized/cats:v1 --everywhere` gives that version up" in str(told.error)
         assert ["cats:v0"] == [name for name, *_ in b.names()] == [name for name, *_ in a.names()]
     for each in (a, b):
         each.store.close()
