@@ -2,7 +2,8 @@
 
 What wakes it is a commit of any process of this machine, and the clock: now and then it looks whether others have
 pushed. While the upstream cannot be reached it tries again after pauses that grow, of a length that is left to chance,
-so that those who were cut off together do not come back together. One process a store does this at a time.
+so that those who were cut off together do not come back together. What cannot be moved though it was reached is tried
+again after such pauses too, which grow to that of the clock at most. One process a store does this at a time.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ class Follow:
         self._stopped = threading.Event()
         self._is_moving = False
         self._failures = 0
+        """How many rounds in a row did not reach it."""
+        self._stops = 0
+        """How many rounds in a row that did have left something where it was."""
         self._said: str | None = None
         """What keeps it from moving, as it was told."""
         self._is_away = False
@@ -121,7 +125,7 @@ class Follow:
     @property
     def _is_blocked(self) -> bool:
         """Whether it waits for a person."""
-        return self._failures > 0 and not self._is_away
+        return self._stops > 0 and not self._is_away
 
     def _lock(self, until: float | None) -> Exclusive | None:
         while True:
@@ -178,7 +182,11 @@ class Follow:
 
     def _failed(self, error: ArtstoreError) -> None:
         self._is_away = isinstance(error, Unreachable) or error.code in _BUSY
-        self._back_off()
+        if self._is_away:
+            self._next = time.monotonic() + _pause_s(self._failures)
+            self._failures += 1
+        else:
+            self._stay()
         if error.code not in _BUSY and error.message != self._said:
             self._said = error.message
             self._tell(FollowReport(at=time.time(), notice=error.message, code=error.code))
@@ -197,15 +205,16 @@ class Follow:
             )
         self._said = stopped or None
         if stopped:
-            self._back_off()
+            self._stay()
         else:
-            self._failures = 0
+            self._failures = self._stops = 0
             self._next = time.monotonic() + _chance.uniform(0.5, 1.5) * self._every_s
 
-    def _back_off(self) -> None:
-        longest_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures, _LAST_DOUBLING))
-        self._failures += 1
-        self._next = time.monotonic() + _chance.uniform(0, longest_s)
+    def _stay(self) -> None:
+        """Try again what was left where it was, but never look for others' changes later than else."""
+        self._failures = 0
+        self._next = time.monotonic() + min(_pause_s(self._stops), self._every_s)
+        self._stops += 1
 
     def _is_due(self) -> bool:
         """Whether what was committed has waited long enough; it waits longer where nothing could be sent."""
@@ -260,3 +269,8 @@ class Follow:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+def _pause_s(before: int) -> float:
+    """How long to wait after so many attempts before the last one."""
+    return _chance.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(before, _LAST_DOUBLING)))

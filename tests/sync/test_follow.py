@@ -183,15 +183,18 @@ def test_what_cannot_be_sent_holds_up_no_later_commit(machine: Make) -> None:
     (path,) = [path for path in (a.store.path / "blobs").rglob("*") if path.is_file()]
     path.chmod(0o644)
     path.write_bytes(b"y" * 2_000_000)
-    with following(a) as followed:
-        # So often that its pauses are long by now.
-        followed.follow._failures = 9
+    with following(a, every_s=0.05) as followed:
         eventually(lambda: any("damaged" in each for each in map(str, followed.told)))
         before = len(slots(a))
 
+        # What others push is looked for as often as else, and an outage ends as one does else.
+        eventually(lambda: followed.rounds > 14, within_s=10.0)
+        a.depot.rename(a.depot.with_name("away"))
+        eventually(lambda: any(each.code == "folder-missing" for each in followed.told))
         a.put({"y": b"y"}, name="dogs")
+        a.depot.with_name("away").rename(a.depot)
 
-        eventually(lambda: len(slots(a)) > before, within_s=15.0)
+        eventually(lambda: len(slots(a)) > before, within_s=10.0)
 
 
 def test_ctrl_c_in_the_middle_of_a_push_ends_it_and_the_next_one_goes_on(machine: Make) -> None:
