@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -151,16 +152,15 @@ class World:
         else:
             self.history.append(f"{number} {node.name} died")
 
-    def meddle(self) -> None:
+    def meddle(self, *, at_mirror: bool = False) -> None:
         """Somebody else pushes, or frees what it can, just before the one who moves claims a slot."""
         idle = [node for node in self.nodes if node not in self.moving]
         habits = self.habits
         if len(self.moving) == 1 and idle and self.fate.trouble and self.chance.random() < habits.meddling:
             other = self.chance.choice(idle)
             is_push = self.chance.random() < habits.pushing
-            pushes, collectors = (travels.overtake, mirrors.mirror), (collecting.collect, mirrors.free)
-            meddler = self.chance.choice(pushes if is_push else collectors)
-            other.does(lambda: meddler(self, other))
+            push, free = (mirrors.mirror, mirrors.free) if at_mirror else (travels.overtake, collecting.collect)
+            other.does(lambda: (push if is_push else free)(self, other))
         servers = self.servers
         if servers and self.fate.trouble and self.chance.random() < _LOSING:
             # A server looks whether all that a slot names is still there.
@@ -263,7 +263,7 @@ def made(folder: Path, seed: int) -> Iterator[World]:
         def objects_at(url: str) -> Objects:
             depot = next(place for place in [*world.places, *world.mirrors] if place.url == url)
             assert isinstance(depot, Depot)
-            return depot.between(open_objects(url), world.meddle)
+            return depot.between(open_objects(url), partial(world.meddle, at_mirror=depot in world.mirrors))
 
         def pool_to(url: str) -> Pool:
             server = next(place for place in world.places if place.url == url)
