@@ -22,7 +22,7 @@ from artstore.lifecycle.resolve import find_project
 from artstore.lifecycle.upstream import named_by, waiting
 from artstore.model import records
 from artstore.model.digest import ALGORITHM, Digest
-from artstore.model.fold import ENDED, GATHERED, MOVED, NOT_SEEN, OF_A_DEPOT, Void, fold
+from artstore.model.fold import ENDED, GATHERED, MOVED, NEEDED, NOT_SEEN, OF_A_DEPOT, Void, fold
 from artstore.model.manifest import blob_of
 from artstore.model.names import collection_name
 from artstore.model.notes import Dismissed
@@ -108,8 +108,8 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
 
     A version whose parts are in another one by now is made all the same, of what it was made of; its bytes, which may
     be with the parts, are brought first. It keeps its id, and what hangs on it comes with it. Where its collection was
-    deleted, that is created again for it. What was said of a collection that came to be somebody else's is said of that
-    one.
+    deleted, that is created again for it. The end of a version that others need goes by force. What was said of a
+    collection that came to be somebody else's is said of that one.
 
     Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again) where it would change nothing
     now either, Corrupt (blob-missing) where some of the bytes cannot be had, Unreachable.
@@ -219,6 +219,12 @@ def _moved(view: View, op: AnyOp) -> AnyOp | None:
     return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), before=before)
 
 
+def _by_force(_view: View, op: AnyOp) -> AnyOp:
+    """The same end, whatever others need it for."""
+    assert isinstance(op, records.Delete)
+    return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), forced=True)
+
+
 def _of_theirs(view: View, op: AnyOp) -> AnyOp:
     """The same change, of the collection that is there now."""
     field = "target" if isinstance(op, records.Describe | records.SetTag) else "collection"
@@ -230,6 +236,7 @@ def _of_theirs(view: View, op: AnyOp) -> AnyOp:
 _AGAIN: Final[dict[str, Callable[[View, AnyOp], AnyOp | None]]] = {
     GATHERED: _without_parts,
     MOVED: _moved,
+    NEEDED: _by_force,
     NOT_SEEN: _of_theirs,
 }
 """How a change is said again, by why it was void."""
@@ -309,6 +316,9 @@ def _is_fulfilled(view: ProjectView, op: Waiting, read: AnyOp) -> bool:
         return view.collection(records.made_by(op.id, read)) is not None
     if isinstance(read, records.Commit | records.Relog) and view.version(str(read.record.id)) is not None:
         return True
+    if isinstance(read, records.Delete) and op.void == NEEDED:
+        version = view.version(read.version)
+        return version is None or version.deleted
     if isinstance(read, records.SetTag):
         return not read.present
     if isinstance(read, records.MoveAlias):

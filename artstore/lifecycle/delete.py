@@ -24,7 +24,8 @@ def delete(root: Root, references: Sequence[Reference], *, force: bool, everywhe
     All of them are looked at before the first goes, so that what is refused of one is refused of all. Those of one
     project go in one transaction. One that an upstream has accepted, be it that of before, or that came from another
     store, is forgotten on this machine only, unless `everywhere`: then it goes for all who follow the upstream, and it
-    must not have been used by a run here either (used), unless forced. So can what was forgotten here be deleted.
+    must not have been used by a run here either (used), unless forced. So can what was forgotten here be deleted. Where
+    others have given it an alias, linked or used it meanwhile, it stays, and that is a conflict, unless forced.
 
     Raises Conflict while an alias other than latest stands on one (aliased) or a portfolio has it (linked), unless
     forced: it is taken out of the portfolios then where it goes for all, and stays in them as what is not here where
@@ -65,7 +66,9 @@ def _delete_in(
             if not force:
                 _check_deletable(root, view, each, everywhere=everywhere)
         goes_everywhere = everywhere or keeps_log(root, project)
-        return ends_of(root, project, view, [each.version.id for each in some], everywhere=goes_everywhere)
+        ids = [each.version.id for each in some]
+        # Where it was not asked for everywhere, uses do not keep it.
+        return ends_of(root, project, view, ids, everywhere=goes_everywhere, forced=force or not everywhere)
 
     return commit_and_answer(root, session, project, plan, answer=lambda *_: [each.info_now() for each in some])
 

@@ -223,15 +223,22 @@ def foreseen(root: Root, project: str, bodies: Iterable[bytes]) -> Iterator[Proj
 
 
 def ends_of(
-    root: Root, project: str, view: ProjectView, versions: Sequence[str], *, everywhere: bool = False
+    root: Root,
+    project: str,
+    view: ProjectView,
+    versions: Sequence[str],
+    *,
+    everywhere: bool = False,
+    forced: bool = True,
 ) -> list[Op]:
     """What ends versions: what others have or made (see `with_others`) is forgotten here only, unless `everywhere`.
 
-    The end of what nobody else has seen travels with it, and frees nobody of more than a number.
+    The end of what nobody else has seen travels with it, and frees nobody of more than a number. Where it is not
+    `forced`, it is void behind what others have said of a version meanwhile.
     """
     ended = frozenset(ending(root, project, view, versions, everywhere=everywhere))
     return [
-        Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id)
+        Delete(at_us=now_us(), nonce=nonce(), version=version, store=root.format.store_id, forced=forced)
         if version in ended
         else Forget(at_us=now_us(), nonce=nonce(), version=version, forgotten=True)
         for version in versions

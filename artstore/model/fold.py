@@ -46,6 +46,8 @@ ENDED: Final = "the collection was deleted"
 """Why an op is void that came too late; what it brings may come to be where the collection is created again."""
 NOT_SEEN: Final = "the collection is somebody else's, who made one of that name first"
 """Why an op is void that is about a whole collection, and was said of another one, which was made apart."""
+NEEDED: Final = "somebody else has given it an alias, linked or used it first"
+"""Why the end of a version is void that was not forced, and that nothing spoke against where it was written."""
 OF_A_DEPOT: Final = "it is about the objects of a depot"
 """Why an op is void that never changes any state, and means something in its own log alone."""
 
@@ -309,7 +311,14 @@ def _delete(view: View, _op_id: str, op: records.Delete, _position: int) -> list
     version = _live(view, op.version)
     if isinstance(version, Void):
         return version
+    if not op.forced and _is_needed(view, version):
+        return Void(NEEDED)
     return _without_version(view, version)
+
+
+def _is_needed(view: View, version: Version) -> bool:
+    aliases = view.aliases_of(version.collection, version.id)
+    return bool(aliases or view.links_of(version.id) or view.uses_of(version.id))
 
 
 def _delete_collection(view: View, _op_id: str, op: records.DeleteCollection, _position: int) -> list[Change] | Void:

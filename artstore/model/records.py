@@ -184,6 +184,8 @@ class Delete(Op, frozen=True, kw_only=True, tag="delete"):
     version: str
     store: str
     """Id of the store that it was deleted in, whose `gc` frees the bytes."""
+    forced: bool = True
+    """Else it is void where an alias, a link or a use of the version stands: whoever wrote this has seen none."""
 
 
 class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):

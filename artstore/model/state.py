@@ -258,6 +258,12 @@ class View(Protocol):
     def memberships_of(self, portfolio: str) -> list[Membership]:
         """What is in a portfolio."""
 
+    def links_of(self, version: str) -> list[Membership]:
+        """How a version is in the portfolios of this project."""
+
+    def uses_of(self, version: str) -> list[Used]:
+        """The runs of this project that used a version."""
+
     def tags_of(self, target: str) -> list[Tag]:
         """What is written on a version or a collection."""
 
@@ -324,6 +330,14 @@ class MemoryState:
     def memberships_of(self, portfolio: str) -> list[Membership]:
         """See View."""
         return [row for row in self.all(Membership) if row.portfolio == portfolio]
+
+    def links_of(self, version: str) -> list[Membership]:
+        """See View."""
+        return [row for row in self.all(Membership) if row.version == version]
+
+    def uses_of(self, version: str) -> list[Used]:
+        """See View."""
+        return [row for row in self.all(Used) if row.version == version]
 
     def tags_of(self, target: str) -> list[Tag]:
         """See View."""

@@ -332,6 +332,14 @@ class FoldView:
         """What was linked last to a portfolio."""
         return self._first(Membership, "portfolio = ? ORDER BY logged DESC LIMIT 1", portfolio)
 
+    def links_of(self, version: str) -> list[Membership]:
+        """See View."""
+        return self.all(Membership, "version = ?", version)
+
+    def uses_of(self, version: str) -> list[Used]:
+        """See View."""
+        return self.all(Used, "version = ?", version)
+
     def tags_of(self, target: str) -> list[Tag]:
         """See View."""
         return self.all(Tag, "target = ?", target)

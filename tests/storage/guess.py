@@ -199,7 +199,13 @@ class Guess:
         )
 
     def delete(self) -> AnyOp:
-        return Delete(at_us=self.time(), nonce=self.nonce(), store="s", version=self.version())
+        return Delete(
+            at_us=self.time(),
+            nonce=self.nonce(),
+            store="s",
+            version=self.version(),
+            forced=self.random.random() < 0.5,
+        )
 
     def retype(self) -> AnyOp:
         return Retype(

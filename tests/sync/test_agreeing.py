@@ -8,6 +8,7 @@ import pytest
 
 from artstore.errors import AmbiguousVersion, Conflict, Invalid, NotFound
 from artstore.lifecycle.reports import VersionInfo
+from artstore.model.fold import NEEDED
 from artstore.store import Store
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import Machine
@@ -442,6 +443,36 @@ def test_deleting_everywhere_hides_it_from_all(pair: tuple[Machine, Machine]) ->
         b.store.version("cats:v0")
     assert held
     assert held <= bytes_of(b)
+
+
+@pytest.mark.parametrize("need", ["alias", "use", "link"])
+def test_what_others_need_is_not_deleted_by_who_had_not_seen_that(pair: tuple[Machine, Machine], need: str) -> None:
+    """X8. Without a word version and alias would be gone for everybody, though nobody has said by force."""
+    a, b = pair
+    a.put({"x": b"a"})
+    a.push()
+    b.pull()
+    if need == "alias":
+        a.store.alias("cats:v0", ["best"])
+    elif need == "use":
+        a.store.start_run(id="r")
+        a.store.use("r", "cats:v0")
+    else:
+        a.store.link("cats:v0", "shelf")
+    a.push()
+    b.store.delete("cats:v0", everywhere=True)
+    b.push()
+    a.pull()
+
+    assert a.store.version("cats:v0").id == b.store.version("cats:v0").id
+    (conflict,) = b.store.conflicts()
+    assert ("delete of v0", NEEDED) == (conflict.what, conflict.reason)
+    b.store.keep_mine(conflict.id)
+    b.push()
+    a.pull()
+    with pytest.raises(NotFound, match="was deleted"):
+        a.store.version("cats:v0")
+    assert [] == b.store.conflicts()
 
 
 def test_an_alias_on_what_was_forgotten_says_so(pair: tuple[Machine, Machine]) -> None:

@@ -154,7 +154,10 @@ def delete(world: World, node: Node) -> None:
         # Who forgets what the others may be about to need has lost it, and nobody else is to blame.
         everywhere = world.is_shaken or world.chance.random() < 0.5
         was_ended, world.ended = world.ended, world.ended | {version.id}
-        gone = node.store.delete(version.exact, force=True, everywhere=everywhere)
+        try:
+            gone = node.store.delete(version.exact, everywhere=everywhere)
+        except Conflict:
+            gone = node.store.delete(version.exact, force=True, everywhere=everywhere)
         assert not everywhere or gone.state == "deleted"
         if gone.state == "forgotten":
             world.ended = was_ended

@@ -189,9 +189,14 @@ class Naive:
 
     def do_delete(self, op: Json, _id: str) -> bool:
         version = self.version(op["version"])
-        if version is not None:
-            self.end(version)
-        return version is not None
+        if version is None or (not op["forced"] and self.is_needed(version["id"])):
+            return False
+        self.end(version)
+        return True
+
+    def is_needed(self, id_: str) -> bool:
+        """Whether an alias or a use stands that whoever ended a version without force had not seen."""
+        return id_ in self.aliases.values() or any(used == id_ for _run, used in self.uses)
 
     def end(self, version: Json) -> None:
         version["deleted"] = True
