@@ -13,7 +13,7 @@ from artstore.errors import Conflict, Corrupt, MissingObject
 from artstore.lifecycle.progress import Tick
 from artstore.lifecycle.upstream import Followed, TakenSlot, accept, waiting
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
+from artstore.model.manifest import Encoding, encode_full
 from artstore.model.records import Sweep, decode_op, kind_of, manifest_of
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
@@ -145,21 +145,24 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
 
 
 def _read_manifests_twice(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> list[Encoding]:
-    """As once; where something is not as it should be, all of it is read by itself."""
+    """As once; where something is not as it should be, all that is not here anyway is read by itself."""
     try:
         return _read_manifests(way, shelf, batch, swept)
     except Corrupt:
         shelf.read_alone()
-        return _read_manifests(way, shelf, batch, swept)
+        return _read_manifests(way, shelf, batch, swept, is_doubted=True)
 
 
-def _read_manifests(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> list[Encoding]:
+def _read_manifests(
+    way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept, *, is_doubted: bool = False
+) -> list[Encoding]:
     came: dict[str, list[Encoding]] = {}
     gone: set[Digest] = set()
     swept.take(each.slot for each in batch)
     for slot, _digest in batch:
         for name, digests in slot.manifests.items():
-            encodings = _read_unless_swept(shelf, name, swept)
+            own = _own(way, digests) if is_doubted and not swept.has(f"manifests/{name}") else []
+            encodings = own or _read_unless_swept(shelf, name, swept)
             if encodings is None:
                 continue
             if encodings == []:
@@ -171,8 +174,9 @@ def _read_manifests(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _S
         shelf.note(slot)
     try:
         return _take_manifests(way, shelf, batch, came, gone)
-    except MissingObject:
-        # What is being swept just now may go before what builds on it, or that has come with slots.
+    except (MissingObject, Corrupt):
+        # What is being swept just now may go before what builds on it, or that has come with slots; and nobody mends
+        # what is swept and lies there still.
         names = [name for name in came if not swept.has(f"manifests/{name}", read_on=True)]
         return _take_manifests(way, shelf, batch, {name: came[name] for name in names}, gone)
 
@@ -208,6 +212,15 @@ class _Swept:
         return name in self._names
 
 
+def _own(way: Way, digests: Sequence[str]) -> list[Encoding]:
+    """These lists of files as they are here, if all of them are; none else."""
+    manifests = way.root.manifests
+    if any(manifests.find(Digest.parse(each)) is None for each in digests):
+        return []
+    found = map(Digest.parse, digests)
+    return [encode_full(digest, (entry.line() for entry in manifests.entries(digest))) for digest in found]
+
+
 def _read_unless_swept(shelf: Shelf, name: str, swept: _Swept) -> list[Encoding] | None:
     """What an object holds; nothing of one that is gone, None for one that a slot says is swept."""
     if swept.has(f"manifests/{name}"):
@@ -217,6 +230,10 @@ def _read_unless_swept(shelf: Shelf, name: str, swept: _Swept) -> list[Encoding]
     except MissingObject as error:
         if error.code == GONE:
             return []
+        if not swept.has(f"manifests/{name}", read_on=True):
+            raise
+        return None
+    except Corrupt:
         if not swept.has(f"manifests/{name}", read_on=True):
             raise
         return None

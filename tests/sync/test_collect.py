@@ -236,6 +236,26 @@ def test_a_log_of_which_much_is_gone_can_be_followed_in_small_steps(
     assert b.store.verify().ok
 
 
+def test_what_is_swept_and_damaged_holds_nobody_up(
+    machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector that was killed leaves it there, and nobody puts it there again that could be read."""
+    monkeypatch.setattr(pull, "_BATCH_BYTES", 1)
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    a.push()
+    (lists,) = (depot / "manifests" / "uncategorized").iterdir()
+    data = lists.read_bytes()
+    a.put({"x": b"1"})
+    a.push()
+    delete(a, "cats:v0")
+    gc(a)
+    for damaged in (b"", bytes(5), data[:-1] + bytes([data[-1] ^ 1])):
+        lists.write_bytes(damaged)
+        check_all(machine, a, b, name=f"cold{len(damaged)}")
+        lists.unlink()
+
+
 def test_an_evicted_version_can_be_read_again_afterwards(machine: Make) -> None:
     """Its only copy is the depot's."""
     a, b = machine("a"), machine("b")

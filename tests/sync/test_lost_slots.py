@@ -123,6 +123,24 @@ def test_a_lost_slot_is_not_claimed_anew_and_is_put_back(machine: Make, place: P
         recover(owner.store)
 
 
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+def test_a_log_that_was_set_back_is_given_all_again_whose_lists_of_files_are_damaged(
+    owner: Machine, machine: Make, depot: Path, how: str
+) -> None:
+    """Who gives it all again follows it from its beginning, and nobody could, with all of it at hand."""
+    slot(depot, SLOTS).unlink()
+    for path in (depot / "manifests" / "uncategorized").iterdir():
+        data = path.read_bytes()
+        spoil(path, data[:5] if how == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    (report,) = recover(owner.store, read_all=True).projects
+    new = machine("new")
+    new.pull()
+
+    assert report.error is None
+    assert owner.names() == new.names()
+    assert {"x": b"0"} == new.read("cats:v0")
+
+
 def test_a_slot_lost_behind_the_last_one_that_was_followed_is_not_claimed(machine: Make, place: Place) -> None:
     """Who has nothing to read before the claim has to look as well; others wait for nothing meanwhile."""
     a, b = (machine(name, url=place.url) for name in "ab")

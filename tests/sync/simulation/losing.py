@@ -14,7 +14,7 @@ from artstore.sync.hosting.mend import mend_logs
 from artstore.sync.recover import recover
 from artstore.sync.reports import ProjectReport
 from artstore.sync.rounds import exchange
-from tests.sync.simulation import mirrors, naive, travels
+from tests.sync.simulation import collecting, mirrors, naive, travels
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Place, Server
 
@@ -26,6 +26,8 @@ _MOST: Final = 3
 _READ: Final = 0.3
 """How often somebody reads all of it afterwards."""
 _TURNS: Final = 6
+_FREEING: Final = 0.2
+"""How often it is somebody who collects that goes on there."""
 _KEPT: Final = ("log", "manifests", "packs", "blobs", "checkpoints", "indexes")
 _KEPT_BY_A_SERVER: Final = ("hosted/log", "hosted/manifests", "packs", "blobs")
 
@@ -74,10 +76,13 @@ def lose_objects(world: World, _node: Node) -> None:
 
 
 def _go_on(world: World, followers: list[Node], *, read_all: bool) -> None:
-    """Some send what they have, and some give back what they can, while anything may go wrong."""
+    """Some send what they have, free what they can, or give back what they have, while anything may go wrong."""
     for _ in range(world.chance.randrange(_TURNS)):
         other = world.chance.choice(world.nodes)
-        if world.chance.random() < 1 / 2:
+        what = world.chance.random()
+        if what < _FREEING:
+            other.does(lambda: collecting.free_there(world, other, 0.0))  # noqa: B023 - done at once
+        elif what < 1 / 2:
             other.does(lambda: travels.push(world, other))  # noqa: B023 - done at once
         elif other in followers:
             other.does(lambda: _recover(world, other, read_all=read_all))  # noqa: B023 - done at once
@@ -160,7 +165,8 @@ def _spoil(path: Path, how: str, where: float) -> tuple[bytes, bytes | None]:
     before, after = path.read_bytes(), None
     path.unlink()
     at = int(len(before) * where)
-    if how != "gone":
+    # One may have been cut to nothing before.
+    if how == "cut" or (how == "flipped" and before):
         after = before[:at] if how == "cut" else before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :]
         path.write_bytes(after)
     return before, after
