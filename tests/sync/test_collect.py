@@ -236,9 +236,7 @@ def test_a_log_of_which_much_is_gone_can_be_followed_in_small_steps(
     assert b.store.verify().ok
 
 
-def test_what_is_swept_and_damaged_holds_nobody_up(
-    machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_swept_and_damaged_holds_nobody_up(machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A collector that was killed leaves it there, and nobody puts it there again that could be read."""
     monkeypatch.setattr(pull, "_BATCH_BYTES", 1)
     a, b = machine("a"), machine("b")

@@ -13,6 +13,8 @@ from tests.sync.simulation.places import Depot
 if TYPE_CHECKING:
     from tests.sync.simulation.world import World
 
+_TROUBLE: Final = (0.1, 1.0)
+"""How much of the trouble there is: of so many calls some would be lost, mostly."""
 _DELETED: Final = 0.8
 """How often something is deleted everywhere before a depot is collected."""
 
@@ -37,6 +39,7 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
     at_us = world.fate.time_ns() // 1000
     for name in set() if damage else condemned_in(node.place):
         node.looks.setdefault(name, at_us)
+    trouble, world.fate.trouble = world.fate.trouble, world.fate.trouble * world.chance.choice(_TROUBLE)
     world.moving.append(node)
     try:
         (report,) = collect_remote(node.store, node.place.name, projects=[PROJECT], grace_s=grace_s).projects
@@ -48,6 +51,7 @@ def free_there(world: World, node: Node, grace_s: float) -> None:
         return
     finally:
         world.moving.remove(node)
+        world.fate.trouble = trouble
     world.freed += report.swept
     assert report.code in {None, "needs-join", "other-log", "rolled-back"} | damage, f"{node.name}: {report.error}"
     assert damage or report.missing == 0, f"{node.name}: {report.missing} objects that versions need are gone"

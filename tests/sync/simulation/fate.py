@@ -23,7 +23,8 @@ import pytest
 from blake3 import blake3
 
 from artstore.errors import ArtstoreError, Unreachable
-from artstore.sync.depots import checkpoints, indexes
+from artstore.lifecycle import collect
+from artstore.sync.depots import checkpoints, indexes, join
 from artstore.sync.http import remote as loaded_when_a_server_is_asked
 from tests.sync.simulation.power import Power, replaced
 
@@ -250,6 +251,8 @@ def ruled_by(fate: Fate) -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(indexes, "BLOCK", 3)
         patch.setattr(indexes, "FACTOR", 3)
         patch.setattr(indexes, "_FEW", 1)
+        patch.setattr(join, "MANY", 2)
+        patch.setattr(collect, "MANY_SMALL_PACKS", 4)
         yield patch
 
 

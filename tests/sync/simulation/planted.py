@@ -116,6 +116,7 @@ PLANTED: Final[dict[Plant, Where]] = {
     ),
     plants_there.nothing_is_condemned_before_it_is_swept: _depots("collect"),
     plants_there.no_grace_is_given: _depots("collect"),
+    plants_there.what_is_joined_is_nothing_but_zeros: _depots("collect"),
     plants_there.what_is_freed_is_not_looked_for_elsewhere: _much("evict"),
     plants_lost.names_of_the_log_are_not_synced: _powerless,
     plants_lost.bytes_of_packs_are_not_synced: _powerless,

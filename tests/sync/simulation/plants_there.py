@@ -10,10 +10,10 @@ import pytest
 from artstore.model.digest import Digest
 from artstore.model.parts import part_of
 from artstore.server import serving
-from artstore.storage import whole
+from artstore.storage import packs, whole
 from artstore.storage.blobs import Blobs
 from artstore.sync import evict
-from artstore.sync.depots import collect, depot, shelf
+from artstore.sync.depots import collect, depot, join, shelf
 from artstore.sync.hosting import closure, hosted, tokens
 from artstore.sync.http import receiving
 from artstore.sync.protocol import Sent
@@ -86,6 +86,13 @@ def nothing_is_condemned_before_it_is_swept(patch: pytest.MonkeyPatch) -> None:
 def no_grace_is_given(patch: pytest.MonkeyPatch) -> None:
     right = collect._next_op
     patch.setattr(collect, "_next_op", lambda plan: right(plan._replace(due=[*plan.due, *plan.waiting])))
+
+
+def what_is_joined_is_nothing_but_zeros(patch: pytest.MonkeyPatch) -> None:
+    def add(self: packs.PackWriter, digest: Digest, data: bytes, checksum: int) -> None:
+        packs.PackWriter.add(self, digest, bytes(len(data)), checksum)
+
+    patch.setattr(join, "PackWriter", type("PackWriter", (packs.PackWriter,), {"add": add}))
 
 
 def what_is_freed_is_not_looked_for_elsewhere(patch: pytest.MonkeyPatch) -> None:
