@@ -74,7 +74,7 @@ class Slot(_Frame, frozen=True, kw_only=True):
     """One place of a log, as JSON with sorted keys; its digest is that of these bytes."""
 
     transactions: list[list[msgspec.Raw]]
-    """Ops; those of one transaction hold together. There is one at least, and none is empty."""
+    """Ops; those of one transaction hold together. None is empty; where lost bytes were sent again there is none."""
 
     @property
     def ops(self) -> list[msgspec.Raw]:
@@ -102,7 +102,7 @@ class AnySlot(msgspec.Struct, gc=False):
     """What every slot has at least; decoded, like these, before slots are kept."""
 
     log: ObjectName
-    transactions: Annotated[Transactions, msgspec.Meta(min_length=1)]
+    transactions: Transactions
 
 
 class ReadSlot(NamedTuple):
