@@ -837,7 +837,7 @@ class Store:
         """Begin a run, or go on with the one that has this id; what is not given then stays as it was.
 
         Where another machine has begun one with this id, and it is not known here, they are one run when the two meet;
-        what was said otherwise of the later one is kept apart (`RunInfo.apart`), and edited and ended by its own store.
+        what was said of the later one is kept apart (`RunInfo.apart`), and edited and ended by its own store.
         started_at is for a run of the past. Raises Invalid (bad-run-id, bad-tag, bad-metadata, bad-time).
         """
         return runs.start_run(

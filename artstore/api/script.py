@@ -55,8 +55,8 @@ def init(
     ARTSTORE_PROJECT, ARTSTORE_RUN_GROUP, ARTSTORE_JOB_TYPE, ARTSTORE_NAME, ARTSTORE_RUN_ID, ARTSTORE_TAGS and
     ARTSTORE_NOTES, or with WANDB_ in front. A run with an `id` that is there goes on; resume="must" wants it there,
     "never" does not. One that was begun with it on another machine, and is not known here yet, is the same run when the
-    two meet; where something else was said of it, such as a config with other values, that is kept beside the first
-    one's, as `artstore run ID` shows. `entity` is taken and ignored: everything here is of one owner.
+    two meet; what was said of each, such as its config, is kept beside what was said of the first, as `artstore run ID`
+    shows. `entity` is taken and ignored: everything here is of one owner.
 
     Raises Invalid (bad-name, bad-mode, bad-tag, bad-metadata), WrongType (wrong-type, not-text), MissingArtifact
     (run-not-found), Conflict (run-exists).

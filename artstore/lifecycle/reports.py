@@ -567,8 +567,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     ended_at: float | None = None
     apart: list[RunInfo] = []
-    """What others said who began it under this id on another machine, and did not know of it: where they said nothing
-    else, theirs went on with it. Versions and uses of all of them are those of the one id."""
+    """What others said who began it under this id on another machine, and did not know of it. Versions and uses of all
+    of them are those of the one id."""
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -410,7 +410,8 @@ def _start_run(view: View, op_id: str, op: records.StartRun, _position: int) -> 
         rest = {begun: facts for begun, facts in before.apart.items() if begun != op.after}
         going_on = _gone_on(before.apart[op.after], start)
         return [Put(msgspec.structs.replace(before, apart={**rest, op_id: going_on}))]
-    if op.after is None and _differ(before, start):
+    if op.after is None:
+        # Its writer knew of none: what is said there, now and later, is of another one.
         return [Put(msgspec.structs.replace(before, apart={**before.apart, op_id: start}))]
     return [Put(msgspec.structs.replace(_gone_on(before, start), begun=op_id))]
 
@@ -428,14 +429,6 @@ def _gone_on(before: F, start: RunFacts) -> F:
         state=start.state,
         ended_us=None,
     )
-
-
-def _differ(one: RunFacts, other: RunFacts) -> bool:
-    """Whether something is said of two runs, and is not the same."""
-    pairs = [(getattr(one, field), getattr(other, field)) for field in ("name", "job_type", "group", "notes")]
-    pairs += [(one.config[key], other.config[key]) for key in one.config.keys() & other.config.keys()]
-    pairs += [(one.tags, other.tags)] if one.tags and other.tags else []
-    return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
 
 
 def _edit_run(view: View, _op_id: str, op: records.EditRun, _position: int) -> list[Change] | Void:

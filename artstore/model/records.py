@@ -224,8 +224,7 @@ class Unlink(Op, frozen=True, kw_only=True, tag="unlink"):
 class StartRun(Op, frozen=True, kw_only=True, tag="run", omit_defaults=True):
     """A run begins, or one that ended goes on; what is not given then stays as it was.
 
-    Where somebody else has begun one with this id, and it is not known here, theirs goes on if nothing that is said of
-    both differs. Else what is said here is kept apart.
+    Where somebody else has begun one with this id, and it is not known here, what is said here is kept apart.
     """
 
     run: str

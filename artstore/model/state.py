@@ -169,8 +169,8 @@ class Run(RunFacts, frozen=True, kw_only=True):
     begun: str
     """Id of the op that it began with, or last went on with."""
     apart: dict[str, RunFacts]
-    """What those said of it who began it under the same id, did not know that it was there, and said otherwise; each by
-    the id of the op that theirs began with, or last went on with."""
+    """What those said of it who began it under the same id and did not know that it was there; each by the id of the op
+    that theirs began with, or last went on with."""
 
     def facts(self, begun: str | None) -> RunFacts:
         """What they say of it who began it, or went on with it, with this op."""

@@ -988,18 +988,6 @@ def test_a_run_that_two_began_apart_keeps_what_each_said(log: Log) -> None:
     ]
 
 
-@pytest.mark.parametrize("given", [{"config": {"x": 1, "y": 2}}, {"name": "n", "config": {}}, {"tags": ["t"]}])
-def test_a_run_that_two_began_and_say_the_same_of_is_one(log: Log, given: dict[str, Any]) -> None:
-    """What was stopped on one node goes on on another, which has not heard of it."""
-    log.start("r")
-    log.start("r", after=None, **given)
-    run = log.state.run("r")
-    assert run is not None
-
-    assert {} == run.apart
-    assert {"x": 1, **given.get("config", {})} == run.config
-
-
 @pytest.mark.parametrize("given", [{"name": "m"}, {"job_type": "m"}, {"group": "m"}, {"notes": "m"}, {"tags": ["m"]}])
 def test_no_word_of_a_run_that_two_began_is_written_over(log: Log, given: dict[str, Any]) -> None:
     before: dict[str, Any] = {key: ["n"] if key == "tags" else "n" for key in given}

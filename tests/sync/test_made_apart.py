@@ -199,7 +199,8 @@ def test_runs_with_one_id_on_two_machines_keep_what_was_said_of_each(machine: Ma
     """Both were called trial-7 on purpose: which rate made which model must not be what the second one said."""
     a, b = machine("a"), machine("b")
     for each, rate in ((a, 0.1), (b, 0.2)):
-        each.store.start_run(project=PROJECT, id="trial-7", config={"lr": rate})
+        each.store.start_run(project=PROJECT, id="trial-7")
+        each.store.edit_run("trial-7", project=PROJECT, config={"lr": rate})  # as `init` does
         each.put({"x": each.folder.name.encode()}, name=each.folder.name, run="trial-7")
     a.push()
     b.pull()

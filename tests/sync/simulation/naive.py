@@ -246,13 +246,10 @@ class Naive:
         told = {"config": op["config"], "state": "running"}
         begun = self.runs.setdefault(op["run"], {})
         first = next(iter(begun), None)
-        if op.get("after") is None and first is not None:
-            # Its writer knew of none: what is said otherwise of the first one stands beside it.
-            there = begun[first]["config"]
-            differ = any(there[key] != value for key, value in op["config"].items() if key in there)
-            before = None if differ else first
-        else:
-            before = op["after"] if op.get("after") in begun else first
+        before = op["after"] if op.get("after") in begun else first
+        if op.get("after") is None:
+            # Its writer knew of none: what is said of it stands beside what is said of the first one.
+            before = None
         if before is not None:
             told["config"] = {**begun[before]["config"], **op["config"]}
         if before == first:

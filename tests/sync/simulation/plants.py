@@ -10,7 +10,7 @@ import pytest
 
 from artstore.lifecycle import commit, upstream
 from artstore.model import fold
-from artstore.model.records import MoveAlias, Relog, decode_op
+from artstore.model.records import MoveAlias, Relog, StartRun, decode_op
 from artstore.storage import journal, marking
 from artstore.storage.journal import Journal, Waiting
 from artstore.storage.renumbered import Renumbered
@@ -119,4 +119,9 @@ def what_was_refused_is_freed(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_is_said_of_a_run_is_written_over(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fold, "_differ", lambda *_arguments: False)
+    right = fold._RULES[StartRun]
+
+    def start(view: Any, op_id: str, op: Any, position: int) -> Any:
+        return right(view, op_id, op if op.after else msgspec.structs.replace(op, after=op_id), position)
+
+    patch.setitem(RULES, StartRun, start)
