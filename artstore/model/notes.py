@@ -24,7 +24,7 @@ class Attached(Op, frozen=True, kw_only=True, tag="note-attached"):
     """From here on the project follows this log; what it does not hold waits, in the order so far."""
 
     log: str | None
-    """Random id of the log, 32 hex digits; None: no log but its own, and everything counts as accepted."""
+    """Random id of the log, 32 hex digits; None: its own, or that of an upstream which has not been met yet."""
 
 
 class Accepted(Op, frozen=True, kw_only=True, tag="note-accepted"):

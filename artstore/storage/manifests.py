@@ -456,7 +456,7 @@ def missing(digest: Digest) -> Corrupt:
     """The error for a manifest that should be here."""
     message = (
         f"manifest {digest} is not in the catalog. Run `artstore rebuild`, which finds it in the log; where `gc` has "
-        "freed it with a version that was forgotten or deleted, only `artstore pull` brings it back"
+        "freed it with a version that was forgotten or deleted, only `artstore pull` of that version brings it back"
     )
     return Corrupt(message, code="manifest-missing")
 

@@ -18,5 +18,6 @@ its folder is only a help, and can be lost.
 Chose to note remotes in `remotes.toml` in the store's folder, because which logs a store follows is a matter of that
 store: one that is moved keeps its remotes, and another one on the same machine has others; instead of a file of the
 user's that would have to know stores by their paths. Look again when many stores of one machine share remotes. The
-file holds no token and no password.
+file holds no token and no password. That one is noted as the upstream is all that is asked of it below
+(`artstore.lifecycle.ordering`).
 """
