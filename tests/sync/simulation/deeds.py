@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Corrupt, Denied, Invalid, Unreachable
+from artstore.errors import AmbiguousVersion, ArtstoreError, Conflict, Corrupt, Denied, Invalid, NotFound, Unreachable
 from artstore.lifecycle.reports import VersionInfo
 from artstore.store import Store
 from tests.sync.simulation.node import PROJECT, Node
@@ -136,7 +136,13 @@ def end_collection(world: World, node: Node) -> None:
         seen = {version.id for version in node.versions(name)}
         node.may_forget |= seen
         was_ended, world.ended = world.ended, world.ended | seen
-        gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True)
+        try:
+            gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True)
+        except NotFound as error:
+            if error.code != "version-forgotten" or seen:
+                raise
+            # All that the others have of it was deleted here before.
+            return
         if gone.state == "forgotten":
             view = node.view()
             assert view is not None
