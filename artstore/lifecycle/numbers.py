@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from artstore.errors import NotFound
 from artstore.lifecycle.commit import commit, nonce, now_us
 from artstore.lifecycle.reports import MovedNumber
-from artstore.lifecycle.resolve import find_collection, place_now, was_taken_out
+from artstore.lifecycle.resolve import find_collection, is_gone, place_now
 from artstore.model.names import project_name
 from artstore.model.notes import AcceptNumbers
 from artstore.model.records import Op
@@ -37,7 +37,7 @@ def moved_numbers(root: Root, project: str | None = None) -> list[MovedNumber]:
 
 def _moved(project: str, view: ProjectView, collection: Collection, before: int, id_: str) -> MovedNumber:
     now = place_now(view, collection, id_)
-    out_of = collection.name if was_taken_out(view, collection, id_) else None
+    out_of = collection.name if is_gone(view, collection, id_) else None
     return MovedNumber(
         project=project,
         collection=collection.name,

@@ -107,16 +107,16 @@ class MovedNumber(msgspec.Struct, frozen=True, kw_only=True):
     """The collection, or the portfolio, where it had the number."""
     before: int
     now: int | None
-    """None: it has no place in the upstream's order, and waits for a decision, or the link was taken out since."""
+    """None: it has no place in the upstream's order, and waits for a decision, or it was deleted or taken out since."""
     now_in: str | None
-    """The collection in which it is now, or from which a link was taken out; None: it waits for a decision."""
+    """The collection in which it is now, or from which it has gone; None: it waits for a decision."""
     id: str
 
     @property
     def called(self) -> str:
         """What it is called now: `v2`, or `felines:v0` in another collection."""
         if self.now is None:
-            return "a conflict" if self.now_in is None else "taken out"
+            return "a conflict" if self.now_in is None else "gone"
         return f"v{self.now}" if self.now_in == self.collection else f"{self.now_in}:v{self.now}"
 
 

@@ -14,7 +14,7 @@ from artstore.lifecycle.reports import LinkInfo, VersionInfo
 from artstore.model.digest import ALGORITHM, Digest
 from artstore.model.names import LATEST, DigestPrefix, Reference, project_name
 from artstore.model.state import Collection, Membership, Version
-from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.catalog import FoldView, Project, ProjectView
 from artstore.storage.root import Root
 
 T = TypeVar("T")
@@ -352,27 +352,33 @@ def _id_numbered(view: ProjectView, collection: Collection, number: int) -> str 
 
 
 def place_now(view: ProjectView, collection: Collection, id_: str) -> tuple[Collection, int] | None:
-    """Where a version that has lost its number in a collection, or in a portfolio, is now, and under which number."""
+    """Where a version that has lost its number in a collection, or in a portfolio, is now, and under which number.
+
+    None where it is nowhere, or was deleted.
+    """
     if collection.kind == "portfolio":
         links = view.all(Membership, "version = ? ORDER BY portfolio = ? DESC, portfolio", id_, collection.id)
         found = [(view.collection(link.portfolio), link.number) for link in links]
     else:
         version = view.version(id_)
-        found = [] if version is None else [(view.collection(version.collection), version.number)]
+        found = [] if version is None or version.deleted else [(view.collection(version.collection), version.number)]
     return next(((own, number) for own, number in found if own is not None), None)
 
 
-def was_taken_out(view: ProjectView, collection: Collection, id_: str) -> bool:
-    """Whether a version that is in a portfolio no more does not wait to come into it."""
-    return collection.kind == "portfolio" and all(link.version != id_ for link in view.waiting_links())
+def is_gone(view: ProjectView, collection: Collection, id_: str) -> bool:
+    """Whether a version was deleted, or is in a portfolio no more and does not wait to come into it."""
+    if collection.kind == "portfolio":
+        return all(link.version != id_ for link in view.waiting_links())
+    version = view.version(id_)
+    return view.is_end_waiting(id_) if version is None else version.deleted
 
 
 def _called_now(view: ProjectView, collection: Collection, name: str, id_: str) -> str:
     """A version that has lost its number, and what became of it."""
     now = place_now(view, collection, id_)
     if now is None:
-        is_out = was_taken_out(view, collection, id_)
-        became = "was taken out" if is_out else "waits for a decision (`artstore conflicts`)"
+        gone = "was taken out" if collection.kind == "portfolio" else "was deleted"
+        became = gone if is_gone(view, collection, id_) else "waits for a decision (`artstore conflicts`)"
         return f"version {_short(id_)}, which {became}"
     own, number = now
     if own.id == collection.id:
@@ -402,8 +408,11 @@ def _by_prefix(view: ProjectView, collection: Collection, prefix: DigestPrefix, 
     found = view.version(str(prefix)) if prefix.is_full else None
     if found is not None and found.collection == collection.id and not found.deleted:
         return found
-    versions = view.versions_of(collection.id)
-    return _by_start(prefix, name, [(each, each.number, each.id, each.manifest) for each in versions])
+    rows = [(each, each.number, each.id, each.manifest) for each in view.versions_of(collection.id)]
+    if not any(text.startswith(f"{ALGORITHM}:{prefix.hex}") for _, _, *texts in rows for text in texts):
+        # One may be meant that is not seen here, and whoever asks for it is told so.
+        rows = [(each, each.number, each.id, each.manifest) for each in FoldView.versions_of(view, collection.id)]
+    return _by_start(prefix, name, rows)
 
 
 def _by_start(prefix: DigestPrefix, name: str, rows: list[tuple[T, int, str, str]]) -> T:

@@ -6,7 +6,7 @@ what went wrong in either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from blake3 import blake3
@@ -24,7 +24,7 @@ from artstore.model.notes import (
     decode_line,
     is_note,
 )
-from artstore.model.records import AnyOp, Link, Rename, brings, decode_op, kind_of, manifest_of
+from artstore.model.records import AnyOp, Create, Link, Rename, brings, decode_op, kind_of, made_by, manifest_of
 from artstore.model.state import Collection, Membership, MemoryState, Synonym, Version
 
 Row = Sequence[object]
@@ -113,6 +113,7 @@ class Ledger:
             id_ = str(Digest.of(raw))
             if not self._order.is_accepted(id_):
                 came.setdefault(id_, decode_op(raw))
+        meant = self._meant(came.values())
         for id_, body, note in notes:
             self._order.take(id_, body, note)
         for id_, op in came.items():
@@ -125,6 +126,41 @@ class Ledger:
                 self._fold(id_, op)
         elif list(came) != waiting[: len(came)] or not self._refused.keys().isdisjoint(came):
             self._fold_again()
+        self._note_meant(meant)
+
+    def _meant(self, ops: Iterable[AnyOp]) -> dict[str, tuple[str, set[tuple[int, str]]]]:
+        """By the names that ops are to give: the collection that has each, or had it last, and what is numbered in it.
+
+        With what has lost a number in it.
+        """
+        names = {op.name for op in ops if isinstance(op, Create | Rename)}
+        last: dict[str, str] = {}
+        for op, (kind, void, *_) in zip(self._order.ops(), self._folded, strict=True) if names else ():
+            named = decode_op(op.body) if void is None and kind in {"create", "rename"} else None
+            if isinstance(named, Create | Rename) and named.name in names:
+                id_ = made_by(op.id, named) if isinstance(named, Create) else named.collection
+                bearer = self.state.collection(id_)
+                last |= {} if bearer is None else {named.name: bearer.id}
+        last |= {name: id_ for id_, name in _names(self.state) if name in names}
+        found: dict[str, tuple[str, set[tuple[int, str]]]] = {}
+        for name, of in last.items():
+            numbers = {(each.number, each.id) for each in self.state.all(Version) if each.collection == of}
+            numbers |= {(each.number, each.version) for each in self.state.memberships_of(of)}
+            found[name] = (of, numbers | {(number, id_) for lost, number, id_ in self._renumbered if lost == of})
+        return found
+
+    def _note_meant(self, before: Mapping[str, tuple[str, set[tuple[int, str]]]]) -> None:
+        """Note which of these numbers mean something else, since another collection has the name now."""
+        standing = {name: id_ for id_, name in _names(self.state)}
+        for name, (of, numbers) in before.items():
+            collection, now = self.state.collection(of), standing.get(name)
+            if now is None or now == (of if collection is None else collection.id):
+                continue
+            for number, id_ in numbers:
+                version, link = self.state.version(id_), self.state.membership(now, id_)
+                is_there = version is not None and (version.collection, version.number) == (now, number)
+                if not is_there and (link is None or link.number != number):
+                    self._renumbered.add((now, number, id_))
 
     def _fold(self, id_: str, op: AnyOp, refused: Void | None = None) -> None:
         void = refused or fold_into(self.state, id_, op, len(self._folded) + 1)

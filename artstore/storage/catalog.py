@@ -407,6 +407,14 @@ class FoldView:
         rows = self._connections.rows(f"{sql} ORDER BY position", (self._project,))
         return [op for (body,) in rows if isinstance(op := decode_op(bytes(body)), Link)]
 
+    def is_end_waiting(self, version: str) -> bool:
+        """Whether what ends a version is of this store and waits, void or not."""
+        sql = (
+            "SELECT 1 FROM op WHERE project = ? AND slot IS NULL AND kind IN ('delete', 'delete-collection') "
+            "AND dismissed = 0 AND instr(body, CAST(? AS BLOB))"
+        )
+        return self._connections.one(sql, (self._project, version)) is not None
+
     def clear(self) -> None:
         """Forget the whole state, inside a write transaction that folds it again."""
         for table in _TABLES.values():

@@ -263,23 +263,27 @@ class Journal:
         for op in ops:
             if op.id not in new and (op.id in own or not self._counts(op.id)):
                 new[op.id] = op
-        self._note_received([op for op in new.values() if op.id not in own])
-        for id_ in new:
-            # What was given up here, and has been accepted all the same, counts.
-            self._run("DELETE FROM op WHERE project = ?1 AND id = ?2 AND dismissed = 1", id_)
         if list(new) == waiting[: len(new)] and self._stuck().keys().isdisjoint(new):
             # What waited was accepted as it stood: nothing comes to stand elsewhere.
             for op in new.values():
                 self._run("UPDATE op SET slot = ?2, undo = NULL WHERE project = ?1 AND id = ?3", op.slot, op.id)
-        elif not waiting:
-            for op in new.values():
-                self._count(op, decode_op(op.body))
-        else:
+            return
+        lines = {id_: decode_op(op.body) for id_, op in new.items()}
+        self._note_received({id_: line for id_, line in lines.items() if id_ not in own})
+        meant = self._renumbered.meant(lines, may_all_move=bool(waiting))
+        for id_ in new:
+            # What was given up here, and has been accepted all the same, counts.
+            self._run("DELETE FROM op WHERE project = ?1 AND id = ?2 AND dismissed = 1", id_)
+        if waiting:
             self._put_before(list(new.values()), self._laid())
+        else:
+            for id_, op in new.items():
+                self._count(op, lines[id_])
+        self._renumbered.note_meant(meant)
 
-    def _note_received(self, ops: Iterable[Counted]) -> None:
-        for op in ops:
-            version = brings(op.id, decode_op(op.body))
+    def _note_received(self, lines: Mapping[str, AnyOp]) -> None:
+        for id_, line in lines.items():
+            version = brings(id_, line)
             if version is not None:
                 self._run("INSERT OR IGNORE INTO received (project, version) VALUES (?1, ?2)", version)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from artstore.model.records import Rename, decode_op
+from artstore.model.records import AnyOp, Create, DeleteCollection, Rename, decode_op, made_by
 from artstore.model.state import Membership, Synonym
 from artstore.storage.catalog import Catalog, FoldView
 from artstore.storage.undo import Touched
@@ -23,6 +23,15 @@ class Shown(NamedTuple):
     """Of the collections, by their ids."""
     second: dict[str, str]
     """Of the collections that were made twice, by their second ids the first ones."""
+
+
+class Meant(NamedTuple):
+    """What the numbers by some name mean at a moment, or meant when a collection had it last."""
+
+    collection: str
+    """The one that has the name, or had it last."""
+    numbers: list[tuple[int, str]]
+    """Of the versions, or the links to them, that have or had one in it, with their ids."""
 
 
 class Renumbered:
@@ -104,6 +113,56 @@ class Renumbered:
             "AND membership.portfolio = renumbered.collection AND membership.version = renumbered.version "
             "AND membership.number = renumbered.number))"
         )
+
+    def meant(self, ops: Mapping[str, AnyOp], *, may_all_move: bool) -> dict[str, Meant]:
+        """What numbers mean by the names that these ops, which come next, give to collections.
+
+        A name that stands is passed over where nothing takes it from its collection, which is nobody but the ops where
+        not all may move.
+        """
+        names = {op.name for op in ops.values() if isinstance(op, Create | Rename)}
+        if not names:
+            return {}
+        may_lose = may_all_move or any(isinstance(op, Rename | DeleteCollection) for op in ops.values())
+        standing = {name: there for name in sorted(names) if (there := self._standing(name)) is not None}
+        bearers = self._last_bearers(names - standing.keys())
+        if may_lose:
+            bearers |= standing
+        return {name: Meant(of, self._numbers_in(of)) for name, of in bearers.items()}
+
+    def note_meant(self, before: Mapping[str, Meant]) -> None:
+        """Remember which of these numbers mean something else, since another collection has the name now."""
+        for name, meant in before.items():
+            now, of = self._standing(name), self._view.collection(meant.collection)
+            if now is None or now == (meant.collection if of is None else of.id):
+                continue
+            for number, version in meant.numbers:
+                own, link = self._view.version(version), self._view.membership(now, version)
+                if number not in {
+                    None if link is None else link.number,
+                    own.number if own is not None and own.collection == now else None,
+                }:
+                    self._lose(version, number, [now], None)
+
+    def _last_bearers(self, names: Collection[str]) -> dict[str, str]:
+        """The collections that had some names last, of those that are there, by name."""
+        sql = (
+            "SELECT id, body FROM op WHERE project = ?1 AND kind IN ('create', 'rename') AND void IS NULL "
+            "AND dismissed = 0 AND json_extract(CAST(body AS TEXT), '$.name') IN (SELECT value FROM json_each(?2)) "
+            "ORDER BY position"
+        )
+        found: dict[str, str] = {}
+        for id_, body in self._rows(sql, _listed(names)) if names else ():
+            op = decode_op(bytes(body))
+            assert isinstance(op, Create | Rename)
+            collection = self._view.collection(made_by(id_, op) if isinstance(op, Create) else op.collection)
+            if collection is not None:
+                found[op.name] = collection.id
+        return found
+
+    def _numbers_in(self, collection: str) -> list[tuple[int, str]]:
+        places = self._places("collection = ?2", "portfolio = ?2", collection)
+        return [*((number, id_) for (id_, _), (_, number) in places.items()), *self.of(collection)]
 
     def _lose(self, version: str, number: int, collections: Sequence[str | None], now: tuple[str, int] | None) -> None:
         for of in collections:

@@ -159,6 +159,9 @@ ALTER TABLE op ADD COLUMN undo BLOB;
 -- What is said of a run by those who began it apart.
 ALTER TABLE run ADD COLUMN apart TEXT NOT NULL DEFAULT '{}';
 CREATE INDEX run_apart ON run (project) WHERE apart <> '{}';
+
+-- The ops that gave names to collections.
+CREATE INDEX op_naming ON op (project, position) WHERE kind IN ('create', 'rename');
 """
 
 

@@ -312,6 +312,46 @@ def test_a_number_by_a_name_that_others_gave_first_is_doubtful_too(pair: tuple[M
     assert a.store.version("lions:v0").id == b.store.version("lions:v0").id
 
 
+@pytest.mark.parametrize(
+    ("freed", "between", "waits"),
+    [
+        ("lions:v0 now", False, True),
+        ("lions:v0 now", True, False),
+        ("was deleted", False, False),
+        ("was deleted", True, True),
+    ],
+)
+def test_a_number_by_a_name_that_others_freed_and_gave_again_is_doubtful(
+    pair: tuple[Machine, Machine], freed: str, *, between: bool, waits: bool
+) -> None:
+    """A script of this machine that names cats:v0 would go on with other data, without a word."""
+    a, b = pair
+    mine = b.store.version("cats:v0")
+    if freed == "was deleted":
+        a.store.delete_collection("cats", everywhere=True, force=True)
+    else:
+        a.store.rename("cats", "lions")
+    if between:
+        a.push()
+        b.pull()
+    if waits:
+        b.put({"x": b"dog"}, name="dogs")
+    a.put({"x": b"another cat"})
+    a.push()
+    b.move("sync")
+    b.move("sync")
+
+    for _ in range(2):
+        with pytest.raises(AmbiguousVersion, match=freed):
+            b.store.version("cats:v0")
+        assert [(0, mine.id)] == [(each.before, each.id) for each in b.store.moved_numbers()]
+        rebuilt(b)
+    b.store.accept_numbers(["cats"])
+    b.move("sync")
+    assert a.store.version("cats:v0").id == b.store.version("cats:v0").id
+    assert [] == a.store.moved_numbers()
+
+
 def test_a_number_of_what_was_given_up_means_theirs_alone(machine: Make) -> None:
     a, b, _version = clash(machine)
     b.push()
@@ -390,6 +430,8 @@ def test_delete_forgets_here_what_others_have(pair: tuple[Machine, Machine]) -> 
         rebuilt(a)
     assert {"x": b"a"} == b.read("cats:v1")
     assert a.state_hash() == b.state_hash()
+    exchange(a.store, "pull", references=[f"cats@{gone.id[7:19]}"])
+    assert {"x": b"a"} == a.read("cats:v1")
 
 
 def test_the_same_content_brings_a_forgotten_version_back(pair: tuple[Machine, Machine]) -> None:
