@@ -286,11 +286,14 @@ def render_explained(report: ExplainReport) -> None:
 
 
 def _is_some(moved: Moved) -> bool:
-    return bool(moved.ops or moved.blobs or moved.lists or moved.dropped_slots)
+    return bool(moved.ops or moved.versions or moved.blobs or moved.lists or moved.dropped_slots)
 
 
 def _amount(moved: Moved) -> str:
-    parts = [count(moved.versions, "version"), f"{count(moved.ops, 'op')}"] if moved.ops else []
+    # A version that comes to be seen again brings no op.
+    parts = [count(moved.versions, "version")] if moved.versions or moved.ops else []
+    if moved.ops:
+        parts.append(count(moved.ops, "op"))
     if moved.lists:
         parts.append(f"{count(moved.lists, 'list')} of files")
     if moved.dropped_slots:

@@ -42,6 +42,8 @@ class _Refused(NamedTuple):
     op: Waiting
     read: AnyOp
     followers: list[tuple[Waiting, AnyOp]]
+    earlier: list[Waiting]
+    """Moves of the same alias before this one, which are settled with it: it is to go where the last one put it."""
 
 
 def conflicts(root: Root, project: str | None = None) -> list[ConflictInfo]:
@@ -59,7 +61,7 @@ def undecided(root: Root, project: str) -> int:
     """How many changes of a project wait for a decision."""
     found = root.catalog.project(project)
     some = [] if found is None or is_own(root.path, found) else _refused(root, found)
-    return sum(1 + len(refused.followers) for refused in some)
+    return sum(1 + len(refused.followers) + len(refused.earlier) for refused in some)
 
 
 def unplaced(root: Root, project: str) -> frozenset[str]:
@@ -267,6 +269,8 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
     view = ProjectView(root.catalog, project.id)
     heads: dict[str, _Refused] = {}
     """The collections and versions that are not there, by id."""
+    moves: dict[tuple[str, str], _Refused] = {}
+    """By the collection and the alias."""
     for op in waiting(root, project.name):
         if op.void is None or op.void == OF_A_DEPOT:
             continue
@@ -277,12 +281,28 @@ def _refused(root: Root, project: Project) -> list[_Refused]:
             if op.version is not None:
                 heads[op.version] = head
         elif not _is_fulfilled(view, op, read):
-            found.append(_Refused(op, read, []))
+            found.append(_Refused(op, read, [], []))
             if isinstance(read, records.Create):
                 heads[records.made_by(op.id, read)] = found[-1]
             elif op.version is not None:
                 heads[op.version] = found[-1]
-    return found
+            elif isinstance(read, records.MoveAlias) and op.void == MOVED:
+                of = view.collection(read.collection)
+                before = moves.get(key := (read.collection if of is None else of.id, read.alias))
+                if before is not None:
+                    found.remove(before)
+                    found[-1].earlier.extend([*before.earlier, before.op])
+                moves[key] = found[-1]
+    return [each for each in found if not _has_ended(each)]
+
+
+def _has_ended(refused: _Refused) -> bool:
+    """Whether all that was to be made has been deleted here since, so that there is nothing to decide."""
+    every = [(refused.op, refused.read), *refused.followers]
+    kept = _not_ended(refused)
+    made = [(op, read) for op, read in every if isinstance(read, records.Commit | records.Relog)]
+    is_gone = isinstance(refused.read, records.Create) and (refused.op, refused.read) not in kept
+    return is_gone or (bool(made) and not any(each in kept for each in made))
 
 
 def _unplaced(root: Root, project: str) -> list[_Refused]:
@@ -301,7 +321,18 @@ def _not_ended(refused: _Refused) -> list[tuple[Waiting, AnyOp]]:
             ended.add(read.version)
         elif isinstance(read, records.DeleteCollection):
             ended |= {read.collection, *read.versions}
-    return [(op, read) for op, read in every if ended.isdisjoint({op.id, op.version, *named_by(read)})]
+    return [
+        (op, read)
+        for op, read in every
+        if ended.isdisjoint(
+            {
+                op.id,
+                op.version,
+                records.made_by(op.id, read) if isinstance(read, records.Create) else None,
+                *named_by(read),
+            }
+        )
+    ]
 
 
 def _lists(refused: _Refused) -> list[Digest]:
@@ -345,12 +376,12 @@ def _find(root: Root, id_: str) -> tuple[Project, ProjectView, _Refused]:
 
 
 def _dismiss(refused: _Refused) -> Dismissed:
-    ops = [refused.op.id, *(op.id for op, _read in refused.followers)]
+    ops = [refused.op.id, *(op.id for op, _read in refused.followers), *(op.id for op in refused.earlier)]
     return Dismissed(at_us=now_us(), nonce=nonce(), ops=ops)
 
 
 def _info(project: Project, view: ProjectView, refused: _Refused) -> ConflictInfo:
-    op, read, followers = refused
+    op, read, followers, _earlier = refused
     assert op.void is not None
     kind = "type" if isinstance(read, records.Create) else "alias" if op.void == MOVED else "edit"
     return ConflictInfo(

@@ -17,9 +17,9 @@ import msgspec
 from artstore.errors import Conflict
 from artstore.lifecycle.before import accepted_by_any, taken_in
 from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.conflicts import undecided
 from artstore.lifecycle.upstream import attach, followed, take, waiting
 from artstore.model.digest import Digest
-from artstore.model.fold import OF_A_DEPOT
 from artstore.model.manifest import Encoding, encode_difference, encode_full
 from artstore.model.names import project_name
 from artstore.model.notes import AcceptedBefore, Dismissed, Evicted, Forget, TakenIn
@@ -47,7 +47,7 @@ def check_can_be_set_aside(root: Root, project: str, name: str) -> None:
     """Raise Conflict (undecided, project-exists), Invalid (bad-name) where a project cannot get this name."""
     project_name(name)
     there = root.catalog.project(name)
-    if any(op.void not in {None, OF_A_DEPOT} for op in waiting(root, project)):
+    if undecided(root, project):
         message = (
             f"of what was made here in {project!r}, something has no place in the log that it follows: decide first, "
             "with `artstore conflicts` and `artstore resolve`, then repeat"

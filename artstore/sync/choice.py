@@ -1,7 +1,7 @@
 """Choice: which collections are meant by the names that somebody has chosen, whatever they are called by now.
 
 A name stands for the collection that has it when it is chosen, and from then on for that one. A name that no collection
-has yet stands for the one that has it first, and so does that of one that was deleted.
+has yet stands for the one that has it first, and so does that of one that was deleted, or was refused and given up.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from artstore.errors import Invalid
 from artstore.model.names import LATEST, UNCATEGORIZED, Reference
+from artstore.model.records import Create, decode_op, made_by
 from artstore.model.state import Collection
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal
@@ -113,6 +114,9 @@ def _found(root: Root, project: Project, name: str, picked: Pick) -> Collection 
     there = None if picked.id is None else view.collection(picked.id)
     if there is not None and not there.deleted:
         return there
+    if there is None and picked.id is not None and _is_refused(root, project, picked.id):
+        # Until somebody decides: it may get another name.
+        return None
     own: list[Collection] = []
     others: list[Collection] = []
     for op in Journal(root.catalog, project).naming(name):
@@ -123,3 +127,9 @@ def _found(root: Root, project: Project, name: str, picked: Pick) -> Collection 
     if own:
         return own[0]
     return next((each for each in others if each.name == name), others[-1] if others else None)
+
+
+def _is_refused(root: Root, project: Project, id_: str) -> bool:
+    """Whether a collection that was made here has no place in the upstream's order, and was not given up."""
+    ops = ((op.id, decode_op(op.body)) for op in Journal(root.catalog, project).waiting() if op.void is not None)
+    return any(isinstance(op, Create) and made_by(each, op) == id_ for each, op in ops)

@@ -194,7 +194,9 @@ class Follow:
     def _succeeded(self, report: SyncReport) -> None:
         self._is_away = False
         stopped = "\n".join(f"{each.project}: {each.error}" for each in report.projects if each.error)
-        if any(each.pulled.ops or each.pushed.ops or each.pulled.blobs for each in report.projects):
+        if any(
+            each.pulled.ops or each.pulled.versions or each.pushed.ops or each.pulled.blobs for each in report.projects
+        ):
             self._busy_at = time.monotonic()
             self._tell(FollowReport(at=time.time(), moved=report))
         elif stopped and stopped != self._said:

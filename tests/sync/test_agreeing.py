@@ -8,10 +8,11 @@ import pytest
 
 from artstore.errors import AmbiguousVersion, Conflict, Invalid, NotFound
 from artstore.lifecycle.reports import VersionInfo
+from artstore.lifecycle.set_aside import check_can_be_set_aside
 from artstore.model.fold import NEEDED
 from artstore.store import Store
 from artstore.sync.rounds import exchange
-from tests.sync.conftest import Machine
+from tests.sync.conftest import PROJECT, Machine
 
 Make = Callable[..., Machine]
 
@@ -169,6 +170,30 @@ def test_keeping_mine_moves_it_for_everybody(pair: tuple[Machine, Machine]) -> N
     a.pull()
 
     assert ([], b"b", b"b") == (b.store.conflicts(), best(a), best(b))
+
+
+def test_of_several_moves_of_one_alias_the_last_is_to_be_decided(pair: tuple[Machine, Machine]) -> None:
+    """Who keeps the last one first and then the other would have it stand where it was only in between."""
+    a, b = pair
+    for number in range(3):
+        a.put({"x": b"%d" % (number + 1)})
+    a.store.alias("cats:v0", ["best"])
+    a.push()
+    b.pull()
+    for number in (1, 2):
+        b.store.alias(f"cats:v{number}", ["best"])
+    a.store.alias("cats:v3", ["best"])
+    a.push()
+    report = b.push()
+    (conflict,) = b.store.conflicts()
+
+    assert ([2], "alias cats:best to v2, which stands on v3") == (
+        [each.conflicts for each in report.projects],
+        conflict.what,
+    )
+    b.store.keep_mine(conflict.id)
+    assert ([], b"2") == (b.store.conflicts(), best(b))
+    assert [1] == [each.pushed.ops for each in b.push().projects]
 
 
 def test_an_alias_that_is_gone_by_now_is_kept_too(pair: tuple[Machine, Machine]) -> None:
@@ -375,6 +400,23 @@ def test_what_was_deleted_before_it_was_refused_is_not_missed(machine: Make) -> 
     assert ["cat-models:v1"] == [each.name for each in a.store.versions("cat-models")]
     assert {"model": b"better"} == a.read("cat-models:v1")
     assert a.state_hash() == b.state_hash()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_was_deleted_before_anybody_saw_it_asks_for_no_decision(machine: Make, *, at_once: bool) -> None:
+    """Every push would speak of a conflict, and `--as` be refused, for what is wanted by nobody."""
+    a, b, _version = clash(machine)
+    if at_once:
+        b.store.delete_collection("cats", force=True)
+    else:
+        b.store.delete_versions(["cats:v0", "cats:v1"], force=True)
+    report = b.push()
+
+    assert ([0], []) == ([each.conflicts for each in report.projects], b.store.conflicts())
+    check_can_be_set_aside(b.store.root, PROJECT, "mine")
+    with pytest.raises(AmbiguousVersion, match="which was deleted; now it means"):
+        b.store.version("cats:v0")
+    assert a.store.version("cats").id == b.store.version("cats").id
 
 
 def test_a_refused_collection_can_be_given_up(machine: Make) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from artstore.cli import main
+from artstore.cli.moving import render
 from artstore.errors import Conflict, NotFound
 from artstore.lifecycle.reports import GcReport
 from artstore.store import Store
@@ -74,7 +75,9 @@ def test_what_is_put_again_finds_the_bytes_that_another_deleted(machine: Make) -
 
 
 @pytest.mark.parametrize("collected", [True, False])
-def test_what_was_deleted_on_this_machine_alone_is_had_back_by_asking_for_it(machine: Make, *, collected: bool) -> None:
+def test_what_was_deleted_on_this_machine_alone_is_had_back_by_asking_for_it(
+    machine: Make, capsys: pytest.CaptureFixture[str], *, collected: bool
+) -> None:
     """Whoever made room on a small disk would have to look for another machine to read it again."""
     a, b = machine("a"), machine("b")
     a.put(SMALL | LARGE)
@@ -88,8 +91,9 @@ def test_what_was_deleted_on_this_machine_alone_is_had_back_by_asking_for_it(mac
     with pytest.raises(NotFound, match="artstore pull uncategorized/cats:v0"):
         b.read("cats:v0")
 
-    exchange(b.store, "pull", references=["cats:v0"])
+    render(exchange(b.store, "pull", references=["cats:v0"]))
 
+    assert "pulled 1 version" in capsys.readouterr().out
     assert SMALL | LARGE == b.read("cats:v0")
     Store.rebuild(b.store.path)
     assert SMALL | LARGE == b.read("cats:v0")

@@ -108,6 +108,23 @@ def test_a_collection_that_was_renamed_stays_chosen(machine: Make, by: str, *, i
     assert a.store.version(secret.exact).provisional
 
 
+def test_a_collection_that_was_refused_stays_chosen_under_its_new_name(machine: Make) -> None:
+    """Whoever had just said how it is to be called would be told that it is not chosen."""
+    a, b = machine("a"), machine("b")
+    a.put({"a": b"cat"})
+    a.push()
+    add_upstream(b.store, "hub", f"file://{b.depot}", join=True, only=["cats"])
+    (b.folder / "model").write_bytes(b"model")
+    b.store.put([b.folder / "model"], name="cats", type="model")
+    b.push()
+    b.store.rename_mine(b.store.conflicts()[0].id, "felines")
+    report = b.move("push", references=["felines"])
+    a.pull()
+
+    assert [1] == [each.pushed.versions for each in report.projects]
+    assert ["cats", "felines"] == [each.name for each in a.store.collections()]
+
+
 def test_what_an_upstream_had_before_is_offered_again_by_whoever_is_left(machine: Make) -> None:
     """A recover was killed, and what it had not sent was lost for all others: nothing ever offered it again."""
     a, b, c = machine("a"), machine("b"), machine("c")
