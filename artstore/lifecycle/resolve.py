@@ -334,7 +334,7 @@ def _check_meaning(view: ProjectView, collection: Collection, number: int, name:
         return
     before = ", ".join(_called_now(view, collection, name, id_) for id_ in moved)
     now = _id_numbered(view, collection, number)
-    other = "nothing" if now is None else f"{name}@{_short(now)}, which was pushed first"
+    other = "nothing" if now is None else f"{name}@{_short(now)}, which others have pushed"
     message = (
         f"{name}:v{number} is ambiguous: on this machine it meant {before}; now it means {other}. Name one by its id, "
         f"or say `artstore numbers accept {name}` when nobody means the old one any more"
