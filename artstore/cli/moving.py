@@ -269,8 +269,10 @@ def render(report: SyncReport) -> None:
         for word, moved in ((f"{would}pulled", project.pulled), (f"{would}pushed", project.pushed)):
             if _is_some(moved):
                 say(f"{project.project}: {word} {_amount(moved)}")
+        if dropped := project.pushed.dropped_slots:
+            say(f"{project.project}: took away {count(dropped, 'slot')} that nobody could read")
         _say_left(project)
-    if not any(_is_some(each.pulled) or _is_some(each.pushed) or each.error for each in report.projects):
+    if not any(_is_news(each) for each in report.projects):
         say(f"nothing to {report.verb}: {report.remote} is as this store knows it")
     if stays := words_of(report.stays):
         say(stays, style="yellow")
@@ -285,8 +287,12 @@ def render_explained(report: ExplainReport) -> None:
     say(f"{report.ref} {'' if report.is_there else f'to {report.remote} '}{there}")
 
 
+def _is_news(project: ProjectReport) -> bool:
+    return any(map(_is_some, (project.pulled, project.pushed))) or bool(project.error or project.pushed.dropped_slots)
+
+
 def _is_some(moved: Moved) -> bool:
-    return bool(moved.ops or moved.versions or moved.blobs or moved.lists or moved.dropped_slots)
+    return bool(moved.ops or moved.versions or moved.blobs or moved.lists)
 
 
 def _amount(moved: Moved) -> str:
@@ -296,8 +302,6 @@ def _amount(moved: Moved) -> str:
         parts.append(count(moved.ops, "op"))
     if moved.lists:
         parts.append(f"{count(moved.lists, 'list')} of files")
-    if moved.dropped_slots:
-        parts.append(f"{count(moved.dropped_slots, 'slot')} taken away that nobody could read")
     if moved.blobs:
         saved = f", {size(moved.saved_bytes)} of it was there" if moved.saved_bytes else ""
         parts.append(f"{count(moved.blobs, 'blob')} ({size(moved.bytes)}{saved})")

@@ -346,21 +346,22 @@ def test_others_that_went_on_after_it_was_set_back_are_no_fork(machine: Make, ow
 
 @pytest.mark.parametrize("data", [b"", b'{"format":1,"ops"'])
 def test_a_last_slot_that_no_store_has_counted_is_taken_away_when_somebody_says_so(
-    machine: Make, owner: Machine, depot: Path, data: bytes
+    machine: Make, owner: Machine, depot: Path, capsys: pytest.CaptureFixture[str], data: bytes
 ) -> None:
     """A file of no bytes, as after a crash there, kept all from that project for good."""
     new = machine("new")
     spoil(slot(depot, SLOTS + 1), data)
     owner.put({"x": b"waits"})
     stopped = [exchange(owner.store, "push").projects[0], recover(owner.store).projects[0]]
-    (report,) = recover(owner.store, drop_unreadable=True).projects
+    code = main(["--store", str(owner.store.path), "remote", "recover", "--drop-unreadable"])
+    said = capsys.readouterr().out
     owner.push()
     new.pull()
 
     for each in stopped:
         assert "remote-corrupt" == each.code
         assert "where none had, `artstore remote recover --drop-unreadable`" in str(each.error)
-    assert (None, 1) == (report.error, report.pushed.dropped_slots)
+    assert (0, "uncategorized: took away 1 slot that nobody could read") == (code, said.splitlines()[0])
     assert owner.names() == new.names()
     assert SLOTS + 1 == len(new.names())
 
