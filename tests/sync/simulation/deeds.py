@@ -136,8 +136,10 @@ def end_collection(world: World, node: Node) -> None:
         seen = {version.id for version in node.versions(name)}
         node.may_forget |= seen
         was_ended, world.ended = world.ended, world.ended | seen
+        # As in `delete`: what is forgotten while a place has lost something may be had nowhere then.
+        everywhere = world.is_shaken
         try:
-            gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True)
+            gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True, everywhere=everywhere)
         except NotFound as error:
             if error.code != "version-forgotten" or seen:
                 raise
@@ -149,7 +151,8 @@ def end_collection(world: World, node: Node) -> None:
             seen = {id_ for id_ in seen if not view.is_forgotten(id_)}
             world.ended = was_ended | seen
             world.something_was_freed()
-        _check_own(world, node, seen)
+        if not everywhere:
+            _check_own(world, node, seen)
 
 
 def delete(world: World, node: Node) -> None:
