@@ -698,11 +698,7 @@ class Store:
         )
 
     def copy(self, reference: str, target: str, *, project: str = UNCATEGORIZED) -> VersionInfo:
-        """Make a version with the same content in the collection `[PROJECT/]NAME`. No bytes move.
-
-        Only where they are not here, and the collection is of another project, they come here first: the remote keeps
-        them for each project by itself. Raises NotFound (…-not-found), Invalid (bad-name, type-clash, is-a-portfolio).
-        """
+        """Make a version with the same content in the collection `[PROJECT/]NAME`. No bytes move."""
         goal = _collection(target, project)
         source = Reference.parse(reference, project=project)
         return copy(self._current(), source, goal.project, goal.collection).version

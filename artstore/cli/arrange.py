@@ -48,8 +48,7 @@ def retype(call: Call, *, name: str, type_: str) -> None:
 def copy(call: Call, *, ref: str, target: str) -> None:
     """Make a version known under another name.
 
-    Makes a version with the same files there; no bytes move. Those that are not here have to come first only where NAME
-    is in another project.
+    Makes a version with the same files there; no bytes move.
     """
     with open_store(call) as store:
         emit(call, store.copy(ref, target, project=project_of(call)), render_copied)

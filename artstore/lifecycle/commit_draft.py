@@ -70,19 +70,17 @@ def commit_draft(
     *,
     onto: Onto | None = None,
     parts: Sequence[UnfinishedPart] = (),
-    copied: Version | None = None,
 ) -> Outcome:
     """Commit a draft: durable, visible and numbered when this returns.
 
     Content equal to that of a live version of the collection makes no new one: that version is `latest` again and gets
     the aliases; so does one that was forgotten here, and is there again. Raises Conflict (moved-on) where `onto` no
     longer holds; the draft can be committed again. The parts, all with one distributed id, are gathered; raises
-    Overtaken where they are no longer all of them. What the upstream has of their bytes need not come here, nor what it
-    has of a version of the same project that this is a copy of.
+    Overtaken where they are no longer all of them. What the upstream has of their bytes need not come here.
     """
     draft.intake.seal()
     content = draft.content()
-    away = _settle_bytes(draft, label, content.entries, parts, copied)
+    away = _settle_bytes(draft, label, content.entries, parts)
     outcome = None
     while outcome is None:
         attachments = attachments_of(draft, label, content, away=away)
@@ -97,23 +95,16 @@ def commit_draft(
     return outcome._replace(warnings=draft.warnings)
 
 
-def _settle_bytes(
-    draft: Draft, label: Label, entries: Sequence[Entry], parts: Sequence[UnfinishedPart], copied: Version | None
-) -> set[Digest]:
+def _settle_bytes(draft: Draft, label: Label, entries: Sequence[Entry], parts: Sequence[UnfinishedPart]) -> set[Digest]:
     """Have the bytes here that a version needs; answers those that may stay where they are.
 
     That is what parts name that came from the upstream: it has their bytes while they are live, and a commit that
-    gathers them counts only while they are. So has it those of a version that it has accepted, and that is copied.
+    gathers them counts only while they are.
     """
     root = draft.root
     project = root.catalog.project(label.project)
     view = None if project is None else ProjectView(root.catalog, project.id)
-    received: list[UnfinishedPart | Version] = []
-    if view is not None:
-        received += [part for part in parts if view.is_received(part.id)]
-        received += (
-            [copied] if copied is not None and view.is_received(copied.id) and view.is_accepted(copied.id) else []
-        )
+    received = [part for part in parts if view is not None and view.is_received(part.id)]
     if root.blobs.elsewhere is None and not received:
         return set()
     # Its own bytes are here when they are settled.
@@ -122,8 +113,8 @@ def _settle_bytes(
     here = root.blobs.locate(blobs)
     absent = {digest for digest in blobs if digest not in here}
     away: set[Digest] = set()
-    for source in received if absent else ():
-        away |= absent.intersection(_blobs_of(root.manifests.entries(Digest.parse(source.manifest))))
+    for part in received if absent else ():
+        away |= absent.intersection(_blobs_of(root.manifests.entries(Digest.parse(part.manifest))))
     root.blobs.bring([digest for digest in blobs if digest in absent - away])
     root.blobs.check_stored([digest for digest in blobs if digest not in away])
     return away

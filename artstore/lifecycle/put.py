@@ -119,11 +119,7 @@ def _same_content(root: Root, label: Label, digest: Digest) -> VersionInfo | Non
 
 
 def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
-    """Make a version of another collection, in this project or another, with the same content.
-
-    No bytes move where it is the same project: what its upstream has of them, and this store has not, stays there. In
-    another one they come here first, since a remote keeps the bytes of each project by themselves.
-    """
+    """Make a version of another collection, in this project or another, with the same content. No bytes move."""
     with Draft(root) as draft:
         source = resolve(root, reference)
         label = Label.checked(
@@ -136,4 +132,4 @@ def copy(root: Root, reference: Reference, project: str, name: str) -> Outcome:
         )
         for entry in root.manifests.entries(source.manifest):
             draft.add_entry(entry)
-        return commit_draft(draft, label, copied=source.version if project == source.project.name else None)
+        return commit_draft(draft, label)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import artstore
-from artstore.errors import Corrupt, NotFound, Unreachable
+from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.storage import packs, stat_cache
 from artstore.store import Store
@@ -432,26 +432,3 @@ def test_without_an_upstream_there_is_nowhere_to_go(tmp_path: Path) -> None:
 def test_a_remote_that_is_not_noted_is_named(machine: Make) -> None:
     with pytest.raises(NotFound, match="no remote 'other'"):
         exchange(machine("a").store, "push", remote="other")
-
-
-def test_what_is_not_here_can_be_copied_where_its_remote_is_away(machine: Make, depot: Path) -> None:
-    """A copy names bytes that the upstream has: neither has it to be asked, nor have they to come."""
-    a, b = machine("a"), machine("b")
-    a.put({"x": b"bytes" * 1_000_000})
-    a.push()
-    b.pull()
-    b.again()
-    away = depot.rename(depot.with_name("away"))
-    copied = b.store.copy("cats", "dogs")
-    with pytest.raises(Unreachable):
-        b.store.copy("cats", "elsewhere/dogs")
-    assert b.store.verify().ok
-    b.store.close()
-    assert [] == Store.rebuild(b.store.path).lost
-    b.again()
-    away.rename(depot)
-
-    assert [(1, 0)] == [(each.pushed.versions, each.pushed.blobs) for each in b.push().projects]
-    a.pull()
-    assert a.store.version("dogs").id == copied.id
-    assert {"x": b"bytes" * 1_000_000} == a.read("dogs") == b.read("dogs")
