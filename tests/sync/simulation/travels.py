@@ -159,9 +159,13 @@ def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renum
 
 
 def damage(world: World, node: Node) -> frozenset[str]:
-    """Why nothing moves where the upstream of a machine lacks objects: whoever has them is to give them back first."""
+    """Why nothing moves where the upstream of a machine lacks objects: whoever has them is to give them back first.
+
+    Who was set back from other slots has others in their places, and is refused.
+    """
     is_damaged = node.place is not None and world.damaged is node.place
-    return frozenset({"slot-lost", "remote-corrupt", "digest-mismatch", "object-missing"} if is_damaged else ())
+    codes = {"slot-lost", "remote-corrupt", "digest-mismatch", "object-missing", "forked"}
+    return frozenset(codes if is_damaged else ())
 
 
 def _codes(report: SyncReport) -> set[str]:
