@@ -90,9 +90,10 @@ def push(way: Way) -> Pushed:
             if isinstance(sent, Missing):
                 missing = missing.plus(sent)
             elif isinstance(sent, _Long):
-                files = sent.files
+                # Less each time: one list may be long enough alone, and come behind short ones.
+                files = max(1, min(sent.files, files // 2))
             else:
-                pushed = pushed.plus(sent)
+                pushed, files = pushed.plus(sent), min(2 * files, SLOT_FILES)
         else:
             return Pushed(pulled, pushed, what_is_left(way, missing))
     message = f"{overtaken} times in a row others wrote to {way.place} first: repeat later"
@@ -250,7 +251,9 @@ def _offer(way: Way, offer: Offer, *, is_least: bool) -> Moved | Missing | _Long
     try:
         cargo = lacking(way.root, shelf, offer.manifests)
         blobs = list(cargo.blobs)
-        if too_long := what_is_too_long(way, shelf, cargo) or _too_long_together(offer, cargo, is_least=is_least):
+        if too_long := what_is_too_long(way, shelf, cargo) or _too_long_together(
+            way.root, offer, cargo, is_least=is_least
+        ):
             return too_long
         # It was said with what is lacking there; where nothing was asked, it is when there turns out to be too little.
         room = shelf.room() if offer.manifests else None
@@ -279,9 +282,13 @@ def _offer(way: Way, offer: Offer, *, is_least: bool) -> Moved | Missing | _Long
     return counted([slot]).plus(Moved(blobs=len(blobs), bytes=cargo.bytes, saved_bytes=objects.saved))
 
 
-def _too_long_together(offer: Offer, cargo: Cargo, *, is_least: bool) -> _Long | None:
+def _too_long_together(root: Root, offer: Offer, cargo: Cargo, *, is_least: bool) -> _Long | None:
     is_long = len(cargo.manifests) > 1 and sum(len(each.data) for each in cargo.manifests) > _LISTS_BYTES
-    return _Long(max(1, offer.files // 2)) if is_long and not is_least else None
+    if not is_long or is_least:
+        return None
+    last = next(some for some in reversed(offer.needs) if some)
+    before = offer.files - sum(root.manifests.get(digest).entries for digest in last)
+    return _Long(min(offer.files // 2, before))
 
 
 def what_is_too_long(way: Way, shelf: Shelf, cargo: Cargo) -> Missing:
