@@ -108,8 +108,9 @@ def add_remote(
     """Note a remote, having made sure that it does what it must; one of this name and URL gets the new settings.
 
     `only` has the collections that are pushed, by `project/collection`; a remote `instead_of` which this one is noted
-    is forgotten. Raises Invalid (bad-name, not-the-upstream,
-    unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream), Unreachable, Denied.
+    is forgotten, but for its collections and whether it is in the background. Raises Invalid (bad-name,
+    not-the-upstream, unfit-remote, and what is wrong with the URL), Conflict (remote-exists, has-upstream),
+    Unreachable, Denied.
     """
     collection_name(name)
     if background and not upstream:
@@ -128,6 +129,10 @@ def add_remote(
     with Exclusive(store, "remotes"):
         known = read_remotes(store)
         old = None if instead_of is None else known.pop(instead_of, None)
+        if old is not None and (instead_of, old.url) != (name, url):
+            # What was to stay on this machine stays here.
+            background = settings.background or old.background
+            settings = msgspec.structs.replace(settings, background=background, only=settings.only or old.only)
         if name in known and known[name].url != url:
             message = f"the remote {name!r} is {known[name].url}: choose another name, or `artstore remote rm {name}`"
             raise Conflict(message, code="remote-exists")

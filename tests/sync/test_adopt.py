@@ -332,6 +332,21 @@ def test_an_upstream_that_is_found_elsewhere_takes_its_own_place(tmp_path: Path,
         a.store.close()
 
 
+def test_what_was_to_stay_here_stays_here_when_the_upstream_is_found_elsewhere(tmp_path: Path, depot: Path) -> None:
+    """The collections that were chosen were forgotten with the old address, and the next push sent all."""
+    a = Machine(tmp_path, depot, "a")
+    a.put({"x": b"0"})
+    a.put({"y": b"1"}, name="private")
+    add_upstream(a.store, "hub", f"file://{depot}", join=True, only=["cats"], background=True)
+    a.push()
+    depot.rename(tmp_path / "elsewhere")
+    info = add_upstream(a.store, "hub", f"file://{tmp_path}/elsewhere", join=True)
+    (pushed,) = a.push().projects
+
+    assert (True, ["uncategorized/cats"], 0) == (info.background, info.only, pushed.pushed.versions)
+    a.store.close()
+
+
 def test_another_log_does_not_take_the_place_of_the_upstream(machine: Make, tmp_path: Path) -> None:
     a, b = history(machine)
     (tmp_path / "other").mkdir()
