@@ -78,13 +78,17 @@ class Granted(Connections):
             yield [Digest(digest) for (digest,) in some]
             last = some[-1][0]
 
-    def withdraw(self, project: str, digests: Sequence[Digest], epoch: int, *, sent_before: float) -> None:
-        """Let a project ask no more for some blobs, of one portion, but for what was sent since."""
+    def withdraw(self, project: str, digests: Sequence[Digest], epoch: int, *, now: int, sent_before: float) -> None:
+        """Let a project ask no more for some blobs, of one portion, but for what was sent since.
+
+        That is from an epoch on; of what was sent, and no version has named, from that of `now` on.
+        """
         with self.write():
             marks = ",".join("?" * len(digests))
             self.execute(
-                f"UPDATE granted SET ended = ? WHERE project = ? AND digest IN ({marks}) AND coalesce(sent, 0) < ?",
-                (epoch, project, *digests, int(sent_before)),
+                "UPDATE granted SET ended = CASE WHEN sent IS NULL THEN ? ELSE ? END "
+                f"WHERE project = ? AND digest IN ({marks}) AND coalesce(sent, 0) < ?",
+                (epoch, now, project, *digests, int(sent_before)),
             )
 
     def forget(self, project: str, epoch: int) -> None:

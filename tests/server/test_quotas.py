@@ -136,6 +136,30 @@ def test_what_gc_has_kept_for_the_server_still_counts(tmp_path: Path) -> None:
     assert [True, False, False, True] == taken
 
 
+def test_what_nobody_named_counts_until_gc_has_freed_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended when the project's last slot came, long before it: a quota was given back, and nothing of it freed."""
+    with served(tmp_path / "server", quotas={"": 150_000}) as server:
+        a = Machine(tmp_path, server.url, "a")
+        a.put({"a": b"1"})
+        a.push()
+        a.store.close()
+        for _ in range(3):
+            server.store.gc(grace_s=0)
+            server.hosted.rest(0)
+        Connection(server.url).ask("POST", f"projects/{PROJECT}/packs", _pack(b"2" * 100_000), doing="sending")
+        # As hours later.
+        monkeypatch.setattr(quotas, "TURN_S", -10.0)
+        taken: list[bool] = []
+        for _ in range(2):
+            server.hosted.quotas._looked.clear()
+            server.hosted.rest(0)
+            taken.append(_takes(server) > 100_000)
+            server.store.gc(grace_s=0)
+        server.hosted.quotas._looked.clear()
+
+        assert [True, False] == [taken[0], _takes(server) > 100_000]
+
+
 def test_what_is_given_back_says_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has a file, or guesses it, could ask whether another project has it: it went sooner then."""
     with served(tmp_path / "server", quotas={"mine": 10_000_000}) as server:

@@ -182,5 +182,5 @@ class Quotas:
             ended = self._slots.get(project, now)
         for some in self._granted.all_of(project):
             free = [digest for digest in some if digest not in needed]
-            self._granted.withdraw(project, free, ended, sent_before=time.time() - 2 * TURN_S)
+            self._granted.withdraw(project, free, ended, now=now, sent_before=time.time() - 2 * TURN_S)
         self._granted.forget(project, self._pins.freed_before())
