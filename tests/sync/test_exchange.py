@@ -12,6 +12,7 @@ import pytest
 import artstore
 from artstore.errors import Corrupt, NotFound
 from artstore.model.digest import Digest
+from artstore.model.manifest import ReferenceEntry, digest_of_lines, encode_full
 from artstore.storage import packs, stat_cache
 from artstore.store import Store
 from artstore.sync import lengths, pull
@@ -82,6 +83,18 @@ def test_a_long_list_of_files_is_taken_if_its_bytes_came(machine: Make, monkeypa
     assert "so many are the same" in (refused.error or "")
     assert "so many are the same" in (left.error or "")
     assert ["cats:v0"] == [name for name, *_ in b.names()]
+
+
+def test_a_long_list_of_references_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is the same in all addresses compresses well: such a list went nowhere, though it could be made."""
+    uris = [f"s3://datasets/some-team/train/{number:05}/image_{number:07}.jpeg" for number in range(2000)]
+    lines = [
+        ReferenceEntry(path=uri.removeprefix("s3://"), uri=uri, checksum=uri, size=number * 7919 % 100_000).line()
+        for number, uri in enumerate(uris)
+    ]
+    monkeypatch.setattr(lengths, "MOST_ENTRIES", 500)
+
+    assert lengths.why_swelling(encode_full(digest_of_lines(lines), lines)) is None
 
 
 def test_the_bytes_of_many_versions_come_together(tmp_path: Path) -> None:
