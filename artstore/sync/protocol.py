@@ -34,7 +34,8 @@ _OBJECT_BYTES: Final = 8 << 20
 _LOG: Final = re.compile(r"[0-9a-f]{32}")
 LEAST_SLOT: Final = 200
 """Bytes of any slot: what is beside its ops has as many."""
-_LEAST_OBJECT: Final = 64
+LEAST_OBJECT: Final = 64
+"""Bytes of any object of manifests: one that has fewer is damaged, and is not carried along."""
 
 # What lists hold is never shorter than these: a few MB that say that millions of things follow, each of which takes a
 # hundred bytes of memory, are refused at the first of them.
@@ -42,7 +43,7 @@ DigestText = Annotated[str, msgspec.Meta(min_length=71, max_length=71)]
 ObjectName = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
 BlobName = Annotated[str, msgspec.Meta(min_length=81, max_length=81)]
 SlotData = Annotated[bytes, msgspec.Meta(min_length=LEAST_SLOT)]
-ObjectsData = dict[ObjectName, Annotated[bytes, msgspec.Meta(min_length=_LEAST_OBJECT)]]
+ObjectsData = dict[ObjectName, Annotated[bytes, msgspec.Meta(min_length=LEAST_OBJECT)]]
 """Objects of manifests, by name."""
 
 Tell = Callable[[int, int], None]

@@ -205,6 +205,43 @@ def test_a_slot_with_a_hole_is_refused_and_says_which(server: Served, machine: M
     assert [] == list(HttpRemote(connection).projects())
 
 
+def test_a_slot_that_says_nothing_is_not_begun(server: Served, machine: Make) -> None:
+    """It only ends things, as each of none does, and could go beyond a quota for ever."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.push()
+    last = followed(one.store.root, PROJECT)
+    assert last is not None
+    slot = Slot(
+        format=FORMAT,
+        project=PROJECT,
+        log=last.log,
+        number=2,
+        before=last.head,
+        store=one.store.root.format.store_id,
+        transactions=[],
+    )
+    with pytest.raises(Invalid, match="no ops"):
+        Connection(server.url).ask("PUT", f"projects/{PROJECT}/slots/2", encode_slot(slot), doing="claiming")
+
+    one.put({"a": b"2"})
+    one.push()
+
+
+def test_a_list_of_files_that_was_cut_is_named_and_not_its_slot(server: Served, machine: Make) -> None:
+    """It was refused with all that came along, and the way out that was named put back a slot that was whole."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.push()
+    (path,) = (each for each in server.store.path.rglob("hosted/manifests/*/*") if each.is_file())
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:10])
+    (pulled,) = exchange(machine("two").store, "pull").projects
+
+    assert path.name in (pulled.error or "")
+    assert "--read-all" in (pulled.error or "")
+
+
 def test_what_was_put_twice_and_deleted_before_it_was_sent_holds_nothing_up(machine: Make) -> None:
     """The second one was equal to the first when it was put, and makes no version: nobody sends a list of its files."""
     one = machine("one")
@@ -649,3 +686,20 @@ def test_many_long_lists_of_files_go_one_by_one(server: Served, machine: Make, m
     assert 5 == pushed.pushed.slots
     assert 5 == sum("/manifests/" in each for each in server.requests)
     assert server.store.verify().ok
+
+
+def test_a_list_of_files_that_is_long_alone_goes_behind_a_short_one(
+    machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push offered both together again and again, and never came to its end."""
+    one = machine("one")
+    one.put({"a": b"1"})
+    one.put({str(number): b"1" for number in range(100)}, name="many")
+    for number in range(5):
+        one.put({"a": b"1"}, name=f"c{number}")
+    monkeypatch.setattr(push, "_LISTS_BYTES", 1000)
+    (pushed,) = one.push().projects
+
+    assert 7 == pushed.pushed.versions
+    # What comes behind it goes together again.
+    assert 7 > pushed.pushed.slots

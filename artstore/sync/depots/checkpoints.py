@@ -24,7 +24,7 @@ from artstore.storage.files import random_hex
 from artstore.sync.depots.sealed import MOST_BYTES, seal, unseal
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
-from artstore.sync.protocol import ObjectsData, SlotData
+from artstore.sync.protocol import LEAST_OBJECT, ObjectsData, SlotData
 
 BLOCK: Final = 128
 FACTOR: Final = 16
@@ -161,7 +161,8 @@ class Checkpoints:
             found.append(Entry(slot, dict.fromkeys(names, b"")))
         manifests = dict(in_parallel(self._manifests, [name for entry in found for name in entry.manifests]))
         return [
-            Entry(entry.slot, {name: data for name in entry.manifests if (data := manifests[name])}) for entry in found
+            Entry(entry.slot, {name: data for name in entry.manifests if len(data := manifests[name]) >= LEAST_OBJECT})
+            for entry in found
         ]
 
     def _manifests(self, name: str) -> bytes:

@@ -37,7 +37,7 @@ from artstore.sync.hosting.usage import Usage
 from artstore.sync.http.wire import BODY, MANY, Claimed, Head, Lacks
 from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import STALE_S
-from artstore.sync.protocol import GONE, Slot, decode_manifests, encode_manifests, read_slot
+from artstore.sync.protocol import GONE, LEAST_OBJECT, Slot, decode_manifests, encode_manifests, read_slot
 from artstore.sync.pull import pull
 from artstore.sync.push import next_offer, push
 from artstore.sync.received import take_manifests
@@ -133,7 +133,7 @@ class Hosted:
                 # What is lost is said to who asks for it.
                 with contextlib.suppress(MissingObject):
                     length, blocks = self.manifests(project, name)
-                    if size + length <= BODY:
+                    if LEAST_OBJECT <= length <= BODY - size:
                         objects[name] = b"".join(blocks)
                         size += length
             found.append((data, objects))
@@ -179,6 +179,10 @@ class Hosted:
         if (slot.log, number, slot.before) != expected:
             message = f"slot {number} does not follow the last one of {project!r}: pull, and claim the next"
             raise Conflict(message, code="not-the-next")
+        if not slot.transactions:
+            # Whoever sends lost bytes again needs none here, and there could be any number of them.
+            message = f"slot {number} has no ops"
+            raise Invalid(message, code="bad-slot")
         if last is None and self._root.catalog.project(project) is None:
             # What was claimed and cannot be counted would stand there for ever.
             refuse_twin(self._root, project)
