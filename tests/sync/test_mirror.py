@@ -534,7 +534,9 @@ def test_who_names_what_is_swept_just_then_puts_it_there_again(
     def offer(mirror: Mirror, project: str, store: str, count: int, pending: Pending | None) -> bool:
         monkeypatch.undo()
         # Also what was put there just now, and nothing names yet.
-        assert 2 == collect_remote(a.store, "stick", grace_s=0).projects[0].swept
+        report = collect_remote(a.store, "stick", grace_s=0).projects[0]
+        assert 2 == report.swept
+        assert report.condemned_bytes == report.freed_bytes > 0
         return claim(mirror, project, store, count, pending)
 
     monkeypatch.setattr(Mirror, "offer", offer)

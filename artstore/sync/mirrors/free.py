@@ -108,19 +108,19 @@ class _Work:
         else:
             message = f"{_TRIES} times in a row others were at work at {self._there.way.place}: repeat later"
             raise Conflict(message, code="busy")
-        gone = self._gone(seen, plan)
+        gone, condemned = self._gone(seen, plan), _size(seen, plan.new)
         sizes = 0
         for done, (_name, size) in enumerate(in_parallel(seen.shelf.remove, gone), 1):
             sizes += size
             self._there.way.tell(Tick("sweep", done, sizes, len(gone)))
-        return self._told(seen, plan, len(gone), sizes)
+        return self._told(seen, plan, condemned, len(gone), sizes)
 
     def foresee(self) -> CollectedProject:
         """Say what it would come to."""
         seen = self._look()
         plan = self._plan(seen)
         gone = self._gone(seen, plan)
-        return self._told(seen, plan, len(gone), _size(seen, gone))
+        return self._told(seen, plan, _size(seen, plan.new), len(gone), _size(seen, gone))
 
     def _look(self) -> _Seen:
         """See what lies there and what of it is needed. All of it is asked for by its name: a listing may be old."""
@@ -213,11 +213,11 @@ class _Work:
         swept = seen.shelf.known.swept.union(plan.due)
         return [name for name in seen.files if name in swept and name not in seen.keep]
 
-    def _told(self, seen: _Seen, plan: _Plan, swept: int, freed: int) -> CollectedProject:
+    def _told(self, seen: _Seen, plan: _Plan, condemned: int, swept: int, freed: int) -> CollectedProject:
         return CollectedProject(
             project=self._project.name,
             condemned=len(plan.new),
-            condemned_bytes=_size(seen, plan.new),
+            condemned_bytes=condemned,
             waiting=len(plan.waiting),
             due_at=(max(plan.waiting.values()) + self._grace_us) / 1e6 if plan.waiting else None,
             swept=swept,
