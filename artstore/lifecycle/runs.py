@@ -60,7 +60,7 @@ def start_run(
 
     def plan(view: ProjectView) -> list[Op]:
         row = view.run(run)
-        return [op if row is None else msgspec.structs.replace(op, after=view.begun_here(row))]
+        return [msgspec.structs.replace(op, after=None if row is None else view.begun_here(row))]
 
     return _record(root, owner, run, plan)
 

@@ -178,7 +178,7 @@ class Retype(Op, frozen=True, kw_only=True, tag="retype"):
     type: str
 
 
-class Delete(Op, frozen=True, kw_only=True, tag="delete"):
+class Delete(Op, frozen=True, kw_only=True, tag="delete", omit_defaults=True):
     """A version goes. Its number is never used again."""
 
     version: str
@@ -235,8 +235,9 @@ class StartRun(Op, frozen=True, kw_only=True, tag="run", omit_defaults=True):
     notes: str | None
     tags: list[str]
     config: dict[str, Any]
-    after: str | None = None
-    """Id of the op with which that began which goes on; None: the writer knew of none."""
+    after: str | None | msgspec.UnsetType = msgspec.UNSET
+    """Id of the op with which that began which goes on; None: the writer knew of none. Not set: an older artstore wrote
+    it, which did not say."""
 
 
 class EditRun(Op, frozen=True, kw_only=True, tag="edit-run", omit_defaults=True):

@@ -966,6 +966,17 @@ def test_a_resumed_run_keeps_what_it_does_not_say_again(log: Log) -> None:
     assert ("", "k", "h", "x", ["u"]) == (run.name, run.job_type, run.group, run.notes, run.tags)
 
 
+def test_a_run_that_an_older_artstore_went_on_with_is_not_one_that_was_begun_apart(log: Log) -> None:
+    """It did not say with which op the run had begun: what was one run for years would be two, one without an end."""
+    log.start("r", config={"lr": 1, "seed": 7})
+    again = log.start("r", config={"lr": 2}, after=msgspec.UNSET)
+    log.add(FinishRun(at_us=30, nonce=log.nonce(), run="r", state="finished"))
+    run = log.state.run("r")
+
+    assert run is not None
+    assert ({"lr": 2, "seed": 7}, "finished", {}, again) == (run.config, run.state, run.apart, run.begun)
+
+
 def test_a_run_that_two_began_apart_keeps_what_each_said(log: Log) -> None:
     """Else the model that was made with one rate is said to be made with another, and nobody is told."""
     first = log.start("r", config={"lr": 1}, at_us=10)

@@ -296,6 +296,22 @@ def test_fields_of_the_future_survive_in_a_transaction() -> None:
     assert data == encode_transaction(decode_transaction(data))
 
 
+@pytest.mark.parametrize(
+    "op",
+    [
+        b'{"at_us":1,"nonce":"n","op":"delete","store":"s","version":"v"}',
+        b'{"at_us":1,"nonce":"n","op":"finish-run","run":"r","state":"crashed"}',
+        (
+            b'{"at_us":1,"config":{},"group":null,"job_type":null,"name":null,"nonce":"n","notes":null,"op":"run",'
+            b'"run":"r","tags":[]}'
+        ),
+    ],
+)
+def test_an_op_of_an_older_artstore_keeps_its_id(op: bytes) -> None:
+    """What is taken from elsewhere is written anew: it would be another op than the one that its writer pushes."""
+    assert op == encode_op(decode_op(op))
+
+
 def test_the_bytes_of_a_transaction_never_change() -> None:
     """The next one names it by their digest: the chain would break."""
     op = encode_op(Delete(at_us=1, nonce="n", store="s", version="v"))
