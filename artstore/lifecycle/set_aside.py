@@ -31,6 +31,7 @@ from artstore.model.records import (
     Op,
     Part,
     Relog,
+    StartRun,
     Use,
     decode_op,
     encode_op,
@@ -79,6 +80,8 @@ def set_aside(root: Root, session: Session, project: str, name: str) -> None:
     before = root.catalog.project(project)
     assert before is not None
     accepted, taken = accepted_by_any(root.catalog, before), taken_in(root.catalog, before)
+    # Under the new name all comes by a transaction, what others began too.
+    taken |= {op.id for op in ops if op.seq is None and isinstance(decode_op(op.body), StartRun)}
     done: set[Digest] = set()
     # What came from others has no transaction here.
     for _seq, some in groupby(ops, key=lambda op: op.id if op.seq is None else op.seq):
@@ -102,7 +105,7 @@ def set_aside(root: Root, session: Session, project: str, name: str) -> None:
 
 def _told(was: Mapping[bytes, str], accepted: Container[str], taken: Container[str], ops: Sequence[AnyOp]) -> list[Op]:
     """What is noted of ops under the new name: which of them others may have, and which have numbers for good."""
-    making = [encode_op(op) for op in ops if isinstance(op, Create | Commit | Relog | Part | Link)]
+    making = [encode_op(op) for op in ops if isinstance(op, Create | Commit | Relog | Part | Link | StartRun)]
     known = [str(Digest.of(body)) for body in making if was[body] in accepted]
     theirs = [str(Digest.of(body)) for body in making if was[body] in taken]
     notes: list[Op] = [AcceptedBefore(at_us=now_us(), nonce=nonce(), ops=known)] if known else []

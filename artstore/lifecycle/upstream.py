@@ -29,6 +29,7 @@ from artstore.model.records import (
     Op,
     Part,
     Relog,
+    StartRun,
     brings,
     decode_op,
     encode_op,
@@ -204,7 +205,7 @@ def take(
 
 
 def _taken_in(ops: Sequence[AnyOp]) -> list[Op]:
-    making = [str(Digest.of(encode_op(op))) for op in ops if isinstance(op, Create | Commit | Relog | Part)]
+    making = [str(Digest.of(encode_op(op))) for op in ops if isinstance(op, Create | Commit | Relog | Part | StartRun)]
     return [TakenIn(at_us=now_us(), nonce=nonce(), ops=making)] if making else []
 
 

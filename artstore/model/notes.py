@@ -65,7 +65,7 @@ class Evicted(Op, frozen=True, kw_only=True, tag="note-evicted"):
 
 
 class TakenIn(Op, frozen=True, kw_only=True, tag="note-taken"):
-    """What makes collections, versions and parts came from another store, where it waits for a log too."""
+    """What makes collections, versions and parts, or begins runs, came from another store, where it waits too."""
 
     ops: list[str]
     """Ids."""

@@ -17,6 +17,7 @@ import msgspec
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.model.digest import Digest
 from artstore.model.fold import Change, Put
+from artstore.model.notes import TakenIn
 from artstore.model.records import Commit, Create, Link, Relog, Unlink, decode_op, made_by
 from artstore.model.state import (
     Alias,
@@ -354,10 +355,17 @@ class FoldView:
 
     def begun_here(self, run: Run) -> str:
         """The op with which a run began, or last went on, as this store knows it: its own rather than others'."""
-        sql = "SELECT 1 FROM line WHERE project = ? AND op = ?"
         begun = [run.begun, *run.apart] if run.apart else []
-        own = [each for each in begun if self._connections.one(sql, (self._project, each)) is not None]
+        own = [each for each in begun if self._is_made_here(each)]
         return own[-1] if own else run.begun
+
+    def _is_made_here(self, op: str) -> bool:
+        """Whether an op is of a transaction of this store's, and did not come from another one that waits for a log."""
+        sql = "SELECT 1 FROM line WHERE project = ? AND op = ?"
+        taken = "SELECT 1 FROM line WHERE project = ? AND instr(note, ?) AND instr(note, ?)"
+        is_here = self._connections.one(sql, (self._project, op)) is not None
+        tag = f'"op":"{TakenIn.__struct_config__.tag}"'.encode()
+        return is_here and self._connections.one(taken, (self._project, tag, op.encode())) is None
 
     def runs(self) -> list[Run]:
         """Every run, the newest first."""

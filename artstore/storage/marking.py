@@ -39,7 +39,14 @@ AND (project IN (SELECT id FROM project WHERE upstream IS NOT NULL) OR EXISTS (
     WHERE theirs.project = op.project AND theirs.version = json_extract(CAST(op.body AS TEXT), '$.target')))"""
 """Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
 its own, and nobody else may have its bytes. A log that is followed no more may have told others of that version too."""
-_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS}"
+_OF_ENDS: Final = """
+SELECT version.manifest FROM op JOIN version
+    ON version.project = op.project AND version.id = json_extract(CAST(op.body AS TEXT), '$.version')
+WHERE op.kind = 'delete' AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
+AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
+AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""
+"""What was deleted for all and not by force comes back where others need it, until the upstream has accepted its end."""
+_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS} UNION ALL {_OF_ENDS}"
 _HIDDEN: Final = """
 FROM version WHERE deleted = 1 AND id NOT IN (SELECT version FROM forgotten)
 AND (project, id) NOT IN (

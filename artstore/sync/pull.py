@@ -96,7 +96,7 @@ def refuse_apart(remote: Remote, project: str, own: set[str], again: str) -> Non
     """
     theirs: set[str] = set()
     number = 1
-    while own and (found := read_slot(remote, project, number)) is not None:
+    while own and (found := _read(remote, project, number)) is not None:
         if not any(collecting(found.slot)):
             theirs.update(str(Digest.of(bytes(raw))) for raw in found.slot.ops)
         number += 1
@@ -272,18 +272,22 @@ def _batches(slots: Iterator[ReadSlot]) -> Iterator[list[ReadSlot]]:
 
 
 def _read_next(way: Way, number: int) -> ReadSlot | None:
+    return _read(way.remote, way.project, number)
+
+
+def _read(remote: Remote, project: str, number: int) -> ReadSlot | None:
     try:
-        return read_slot(way.remote, way.project, number)
+        return read_slot(remote, project, number)
     except Corrupt as error:
         problem = _mendable(error)
-        if isinstance(way.remote, Depot) and error.code == "remote-corrupt":
-            problem = _with_the_last_way_out(way, way.remote, number, problem)
+        if isinstance(remote, Depot) and error.code == "remote-corrupt":
+            problem = _with_the_last_way_out(project, remote, number, problem)
         raise problem from error
 
 
-def _with_the_last_way_out(way: Way, depot: Depot, number: int, error: Corrupt) -> Corrupt:
+def _with_the_last_way_out(project: str, depot: Depot, number: int, error: Corrupt) -> Corrupt:
     """The error for a slot that cannot be read, with what can be done where no store has ever counted it."""
-    if depot.behind(way.project, number) is not None or depot.checkpointed(way.project) >= number:
+    if depot.behind(project, number) is not None or depot.checkpointed(project) >= number:
         return error
     hint = "where none had, `artstore remote recover --drop-unreadable` takes it away, and all go on"
     return Corrupt(f"{error.message}; {hint}", code=error.code)

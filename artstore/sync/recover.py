@@ -85,10 +85,12 @@ def recover(
         message = f"only an upstream that is a depot has slots that can be dropped, and {name!r} is none"
         raise Invalid(message, code="not-a-depot")
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("recover") as session:
+        here = [each for each in root.catalog.projects() if each.upstream is not None or mirror is not None]
+        # What keeps this store from beginning to follow a project is not known here at all.
+        names = {each.name for each in here}.union(remote.projects() if drop_unreadable else ())
         ways = [
-            Way(root, session, remote, each.name, join=True, progress=progress, only=settings.chosen(each.name))
-            for each in root.catalog.projects()
-            if each.upstream is not None or mirror is not None or drop_unreadable
+            Way(root, session, remote, each, join=True, progress=progress, only=settings.chosen(each))
+            for each in sorted(names)
         ]
         each_of = partial(_recover if mirror is None else _recover_in_mirror, read_all=read_all, doubted=doubted)
         each_of = partial(_dropping, each_of) if drop_unreadable else each_of

@@ -559,6 +559,24 @@ def test_what_others_need_is_not_deleted_by_who_had_not_seen_that(pair: tuple[Ma
     assert [] == b.store.conflicts()
 
 
+def test_what_comes_back_since_others_need_it_can_be_read(pair: tuple[Machine, Machine]) -> None:
+    """`gc` between a deletion and its push took the list of files, and neither pull nor rebuild got it back."""
+    a, b = pair
+    b.store.delete("cats:v0", everywhere=True)
+    b.store.gc(grace_s=0)
+    a.store.alias("cats:v0", ["prod"])
+    a.push()
+    b.pull()
+
+    assert {"x": b"0"} == b.read("cats:v0")
+    rebuilt(b)
+    assert {"x": b"0"} == b.read("cats:v0")
+    b.store.keep_mine(b.store.conflicts()[0].id)
+    b.push()
+    b.store.gc(grace_s=0)
+    assert set() == bytes_of(b)
+
+
 def test_an_alias_on_what_was_forgotten_says_so(pair: tuple[Machine, Machine]) -> None:
     a, b = pair
     b.put({"x": b"b"}, aliases=["best"])

@@ -366,6 +366,25 @@ def test_a_last_slot_that_no_store_has_counted_is_taken_away_when_somebody_says_
     assert SLOTS + 1 == len(new.names())
 
 
+@pytest.mark.parametrize("has_something", [False, True])
+def test_a_first_slot_that_nobody_can_read_is_taken_away_by_who_follows_nothing_yet(
+    machine: Make, depot: Path, *, has_something: bool
+) -> None:
+    new = machine("new")
+    slot(depot, 1).parent.mkdir(parents=True)
+    spoil(slot(depot, 1), b"")
+    if has_something:
+        new.put({"x": b"mine"})
+    (stopped,) = exchange(new.store, "sync").projects
+    (report,) = recover(new.store, drop_unreadable=True).projects
+    new.put({"x": b"more"})
+    new.push()
+
+    assert "where none had, `artstore remote recover --drop-unreadable`" in str(stopped.error)
+    assert (None, 1) == (report.error, report.pushed.dropped_slots)
+    assert slot(depot, 1).read_bytes()
+
+
 @pytest.mark.parametrize("is_in_a_checkpoint", [True, False])
 def test_a_slot_behind_which_a_log_went_on_is_not_taken_away(
     machine: Make, depot: Path, monkeypatch: pytest.MonkeyPatch, *, is_in_a_checkpoint: bool

@@ -11,7 +11,8 @@ import pytest
 from artstore.errors import AmbiguousVersion
 from artstore.store import Store
 from artstore.sync.adopt import add_upstream
-from artstore.sync.remotes import remove_remote
+from artstore.sync.remotes import add_remote, remove_remote
+from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
 
 Make = Callable[..., Machine]
@@ -235,6 +236,27 @@ def test_a_run_that_was_begun_apart_and_died_is_marked(machine: Make) -> None:
 
     run = b.store.run("trial-7", project=PROJECT)
     assert ["running", "crashed"] == [run.state, *(other.state for other in run.apart)]
+
+
+def test_what_is_said_of_ones_own_run_is_not_said_of_one_that_came_by_a_mirror(machine: Make, tmp_path: Path) -> None:
+    """The journal has others' ops too where these wait here: their run would end, and this one never."""
+    (tmp_path / "stick").mkdir()
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"x"})
+    a.push()
+    b.pull()
+    for each, rate in ((a, 0.1), (b, 0.2)):
+        add_remote(each.store.path, "stick", f"file://{tmp_path / 'stick'}", upstream=False, join=False)
+        each.store.start_run(project=PROJECT, id="trial-7", config={"lr": rate})
+    a.push()
+    exchange(b.store, "push", remote="stick")
+    exchange(a.store, "pull", remote="stick")
+    a.store.edit_run("trial-7", project=PROJECT, config={"epochs": 9})
+    a.store.finish_run("trial-7", project=PROJECT)
+    run = a.store.run("trial-7", project=PROJECT)
+
+    assert ({"lr": 0.1, "epochs": 9}, "finished") == (run.config, run.state)
+    assert [({"lr": 0.2}, "running")] == [(other.config, other.state) for other in run.apart]
 
 
 def test_what_one_has_decided_of_a_refused_collection_is_decided_for_all_who_had_it(
