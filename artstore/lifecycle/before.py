@@ -37,6 +37,9 @@ def with_others(root: Root, project: str, view: ProjectView, versions: Iterable[
     if there is None or found == wanted:
         return frozenset(found)
     others = _waiting_of_others(root, there)
+    if not others:
+        # Where this store's log is the order, all of it waits, and it is long.
+        return frozenset(found)
     known = (op.version for op in Journal(root.catalog, there).waiting() if op.id in others and op.version in wanted)
     return frozenset(found.union(filter(None, known)))
 
