@@ -16,6 +16,7 @@ import msgspec
 
 from artstore.errors import Conflict, Corrupt, Invalid, NotFound, Problem, named
 from artstore.lifecycle.commit import commit, nonce, now_us
+from artstore.lifecycle.links import unlink_everywhere
 from artstore.lifecycle.ordering import is_own
 from artstore.lifecycle.reports import ConflictInfo
 from artstore.lifecycle.resolve import find_project
@@ -110,8 +111,8 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
 
     A version whose parts are in another one by now is made all the same, of what it was made of; its bytes, which may
     be with the parts, are brought first. It keeps its id, and what hangs on it comes with it. Where its collection was
-    deleted, that is created again for it. The end of a version that others need goes by force. What was said of a
-    collection that came to be somebody else's is said of that one.
+    deleted, that is created again for it. The end of a version that others need goes by force, so that it is taken out
+    of the portfolios. What was said of a collection that came to be somebody else's is said of that one.
 
     Raises NotFound (conflict-not-found), Invalid (ambiguous-digest, cannot-be-done-again) where it would change nothing
     now either, Corrupt (blob-missing) where some of the bytes cannot be had, Unreachable.
@@ -135,6 +136,9 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
     plan(view)
     with root.session("resolve") as session:
         _bring(root, info, refused)
+        if refused.op.void == NEEDED:
+            assert isinstance(refused.read, records.Delete)
+            unlink_everywhere(root, session, [refused.read.version])
         commit(root, session, project.name, plan)
     return info
 

@@ -235,7 +235,7 @@ class StartRun(Op, frozen=True, kw_only=True, tag="run", omit_defaults=True):
     notes: str | None
     tags: list[str]
     config: dict[str, Any]
-    after: str | None | msgspec.UnsetType = msgspec.UNSET
+    after: str | msgspec.UnsetType | None = msgspec.UNSET
     """Id of the op with which that began which goes on; None: the writer knew of none. Not set: an older artstore wrote
     it, which did not say."""
 

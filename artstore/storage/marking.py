@@ -45,8 +45,10 @@ SELECT version.manifest FROM op JOIN version
 WHERE op.kind = 'delete' AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
 AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""
-"""What was deleted for all and not by force comes back where others need it, until the upstream has accepted its end."""
-_LIVE: Final = f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS} UNION ALL {_OF_ENDS}"
+"""What was deleted for all, and not by force, comes back where others need it by the time that its end is accepted."""
+_LIVE: Final = (
+    f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS} UNION ALL {_OF_ENDS}"
+)
 _HIDDEN: Final = """
 FROM version WHERE deleted = 1 AND id NOT IN (SELECT version FROM forgotten)
 AND (project, id) NOT IN (

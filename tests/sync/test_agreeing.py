@@ -577,6 +577,21 @@ def test_what_comes_back_since_others_need_it_can_be_read(pair: tuple[Machine, M
     assert set() == bytes_of(b)
 
 
+def test_what_is_ended_by_force_in_the_end_leaves_no_link(pair: tuple[Machine, Machine]) -> None:
+    """`delete --force` takes it out of the portfolios; to all others this one led nowhere."""
+    a, b = pair
+    b.store.delete("cats:v0", everywhere=True)
+    a.store.link("cats:v0", "shelf")
+    a.push()
+    b.pull()
+    b.store.keep_mine(b.store.conflicts()[0].id)
+    b.push()
+    a.pull()
+
+    for each in (a, b):
+        assert [] == each.store.versions("shelf")
+
+
 def test_an_alias_on_what_was_forgotten_says_so(pair: tuple[Machine, Machine]) -> None:
     a, b = pair
     b.put({"x": b"b"}, aliases=["best"])

@@ -48,7 +48,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the log that its store follows, or owns."""
     is_own: bool
     """Whether its store owns it, so that it ends when that one, or who took it from there, follows an upstream."""
-    awaits: bool
+    awaits: bool = False
     """Whether its store names an upstream whose log it has not met: what it has is for that one to order."""
     first: int
     """The first slot that is carried; behind `last`, if none is."""

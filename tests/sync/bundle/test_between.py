@@ -7,12 +7,15 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from artstore.errors import Corrupt, NotFound
 from artstore.store import Store
 from artstore.sync.bundle.apply import apply_bundle
-from artstore.sync.bundle.head import inspect_bundle
+from artstore.sync.bundle.archive import BundleReader
+from artstore.sync.bundle.create import create_bundle
+from artstore.sync.bundle.head import Section, inspect_bundle, read_head
 from tests.sync.bundle.conftest import Site, Stick
 from tests.sync.conftest import Machine
 
@@ -39,6 +42,18 @@ def test_what_one_writes_the_other_takes_and_reads(site: MakeSite, stick: Stick)
     assert SMALL | LARGE == b.read("cats:best")
     assert {"n": 1} == b.store.version("cats:v0").metadata
     assert b.store.verify().ok
+
+
+def test_what_an_older_artstore_says_of_a_project_can_be_read(site: MakeSite, tmp_path: Path) -> None:
+    """It was called damaged, and no copy of it was any better."""
+    a = site("a")
+    a.put(SMALL)
+    create_bundle(a.store, tmp_path / "stick")
+    with BundleReader(tmp_path / "stick") as reader:
+        (section,) = read_head(reader).projects
+    before = {name: value for name, value in msgspec.to_builtins(section).items() if name != "awaits"}
+
+    assert section == msgspec.convert(before, Section)
 
 
 def test_what_is_made_on_either_side_has_one_number_on_both(site: MakeSite, stick: Stick) -> None:
