@@ -68,11 +68,12 @@ def test_a_rebuild_asks_nothing_of_the_catalog_that_it_replaces(older: Path, is_
 
 def test_a_migration_is_never_edited() -> None:
     """A catalog that has been through it would be taken for one that has the new shape."""
-    made = [schema.TABLES, schema.WITH_UPSTREAM, schema.WITH_AWAITED]
+    made = [schema.TABLES, schema.WITH_UPSTREAM, schema.WITH_AWAITED, schema.WITH_UNDO]
 
     assert len(made) == schema.VERSION
     assert [hashlib.sha256(statements.encode()).hexdigest()[:16] for statements in made] == [
         "9ea5910322b78d5a",
         "f6d1a14847a7b6f1",
         "7a9e827ded674e62",
+        "c48820a721ac808d",
     ]
