@@ -189,7 +189,7 @@ class Naive:
 
     def do_delete(self, op: Json, _id: str) -> bool:
         version = self.version(op["version"])
-        if version is None or (not op["forced"] and self.is_needed(version["id"])):
+        if version is None or (not op.get("forced", True) and self.is_needed(version["id"])):
             return False
         self.end(version)
         return True
