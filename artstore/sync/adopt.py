@@ -41,6 +41,7 @@ def add_upstream(
 
     Where that is the log of each which follows one, it takes the place of the upstream that was noted before: this one
     is found there now. Nothing is moved yet, and projects that its token is not for are passed over. Raises Conflict
+    (has-upstream) where that one still has its logs at its old place, so that the other is a copy, and Conflict
     (needs-join), before anything is changed, where a project has ops that the log there lacks, and the other way round,
     unless `join`: then its own wait behind those there.
 
@@ -57,6 +58,9 @@ def add_upstream(
         reachable = _reachable(remote, root.catalog.projects())
         others = [project for project in reachable if _is_another(remote, project)]
         renamed = _renamed(root, remote, reachable, others, aside or {}, join=join)
+        moved_from = _moved_from(root, reachable, others)
+        if moved_from is not None:
+            _refuse_copy(root, moved_from, url)
         info = add_remote(
             store.path,
             name,
@@ -66,7 +70,7 @@ def add_upstream(
             background=background,
             only=picks(root, only, aside=renamed),
             token_file=token_file,
-            instead_of=_moved_from(root, reachable, others),
+            instead_of=moved_from,
         )
         for project in others:
             if project.name not in renamed:
@@ -91,6 +95,24 @@ def _moved_from(root: Root, reachable: Sequence[Project], others: Sequence[Proje
     name = next((name for name, each in read_remotes(root.path).items() if each.upstream), None)
     followed = {project.name for project in root.catalog.projects() if project.upstream is not None}
     return name if followed and not others and followed <= {project.name for project in reachable} else None
+
+
+def _refuse_copy(root: Root, name: str, url: str) -> None:
+    """Raise Conflict (has-upstream) where a log that is found elsewhere now is at its old place too."""
+    settings = read_remotes(root.path)[name]
+    if settings.url == url:
+        return
+    with contextlib.suppress(Unreachable, Denied, Invalid, Corrupt):
+        remote = open_remote(settings)
+        for project in root.catalog.projects():
+            first = None if project.upstream is None else read_slot(remote, project.name, 1)
+            if first is not None and first.slot.log == project.upstream:
+                message = (
+                    f"{name!r} still has the log of project {project.name!r} at {settings.url}, so what is at {url} is "
+                    "a copy of it, and the two would go apart. If that is to be the upstream from now on, `artstore "
+                    f"remote rm {name}` first"
+                )
+                raise Conflict(message, code="has-upstream")
 
 
 def _renamed(

@@ -332,6 +332,20 @@ def test_an_upstream_that_is_found_elsewhere_takes_its_own_place(tmp_path: Path,
         a.store.close()
 
 
+@pytest.mark.parametrize("name", ["hub", "new"])
+def test_a_copy_of_the_upstream_does_not_take_its_place(machine: Make, tmp_path: Path, name: str) -> None:
+    """Two places of one log would each go on from where the copy was made."""
+    a = machine("a")
+    a.put({"x": b"0"})
+    a.push()
+    shutil.copytree(a.depot, tmp_path / "copy")
+    with pytest.raises(Conflict, match="remote rm hub") as refused:
+        add_upstream(a.store, name, f"file://{tmp_path}/copy", join=True)
+
+    assert "has-upstream" == refused.value.code
+    assert [f"file://{a.depot}"] == [each.url for each in read_remotes(a.store.path).values()]
+
+
 def test_what_was_to_stay_here_stays_here_when_the_upstream_is_found_elsewhere(tmp_path: Path, depot: Path) -> None:
     """The collections that were chosen were forgotten with the old address, and the next push sent all."""
     a = Machine(tmp_path, depot, "a")
