@@ -189,6 +189,8 @@ def test_it_ends_when_it_was_idle_and_the_next_commit_begins_another(
     a: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nudge, "IDLE_S", 0.2)
+    # It ends so soon here that who commits would still take it to be at it.
+    monkeypatch.setattr(nudge, "_ENOUGH_S", 0.0)
     a.put({"a": b"a"})
     nudge.nudge(a.store.path)
     eventually(lambda: slots(a) and not processes(a))
