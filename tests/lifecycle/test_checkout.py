@@ -970,7 +970,7 @@ def test_progress_moves_while_others_write(
     store: Store, children: Children, tmp_path: Path, *, is_beside_threads: bool
 ) -> None:
     """What a child or a thread of this process writes is a part of it, and only whoever asked is told, in its turn."""
-    commit(store, {name: os.urandom(5 << 20) for name in "abcdefgh"})
+    commit(store, {name: os.urandom(10 << 20) for name in "abcdefgh"})
     said = children.run(
         """
 import os, pathlib, sys, threading
@@ -987,7 +987,7 @@ def progress(tick):
     seen.append(tick.bytes)
 with Store.open(store) as opened:
     opened.get("cats", target, mode="copy", progress=progress)
-print(seen == sorted(seen), seen[-1] == 40 << 20, len(set(seen)) > 4)
+print(seen == sorted(seen), seen[-1] == 80 << 20, len(set(seen)) > 8)
 """,
         store.path,
         tmp_path / "out",
