@@ -133,11 +133,12 @@ def end_collection(world: World, node: Node) -> None:
     there = node.names()
     if there:
         name = world.chance.choice(there)
-        seen = {version.id for version in node.versions(name)}
-        node.may_forget |= seen
-        was_ended, world.ended = world.ended, world.ended | seen
         # As in `delete`: what is forgotten while a place has lost something may be had nowhere then.
         everywhere = world.is_shaken
+        # Taken from all, it goes with what was forgotten here before.
+        seen = node.all_of(name) if everywhere else {version.id for version in node.versions(name)}
+        node.may_forget |= seen
+        was_ended, world.ended = world.ended, world.ended | seen
         try:
             gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True, everywhere=everywhere)
         except NotFound as error:

@@ -251,6 +251,13 @@ class Node(Machine):
         except NotFound:
             return []
 
+    def all_of(self, name: str) -> set[str]:
+        """The versions of a collection, with those that are not seen here."""
+        view = self.view()
+        assert view is not None
+        (id_,) = [each.id for each in view.collections() if each.name == name]
+        return {each.id for each in view.all(Version, "collection = ? AND deleted = 0", id_)}
+
     def any_version(self) -> VersionInfo | None:
         """Some version, if there is one."""
         view = self.view()
