@@ -15,6 +15,7 @@ from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
+from artstore.model.notes import decode_line
 from artstore.model.records import Commit, Create, Delete, Rename, decode_op, made_by, manifest_of
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
@@ -159,15 +160,18 @@ class Node(Machine):
         return [name.partition("/")[2] for name in found]
 
     def called(self, collection: str) -> set[str]:
-        """All that a collection was ever called."""
+        """All that a collection was ever called, what was refused and is called otherwise since included."""
         view, project = self.view(), self.store.root.catalog.project(PROJECT)
         assert view is not None
         assert project is not None
+        journal = Journal(self.store.root.catalog, project)
+        ops = {each.id: decode_op(each.body) for each in journal.ops()}
+        # What was given up counts no more, and was said here.
+        own = {str(Digest.of(body)): decode_line(body) for _, _, bodies in journal.transactions() for body in bodies}
         names: set[str] = set()
-        for each in Journal(self.store.root.catalog, project).ops():
-            op = decode_op(each.body)
+        for id_, op in (own | ops).items():
             if isinstance(op, Create | Rename):
-                found = view.collection(made_by(each.id, op) if isinstance(op, Create) else op.collection)
+                found = view.collection(made_by(id_, op) if isinstance(op, Create) else op.collection)
                 names |= {op.name} if found is not None and found.id == collection else set()
         return names
 
