@@ -578,6 +578,51 @@ def test_a_push_that_comes_before_the_sweep_keeps_what_it_needs(
     assert {"large": b"again" * 300_000, "x": b"x"} == c.read("dogs")
 
 
+def test_what_is_said_anew_of_what_waits_counts_on_behind_what_was_told(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after what had waited was removed, and before it said so, it would seem to have said it all before: a
+    collector that had looked before would free what others were told is there."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    a.put({"large": b"again" * 300_000})
+    a.push()
+    b.pull()
+    b.put({"x": b"x"})
+    b.move("push", remote="stick")
+    b.push()
+    tell = Mirror.tell
+
+    def die(*_: object) -> bool:
+        raise Death
+
+    monkeypatch.setattr(Mirror, "tell", die)
+    with pytest.raises(Death):
+        b.move("push", remote="stick")
+    monkeypatch.undo()
+    assert [] == files(stick / "mirror" / "pending")
+    a.pull()
+    a.store.delete("cats:v0", everywhere=True, force=True)
+    a.push()
+    a.move("push", remote="stick")
+    b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
+
+    def say(mirror: Mirror, project: str, number: int, more: More) -> bool:
+        if more.swept:
+            monkeypatch.undo()
+            b.move("push", remote="stick")
+        return tell(mirror, project, number, more)
+
+    monkeypatch.setattr(Mirror, "tell", say)
+    (report,) = collect_remote(a.store, "stick", grace_s=0).projects
+    shutil.rmtree(b.folder)
+    c.move("pull", remote="stick")
+
+    assert (None, 0) == (report.error, report.swept)
+    assert {"large": b"again" * 300_000, "x": b"x"} == c.read("dogs")
+
+
 def test_what_a_killed_push_relied_on_comes_again_with_the_next_push_of_anybody(
     machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

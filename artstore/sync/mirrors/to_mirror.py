@@ -330,6 +330,8 @@ def _push_pending(
         packs=[*(name for name in before.packs if f"packs/{name}" not in gone), *sent.packs],
         blobs=[*(name for name in before.blobs if f"blobs/{name}" not in gone), *sent.blobs],
     )
+    # Also behind what was told of, and removed since: what has the same number would be taken for told.
+    count = max(count, shelf.known.waits.get(own, 0))
     is_said = dry_run or mirror.offer(way.project, own, count, pending)
     return (moved, taken.error) if is_said else _push_pending(there, project, missing, dry_run=dry_run)
 
