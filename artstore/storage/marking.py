@@ -46,6 +46,13 @@ WHERE op.kind = 'delete' AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
 AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""
 """What was deleted for all, and not by force, comes back where others need it by the time that its end is accepted."""
+_OF_GATHERED: Final = """
+SELECT part.manifest FROM op JOIN json_each(CAST(op.body AS TEXT), '$.parts') AS gathered
+JOIN op AS part ON part.project = op.project AND part.id = gathered.value
+WHERE op.kind IN ('commit', 'relog') AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
+AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
+"""What waits may turn out to have gathered its parts too late: those that nobody else has gathered are there again.
+Only `gc` keeps them so: where there was no upstream yet it has freed some, and nothing is lacking."""
 _LIVE: Final = (
     f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS} UNION ALL {_OF_ENDS}"
 )
@@ -131,7 +138,7 @@ class Marking:
         """With `hiding`, what was deleted elsewhere is kept."""
         self._catalog = catalog
         self._hidden = None
-        kept = _LIVE
+        kept = f"{_LIVE} UNION ALL {_OF_GATHERED}"
         if hiding is not None:
             keeping = ",".join(map(str, hiding.keeping))
             self._hidden = _HIDDEN.format(store=hiding.store.replace("'", "''"), keeping=keeping)

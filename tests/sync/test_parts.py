@@ -363,6 +363,33 @@ def test_a_version_that_came_too_late_can_be_given_up(machine: Make, depot: Path
 # What keeps, and what frees.
 
 
+@pytest.mark.parametrize("is_ended", [False, True], ids=["", "and its version was deleted"])
+def test_a_part_that_was_gathered_too_late_is_there_for_the_next_version(
+    machine: Make, depot: Path, *, is_ended: bool
+) -> None:
+    """Nobody else has it, and `gc` had freed its list of files with the version that was made of it."""
+    a, b = machine("a"), machine("b")
+    add(a, {"a": b"a"})
+    b.pull()
+    moved = depot.rename(depot.with_name("away"))
+    add(b, {"b": LARGE, "small": b"s"})
+    finish(b, expect=2)
+    if is_ended:
+        b.store.delete("cats:v0")
+    b.store.gc(grace_s=0)
+    moved.rename(depot)
+    finish(a)
+    b.push()
+    b.store.gc(grace_s=0)
+    rebuilt(b)
+    finish(a, expect=1)
+
+    assert {"b": LARGE, "small": b"s"} == a.read("cats:v1")
+    b.pull()
+    assert [] == b.store.parts()
+    assert b.store.verify().ok
+
+
 def test_a_part_that_is_dropped_is_dropped_everywhere(machine: Make) -> None:
     """And who gathered it meanwhile is told, since its bytes may be gone."""
     a, b = machine("a"), machine("b")
