@@ -92,7 +92,8 @@ def delete(root: Root, project: str, name: str, *, force: bool, everywhere: bool
     `everywhere`: then it goes for all who follow the upstream, with those that were forgotten here, and no run may have
     used one here (used), unless forced. Raises NotFound (version-forgotten) where all of them were forgotten before.
     A portfolio that others have cannot be forgotten, so it raises Conflict (not-alone) unless `everywhere`. What others
-    have put into it that was not seen here stays, and the collection with it.
+    have put into it that was not seen here stays, and the collection with it. Where they have given one an alias,
+    linked or used it meanwhile, all of it stays, and that is a conflict, unless forced.
     """
     _, view, found = find_collection(root, project, name)
     before = describe_collection(root, project, view, found)
@@ -129,6 +130,8 @@ def delete(root: Root, project: str, name: str, *, force: bool, everywhere: bool
             collection=collection.id,
             versions=[*ids, *(m.version for m in view.memberships_of(collection.id))],
             store=root.format.store_id,
+            # Where it was not asked for everywhere, uses do not keep it.
+            forced=force or not everywhere,
         )
         return [end]
 

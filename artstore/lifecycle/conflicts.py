@@ -28,7 +28,7 @@ from artstore.model.manifest import blob_of
 from artstore.model.names import collection_name
 from artstore.model.notes import Dismissed
 from artstore.model.records import AnyOp, Op, decode_op, encode_op
-from artstore.model.state import View
+from artstore.model.state import Membership, Version, View
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
@@ -137,8 +137,7 @@ def keep_mine(root: Root, id_: str) -> ConflictInfo:
     with root.session("resolve") as session:
         _bring(root, info, refused)
         if refused.op.void == NEEDED:
-            assert isinstance(refused.read, records.Delete)
-            unlink_everywhere(root, session, [refused.read.version])
+            unlink_everywhere(root, session, [version.id for version in _standing(view, refused.read)])
         commit(root, session, project.name, plan)
     return info
 
@@ -227,7 +226,7 @@ def _moved(view: View, op: AnyOp) -> AnyOp | None:
 
 def _by_force(_view: View, op: AnyOp) -> AnyOp:
     """The same end, whatever others need it for."""
-    assert isinstance(op, records.Delete)
+    assert isinstance(op, records.Delete | records.DeleteCollection)
     return msgspec.structs.replace(op, at_us=now_us(), nonce=nonce(), forced=True)
 
 
@@ -351,14 +350,35 @@ def _is_fulfilled(view: ProjectView, op: Waiting, read: AnyOp) -> bool:
         return view.collection(records.made_by(op.id, read)) is not None
     if isinstance(read, records.Commit | records.Relog) and view.version(str(read.record.id)) is not None:
         return True
-    if isinstance(read, records.Delete) and op.void == NEEDED:
-        version = view.version(read.version)
-        return version is None or version.deleted
+    if op.void == NEEDED:
+        return not (_standing(view, read) or _members(view, read))
     if isinstance(read, records.SetTag):
         return not read.present
     if isinstance(read, records.MoveAlias):
         return read.version is None and op.void != MOVED
     return isinstance(read, _FULFILLED)
+
+
+def _standing(view: View, read: AnyOp) -> list[Version]:
+    """The versions that an end was to take, and that stand."""
+    assert isinstance(read, records.Delete | records.DeleteCollection)
+    if isinstance(read, records.Delete):
+        found = [view.version(read.version)]
+    else:
+        collection = view.collection(read.collection)
+        named = filter(None, map(view.version, read.versions))
+        # Of a portfolio these are what it has links to.
+        found = [each for each in named if collection is not None and each.collection == collection.id]
+    return [each for each in found if each is not None and not each.deleted]
+
+
+def _members(view: View, read: AnyOp) -> list[Membership]:
+    """The links that the end of a portfolio was to take, and that stand."""
+    if not isinstance(read, records.DeleteCollection):
+        return []
+    collection = view.collection(read.collection)
+    links = [] if collection is None else view.memberships_of(collection.id)
+    return [each for each in links if each.version in read.versions]
 
 
 def _find(root: Root, id_: str) -> tuple[Project, ProjectView, _Refused]:

@@ -329,6 +329,9 @@ def _delete_collection(view: View, _op_id: str, op: records.DeleteCollection, _p
     versions, links = view.versions_of(collection.id), view.memberships_of(collection.id)
     ended = [version for version in versions if version.id in seen]
     unlinked = [link for link in links if link.version in seen and _is_of(link, op.collection, collection)]
+    is_needed = any(_is_needed(view, version) for version in ended)
+    if not op.forced and (is_needed or any(view.aliases_of(link.portfolio, link.version) for link in unlinked)):
+        return Void(NEEDED)
     changes = [change for version in ended for change in _without_version(view, version)]
     changes += [change for link in unlinked for change in _without_link(view, link)]
     if collection.id == op.collection and (len(ended), len(unlinked)) == (len(versions), len(links)):

@@ -188,7 +188,7 @@ class Delete(Op, frozen=True, kw_only=True, tag="delete", omit_defaults=True):
     """Else it is void where an alias, a link or a use of the version stands: whoever wrote this has seen none."""
 
 
-class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):
+class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection", omit_defaults=True):
     """A collection goes with its versions, or its links. Its name is free for another one, its id is not.
 
     Where others have put more into it, that stays, and the collection with it.
@@ -199,6 +199,8 @@ class DeleteCollection(Op, frozen=True, kw_only=True, tag="delete-collection"):
     """Ids of what is in it, as far as whoever deletes it has seen."""
     store: str
     """See Delete."""
+    forced: bool = True
+    """Else it is void where an alias, a link or a use of one of these stands: whoever wrote this has seen none."""
 
 
 class Link(Op, frozen=True, kw_only=True, tag="link"):

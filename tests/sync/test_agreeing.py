@@ -559,6 +559,69 @@ def test_what_others_need_is_not_deleted_by_who_had_not_seen_that(pair: tuple[Ma
     assert [] == b.store.conflicts()
 
 
+@pytest.mark.parametrize("need", ["alias", "use", "link"])
+def test_a_collection_that_others_need_is_not_deleted_by_who_had_not_seen_that(
+    pair: tuple[Machine, Machine], need: str
+) -> None:
+    """One word less than by force ends what is in service elsewhere, and the whole collection with it."""
+    a, b = pair
+    a.put({"x": b"a"})
+    a.push()
+    b.pull()
+    if need == "alias":
+        a.store.alias("cats:v1", ["best"])
+    elif need == "use":
+        a.store.start_run(id="r")
+        a.store.use("r", "cats:v1")
+    else:
+        a.store.link("cats:v1", "shelf")
+    a.push()
+    b.read("cats:v1")
+    b.store.delete_collection("cats", everywhere=True)
+    b.store.gc(grace_s=0)
+    b.pull()
+
+    (conflict,) = b.store.conflicts()
+    assert NEEDED == conflict.reason
+    rebuilt(b)
+    for each in (a, b):
+        assert ["v1", "v0"] == [f"v{version.number}" for version in each.store.versions("cats")]
+        assert {"x": b"a"} == each.read("cats:v1")
+    b.store.keep_mine(conflict.id)
+    b.push()
+    a.pull()
+    for each in (a, b):
+        with pytest.raises(NotFound):
+            each.store.versions("cats")
+        assert [] == each.store.conflicts()
+    assert [] == (a.store.versions("shelf") if need == "link" else [])
+
+
+def test_a_portfolio_that_others_speak_of_is_not_deleted_by_who_had_not_seen_that(
+    pair: tuple[Machine, Machine],
+) -> None:
+    """The alias by which a team has it in service would go with it, and nobody is told."""
+    a, b = pair
+    a.store.link("cats:v0", "shelf")
+    a.push()
+    b.pull()
+    a.store.alias("shelf:v0", ["prod"])
+    a.push()
+    b.store.delete_collection("shelf", everywhere=True)
+    b.push()
+    a.pull()
+
+    (conflict,) = b.store.conflicts()
+    assert NEEDED == conflict.reason
+    assert {"x": b"0"} == a.read("shelf:prod")
+    b.store.keep_mine(conflict.id)
+    b.push()
+    a.pull()
+    for each in (a, b):
+        assert ["cats"] == [found.name for found in each.store.collections()]
+        assert [] == each.store.conflicts()
+
+
 def test_what_comes_back_since_others_need_it_can_be_read(pair: tuple[Machine, Machine]) -> None:
     """`gc` between a deletion and its push took the list of files, and neither pull nor rebuild got it back."""
     a, b = pair

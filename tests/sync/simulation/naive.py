@@ -210,6 +210,8 @@ class Naive:
         live = [each for each in self.versions.values() if each["collection"] == collection["id"]]
         live = [each for each in live if not each["deleted"]]
         ended = [each for each in live if each["id"] in op["versions"]]
+        if not op.get("forced", True) and any(self.is_needed(each["id"]) for each in ended):
+            return False
         for version in ended:
             self.end(version)
         collection["deleted"] = ended == live and not self.is_of_others(op)
