@@ -78,8 +78,10 @@ class Granted(Connections):
             yield [Digest(digest) for (digest,) in some]
             last = some[-1][0]
 
-    def withdraw(self, project: str, digests: Sequence[Digest], epoch: int, *, now: int, sent_before: float) -> None:
-        """Let a project ask no more for some blobs, of one portion, but for what was sent since.
+    def withdraw(
+        self, project: str, digests: Sequence[Digest], epoch: int, *, now: int, sent_after: float, sent_before: float
+    ) -> None:
+        """Let a project ask no more for some blobs, of one portion, but for what was sent between two times.
 
         That is from an epoch on; of what was sent, and no version has named, from that of `now` on.
         """
@@ -87,8 +89,8 @@ class Granted(Connections):
             marks = ",".join("?" * len(digests))
             self.execute(
                 "UPDATE granted SET ended = CASE WHEN sent IS NULL THEN ? ELSE ? END "
-                f"WHERE project = ? AND digest IN ({marks}) AND coalesce(sent, 0) < ?",
-                (epoch, now, project, *digests, int(sent_before)),
+                f"WHERE project = ? AND digest IN ({marks}) AND coalesce(sent, 0) NOT BETWEEN ? AND ?",
+                (epoch, now, project, *digests, int(sent_after), int(sent_before)),
             )
 
     def forget(self, project: str, epoch: int) -> None:

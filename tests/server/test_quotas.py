@@ -191,14 +191,19 @@ def test_what_is_given_back_says_nothing_of_others(tmp_path: Path, monkeypatch: 
         assert before == _takes(server, "mine")
 
 
+@pytest.mark.parametrize("is_ahead", [False, True], ids=["", "by a clock that was years ahead then"])
 def test_what_came_for_a_project_that_never_began_does_not_count_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_ahead: bool
 ) -> None:
     """`gc` had freed it, and `artstore status` went on counting it, as long as nobody else sent anything."""
-    monkeypatch.setattr(quotas, "TURN_S", -10.0)
     with served(tmp_path / "server", quotas={"": 1000}) as server:
-        Connection(server.url).ask("POST", "projects/cats/packs", _pack(b"1" * 600), doing="sending")
+        with monkeypatch.context() as patch:
+            if is_ahead:
+                patch.setattr(time, "time", lambda: time.time_ns() / 1e9 + 1e8)
+            Connection(server.url).ask("POST", "projects/cats/packs", _pack(b"1" * 600), doing="sending")
         before = usage.served(server.store)
+        if not is_ahead:
+            monkeypatch.setattr(quotas, "TURN_S", -10.0)
         server.hosted.rest(0)
         server.store.gc(grace_s=0)
         server.hosted.rest()

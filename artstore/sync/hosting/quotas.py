@@ -177,10 +177,12 @@ class Quotas:
             self._slots[project] = epoch
 
     def _take_back(self, project: str) -> None:
-        needed, now = needed_blobs(self._root, project), self._root.catalog.epoch()
+        needed, now, time_s = needed_blobs(self._root, project), self._root.catalog.epoch(), time.time()
         with self._lock:
             ended = self._slots.get(project, now)
         for some in self._granted.all_of(project):
             free = [digest for digest in some if digest not in needed]
-            self._granted.withdraw(project, free, ended, now=now, sent_before=time.time() - 2 * TURN_S)
+            # A clock that was ahead may have said when it was sent.
+            lately = {"sent_after": time_s - 2 * TURN_S, "sent_before": time_s + 2 * TURN_S}
+            self._granted.withdraw(project, free, ended, now=now, **lately)
         self._granted.forget(project, self._pins.freed_before())
