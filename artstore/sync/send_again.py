@@ -183,8 +183,11 @@ def _plan_lists(root: Root, known: Known, lost: Sequence[str], needed: set[Diges
             break
         # What is a difference to something that is nowhere cannot be read either.
         unreadable |= more
-    again = [name for name in sorted(unreadable) if all(map(is_here, needed.intersection(_digests(known, [name]))))]
-    apart = needed.intersection(_digests(known, again)) - held
+    # Also what no object has: one that had it was swept, as by whoever found it gone and was killed then.
+    apart = {each for each in needed - held if is_here(each)}
+    again = [
+        name for name in sorted(unreadable) if apart.issuperset(needed.intersection(_digests(known, [name])) - held)
+    ]
     return _Lists(whole, sorted(apart), [f"manifests/{name}" for name in again])
 
 

@@ -123,21 +123,28 @@ def test_a_lost_slot_is_not_claimed_anew_and_is_put_back(machine: Make, place: P
         recover(owner.store)
 
 
-@pytest.mark.parametrize("how", ["cut", "flipped"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
 def test_a_log_that_was_set_back_is_given_all_again_whose_lists_of_files_are_damaged(
     owner: Machine, machine: Make, depot: Path, how: str
 ) -> None:
-    """Who gives it all again follows it from its beginning, and nobody could, with all of it at hand."""
+    """Who gives it all again follows it from its beginning, and nobody could, with all of it at hand.
+
+    Lists that were gone were said to be swept, and whoever was new there had none of the versions that stood.
+    """
     slot(depot, SLOTS).unlink()
     for path in (depot / "manifests" / "uncategorized").iterdir():
         data = path.read_bytes()
         spoil(path, data[:5] if how == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+        if how == "gone":
+            path.unlink()
     (report,) = recover(owner.store, read_all=True).projects
     new = machine("new")
     new.pull()
 
     assert report.error is None
     assert owner.names() == new.names()
+    for number in range(SLOTS):
+        assert {"x": b"%d" % number} == new.read(f"cats:v{number}")
     assert {"x": b"0"} == new.read("cats:v0")
 
 
