@@ -453,7 +453,8 @@ class Marking:
         else:
             sql = (
                 f"{_OF_VERSIONS} AND project = ?1 UNION ALL {_OF_PARTS} WHERE project = ?1 "
-                f"UNION ALL {_OF_REFUSED} AND project = ?1 UNION ALL {_OF_RELOGS} AND project = ?1"
+                f"UNION ALL {_OF_REFUSED} AND project = ?1 UNION ALL {_OF_RELOGS} AND project = ?1 "
+                f"UNION ALL {_OF_ENDS} AND op.project = ?1"
             )
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}

@@ -7,17 +7,30 @@ transactions is a slot; nobody but whoever follows it by bundles ever sees those
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from artstore.lifecycle.upstream import TakenSlot, waiting
 from artstore.model.digest import Digest
+from artstore.model.fold import fold_into
 from artstore.model.notes import Accepted, Attached, decode_line
-from artstore.model.records import brings, decode_op, manifest_of
+from artstore.model.records import (
+    AnyOp,
+    Commit,
+    Delete,
+    DeleteCollection,
+    DropPart,
+    Relog,
+    brings,
+    decode_op,
+    manifest_of,
+)
+from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Journal
+from artstore.storage.marking import Marking
 from artstore.storage.root import Root
 from artstore.sync.protocol import FORMAT, Slot, encode_slot, frame_of
 
@@ -41,8 +54,8 @@ class Brought(NamedTuple):
 
     manifests: dict[Digest, None]
     forgotten: dict[str, Digest]
-    """Versions that this store cannot give, with their manifests: they were deleted on this machine alone, or their
-    lists of files have not come, or are lost."""
+    """Versions and parts that this store cannot give, with their manifests: they were deleted on this machine alone, or
+    their lists of files have not come, or are lost."""
     deleted: dict[Digest, None]
     """Manifests of versions that are no more, for anybody."""
 
@@ -69,9 +82,13 @@ def senders(slots: Iterable[TakenSlot | Accepted], is_meant: Callable[[bytes], b
     return {msgspec.json.decode(slot.frame, type=_Sender).store for slot in found}
 
 
-def brought(root: Root, project: Project, bodies: Iterator[bytes]) -> Brought:
-    """Which manifests some ops brought that a live version or a part needs, and which others."""
+def brought(root: Root, project: Project, bodies: Iterator[bytes], ending: Collection[str] = ()) -> Brought:
+    """Which manifests some ops brought that a live version or a part needs, and which others.
+
+    What is `ending` (see `ending_here`) lives for whoever else has these ops, and is given as far as it is kept here.
+    """
     view = ProjectView(root.catalog, project.id)
+    kept = Marking(root.catalog).live_manifests(project.id) if ending else set[Digest]()
     found = Brought({}, {}, {})
     for body in bodies:
         op = decode_op(body)
@@ -80,13 +97,36 @@ def brought(root: Root, project: Project, bodies: Iterator[bytes]) -> Brought:
             continue
         id_ = str(brings(str(Digest.of(body)), op))
         version, digest = view.version(id_), Digest.parse(named)
-        if version is not None and version.deleted:
+        is_ending = id_ in ending
+        is_lost = (version is not None and not root.manifests.has(digest)) or (is_ending and digest not in kept)
+        if version is not None and version.deleted and not is_ending:
             found.deleted[digest] = None
-        elif view.is_forgotten(id_) or (version is not None and not root.manifests.has(digest)):
+        elif view.is_forgotten(id_) or is_lost:
             found.forgotten[id_] = digest
-        elif version is not None or view.part(id_) is not None:
+        elif version is not None or view.part(id_) is not None or is_ending:
             found.manifests[digest] = None
     return found
+
+
+def ending_here(root: Root, project: Project) -> set[str]:
+    """The versions and parts of the log that a project follows which end with what waits here for it."""
+    journal = Journal(root.catalog, project)
+    waiting_here = journal.waiting() if project.upstream is not None else []
+    if not any(op.void is None and _may_end(decode_op(op.body)) for op in waiting_here):
+        return set()
+    state, view = MemoryState(), ProjectView(root.catalog, project.id)
+    for position, op in enumerate((op for op in journal.ops() if op.slot is not None), start=1):
+        fold_into(state, op.id, decode_op(op.body), position)
+    ended = {each.id for each in state.all(Version) if not each.deleted and _is_gone(view.version(each.id))}
+    return ended | {each.id for each in state.all(UnfinishedPart) if view.part(each.id) is None}
+
+
+def _may_end(op: AnyOp) -> bool:
+    return isinstance(op, Delete | DeleteCollection | DropPart) or bool(isinstance(op, Commit | Relog) and op.parts)
+
+
+def _is_gone(version: Version | None) -> bool:
+    return version is None or version.deleted
 
 
 def _own(root: Root, project: Project, log: str) -> Iterator[TakenSlot]:

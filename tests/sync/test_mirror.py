@@ -276,6 +276,27 @@ def test_a_version_that_was_deleted_here_alone_is_not_there_without_its_files(
     assert ["cats:v1"] == [name for name, *_ in b.names()]
 
 
+def test_what_one_store_means_to_end_is_whole_on_its_mirror(
+    machine: Make, lone: Callable[[str], Lone], stick: Path
+) -> None:
+    """It stands where others need it by then, and nobody put its files there any more."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    a.put(FILES)
+    a.push()
+    b.pull()
+    mirror_at(a, stick)
+    a.store.delete("cats:v0", everywhere=True)
+    a.move("push", remote="stick")
+    b.store.alias("cats:v0", ["prod"])
+    b.push()
+    a.pull()
+    a.move("push", remote="stick")
+    mirror_at(c, stick)
+    c.move("pull", remote="stick")
+
+    assert FILES == c.read("cats:prod")
+
+
 @pytest.mark.parametrize("by", ["mirror", "upstream", "bundle"])
 def test_what_one_machine_has_deleted_for_itself_comes_to_the_others_from_who_has_it(
     machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path, by: str

@@ -282,9 +282,11 @@ class _Work:
         attachments = self._attachments
         self._check_whole(bad)
         offered = new_in(root, section.project, self._offers())
-        if self._is_offered:
-            # What the maker could not give is waited for, with what builds on it.
-            given_up = {op.id for ops in offered for op in ops if op.version in section.absent}
+        if self._is_offered and section.absent:
+            # What the maker could not give is waited for, with what builds on it, unless it ends with that.
+            lists = {str(each) for each in needed(root, section.project, offered)}
+            made = [op for ops in offered for op in ops if op.version in section.absent]
+            given_up = {op.id for op in made if manifest_of(decode_op(op.body)) in lists}
             offered, _left, _what = parted(root, section.project, offered, Missing(ops=frozenset(given_up)))
         before = () if self._is_offered else self._bodies()
         self._check_slots()

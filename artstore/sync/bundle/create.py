@@ -46,7 +46,7 @@ from artstore.sync.connect import connect
 from artstore.sync.cut import Offer
 from artstore.sync.held import Missing
 from artstore.sync.held import called as called_here
-from artstore.sync.history import Brought, History, brought, history
+from artstore.sync.history import Brought, History, brought, ending_here, history
 from artstore.sync.lengths import why_swelling
 from artstore.sync.push import offers
 from artstore.sync.reports import BundleReport
@@ -164,8 +164,11 @@ class _Loads:
             offered = [] if project.upstream is None else self._offers(project)
             transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
             bodies = [bytes(raw) for ops in (*(slot.ops for slot in new), *transactions) for raw in ops]
-            there = brought(root, project, (bytes(raw) for slot in known.slots[: stand.slot] for raw in slot.ops))
-            coming = brought(root, project, (bytes(raw) for slot in new for raw in slot.ops))
+            # What ends with the offers lives in the log, and somebody may need it before they are accepted.
+            ending = ending_here(root, project)
+            before = known.slots[: stand.slot]
+            there = brought(root, project, (bytes(raw) for slot in before for raw in slot.ops), ending)
+            coming = brought(root, project, (bytes(raw) for slot in new for raw in slot.ops), ending)
             held = _Held(root, stand, there)
             waiting = [digest for offer in offered for digest in offer.manifests]
             awaited = [each for each in map(Digest.parse, stand.absent) if each in there.manifests]
@@ -235,11 +238,12 @@ class _Loads:
         return kept
 
     def _tell_lost(self, project: Project, absent: Iterable[str]) -> None:
-        """Tell of those versions without a list of files that nobody has forgotten here on purpose."""
+        """Tell of those versions without a list of files that nobody has deleted here on purpose."""
         view = ProjectView(self._root.catalog, project.id)
         for version in filter(None, map(view.version, absent)):
             collection = view.collection(version.collection)
-            if collection is not None and not view.is_forgotten(version.id):
+            is_let_go = version.deleted or view.is_forgotten(version.id)
+            if collection is not None and not is_let_go:
                 name = f"{project.name}/{collection.name}:v{version.number}"
                 self.left.append(Skipped(path=name, reason=_LIST_LOST))
 

@@ -21,7 +21,7 @@ from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.root import Root
 from artstore.sync.foresee import unsound
 from artstore.sync.held import Missing, called
-from artstore.sync.history import History, brought, history
+from artstore.sync.history import History, brought, ending_here, history
 from artstore.sync.mirrors.from_mirror import TakenPending, take_pending
 from artstore.sync.mirrors.mirror import FAR, MirrorShelf
 from artstore.sync.mirrors.pages import More, Pending, encode_page
@@ -151,7 +151,8 @@ def _push_page(
     """Put slots there, with what they bring; None where somebody else was first."""
     way, mirror, _ = there
     whole = [slot_again(slot.frame, slot.ops) for slot in slots]
-    came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops))
+    ending = ending_here(way.root, project)
+    came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops), ending)
     load = _load(there, shelf, list(came.manifests), dry_run=dry_run)
     if not dry_run:
         absent = {
@@ -207,7 +208,8 @@ def _mend(
     is_doubted = bool(shelf.look() or there.mirror.damaged.blobs or shelf.is_doubtful)
     if not is_doubted and not shelf.known.dead:
         return Moved()
-    manifests = list(brought(root, project, (bytes(raw) for slot in slots for raw in slot.ops)).manifests)
+    ending = ending_here(root, project)
+    manifests = list(brought(root, project, (bytes(raw) for slot in slots for raw in slot.ops), ending).manifests)
     if is_doubted:
         shelf.doubt(root, manifests)
         shelf.known.sure = shelf.known.more

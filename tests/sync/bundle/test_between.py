@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from artstore.sync.bundle.archive import BundleReader
 from artstore.sync.bundle.create import create_bundle
 from artstore.sync.bundle.head import Section, inspect_bundle, read_head
 from tests.sync.bundle.conftest import Site, Stick
-from tests.sync.conftest import Machine
+from tests.sync.conftest import PROJECT, Machine
 
 MakeSite = Callable[[str], Site]
 Make = Callable[..., Machine]
@@ -236,6 +237,34 @@ def test_a_version_that_was_deleted_here_alone_is_not_missed_there(machine: Make
 
     assert ["cats:v1"] == [name for name, *_ in b.names()]
     assert a.state_hash() == b.state_hash()
+    assert b.store.verify().ok
+
+
+@pytest.mark.parametrize("how", ["deleted", "deleted by force", "gathered"])
+def test_what_is_to_end_with_what_waits_keeps_nobody_from_the_log(
+    machine: Make, site: MakeSite, stick: Stick, how: str
+) -> None:
+    """Every bundle was called damaged from a deletion for all on, until the upstream could be reached."""
+    a, b = machine("a"), site("b")
+    a.put({"x": b"0"})
+    a.put({"x": b"1"})
+    part: dict[str, Any] = {"name": "cats", "type": "dataset", "project": PROJECT, "distributed_id": "epoch"}
+    for path in ("one", "two"):
+        with a.store.draft() as draft:
+            draft.add_file(a.folder / "tree" / "x", path)
+            a.store.add_part(draft, **part)
+    a.push()
+    if how == "gathered":
+        a.store.finish_parts(**part)
+    else:
+        a.store.delete("cats:v0", everywhere=True, force=how == "deleted by force")
+    a.store.gc(grace_s=0)
+    stick.carry(a, b)
+
+    assert [id_ for _name, id_, _aliases in a.names()] == [id_ for _name, id_, _aliases in b.names()]
+    assert a.read("cats:latest") == b.read("cats:latest")
+    assert a.state_hash() == b.state_hash()
+    assert a.store.parts(PROJECT) == b.store.parts(PROJECT)
     assert b.store.verify().ok
 
 

@@ -167,6 +167,32 @@ def test_whoever_owns_a_log_and_was_set_back_gets_again_what_others_have(site: M
     assert {"x": b"3"} == a.read("cats:v3") == b.read("cats:v3")
 
 
+def test_whoever_owns_a_log_and_was_set_back_gets_what_others_mean_to_end_with_its_end(
+    site: MakeSite, stick: Stick
+) -> None:
+    """Its number would go to another version, and its end wait for ever for bytes that nobody has."""
+    a, b = site("a"), site("b")
+    a.put({"x": b"0"})
+    a.store.close()
+    shutil.copytree(a.store.path, a.folder / "copy")
+    a.again()
+    a.put({"x": b"1"})
+    stick.carry(a, b)
+    b.store.delete("cats:v1", everywhere=True, force=True)
+    b.store.gc(grace_s=0)
+    a.store.close()
+    shutil.rmtree(a.store.path)
+    (a.folder / "copy").rename(a.store.path)
+    a.again()
+    stick.carry(b, a)
+    a.put({"x": b"2"})
+    stick.carry(a, b)
+
+    assert ["cats:v0", "cats:v2"] == sorted(name for name, *_ in a.names())
+    assert a.names() == b.names()
+    assert a.state_hash() == b.state_hash()
+
+
 def test_bytes_that_went_since_the_receipt_are_named(site: MakeSite, stick: Stick) -> None:
     """X15. A version would be there that nobody can read, on the word of a receipt from last week."""
     a, b = site("a"), site("b")
