@@ -63,7 +63,7 @@ def set_back(world: World, place: Place) -> None:
     world.fate.late.clear()
     place.set_back()
     world.waiting.clear()
-    world.set_back.add(place.name)
+    world.set_back[place.name] += 1
     world.times_lost += 1
     world.is_shaken |= place in world.places
 

@@ -64,7 +64,7 @@ def lose_objects(world: World, _node: Node) -> None:
     world.history.append(f"    {place.name} has lost {', '.join(how)}")
     # Of a list of files no listing says how long it should be.
     read_all = any("flipped" in each or each.startswith("manifests/") for each in how)
-    world.set_back.add(place.name)
+    world.set_back[place.name] += 1
     world.damaged, was_shaken, world.is_shaken = place, world.is_shaken, True
     _go_on(world, followers, read_all=read_all)
     _heal(world, place, read_all=read_all)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from artstore.errors import Conflict, Denied, Invalid, NotFound, Unreachable
@@ -135,13 +135,7 @@ def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renum
     def once() -> SyncReport:
         return exchange(node.store, verb, projects=[PROJECT], references=chosen, renumber=renumber, blobs=blobs)
 
-    report = once()
-    # Where it was set back to nothing, somebody who never followed it has begun another one.
-    if _codes(report) & {"needs-join", "other-log"}:
-        is_shaken = node.took_slots or place.name in world.set_back
-        assert "other-log" not in _codes(report) or is_shaken, f"{node.name}: another log"
-        node.join(only=node.only)
-        report = once()
+    report = _joined(world, node, once(), once)
     if "rolled-back" in _codes(report):
         node.renew(world.places)
         assert place.name in world.set_back or node.took_slots, f"{node.name}: nothing was set back"
@@ -151,10 +145,23 @@ def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renum
             # Others have offered it again.
             if error.code != "nothing-to-recover":
                 raise
-        if "other-log" in _codes(report):
-            # Somebody has begun one just before.
-            node.join(only=node.only)
-            report = once()
+        # Somebody may have begun one just before.
+        report = _joined(world, node, report, once)
+    return report
+
+
+def _joined(world: World, node: Node, report: SyncReport, once: Callable[[], SyncReport]) -> SyncReport:
+    """Follow another log where a report says that there is one, and try once more; each time that there is another."""
+    assert node.place is not None
+    # Where it was set back to nothing, somebody who never followed it has begun another one.
+    is_another = bool(_codes(report) & {"needs-join", "other-log"})
+    while is_another:
+        times = world.set_back[node.place.name]
+        assert "other-log" not in _codes(report) or node.took_slots or times, f"{node.name}: another log"
+        node.join(only=node.only)
+        report = once()
+        # It may be set back once more before what waits comes there.
+        is_another = "other-log" in _codes(report) and world.set_back[node.place.name] > times
     return report
 
 

@@ -7,6 +7,7 @@ the clocks, the network and the disk's syncs are replaced.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -102,8 +103,8 @@ class World:
         """What machines know to wait in mirrors, by where it does."""
         self.moving: list[Node] = []
         """Who is at work on a round."""
-        self.set_back: set[str] = set()
-        """Places that were ever set back to an older state."""
+        self.set_back = Counter[str]()
+        """How often places were set back to an older state, by their names."""
         self.times_lost = 0
         """How often a place has lost something, be it for good or to its own gc."""
         self.is_shaken = False
