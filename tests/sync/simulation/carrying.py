@@ -45,9 +45,7 @@ def carry(world: World, node: Node) -> None:
 def _made(world: World, node: Node, other: Node) -> Path | None:
     chance = world.chance
     if not other.receipts or chance.random() < 0.7:
-        with world.fate.acts(other):
-            if not other.is_dead:
-                other.receipts = [*other.receipts, make_receipt(other.store)][-_KEPT_RECEIPTS:]
+        other.does(lambda: _say(other))
     since = chance.choice(other.receipts) if other.receipts and chance.random() < 0.8 else None
     world.bundles += 1
     folder = world.folder / f"bundle{world.bundles}"
@@ -64,6 +62,10 @@ def _made(world: World, node: Node, other: Node) -> Path | None:
         node.renew(world.places)
         return None
     return Path(report.files[0]) if report.files else None
+
+
+def _say(node: Node) -> None:
+    node.receipts = [*node.receipts, make_receipt(node.store)][-_KEPT_RECEIPTS:]
 
 
 def take(world: World, file: Path, node: Node) -> None:
