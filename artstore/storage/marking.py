@@ -32,6 +32,8 @@ AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gon
 """
 """What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
 its own end waits with it."""
+_MADE_HERE: Final = " AND (op.project, op.id) IN (SELECT project, op FROM line)"
+"""What only came with the log of an upstream before has no transaction here."""
 _OF_RELOGS: Final = """
 SELECT manifest FROM op WHERE kind = 'relog' AND slot IS NULL AND dismissed = 0
 AND (project IN (SELECT id FROM project WHERE upstream IS NOT NULL) OR EXISTS (
@@ -397,11 +399,12 @@ class Marking:
         """Blobs that live versions need and that are nowhere: digest, size.
 
         Where only versions need them that came from the upstream, or were evicted, they need not be here, and are not
-        counted unless `received`. What waits for somebody to decide has no other place that is known to have its bytes.
+        counted unless `received`. What was made here and waits for somebody to decide has no other place that is known
+        to have its bytes.
         """
         with self._catalog.snapshot():
             # Content that was put again may have been gathered from parts, whose bytes are at the upstream.
-            self._find_needed(but="" if received else _RECEIVED, relogs=False)
+            self._find_needed(but="" if received else _RECEIVED, relogs=False, theirs=received)
             rows = self._catalog.rows(
                 "SELECT digest, size FROM blob WHERE id IN (SELECT blob FROM needed) "
                 "AND id NOT IN (SELECT blob FROM stored) ORDER BY digest",
@@ -488,12 +491,13 @@ class Marking:
         without: Sequence[str] = (),
         but: str = "",
         relogs: bool = True,
+        theirs: bool = True,
         hidden: bool = False,
     ) -> None:
         """Fill the temporary tables, as if some versions were live, or were deleted, or those of a query were not.
 
-        Without `relogs` not for content that was put again, and waits; with `hidden` also for what was deleted
-        elsewhere and is kept.
+        Without `relogs` not for content that was put again, and waits; without `theirs` not for what others made and
+        waits for a decision; with `hidden` also for what was deleted elsewhere and is kept.
         """
         also = f"UNION ALL {_OF_RELOGS} " if relogs else ""
         if hidden and self._hidden is not None:
@@ -503,7 +507,7 @@ class Marking:
         more = ",".join("?" * len(besides))
         self._find_live(
             f"{_OF_VERSIONS}{but} AND id NOT IN ({marks}) UNION ALL {_OF_PARTS} WHERE 1{but} "
-            f"UNION ALL {_OF_REFUSED} {also}"
+            f"UNION ALL {_OF_REFUSED}{'' if theirs else _MADE_HERE} {also}"
             f"UNION ALL SELECT manifest FROM version WHERE id IN ({more})",
             (*without, *besides),
         )

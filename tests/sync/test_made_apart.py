@@ -277,6 +277,8 @@ def test_what_one_has_decided_of_a_refused_collection_is_decided_for_all_who_had
         add_upstream(each.store, "hub", f"file://{tmp_path / 'other'}", join=True)
         # What one has never had the bytes of, one does not miss.
         assert [2] == [project.conflicts for project in each.move("sync").projects]
+        assert each.store.verify().ok
+    rebuilt(c)
     (conflict,) = a.store.conflicts()
     a.store.rename_mine(conflict.id, "felines")
     a.push()
