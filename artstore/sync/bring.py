@@ -61,20 +61,20 @@ def bring_manifests(root: Root, project: str, manifests: Sequence[Digest], progr
     return Brought(moved, lost)
 
 
-def bring_unplaced(root: Root, project: str, progress: Progress | None) -> Brought:
+def bring_unplaced(root: Root, project: str, progress: Progress | None, *, others: bool) -> Brought:
     """Fetch the bytes of versions that have no place, and wait for somebody to decide.
 
     Where no remote can be reached that may have them, they come another time. What others made, and of which the bytes
-    were never here, nobody here misses. Raises Denied, StorageFull.
+    were never here, nobody here misses; it is asked for with `others`. Raises Denied, StorageFull.
     """
     theirs = lists_of_others(root, project)
     own = [digest for digest in lists_unplaced(root, project) if digest not in theirs]
     try:
         brought = bring_manifests(root, project, own, progress)
-        others = bring_manifests(root, project, theirs, progress)
+        more = bring_manifests(root, project, theirs if others else [], progress)
     except Unreachable:
         return Brought(Moved(), [])
-    return brought._replace(moved=brought.moved.plus(others.moved))
+    return brought._replace(moved=brought.moved.plus(more.moved))
 
 
 def _groups(root: Root, manifests: Iterable[Digest]) -> Iterator[dict[Digest, list[Digest]]]:

@@ -211,7 +211,8 @@ class _Round:
             if unplaced:
                 # Whoever gathered parts offline may never have had their bytes, and a remote may not keep them. Where
                 # they are nowhere any more, all else goes on, and whoever decides is told.
-                brought = bring_unplaced(self._root, project, way.progress)
+                is_news = bool(pulled.slots or pushed.slots)
+                brought = bring_unplaced(self._root, project, way.progress, others=is_news)
                 pulled = pulled.plus(brought.moved)
                 lost += [each for each in brought.lost if each not in lost]
         except Unreachable:

@@ -45,7 +45,7 @@ from artstore.sync.http.remote import HttpRemote
 from artstore.sync.http.wire import BODY, Claimed, header
 from artstore.sync.protocol import FORMAT, Slot, encode_manifests, encode_slot
 from artstore.sync.push import lacking, offers
-from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote, read_remotes
+from artstore.sync.remotes import Settings, add_remote, list_remotes, open_remote, read_remotes, remove_remote
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.conftest import PROJECT, Machine
 from tests.sync.serving import Served, served
@@ -139,6 +139,31 @@ def test_a_round_of_nothing_new_is_one_request_and_no_write(server: Served, mach
 
     assert ["GET /sync/1/projects"] == server.requests
     assert before == server.written()
+
+
+def test_what_its_makers_are_to_decide_is_not_asked_for_where_nothing_is_new(
+    server: Served, machine: Make, tmp_path: Path
+) -> None:
+    """Each of fifty nodes that followed an upstream before asked at each round for bytes that only the maker has."""
+    (tmp_path / "depot").mkdir()
+    maker, node = (Machine(tmp_path, tmp_path / "depot", name) for name in ("maker", "node"))
+    maker.put({"a": b"1"})
+    maker.push()
+    node.pull()
+    other = machine("other")
+    other.put({"a": b"2"}, name="dogs")
+    other.store.put([other.folder / "tree"], name="cats", type="model")
+    other.push()
+    remove_remote(node.store.path, "hub")
+    add_upstream(node.store, "hub", server.url, join=True)
+    (report,) = node.move("sync").projects
+    server.requests.clear()
+    node.move("sync")
+
+    assert (2, []) == (report.conflicts, report.lost)
+    assert ["GET /sync/1/projects"] == server.requests
+    for each in (maker, node):
+        each.store.close()
 
 
 def test_what_is_damaged_on_a_server_is_named_and_holds_up_nothing_else(server: Served, machine: Make) -> None:
