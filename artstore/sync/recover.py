@@ -114,7 +114,7 @@ def _chosen(store: Store, name: str | None) -> tuple[str, Settings]:
 def _recover_in_mirror(way: Way, *, read_all: bool, doubted: Sequence[Digest]) -> ProjectReport | None:
     """Recover one project in a mirror; None where nothing of it was lost."""
     assert isinstance(way.remote, Mirror)
-    there = MirrorWay(way, way.remote, has_upstream(way.root.path))
+    there = MirrorWay(way, way.remote, has_upstream=has_upstream(way.root.path))
     pushed, errors = Moved(), list[ArtstoreError]()
     try:
         pushed, left = recover_mirror(there, read_all=read_all, doubted=doubted)

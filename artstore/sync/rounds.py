@@ -271,7 +271,7 @@ class _MirrorRound(_Round):
 
     def move(self, way: Way, verb: Verb, *, dry_run: bool) -> Pushed:
         """See _Round."""
-        there = MirrorWay(way, self._mirror, self._has_upstream)
+        there = MirrorWay(way, self._mirror, has_upstream=self._has_upstream)
         pulled, not_taken = (Moved(), None) if verb == "push" else pull_from_mirror(there, dry_run=dry_run)
         pushed, not_sent = (Moved(), None) if verb == "pull" else push_to_mirror(there, dry_run=dry_run)
         return Pushed(pulled, pushed, together(not_taken, not_sent))

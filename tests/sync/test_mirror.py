@@ -24,7 +24,7 @@ from artstore.sync.mirrors.pages import More, Pending
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import Moved
-from artstore.sync.rounds import exchange
+from artstore.sync.rounds import Verb, exchange
 from tests.sync.conftest import PROJECT, Machine
 from tests.sync.simulation.fate import Death
 from tests.sync.simulation.network import Network
@@ -132,6 +132,38 @@ def test_files_that_are_read_one_by_one_are_each_asked_for_once(
     assert FILES == read
     # The index of the pack, and what the mirror has, once.
     assert network.calls <= len(FILES) + 7
+
+
+def test_a_round_that_finds_nothing_new_asks_few_questions(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, network: Network
+) -> None:
+    """Each is a way to a bucket and back, for each project and round: they were as many as pushes there had ever
+    been."""
+    a, b = machine("a"), lone("b")
+    for each in (a, b):
+        mirror_at(each, stick)
+
+    def asked(who: Machine, verb: Verb) -> int:
+        network.calls = 0
+        who.move(verb, remote="stick")
+        return network.calls
+
+    for number in range(5):
+        a.put({"n": b"%d" % number})
+        a.push()
+        a.move("push", remote="stick")
+    # Of each push the page, what it said beside that, and the list of files.
+    first = asked(b, "pull")
+    asked(b, "push")
+    quiet = [asked(a, "push"), asked(b, "push"), asked(b, "pull")]
+    a.put({"waits": b"waits"})
+    a.move("push", remote="stick")
+    b.move("pull", remote="stick")
+    with_one_that_waits = [asked(a, "push"), asked(b, "pull")]
+
+    assert 3 * 5 + 9 == first
+    assert [12, 12, 9] == quiet
+    assert [13, 10] == with_one_that_waits
 
 
 def test_what_waits_reaches_the_upstream_by_way_of_the_mirror(machine: Make, stick: Path) -> None:
@@ -552,7 +584,7 @@ def test_who_names_what_is_swept_just_then_puts_it_there_again(
     b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
     claim = Mirror.offer
 
-    def offer(mirror: Mirror, project: str, store: str, count: int, pending: Pending | None) -> bool:
+    def offer(mirror: Mirror, project: str, store: str, count: int, pending: Pending) -> bool:
         monkeypatch.undo()
         # Also what was put there just now, and nothing names yet.
         report = collect_remote(a.store, "stick", grace_s=0).projects[0]

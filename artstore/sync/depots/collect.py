@@ -102,7 +102,8 @@ def collect_remote(
         ways = [way._replace(project=project) for project in chosen]
         if mirror is not None:
             has_one = has_upstream(root.path)
-            reports = [_one_of_mirror(MirrorWay(each, mirror, has_one), grace_s, dry_run=dry_run) for each in ways]
+            theirs = [MirrorWay(each, mirror, has_upstream=has_one) for each in ways]
+            reports = [_one_of_mirror(each, grace_s, dry_run=dry_run) for each in theirs]
         else:
             reports = [_one(each, remote, grace_s, dry_run=dry_run) for each in ways]
         leftovers = 0 if dry_run else (mirror or remote).tidy()

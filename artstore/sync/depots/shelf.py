@@ -1,7 +1,8 @@
 """Shelf: the objects of one log in a depot, and what of them is known here.
 
-What is known lies in the store's folder, `sync/<log>/`: which objects the slots have named, and copies of the indexes
-of packs (`indexes`). It may be deleted: the slots are read again then.
+What is known lies in the store's folder, `sync/<log>.<place>/`, and for a mirror, which has one log of a project,
+`sync/<project>.<place>/`: which objects the slots have named, and copies of the indexes of packs (`indexes`). It may be
+deleted: the slots are read again then.
 """
 
 from __future__ import annotations
@@ -332,12 +333,13 @@ class DepotShelf:
             prefix = f"{kind}/{self._part}/"
             yield from (f"{kind}/{name.removeprefix(prefix)}" for name in self._objects.names(prefix))
 
-    def gone(self) -> set[str]:
+    def gone(self, files: set[str] | None = None) -> set[str]:
         """The objects that slots name and that are not there. What a listing lacks is looked for by its name.
 
-        The listing of a shared folder may be older than what others, or this machine, have put there.
+        The listing of a shared folder may be older than what others, or this machine, have put there. `files` is one
+        that was made just now.
         """
-        files = set(self.listed())
+        files = set(self.listed()) if files is None else files
         unlisted = [name for name in self.known.named() if not files.issuperset(self.files_of(name))]
         return {name for name, is_whole in in_parallel(self._is_whole, unlisted) if not is_whole}
 

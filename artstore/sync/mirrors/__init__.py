@@ -4,6 +4,7 @@ mirror       the place
 pages        what its objects say
 way          between one project of a store and a mirror
 to_mirror    push: slots go there as they are counted here, and all that no upstream has yet
+offer        what waits here goes there with it
 free         gc: bytes go that nothing there needs
 from_mirror  pull: slots count as they do from the upstream, and what waits in others waits here too
 """

@@ -124,10 +124,9 @@ class _Work:
 
     def _look(self) -> _Seen:
         """See what lies there and what of it is needed. All of it is asked for by its name: a listing may be old."""
-        way, mirror, _ = self._there
+        way, mirror = self._there.way, self._there.mirror
         known = history(way.root, self._project)
-        shelf = self._there.shelf
-        shelf.save()
+        shelf = self._there.look()
         check_same(self._there, known, min(mirror.last(way.project), len(known.slots)))
         pages = list(self._pages())
         slots = sum(len(page.slots) for page in pages)
@@ -175,7 +174,7 @@ class _Work:
 
     def _blobs(self, waiting: Iterable[Pending], lists: set[Digest]) -> set[bytes]:
         """The blobs of lists of files. Raises Corrupt where one is nowhere: it is not known what it needs."""
-        root, place, shelf = self._there.way.root, self._there.way.place, self._there.shelf
+        root, place, shelf = self._there.way.root, self._there.way.place, self._there.shelf.beside()
         for pending in waiting:
             shelf.put(pending)
         for digest in lists:

@@ -6,7 +6,7 @@ Its bytes come along, since whoever has them may be out of reach by then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -53,7 +53,7 @@ def pull_from_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved,
 
 
 def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreError | None]:
-    way, mirror, _ = there
+    way, mirror = there.way, there.mirror
     log = mirror.log(way.project)
     project = way.root.catalog.project(way.project)
     if log is None:
@@ -70,7 +70,7 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
     if known is not None and known.log == log and way.followed is None:
         return _pull_own(there, known, dry_run=dry_run), None
     moved = Moved()
-    lists = _Lists(there.shelf)
+    lists = _Lists(lambda: there.shelf)
     last = way.followed or Followed(log, 0, None)
     while (page := mirror.page(way.project, last.slot + 1)) is not None:
         slots, last = _behind(way, mirror, page.first, page.page, last)
@@ -94,7 +94,7 @@ def _is_left(way: Way, project: Project, log: str) -> bool:
 
 def _pull_own(there: MirrorWay, known: History, *, dry_run: bool) -> Moved:
     """Take again what this store had put there of the log that it owns, and has lost since, as in a backup."""
-    way, mirror, _ = there
+    way, mirror = there.way, there.mirror
     moved, before = Moved(), known.head(len(known.slots))
     for number in range(len(known.slots) + 1, mirror.last(way.project) + 1):
         found = read_slot(mirror, way.project, number)
@@ -170,7 +170,7 @@ def _take_page(way: Way, lists: _Lists, slots: Sequence[ReadSlot], page: Page) -
 
 
 def _pull_pending(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreError | None]:
-    way, mirror, _ = there
+    way, mirror = there.way, there.mirror
     moved = Moved()
     left: ArtstoreError | None = None
     # What waits in other stores does not wait for one of which something is lost.
@@ -209,7 +209,8 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
     new = new_in(root, way.project, pending.transactions)
     if not new:
         return TakenPending(Moved(), [], None)
-    shelf = there.shelf
+    # What it builds on may have come there since it was looked.
+    shelf = there.look().beside()
     shelf.put(pending)
     lists = needed(root, way.project, new)
     attachments: Attachments | None
@@ -250,30 +251,34 @@ def _take_lists(
     live = set[Digest]() if found is None else Marking(root.catalog).live_manifests(found.id)
     # Of one that no version here needs the journal may say nothing, though it has rows: a pull was killed behind these.
     wanted = [each for each in lists if each not in live or root.manifests.find(each) is None]
-    read = _Lists(shelf)
+    read = _Lists(lambda: shelf)
     came = {each.digest: each for digest in wanted for each in read.find(digest) if each.digest in wanted}
     taken, read.error = take_each(root, there.way.place, list(came.values()), read.find, read.error)
     return Attachments(manifests=taken), read.error
 
 
 class _Lists:
-    """The lists of files on a shelf; what is gone there or cannot be read is as if it were not there."""
+    """The lists of files on a shelf, which is opened where one is needed.
 
-    def __init__(self, shelf: MirrorShelf) -> None:
+    What is gone there or cannot be read is as if it were not there.
+    """
+
+    def __init__(self, open_: Callable[[], MirrorShelf]) -> None:
         self.error: ArtstoreError | None = None
         """What was said of the first that was gone or damaged."""
-        self._shelf = shelf
+        self._open = open_
         self._read: dict[str, list[Encoding]] = {}
 
     def find(self, digest: Digest) -> list[Encoding]:
         """Those that lie together with one, and it; empty where it is not there."""
-        name = self._shelf.holder(digest)
+        shelf = self._open()
+        name = shelf.holder(digest)
         if name is None:
             return []
         if name not in self._read:
             self._read[name] = []
             try:
-                self._read[name] = self._shelf.manifests(name)
+                self._read[name] = shelf.manifests(name)
             except (MissingObject, Corrupt) as error:
                 self.error = self.error or error
         return self._read[name]

@@ -26,9 +26,9 @@ import bisect
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -38,10 +38,12 @@ from artstore.model.manifest import blob_of
 from artstore.model.parts import part_of
 from artstore.storage.root import Root
 from artstore.sync.depots.depot import Depot
+from artstore.sync.depots.known import Known
 from artstore.sync.depots.lost import Damaged
 from artstore.sync.depots.shelf import DepotShelf
-from artstore.sync.mirrors.pages import FORMAT, Lying, More, Page, Pending, decode, decode_pending
+from artstore.sync.mirrors.pages import FORMAT, Found, Lying, More, Page, Pages, Pending, decode, decode_pending, encode
 from artstore.sync.objects.interface import Objects
+from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.objects.under import ObjectsUnder
 from artstore.sync.protocol import Remote, Slot, corrupt
 
@@ -53,19 +55,12 @@ FAR: Final = 1 << 40
 _PUSH_AGAIN: Final = "`artstore push` to this mirror puts it there again, from a store that has followed the log"
 
 
-class _Found(NamedTuple):
-    first: int
-    page: Page
-    digest: str
-    """Of its bytes."""
-
-
 class Mirror(Depot):
     """A remote that stands in for another one. What is claimed under a number is a page. See Remote."""
 
     def __init__(self, objects: Objects) -> None:
         super().__init__(ObjectsUnder(objects, _FOLDER))
-        self._read: dict[str, _Found] = {}
+        self._read = Pages()
         self.damaged = Damaged({}, set())
         """What was found not to be there as it should be, though it lies there."""
 
@@ -78,63 +73,81 @@ class Mirror(Depot):
         found = self.page(project, number)
         return None if found is None else bytes(found.page.slots[number - found.first])
 
-    def shelf(self, root: Root, project: str, log: str) -> MirrorShelf:
+    def shelf(self, root: Root, project: str, log: str = "") -> MirrorShelf:  # noqa: ARG002 - it has one of a project
         """See Remote."""
-        return MirrorShelf(self, self._objects, root.path, project, log)
+        return MirrorShelf(self, self._objects, root.path, project)
 
     def log(self, project: str) -> str | None:
         """The id of the log that is mirrored; None if none is."""
         data = self.slot(project, 1)
         return None if data is None else msgspec.json.decode(data, type=_Log).log
 
-    def last(self, project: str) -> int:
-        """How many slots there are."""
-        numbers = self._numbers(project)
-        found = self.page(project, numbers[-1]) if numbers else None
-        return 0 if found is None else found.first + len(found.page.slots) - 1
+    def numbers(self, project: str) -> list[int]:
+        """The numbers of the first slots of all pages, as they are listed."""
+        head = f"log/{part_of(project)}/"
+        ends = (name.removeprefix(head) for name in self._objects.names(head))
+        return sorted(int(end) for end in ends if _NUMBER.match(end))
 
-    def page(self, project: str, number: int) -> _Found | None:
+    def last(self, project: str, numbers: Sequence[int] | None = None) -> int:
+        """How many slots there are; where they were listed just now, with what came of that."""
+        numbers = self.numbers(project) if numbers is None else numbers
+        found = self.page(project, numbers[-1]) if numbers else None
+        return 0 if found is None else found.last
+
+    def page(self, project: str, number: int) -> Found | None:
         """The page that has a slot, with the number of its first; None where there is no such slot.
 
         Raises Corrupt (slot-lost) where there are slots behind it, (remote-corrupt) where the page cannot be read.
         """
-        found = self._read.get(project)
-        if found is None or not found.first <= number < found.first + len(found.page.slots):
-            is_next = found is not None and number == found.first + len(found.page.slots)
+        found = self._read.before(project, number)
+        if found is None or number > found.last:
+            is_next = found is not None and number == found.last + 1
             first = number if is_next or number == 1 else self._first(project, number)
-            found = self._page(project, first)
-            if found is None or number >= first + len(found.page.slots):
-                later = next((each for each in self._numbers(project) if each > number), None)
+            found = self.page_at(project, first)
+            if found is None or number > found.last:
+                later = next((each for each in self.numbers(project) if each > number), None)
                 if later is None:
                     return None
                 message = f"slot {number} of project {project!r} at {self.url} is lost, while slot {later} is there"
                 raise Corrupt(f"{message}. {_PUSH_AGAIN}", code="slot-lost")
-            self._read[project] = found
+        return found
+
+    def page_at(self, project: str, first: int) -> Found | None:
+        """The page that is called by a slot; None where there is none. Raises Corrupt where it cannot be read.
+
+        Pages do not change, so none is read twice as long as there is room for what was read.
+        """
+        found = self._read.at(project, first)
+        if found is None and (data := self.lone_slot(project, first)) is not None:
+            found = self._taken_in(project, first, data)
         return found
 
     def claim(self, project: str, number: int, data: bytes) -> bool:
         """See Remote. A page may be put there before others, where one was lost."""
-        self._read.pop(project, None)
-        return self._objects.claim(_page_name(project, number), data)
+        is_claimed = self._objects.claim(_page_name(project, number), data)
+        if is_claimed:
+            self._taken_in(project, number, data)
+        return is_claimed
 
-    def gaps(self, project: str, noted: Mapping[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
+    def gaps(
+        self, project: str, noted: Mapping[int, int], numbers: Sequence[int]
+    ) -> tuple[list[tuple[int, int]], list[int]]:
         """Slots before others that no page has, each first with its last; and the pages that cannot be read.
 
-        Of pages that are noted, the last slot by the first, only the last one is read.
+        Of pages that are noted, the last slot by the first, only the last one is read. `numbers` are those listed.
         """
-        self._read.pop(project, None)
         gaps: list[tuple[int, int]] = []
         damaged: list[int] = []
-        numbers, following = self._numbers(project), 1
+        following = 1
         for first in numbers:
             last = noted.get(first) if first != numbers[-1] else None
             if last is None:
                 try:
-                    found = self._page(project, first)
+                    found = self.page_at(project, first)
                 except Corrupt:
                     damaged.append(first)
                     continue
-                last = first - 1 if found is None else first + len(found.page.slots) - 1
+                last = first - 1 if found is None else found.last
             if first > following:
                 gaps.append((following, first - 1))
             following = max(following, last + 1)
@@ -144,49 +157,61 @@ class Mirror(Depot):
 
     def drop_page(self, project: str, first: int) -> None:
         """Remove a page that cannot be read."""
-        self._read.pop(project, None)
+        self._read.drop(project)
         self._objects.remove(_page_name(project, first))
 
     def more(self, project: str, after: int = 0) -> Iterator[tuple[int, str, More]]:
         """What is said beside the pages behind a number, in order: the number of each, its digest, and what it says."""
-        head = _more_head(project)
-        # A listing may be old: what comes behind it is asked for by its name.
-        listed = max((int(end) for name in self._objects.names(head) if _NUMBER.match(end := _last(name))), default=0)
+        names = self._objects.names(_more_head(project), _more_name(project, after))
+        listed = [int(end) for name in names if _NUMBER.match(end := name.rpartition("/")[2])]
+        read = dict(in_parallel(lambda number: self._said(project, number), listed))
+        last = max(listed, default=0)
         for number in itertools.count(after + 1):
-            name = f"{head}{number:012d}"
-            try:
-                data = self._objects.read(name)
-            except MissingObject:
-                if number > listed:
+            # A listing may be old: what it lacks is asked for by its name.
+            data = read[number] if number in read else self._said(project, number)
+            if data is None:
+                if number > last:
                     return
                 continue
             more = More()
             # What cannot be read is as if it were not there: what it named is put there again.
             with contextlib.suppress(Corrupt):
-                more = decode(data, More, f"{name} of the mirror of project {project!r} at {self.url}")
+                where = f"{_more_name(project, number)} of the mirror of project {project!r} at {self.url}"
+                more = decode(data, More, where)
             yield number, str(Digest.of(data)), more
 
     def is_told(self, project: str, number: int, digest: str) -> bool:
         """Whether something is said there under a number that has this digest."""
-        with contextlib.suppress(MissingObject):
-            return str(Digest.of(self._objects.read(f"{_more_head(project)}{number:012d}"))) == digest
-        return False
+        data = self._said(project, number)
+        return data is not None and str(Digest.of(data)) == digest
 
     def tell(self, project: str, number: int, more: More) -> bool:
         """Say something under a number; False: somebody has said something under that before."""
-        return self._objects.claim(f"{_more_head(project)}{number:012d}", msgspec.json.encode(more, order="sorted"))
+        return self._objects.claim(_more_name(project, number), encode(more))
 
     # What waits.
 
-    def waits(self, project: str) -> dict[str, int]:
-        """How often stores have said what waits in them, by their ids, as far as something does."""
+    def waits(self, project: str) -> dict[str, list[int]]:
+        """What stores have said of what waits in them, and is there still, by their ids: the how many-th each was."""
         head = f"pending/{part_of(project)}/"
-        last: dict[str, int] = {}
+        said: dict[str, list[int]] = {}
         for name in self._objects.names(head):
             store, _, number = name.removeprefix(head).partition("/")
             if _NUMBER.match(number):
-                last[store] = max(last.get(store, 0), int(number))
-        return last
+                said.setdefault(store, []).append(int(number))
+        return {store: sorted(numbers) for store, numbers in said.items()}
+
+    def waiting(self, project: str, store: str, count: int) -> Pending | Corrupt | None:
+        """What a store has said of what waits in it; the error where it cannot be read; None where it is gone."""
+        try:
+            data = self._objects.read(f"pending/{part_of(project)}/{store}/{count:012d}")
+        except MissingObject:
+            # It has said something newer just now, or that nothing waits.
+            return None
+        try:
+            return decode_pending(data, f"what waits in store {store} for project {project!r}, as {self.url} has it,")
+        except Corrupt as error:
+            return error
 
     def pending(
         self, project: str, told: Mapping[str, int] | None = None
@@ -196,31 +221,18 @@ class Mirror(Depot):
         Or the error for that, where it cannot be read. With `told` also what a listing may not have yet. Raises
         UpgradeNeeded.
         """
-        head = f"pending/{part_of(project)}/"
-        for store, count in dict.fromkeys([*self.waits(project).items(), *(told or {}).items()]):
-            try:
-                data = self._objects.read(f"{head}{store}/{count:012d}")
-            except MissingObject:
-                # Its store has said something newer just now, or that nothing waits.
-                continue
-            try:
-                where = f"what waits in store {store} for project {project!r}, as {self.url} has it,"
-                pending = decode_pending(data, where)
-            except Corrupt as error:
-                yield store, count, error
-            else:
+        listed = {store: numbers[-1] for store, numbers in self.waits(project).items()}
+        for store, count in dict.fromkeys([*listed.items(), *(told or {}).items()]):
+            pending = self.waiting(project, store, count)
+            if pending is not None:
                 yield store, count, pending
 
-    def offer(self, project: str, store: str, count: int, pending: Pending | None) -> bool:
-        """Say what waits in a store, behind what was said up to a count; None: nothing does.
+    def offer(self, project: str, store: str, count: int, pending: Pending) -> bool:
+        """Say what waits in a store, for the how many-th time.
 
-        False: something was said since, by a copy of that store, or by a call of which the answer was lost.
+        False: that was said, by a copy of that store, or by a call of which the answer was lost.
         """
-        if pending is None:
-            self.drop_waits(project, store, count)
-            return True
-        name = f"pending/{part_of(project)}/{store}/{count + 1:012d}"
-        return self._objects.claim(name, msgspec.json.encode(pending, order="sorted"))
+        return self._objects.claim(f"pending/{part_of(project)}/{store}/{count:012d}", encode(pending))
 
     def drop_waits(self, project: str, store: str, count: int) -> None:
         """Remove what a store has said up to a count of what waits in it."""
@@ -232,19 +244,16 @@ class Mirror(Depot):
     # Inside.
 
     def _first(self, project: str, number: int) -> int:
-        numbers = self._numbers(project)
+        numbers = self.numbers(project)
         at = bisect.bisect_right(numbers, number)
         return numbers[at - 1] if at else number
 
-    def _numbers(self, project: str) -> list[int]:
-        head = f"log/{part_of(project)}/"
-        ends = (name.removeprefix(head) for name in self._objects.names(head))
-        return sorted(int(end) for end in ends if _NUMBER.match(end))
+    def _said(self, project: str, number: int) -> bytes | None:
+        with contextlib.suppress(MissingObject):
+            return self._objects.read(_more_name(project, number))
+        return None
 
-    def _page(self, project: str, first: int) -> _Found | None:
-        data = self.lone_slot(project, first)
-        if data is None:
-            return None
+    def _taken_in(self, project: str, first: int, data: bytes) -> Found:
         where = f"page {first} of the mirror of project {project!r} at {self.url}"
         try:
             page = decode(data, Page, where)
@@ -252,18 +261,24 @@ class Mirror(Depot):
                 raise corrupt(f"{where} has no slot")
         except Corrupt as error:
             raise Corrupt(f"{error.message}. {_PUSH_AGAIN}", code=error.code) from error
-        return _Found(first, page, str(Digest.of(data)))
+        found = Found(first, page, str(Digest.of(data)))
+        self._read.keep(project, found, len(data))
+        return found
 
 
 class MirrorShelf(DepotShelf):
-    """The objects of a log in a mirror. See Shelf."""
+    """The objects of a project in a mirror. See Shelf."""
 
     kind = "mirror"
     _is_collected = False
 
-    def __init__(self, mirror: Mirror, objects: Objects, root: Path, project: str, key: str) -> None:
-        super().__init__(objects, root, project, part_of(project), key)
+    def __init__(self, mirror: Mirror, objects: Objects, root: Path, project: str) -> None:
+        # It knows by itself whether it is the log that it was.
+        super().__init__(objects, root, project, part_of(project), part_of(project))
+        self._root = root
         self._mirror = mirror
+        self._files: set[str] | None = None
+        """What was listed when it was looked for what is gone; None once it knows of more."""
 
     def lacks_blobs(self, digests: Iterable[Digest]) -> list[Digest]:
         """See Shelf. What is damaged is lacking, until another object has it."""
@@ -292,19 +307,48 @@ class MirrorShelf(DepotShelf):
             if more.swept:
                 self.known.swept_at = number
 
+    def catch_up(self) -> None:
+        """Follow all that is there, and remember it."""
+        self._files = None
+        known, before = self.known, (self.known.slot, self.known.more)
+        self.follow(self._mirror, FAR)
+        if self.known is not known or before != (known.slot, known.more):
+            self.save()
+
+    def tell(self, more: More) -> bool:
+        """Say something behind all that is known to be said there, and know it; False: others have said something."""
+        more = msgspec.structs.replace(more, before=self.known.told)
+        number = self.known.more + 1
+        is_told = self._mirror.tell(self._project, number, more)
+        if is_told:
+            self.put(more)
+            self.known.more, self.known.told = number, str(Digest.of(encode(more)))
+        return is_told
+
+    def beside(self) -> MirrorShelf:
+        """The same, to be told also of what waits. It is not to be saved."""
+        other = MirrorShelf(self._mirror, self._objects, self._root, self._project)
+        other.known = msgspec.msgpack.decode(msgspec.msgpack.encode(self.known), type=Known)
+        other._files = self._files
+        return other
+
     def _is_as_it_was(self) -> bool:
         known = self.known
         if known.told is not None and not self._mirror.is_told(self._project, known.more, known.told):
             return False
+        if not known.slot:
+            return True
         with contextlib.suppress(Corrupt):
-            found = self._mirror.page(self._project, known.slot) if known.slot else None
-            return not known.slot or (found is not None and found.digest == known.page)
+            first = max((first for first, last in known.pages.items() if first <= known.slot <= last), default=0)
+            found = self._mirror.page_at(self._project, first)
+            return found is not None and found.digest == known.page
         return False
 
     def note(self, slot: Slot) -> None:
         """See Shelf. Which objects have what a slot brings is said by its page, and by its first slot for all."""
         found = self._mirror.page(slot.project, slot.number)
         page = Page(slots=[], more=self.known.more) if found is None or found.first != slot.number else found.page
+        self._files = None
         # Its ops may speak of objects upstream.
         super().note(
             msgspec.structs.replace(slot, transactions=[], manifests=page.manifests, bases=[], **self._not_swept(page))
@@ -313,7 +357,7 @@ class MirrorShelf(DepotShelf):
         if page.more < self.known.swept_at:
             self.known.sure = min(self.known.sure, page.more)
         if found is not None:
-            self.known.pages[found.first] = found.first + len(found.page.slots) - 1
+            self.known.pages[found.first] = found.last
         self.known.head, self.known.page = None, None if found is None else found.digest
 
     def put(self, lying: More | Pending) -> None:
@@ -334,6 +378,7 @@ class MirrorShelf(DepotShelf):
         )
         self.known.slot, self.known.head = last, None
         if isinstance(lying, More):
+            self._files = None
             self.known.dead.update(lying.lacks)
             for name, at_us in lying.condemned.items():
                 self.known.condemned.setdefault(name, at_us)
@@ -364,7 +409,9 @@ class MirrorShelf(DepotShelf):
         A damaged list of files is as good as gone.
         """
         damaged = {f"manifests/{name}" for name in self._mirror.damaged.lists if name in self.known.manifests}
-        gone = self.gone() | damaged
+        if self._files is None:
+            self._files = set(self.listed())
+        gone = self.gone(self._files) | damaged
         if gone:
             self.forget(gone)
         return gone
@@ -390,9 +437,8 @@ def mirrored(mirror: Mirror | None, root: Root, project: str) -> MirrorShelf | N
         log = None if mirror is None else mirror.log(project)
     if mirror is None or log is None:
         return None
-    shelf = mirror.shelf(root, project, log)
-    shelf.follow(mirror, FAR)
-    shelf.save()
+    shelf = mirror.shelf(root, project)
+    shelf.catch_up()
     return shelf
 
 
@@ -404,8 +450,8 @@ def _more_head(project: str) -> str:
     return f"more/{part_of(project)}/"
 
 
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
+def _more_name(project: str, number: int) -> str:
+    return f"{_more_head(project)}{number:012d}"
 
 
 class _Log(msgspec.Struct):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from artstore.sync.checked import check_op
 from artstore.sync.protocol import AnySlot, BlobName, DigestText, ObjectName, Sent, Transactions, corrupt
 
 FORMAT: Final = 1
+_MOST_KEPT: Final = 64 << 20
+"""Bytes of pages that are kept as they were read."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 """What others write becomes a number of 64 bits."""
 Called = Annotated[str, msgspec.Meta(min_length=38, max_length=87)]
@@ -63,6 +66,56 @@ class Page(Lying, frozen=True, kw_only=True):
     """Up to where its writer knew what is said beside the pages: what was swept later it may rely on."""
 
 
+class Found(NamedTuple):
+    """A page as it was read."""
+
+    first: int
+    """The number of its first slot."""
+    page: Page
+    digest: str
+    """Of its bytes."""
+
+    @property
+    def last(self) -> int:
+        """The number of its last slot."""
+        return self.first + len(self.page.slots) - 1
+
+
+class Pages:
+    """Pages that were read, by their projects and first slots; of these as many as there is room for."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, dict[int, Found]] = {}
+        self._firsts: dict[str, list[int]] = {}
+        self._bytes = 0
+
+    def at(self, project: str, first: int) -> Found | None:
+        """The one that is called by a slot."""
+        return self._pages.get(project, {}).get(first)
+
+    def before(self, project: str, number: int) -> Found | None:
+        """The last one that begins with a slot or before it."""
+        firsts = self._firsts.get(project, [])
+        at = bisect.bisect_right(firsts, number)
+        return self._pages[project][firsts[at - 1]] if at else None
+
+    def keep(self, project: str, found: Found, size: int) -> None:
+        """Keep one of so many bytes."""
+        self._bytes += size
+        if self._bytes > _MOST_KEPT:
+            self._pages.clear()
+            self._firsts.clear()
+            self._bytes = size
+        if self.at(project, found.first) is None:
+            bisect.insort(self._firsts.setdefault(project, []), found.first)
+        self._pages.setdefault(project, {})[found.first] = found
+
+    def drop(self, project: str) -> None:
+        """Keep none of a project."""
+        self._pages.pop(project, None)
+        self._firsts.pop(project, None)
+
+
 class Pending(Lying, frozen=True, kw_only=True):
     """What waits in a store."""
 
@@ -90,7 +143,12 @@ def encode_page(slots: Iterable[bytes], sent: Sent, absent: Sequence[str], lacks
         lacks=list(lacks),
         more=more,
     )
-    return msgspec.json.encode(page, order="sorted")
+    return encode(page)
+
+
+def encode(lying: Lying) -> bytes:
+    """The bytes of an object of a mirror."""
+    return msgspec.json.encode(lying, order="sorted")
 
 
 class _Format(msgspec.Struct):

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from artstore.errors import ArtstoreError, Conflict, Corrupt
-from artstore.lifecycle.progress import telling
 from artstore.lifecycle.upstream import TakenSlot
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
@@ -22,15 +19,14 @@ from artstore.storage.root import Root
 from artstore.sync.foresee import unsound
 from artstore.sync.held import Missing, called
 from artstore.sync.history import History, brought, ending_here, history
-from artstore.sync.mirrors.from_mirror import TakenPending, take_pending
 from artstore.sync.mirrors.mirror import FAR, MirrorShelf
-from artstore.sync.mirrors.pages import More, Pending, encode_page
+from artstore.sync.mirrors.offer import Offered, offer_waiting, send
+from artstore.sync.mirrors.pages import More, encode_page
 from artstore.sync.mirrors.way import MirrorWay, check_joins, check_same, together
 from artstore.sync.protocol import Sent, decode_slot, slot_again
 from artstore.sync.pull import counted
-from artstore.sync.push import Cargo, lacking, offers, what_is_left, what_is_missing, what_is_too_long
+from artstore.sync.push import lacking, what_is_left, what_is_missing
 from artstore.sync.reports import Moved
-from artstore.sync.way import Way
 
 _PAGE_BYTES: Final = 4 << 20
 """Slots of one page, at most but for the last slot."""
@@ -47,33 +43,42 @@ def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, A
     if project is None or not project.seq:
         return Moved(), None
     if dry_run:
-        return _push(there, project, dry_run=True)
+        moved, _offered, error = _push(there, project, dry_run=True)
+        return moved, error
     moved = Moved()
     for _ in range(_TRIES):
         known = there.shelf.known.more
-        pushed, error = _push(there, project, dry_run=False)
+        pushed, offered, error = _push(there, project, dry_run=False)
         moved = moved.plus(pushed)
-        if _may_stay(there, known):
+        if _may_stay(there, known, offered, is_new=pushed != Moved()):
             return moved, error
         # What was swept meanwhile it may have relied on: the bytes of that go there again.
     raise _busy(there)
 
 
-def _may_stay(there: MirrorWay, known: int) -> bool:
-    """Say that what is named there is to stay; False: something was swept that is said behind `known`."""
-    way, mirror, _ = there
-    own = way.root.format.store_id
+def _may_stay(there: MirrorWay, known: int, offered: Offered, *, is_new: bool) -> bool:
+    """Say that what is named there is to stay; False: something was swept that is said behind `known`.
+
+    Whatever is said goes behind all that was read, so nothing can have been swept meanwhile where it could be said.
+    Where it was said by then already of all that is there, and nothing `is_new`, whoever swept since has read that.
+    Else it is looked again.
+    """
+    way, own, shelf = there.way, there.way.root.format.store_id, there.shelf
     for _ in range(_TRIES):
-        there_now, waits = there.shelf.known, mirror.waits(way.project).get(own, 0)
-        if there_now.swept_at > known:
+        now = shelf.known
+        if now.swept_at > known:
             return False
-        more = More(before=there_now.told, until=there_now.slot, waits={own: waits})
-        is_said = there_now.slot <= there_now.marked and waits == there_now.waits.get(own, 0)
-        if is_said or mirror.tell(way.project, there_now.more + 1, more):
-            if waits > 1:
+        is_said = now.slot <= now.marked and offered.number == now.waits.get(own, 0)
+        if not is_said and shelf.tell(More(until=now.slot, waits={own: offered.number})):
+            shelf.save()
+            is_said, is_new = True, False
+        if is_said and not is_new:
+            if offered.before:
                 # Not before: of what it had said then all has to stay until this is said.
-                mirror.drop_waits(way.project, own, waits - 1)
+                there.mirror.drop_waits(way.project, own, offered.before)
             return True
+        there.look()
+        is_new = False
     raise _busy(there)
 
 
@@ -82,18 +87,16 @@ def _busy(there: MirrorWay) -> Conflict:
     return Conflict(message, code="busy")
 
 
-def _push(there: MirrorWay, project: Project, *, dry_run: bool) -> tuple[Moved, ArtstoreError | None]:
+def _push(there: MirrorWay, project: Project, *, dry_run: bool) -> tuple[Moved, Offered, ArtstoreError | None]:
     moved, bare = Moved(), _Bare()
     # A log of its own that is to end with the first push to the upstream is not one for others to follow.
     if project.upstream is not None or not there.has_upstream:
         moved = _push_slots(there, project, bare, dry_run=dry_run)
     missing = Missing()
-    while isinstance(offered := _push_pending(there, project, missing, dry_run=dry_run), Missing):
+    while isinstance(offered := offer_waiting(there, project, missing, dry_run=dry_run), Missing):
         missing = missing.plus(offered)
-    pushed, not_taken = offered
-    return moved.plus(pushed), together(
-        bare.error(there, project), what_is_left(there.way, missing, apart=True), not_taken
-    )
+    error = together(bare.error(there, project), what_is_left(there.way, missing, apart=True), offered.error)
+    return moved.plus(offered.moved), offered, error
 
 
 class _Bare:
@@ -127,13 +130,15 @@ class _Bare:
 
 
 def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: bool) -> Moved:
-    way, mirror, _ = there
-    known = history(way.root, project)
-    moved = Moved() if dry_run else _put_pages_back(there, project, known, bare)
+    way, mirror = there.way, there.mirror
+    known, shelf, numbers = history(way.root, project), there.shelf, mirror.numbers(way.project)
+    put_back = None if dry_run else _put_pages_back(there, project, known, bare, numbers)
+    moved, is_changed = put_back or Moved(), put_back is not None
     for _ in range(_TRIES):
-        done = mirror.last(way.project)
+        if is_changed:
+            shelf, numbers = there.look(), mirror.numbers(way.project)
+        done = mirror.last(way.project, numbers)
         check_same(there, known, min(done, len(known.slots)))
-        shelf = there.shelf
         moved = moved.plus(_mend(there, project, shelf, known.slots[:done], bare, dry_run=dry_run))
         for slots in _pages(known.slots[done:]):
             pushed = _push_page(there, project, shelf, slots, bare, dry_run=dry_run)
@@ -142,6 +147,7 @@ def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: boo
             moved = moved.plus(pushed)
         else:
             return moved
+        is_changed = True
     raise _busy(there)
 
 
@@ -149,7 +155,7 @@ def _push_page(
     there: MirrorWay, project: Project, shelf: MirrorShelf, slots: Sequence[TakenSlot], bare: _Bare, *, dry_run: bool
 ) -> Moved | None:
     """Put slots there, with what they bring; None where somebody else was first."""
-    way, mirror, _ = there
+    way, mirror = there.way, there.mirror
     whole = [slot_again(slot.frame, slot.ops) for slot in slots]
     ending = ending_here(way.root, project)
     came = brought(way.root, project, (bytes(raw) for slot in slots for raw in slot.ops), ending)
@@ -175,15 +181,16 @@ def _push_page(
     return counted(read).plus(load.moved)
 
 
-def _put_pages_back(there: MirrorWay, project: Project, known: History, bare: _Bare) -> Moved:
+def _put_pages_back(
+    there: MirrorWay, project: Project, known: History, bare: _Bare, numbers: Sequence[int]
+) -> Moved | None:
     """Put pages there again that are gone or cannot be read, as far as this store has their slots.
 
-    Raises Conflict (other-log) where what is left there is of another log.
+    None: there are none of those. Raises Conflict (other-log) where what is left there is of another log.
     """
-    way, mirror, _ = there
-    moved = Moved()
-    shelf = mirror.shelf(way.root, way.project, known.log)
-    gaps, damaged = mirror.gaps(way.project, shelf.known.pages)
+    mirror, shelf = there.mirror, there.shelf
+    moved: Moved | None = None
+    gaps, damaged = mirror.gaps(there.way.project, shelf.known.pages, numbers)
     for first, last in gaps:
         bad = [page for page in damaged if first <= page <= last]
         slots = known.slots[first - 1 : last]
@@ -191,12 +198,13 @@ def _put_pages_back(there: MirrorWay, project: Project, known: History, bare: _B
             continue
         check_joins(there, known, first, last)
         for page in bad:
-            mirror.drop_page(way.project, page)
+            mirror.drop_page(there.way.project, page)
         # What the lost pages named may lie there still, and has to be named anew.
         shelf.begin_again()
         shelf.follow(mirror, first - 1)
         for some in _pages(slots):
-            moved = moved.plus(_push_page(there, project, shelf, some, bare, dry_run=False) or Moved())
+            pushed = _push_page(there, project, shelf, some, bare, dry_run=False)
+            moved = (moved or Moved()).plus(pushed or Moved())
     return moved
 
 
@@ -218,17 +226,9 @@ def _mend(
     if not dry_run:
         if any(load.sent[:3]):
             sent = load.sent
-            more = More(
-                before=shelf.known.told,
-                manifests=sent.manifests,
-                packs=sent.packs,
-                blobs=sent.blobs,
-                lacks=load.lacks,
-            )
-            number = shelf.known.more + 1
-            while not there.mirror.tell(there.way.project, number, more):
-                number += 1
-            shelf.put(more)
+            more = More(manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs, lacks=load.lacks)
+            while not shelf.tell(more):
+                there.look()
         shelf.save()
     return load.moved.plus(Moved(lists=len(load.sent.manifests)))
 
@@ -264,7 +264,7 @@ def _load(there: MirrorWay, shelf: MirrorShelf, manifests: Sequence[Digest], *, 
             missing = missing.plus(more)
             continue
         try:
-            sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
+            sent = Sent({}, [], []) if dry_run else send(way, shelf, cargo)
         except ArtstoreError as error:
             more = what_is_missing(way.root, shelf, sending, list(blobs), error)
             if not more.blobs:
@@ -278,71 +278,6 @@ def _needs(root: Root, manifest: Digest, blobs: Collection[Digest]) -> bool:
     return any(
         (blob := blob_of(entry)) is not None and blob.digest in blobs for entry in root.manifests.entries(manifest)
     )
-
-
-def _push_pending(
-    there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool
-) -> tuple[Moved, ArtstoreError | None] | Missing:
-    """Say there what waits here and can be sent; or answers what more is missing for that.
-
-    With the error that says which ops of this store were there alone and could not be taken.
-    """
-    way, mirror, has_upstream = there
-    own = way.root.format.store_id
-    count, said = next(((n, said) for store, n, said in mirror.pending(way.project) if store == own), (0, None))
-    # What cannot be read any more is said anew.
-    before = said if isinstance(said, Pending) else Pending(transactions=[])
-    # Where this store is an older copy of itself, or one of two, what only the mirror has must not end now.
-    taken = TakenPending(Moved(), [], None) if dry_run else take_pending(there, own, before)
-    waits = has_upstream or project.upstream is not None
-    offered = offers(way.root, way.project, None, missing, renumber=way.renumber, apart=True) if waits else []
-    transactions = [[msgspec.Raw(op.body) for op in ops] for offer in offered for ops in offer.transactions]
-    pending = Pending(transactions=[*taken.left, *transactions])
-    if not pending.transactions:
-        is_said = dry_run or not count or mirror.offer(way.project, own, count, None)
-        return (Moved(), taken.error) if is_said else _push_pending(there, project, missing, dry_run=dry_run)
-    manifests = [digest for offer in offered for digest in offer.manifests]
-    shelf = there.shelf
-    shelf.put(before)
-    gone = shelf.look() | shelf.known.swept
-    if gone or mirror.damaged.blobs:
-        shelf.doubt(way.root, [digest for digest in manifests if way.root.manifests.find(digest) is not None])
-    if before.ids == pending.ids and not shelf.lacks_manifests(manifests):
-        return Moved(), taken.error
-    cargo = Cargo([], {})
-    try:
-        cargo = lacking(way.root, shelf, manifests)
-        if too_long := what_is_too_long(way, shelf, cargo):
-            return too_long
-        if dry_run and (more := unsound(way, list(cargo.blobs))):
-            return more
-        sent = Sent({}, [], []) if dry_run else _send(way, shelf, cargo)
-    except ArtstoreError as error:
-        more = what_is_missing(way.root, shelf, manifests, list(cargo.blobs), error)
-        if not more:
-            raise
-        return more
-    moved = Moved(blobs=len(cargo.blobs), bytes=cargo.bytes)
-    for offer in offered:
-        moved = moved.plus(msgspec.structs.replace(offer.counted(), slots=0))
-    pending = Pending(
-        transactions=pending.transactions,
-        manifests={name: of for name, of in before.manifests.items() if f"manifests/{name}" not in gone}
-        | sent.manifests,
-        packs=[*(name for name in before.packs if f"packs/{name}" not in gone), *sent.packs],
-        blobs=[*(name for name in before.blobs if f"blobs/{name}" not in gone), *sent.blobs],
-    )
-    # Also behind what was told of, and removed since: what has the same number would be taken for told.
-    count = max(count, shelf.known.waits.get(own, 0))
-    is_said = dry_run or mirror.offer(way.project, own, count, pending)
-    return (moved, taken.error) if is_said else _push_pending(there, project, missing, dry_run=dry_run)
-
-
-def _send(way: Way, shelf: MirrorShelf, cargo: Cargo) -> Sent:
-    blobs = list(cargo.blobs)
-    # Not all that a version has must be here.
-    way.root.blobs.bring(blobs)
-    return shelf.send(way.root, way.session, cargo.manifests, blobs, telling(way.progress, "push"))
 
 
 def _pages(slots: Sequence[TakenSlot]) -> Iterator[list[TakenSlot]]:

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import NamedTuple
-
-from artstore.errors import ArtstoreError, Conflict, Corrupt
-from artstore.model.parts import part_of
+from artstore.errors import ArtstoreError, Conflict
 from artstore.sync.history import History
 from artstore.sync.mirrors.mirror import FAR, Mirror, MirrorShelf
 from artstore.sync.protocol import read_slot
 from artstore.sync.way import Way
 
 
-class MirrorWay(NamedTuple):
+class MirrorWay:
     """Between one project of a store and a mirror."""
 
-    way: Way
-    mirror: Mirror
-    has_upstream: bool
-    """Whether the store names one, so that what no log has accepted waits for it."""
+    def __init__(self, way: Way, mirror: Mirror, *, has_upstream: bool) -> None:
+        self.way = way
+        self.mirror = mirror
+        self.has_upstream = has_upstream
+        """Whether the store names one, so that what no log has accepted waits for it."""
+        self._shelf: MirrorShelf | None = None
 
     @property
     def shelf(self) -> MirrorShelf:
-        """What lies there, as far as the pages say so."""
-        log: str | None = None
-        with contextlib.suppress(Corrupt):
-            log = self.mirror.log(self.way.project)
-        shelf = self.mirror.shelf(self.way.root, self.way.project, log or f"none-{part_of(self.way.project)}")
-        shelf.follow(self.mirror, FAR)
+        """What lies there, as far as the pages said so when it was looked last."""
+        return self._shelf or self.look()
+
+    def look(self) -> MirrorShelf:
+        """Look again what lies there, as far as the pages say so."""
+        shelf, self._shelf = self._shelf or self.mirror.shelf(self.way.root, self.way.project), None
+        shelf.catch_up()
+        self._shelf = shelf
         return shelf
 
 
 def check_same(there: MirrorWay, known: History, number: int) -> None:
     """Raise Conflict (other-log) where the mirror has another log than this, or another slot of this number."""
-    way, mirror, _ = there
+    way, mirror = there.way, there.mirror
     log = mirror.log(way.project)
     if log is None or number == 0:
         return
@@ -45,7 +45,7 @@ def check_same(there: MirrorWay, known: History, number: int) -> None:
 
 def check_joins(there: MirrorWay, known: History, first: int, last: int) -> None:
     """Raise Conflict (other-log) where some slots of this log do not fit between those that the mirror has."""
-    way, mirror, _ = there
+    way, mirror = there.way, there.mirror
     before = read_slot(mirror, way.project, first - 1) if first > 1 else None
     behind = read_slot(mirror, way.project, last + 1) if last != FAR else None
     if (before is not None and before.digest != known.head(first - 1)) or (
