@@ -71,7 +71,34 @@ def see_awaited(way: Way) -> tuple[Moved, ArtstoreError | None]:
         shelf.follow(way.remote, last.slot)
         lists.first = shelf.manifest
     moved, said = take_awaited(way.root, way.session, way.project, way.place, lists.find)
-    return moved, _lost(way, lists.error or said)
+    return moved, lost_lists(way, lists.error or said)
+
+
+def lost_lists(way: Way, why: ArtstoreError | None) -> Corrupt | None:
+    """The error for lists that versions still await, and that are not at a place as they were; None: there are none."""
+    found = way.root.catalog.project(way.project)
+    if found is None or why is None:
+        return None
+    view = ProjectView(way.root.catalog, found.id)
+    awaited = [version for version in view.awaited() if way.root.manifests.find(Digest.parse(version.manifest)) is None]
+    if not awaited:
+        return None
+    recover = "`artstore remote recover`"
+    if isinstance(way.remote, Mirror):
+        options = looking_at(list(dict.fromkeys(version.manifest for version in awaited)))
+        recover = f"`artstore remote recover NAME{options}`, NAME being what this mirror is called there,"
+    names = [f"{way.project}/{called(view, [version.id])}" for version in awaited[:NAMED]]
+    message = (
+        f"lists of files of {called(view, [version.id for version in awaited])} are lost at {way.place}: {why.message}."
+        f" All else was moved. In a store that has them, {recover} puts them there again; pull again "
+        f"then. Where none has them, `artstore delete {' '.join(names)}` waits for them no more"
+    )
+    return Corrupt(message, code="blob-missing")
+
+
+def looking_at(digests: Sequence[Digest | str]) -> str:
+    """The options that let `remote recover` look at some blobs and lists of files."""
+    return "".join(f" --damaged {digest}" for digest in digests) if len(digests) <= NAMED else " --read-all"
 
 
 class _Lists:
@@ -123,24 +150,6 @@ class _Lists:
             shelf = remote.shelf(root, project, slot.slot.log)
             shelf.follow(remote, _FAR)
             yield shelf
-
-
-def _lost(way: Way, why: ArtstoreError | None) -> Corrupt | None:
-    """The error for lists that versions still await, and that are not at a place as they were."""
-    found = way.root.catalog.project(way.project)
-    if found is None or why is None:
-        return None
-    view = ProjectView(way.root.catalog, found.id)
-    awaited = [version for version in view.awaited() if way.root.manifests.find(Digest.parse(version.manifest)) is None]
-    if not awaited:
-        return None
-    names = [f"{way.project}/{called(view, [version.id])}" for version in awaited[:NAMED]]
-    message = (
-        f"lists of files of {called(view, [version.id for version in awaited])} are lost at {way.place}: {why.message}."
-        " All else was moved. In a store that has them, `artstore remote recover` puts them there again; pull again "
-        f"then. Where none has them, `artstore delete {' '.join(names)}` waits for them no more"
-    )
-    return Corrupt(message, code="blob-missing")
 
 
 _FAR = 1 << 40

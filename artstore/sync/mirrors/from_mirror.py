@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from artstore.errors import NAMED, ArtstoreError, Conflict, Corrupt, Denied, MissingObject, Unreachable
+from artstore.errors import ArtstoreError, Conflict, Corrupt, Denied, MissingObject, Unreachable
 from artstore.lifecycle.ordering import Ordering, ordering
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, accept, take, waiting
@@ -19,13 +19,13 @@ from artstore.model.digest import Digest
 from artstore.model.manifest import Encoding
 from artstore.model.notes import Attached
 from artstore.model.records import brings, decode_op, kind_of, manifest_of
-from artstore.storage.catalog import Project, ProjectView
+from artstore.storage.catalog import Project
 from artstore.storage.intake import Intake
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
-from artstore.sync.awaited import see_awaited, take_awaited
-from artstore.sync.held import Missing, called
+from artstore.sync.awaited import looking_at, lost_lists, see_awaited, take_awaited
+from artstore.sync.held import Missing
 from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
 from artstore.sync.mirrors.pages import Page, Pending
@@ -82,7 +82,7 @@ def _pull_slots(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreErro
         return moved, None
     seen, said = take_awaited(way.root, way.session, way.project, way.place, lists.find)
     elsewhere, _not_there_either = see_awaited(way)
-    return moved.plus(seen).plus(elsewhere), _lost_lists(way, lists.error or said)
+    return moved.plus(seen).plus(elsewhere), lost_lists(way, lists.error or said)
 
 
 def _is_left(way: Way, project: Project, log: str) -> bool:
@@ -232,7 +232,7 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
     if left:
         assert missing.why is not None
         bad = [*gone, *lost] if missing.why.code in _DAMAGED else []
-        then = f"remote recover NAME{_named(bad)}" if bad else "push NAME"
+        then = f"remote recover NAME{looking_at(bad)}" if bad else "push NAME"
         message = (
             f"of what waits in store {store}, {what or 'something'} is not whole at {way.place}: {missing.why.message}"
             f"; it was left there, and all else was taken. In that store, `artstore {then}`, NAME being what this "
@@ -305,30 +305,6 @@ def _bring(there: MirrorWay, shelf: MirrorShelf, lists: Sequence[Digest]) -> tup
     }
     came = [size for digest, size in absent.items() if digest not in lost]
     return Moved(blobs=len(came), bytes=sum(came)), lost
-
-
-def _lost_lists(way: Way, why: ArtstoreError | None) -> Corrupt | None:
-    """The error for lists of files that versions of the log await, and that are not there as they were."""
-    found = way.root.catalog.project(way.project)
-    if found is None or why is None:
-        return None
-    view = ProjectView(way.root.catalog, found.id)
-    awaited = [version for version in view.awaited() if way.root.manifests.find(Digest.parse(version.manifest)) is None]
-    if not awaited:
-        return None
-    digests = list(dict.fromkeys(version.manifest for version in awaited))
-    message = (
-        f"lists of files of {called(view, [version.id for version in awaited])} are lost at {way.place}: "
-        f"{why.message}. All else was taken. In a store that has them, `artstore remote recover NAME"
-        f"{_named(digests)}`, NAME being what this mirror is called there, puts them "
-        "there again; pull again then"
-    )
-    return Corrupt(message, code="blob-missing")
-
-
-def _named(digests: Sequence[Digest | str]) -> str:
-    """The options that let `remote recover` look at these."""
-    return "".join(f" --damaged {digest}" for digest in digests) if len(digests) <= NAMED else " --read-all"
 
 
 def _nowhere(what: str) -> Corrupt:
