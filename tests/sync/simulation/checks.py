@@ -160,6 +160,9 @@ def check_refused(world: World, node: Node) -> bool:
     Those of others' parts may have been freed everywhere with the version that has them, and whoever decides is told.
     """
     root = node.store.root
+    if node.view() is None:
+        # Nobody has made anything.
+        return False
     told = [each.path for project in world.last[node.name].projects for each in project.lost]
     is_told = any(each.startswith("conflict ") for each in told)
     for manifest, is_gathered in node.refused().items():
