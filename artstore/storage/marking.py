@@ -41,17 +41,14 @@ AND (project IN (SELECT id FROM project WHERE upstream IS NOT NULL) OR EXISTS (
     WHERE theirs.project = op.project AND theirs.version = json_extract(CAST(op.body AS TEXT), '$.target')))"""
 """Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
 its own, and nobody else may have its bytes. A log that is followed no more may have told others of that version too."""
-_WAITING_ENDS: Final = """
-op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
+_OF_ENDS: Final = """
+SELECT version.manifest FROM op
+JOIN json_each(coalesce(json_extract(CAST(op.body AS TEXT), '$.versions'),
+    json_array(json_extract(CAST(op.body AS TEXT), '$.version')))) AS ended
+JOIN version ON version.project = op.project AND version.id = ended.value
+WHERE op.kind IN ('delete', 'delete-collection') AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
 AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""
-_OF_ENDS: Final = f"""
-SELECT version.manifest FROM op JOIN version
-    ON version.project = op.project AND version.id = json_extract(CAST(op.body AS TEXT), '$.version')
-WHERE op.kind = 'delete' AND {_WAITING_ENDS}
-UNION ALL SELECT version.manifest FROM op JOIN json_each(CAST(op.body AS TEXT), '$.versions') AS ended JOIN version
-    ON version.project = op.project AND version.id = ended.value
-WHERE op.kind = 'delete-collection' AND {_WAITING_ENDS}"""
 """What was deleted for all, and not by force, comes back where others need it by the time that its end is accepted."""
 _OF_GATHERED: Final = """
 SELECT part.manifest FROM op JOIN json_each(CAST(op.body AS TEXT), '$.parts') AS gathered
