@@ -17,6 +17,7 @@ from artstore.sync.rounds import exchange
 from tests.sync.simulation import collecting, mirrors, naive, travels
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Place, Server
+from tests.sync.simulation.power import Power
 
 if TYPE_CHECKING:
     from tests.sync.simulation.world import World
@@ -40,11 +41,12 @@ class _Spoilt(NamedTuple):
     before: bytes
     after: bytes | None
 
-    def mend(self) -> None:
+    def mend(self, power: Power) -> None:
         """What no version needed at the time is read by nobody, and a later one may count on it: it is put back."""
         is_flipped = self.after is not None and len(self.after) == len(self.before)
         if is_flipped and self.path.exists() and self.path.read_bytes() == self.after:
             self.path.write_bytes(self.before)
+            power.written(self.path)
 
 
 def lose_objects(world: World, _node: Node) -> None:
@@ -72,7 +74,7 @@ def lose_objects(world: World, _node: Node) -> None:
     _check_whole(world, place, read_all=read_all)
     if not isinstance(place, Server):
         for each in spoilt:
-            each.mend()
+            each.mend(world.fate.power)
 
 
 def _go_on(world: World, followers: list[Node], *, read_all: bool) -> None:
@@ -154,6 +156,8 @@ def _damage(world: World, place: Place) -> list[_Spoilt]:
         # What can be read is another slot, which nobody takes for a damaged one.
         how = chance.choice(("gone", "cut") if "log" in path.parts else ("gone", "cut", "flipped"))
         before, after = _spoil(path, how, chance.random())
+        # It is what the disk has: a power failure does nothing more to it.
+        world.fate.power.written(path)
         done.append(_Spoilt(path, f"{path.relative_to(place.folder)} ({how})", before, after))
     if isinstance(place, Server):
         with world.whole(), world.fate.acts(place):

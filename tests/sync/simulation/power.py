@@ -76,6 +76,18 @@ class Power:
                     status = os.lstat(f"{each.path}/{name}")
                     self._bytes[status.st_ino] = status.st_size, status.st_mtime_ns
 
+    def written(self, path: Path) -> None:
+        """Let a file that the world itself has changed, made or taken away be on the disk as it is."""
+        if self.is_noted:
+            names = self._names.setdefault(os.stat(path.parent).st_ino, {})
+            old = names.pop(path.name, 0)
+            if path.exists():
+                status = os.lstat(path)
+                names[path.name] = status.st_ino
+                self._bytes[status.st_ino] = status.st_size, status.st_mtime_ns
+            if old != names.get(path.name):
+                self._forget(old)
+
     # In place of what `os` has.
 
     def sync(self, fd: int) -> None:
