@@ -13,7 +13,7 @@ from artstore.model.manifest import blob_of
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.remotes import add_remote, read_remotes
 from artstore.sync.rounds import Verb, exchange
-from tests.sync.simulation.deeds import check_content
+from tests.sync.simulation.deeds import check_content, put
 from tests.sync.simulation.naive import Naive
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Depot, Place
@@ -22,6 +22,8 @@ from tests.sync.simulation.travels import LACKING, check_numbers
 if TYPE_CHECKING:
     from tests.sync.simulation.world import World
 
+_MADE: Final = 0.7
+"""How often something is made that can wait in a mirror."""
 _DELETED: Final = 0.4
 """How often something is deleted everywhere before a mirror is freed of it."""
 _JOINING: Final = 0.8
@@ -33,13 +35,14 @@ def mirror(world: World, node: Node) -> None:
     if not world.mirrors:
         return
     there = world.chance.choice(world.mirrors)
-    before = node.meanings()
     verb: Verb = world.chance.choice(("push", "push", "pull", "sync"))
+    if verb != "pull" and world.chance.random() < _MADE:
+        put(world, node)
+        node.note_acknowledged()
+    before = node.meanings()
     world.moving.append(node)
     try:
-        if there.name not in read_remotes(node.store.path):
-            join = world.chance.random() < _JOINING
-            add_remote(node.store.path, there.name, there.url, upstream=False, join=join)
+        _note(world, node, there)
         node.took_slots |= verb != "push"
         (report,) = exchange(node.store, verb, remote=there.name, projects=[PROJECT]).projects
     except (Unreachable, Denied):
@@ -64,12 +67,18 @@ def mirror(world: World, node: Node) -> None:
         empty(world, there)
 
 
+def _note(world: World, node: Node, mirror: Depot) -> None:
+    """A machine knows a mirror from now on."""
+    if mirror.name not in read_remotes(node.store.path):
+        join = world.chance.random() < _JOINING
+        add_remote(node.store.path, mirror.name, mirror.url, upstream=False, join=join)
+
+
 def free(world: World, node: Node) -> None:
     """What no version needs is freed in a mirror, with a grace or at once."""
-    known = [there for there in world.mirrors if there.name in read_remotes(node.store.path)]
-    if not known:
+    if not world.mirrors:
         return
-    there = world.chance.choice(known)
+    there = world.chance.choice(world.mirrors)
     version = node.any_version()
     if version is not None and node.place is not None and world.chance.random() < _DELETED:
         # It waits, or is no more.
@@ -80,12 +89,17 @@ def free(world: World, node: Node) -> None:
     before = node.meanings()
     world.moving.append(node)
     try:
+        _note(world, node, there)
         (report,) = collect_remote(node.store, there.name, projects=[PROJECT], grace_s=grace_s).projects
     except (Unreachable, Denied):
         node.renew(world.places)
         return
     except NotFound as error:
         if error.code != "project-not-found":
+            raise
+        return
+    except Invalid as error:
+        if error.code != "unfit-remote" or not world.fate.trouble:
             raise
         return
     finally:
@@ -111,7 +125,8 @@ def note_waiting(world: World, node: Node, mirror: Depot) -> None:
     for path in sorted(mirror.folder.glob(f"mirror/pending/*/{root.format.store_id}/[!.]*"))[-1:]:
         said = path.read_bytes()
         ops = [op for transaction in json.loads(said)["transactions"] for op in transaction]
-        lists = [Digest.parse(op["manifest"]) for op in ops if "manifest" in op]
+        made = [op.get("record", op) for op in ops]
+        lists = [Digest.parse(each["manifest"]) for each in made if "manifest" in each]
         entries = [entry for each in lists for entry in root.manifests.entries(each)]
         blobs = frozenset(blob.digest.hex() for entry in entries if (blob := blob_of(entry)) is not None)
         world.waiting[path] = Waiting(said, blobs)
