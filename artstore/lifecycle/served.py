@@ -86,11 +86,13 @@ def _bad_lists(root: Root, project: str, *, fast: bool) -> Iterator[Problem]:
     for number in sorted(_numbers(folder)):
         data = _read(folder / f"{number:012d}")
         slot = None if data is None else _before(data)
-        for name, digests in () if slot is None else sorted(slot.manifests.items()):
+        if slot is None:
+            continue
+        for name, digests in sorted(slot.manifests.items()):
             if name not in there:
                 is_fine = can_be_spared(root, live, digests)
             else:
-                is_fine = fast or _is_whole(root, lists / name, digests)
+                is_fine = fast or _is_whole(root, lists / name, digests, slot.bases)
             if is_fine:
                 continue
             what = "damaged" if name in there else "lost"
@@ -120,12 +122,14 @@ def can_be_spared(root: Root, live: Container[Digest], digests: Iterable[str]) -
     return bool(absent) and not any(digest in live for digest in absent)
 
 
-def _is_whole(root: Root, path: Path, digests: list[str]) -> bool:
+def _is_whole(root: Root, path: Path, digests: list[str], bases: list[str]) -> bool:
     try:
         encodings = decode_encodings(_read(path) or b"")
     except Corrupt:
         return False
-    return [str(each.digest) for each in encodings] == digests and all(is_sound(root, each) for each in encodings)
+    return [str(each.digest) for each in encodings] == digests and all(
+        is_sound(root, each, {*digests, *bases}) for each in encodings
+    )
 
 
 def taken_slots(root: Root, project: str) -> dict[int, str]:
@@ -146,6 +150,7 @@ class _Chained(msgspec.Struct):
 
     before: str | None
     manifests: dict[str, list[str]] = {}
+    bases: list[str] = []
 
 
 def _before(data: bytes) -> _Chained | None:

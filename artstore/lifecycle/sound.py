@@ -7,7 +7,7 @@ no way leads out of a folder.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from artstore.errors import ArtstoreError, Corrupt
 from artstore.model.manifest import (
@@ -24,10 +24,13 @@ from artstore.model.paths import entry_path, find_collisions
 from artstore.storage.root import Root
 
 
-def is_sound(root: Root, encoding: Encoding) -> bool:
-    """Whether an encoding is what it says, as far as that can be seen with the manifests that are here."""
+def is_sound(root: Root, encoding: Encoding, beside: Container[str]) -> bool:
+    """Whether an encoding is what it says, as far as that can be seen with the manifests that are here.
+
+    What is a difference to one that is neither here nor `beside` it, by its digest, is not.
+    """
     if encoding.base is not None and root.manifests.find(encoding.base) is None:
-        return True
+        return str(encoding.base) in beside
     try:
         entries_of(root, encoding)
     except ArtstoreError:

@@ -72,6 +72,28 @@ def test_what_was_changed_in_place_is_found_by_reading_all(machine: Make, depot:
         recover(b.store, read_all=True)
 
 
+def test_a_list_of_files_that_names_another_base_is_found_by_reading_all(machine: Make, depot: Path) -> None:
+    """A bit of the base's digest: all others wait for a list that never was, and whoever has it whole sees nothing."""
+    a, b = machine("a"), machine("b")
+    a.put(MANY)
+    a.push()
+    before = set(lying(depot, "manifests"))
+    base = Digest.parse(a.store.version("cats").digest)
+    a.put(MANY | {"new": b"0"})
+    a.push()
+    (path,) = set(lying(depot, "manifests")) - before
+    data = path.read_bytes()
+    assert 1 == data.count(bytes(base))
+    path.write_bytes(data.replace(bytes(base), bytes([base[0] ^ 1]) + bytes(base)[1:]))
+    (refused,) = exchange(b.store, "pull").projects
+    (report,) = recover(a.store, read_all=True).projects
+    b.pull()
+
+    assert "as a difference to one that is nowhere" in str(refused.error)
+    assert (None, 1) == (report.error, report.pushed.lists)
+    assert MANY | {"new": b"0"} == b.read("cats:v1")
+
+
 def test_a_damaged_index_is_found_by_reading_all_too(machine: Make, depot: Path) -> None:
     """Its length is right, and the pack, whose first header is damaged as well, does not say any more what is in it."""
     a = machine("a")

@@ -42,6 +42,7 @@ def find_damaged(
     """Read all of these blobs, and these objects with lists of files. Raises Unreachable, Denied."""
     bad = shelf.damaged(blobs, tell)
     files = {each.digest: each.name for each in shelf.find(bad)[0]}
+    held = {digest for digests in shelf.known.manifests.values() for digest in digests}
 
     def is_whole(name: str) -> bool:
         try:
@@ -49,7 +50,7 @@ def find_damaged(
         except (MissingObject, Corrupt):
             return False
         return [str(each.digest) for each in encodings] == shelf.known.manifests[name] and all(
-            is_sound(root, each) for each in encodings
+            is_sound(root, each, held) for each in encodings
         )
 
     # Not in threads: the catalog is asked for each.
