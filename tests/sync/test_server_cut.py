@@ -296,15 +296,16 @@ def test_patches_make_no_more_than_they_could_honestly(server: Served, machine: 
     assert 2 * size >= sum(path.stat().st_size for path in uploads if path.is_file())
 
 
-def test_an_error_that_is_cut_is_asked_for_again() -> None:
-    """Without its words a claim that came too late looks like one that is refused, and a push would end there."""
-    said = b'{"error": {"code": "not-the-next", "message": "pull, and claim the next"}}'
+@pytest.mark.parametrize(("status", "code"), [(409, "not-the-next"), (507, "quota-exceeded")])
+def test_an_error_that_is_cut_is_asked_for_again(status: int, code: str) -> None:
+    """Without its words a claim that came too late, or is too large, looks like one that is refused for good."""
+    said = b'{"error": {"code": "%s", "message": "what to do"}}' % code.encode()
 
     class Cutting(http.server.BaseHTTPRequestHandler):
         left = 1
 
         def do_PUT(self) -> None:
-            self.send_response(409)
+            self.send_response(status)
             self.send_header(MARK, "1")
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
@@ -317,12 +318,12 @@ def test_an_error_that_is_cut_is_asked_for_again() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cutting) as listening:
         threading.Thread(target=listening.serve_forever).start()
         try:
-            with pytest.raises(Conflict) as refused:
+            with pytest.raises((Conflict, StorageFull)) as refused:
                 Connection(f"http://127.0.0.1:{listening.server_port}").ask("PUT", "slots/1", doing="claiming")
         finally:
             listening.shutdown()
 
-    assert "not-the-next" == refused.value.code
+    assert code == refused.value.code
 
 
 @pytest.mark.parametrize(

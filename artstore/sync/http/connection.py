@@ -11,7 +11,6 @@ import ipaddress
 import random
 import time
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -240,11 +239,10 @@ class Connection:
     def _said(self, answer: urllib3.BaseHTTPResponse, doing: str) -> _Failure | None:
         """What an error says of itself, if it is a server's.
 
-        Raises Unreachable where a conflict is cut, whose words say what has to be done: it is asked for again.
+        Raises Unreachable where a server's own words are cut, which say what has to be done: they are asked for again.
         """
         data = b""
-        is_conflict = answer.status == HTTPStatus.CONFLICT and MARK in answer.headers
-        with self._told(doing) if is_conflict else contextlib.suppress(HTTPError, OSError):
+        with self._told(doing) if MARK in answer.headers else contextlib.suppress(HTTPError, OSError):
             while len(data) < _LONGEST_ERROR and (more := answer.read(_LONGEST_ERROR, decode_content=False)):
                 data += more
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
