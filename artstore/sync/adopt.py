@@ -22,6 +22,7 @@ from artstore.sync.apart import apart, twin_of
 from artstore.sync.choice import picks
 from artstore.sync.history import history
 from artstore.sync.protocol import Remote, read_slot
+from artstore.sync.pull import mendable
 from artstore.sync.remotes import Settings, add_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import RemoteInfo
 
@@ -55,9 +56,12 @@ def add_upstream(
     file = None if token_file is None else str(token_file.absolute())
     root, remote = store.root, open_remote(Settings(url=url, token_file=file))
     with Exclusive(root.path, "sync", patience_s=PATIENCE_S), root.session("adopt") as session:
-        reachable = _reachable(remote, root.catalog.projects())
-        others = [project for project in reachable if _is_another(remote, project)]
-        renamed = _renamed(root, remote, reachable, others, aside or {}, join=join)
+        try:
+            reachable = _reachable(remote, root.catalog.projects())
+            others = [project for project in reachable if _is_another(remote, project)]
+            renamed = _renamed(root, remote, reachable, others, aside or {}, join=join)
+        except Corrupt as error:
+            raise mendable(error) from error
         moved_from = _moved_from(root, reachable, others)
         if moved_from is not None:
             _refuse_copy(root, moved_from, url)

@@ -67,7 +67,7 @@ def new_slots(way: Way) -> Iterator[ReadSlot]:
         if (slot.log, slot.before) != (last.log, last.head):
             if start.slot == last.slot and start.log:
                 raise _rolled_back(way, last)
-            raise _mendable(corrupt(f"slot {slot.number} of {way.place} does not follow the one before"))
+            raise mendable(corrupt(f"slot {slot.number} of {way.place} does not follow the one before"))
         yield found
         last = Followed(slot.log, slot.number, found.digest)
     if start.slot and last is start:
@@ -136,9 +136,9 @@ def _take(way: Way, shelf: Shelf, batch: Sequence[ReadSlot], swept: _Swept) -> N
         taken = _read_manifests_twice(way, shelf, batch, swept)
     except MissingObject as error:
         problem = Corrupt(f"{error.message}. Nothing of that project was taken", code=error.code)
-        raise _mendable(problem, _IN_A_DEPOT) from error
+        raise mendable(problem, _IN_A_DEPOT) from error
     except Corrupt as error:
-        raise _mendable(error, option=" --read-all") from error
+        raise mendable(error, option=" --read-all") from error
     log = batch[0].slot.log
     accept(way.root, way.session, way.project, log, slots_to_take(batch), attachments=Attachments(manifests=taken))
     shelf.save()
@@ -279,7 +279,7 @@ def _read(remote: Remote, project: str, number: int) -> ReadSlot | None:
     try:
         return read_slot(remote, project, number)
     except Corrupt as error:
-        problem = _mendable(error)
+        problem = mendable(error)
         if isinstance(remote, Depot) and error.code == "remote-corrupt":
             problem = _with_the_last_way_out(project, remote, number, problem)
         raise problem from error
@@ -293,7 +293,8 @@ def _with_the_last_way_out(project: str, depot: Depot, number: int, error: Corru
     return Corrupt(f"{error.message}; {hint}", code=error.code)
 
 
-def _mendable(error: Corrupt, where: str = "", option: str = "") -> Corrupt:
+def mendable(error: Corrupt, where: str = "", option: str = "") -> Corrupt:
+    """The error for what a remote has lost or damaged, with who can put it back; others as they are."""
     if error.code not in {"remote-corrupt", "object-missing"}:
         return error
     hint = f"{where}`artstore remote recover{option}` in a store that had followed the log until there puts it back"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from artstore.errors import Conflict, NotFound
+from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.model.digest import Digest
 from artstore.store import Store
 from artstore.sync import remotes
@@ -639,3 +639,25 @@ def test_an_upstream_with_a_log_of_its_own_is_not_followed_unasked(machine: Make
     a.push()
     assert ["cats:v3", "cats:v2", "cats:v1", "cats:v0"] == [name for name, *_ in a.names()]
     assert {"x": b"c"} == a.read("cats:v0" if not a.store.moved_numbers() else a.store.versions("cats")[-1].exact)
+
+
+def test_who_cannot_read_a_log_is_told_who_can_put_it_back(machine: Make, tmp_path: Path) -> None:
+    """Whoever comes new to a damaged place cannot mend it, and has to know who can."""
+    a = machine("a")
+    a.put({"x": b"0"})
+    a.push()
+    hub = read_remotes(a.store.path)["hub"].url
+    (slot,) = Path(hub.removeprefix("file://")).glob("log/*/000000000001")
+    slot.chmod(0o644)
+    slot.write_bytes(slot.read_bytes()[:40])
+    store = Store.init(tmp_path / "new")
+    (tmp_path / "x").write_bytes(b"1")
+    store.put([tmp_path / "x"], name="cats", type="dataset")
+    with pytest.raises(Corrupt, match="`artstore remote recover` in a store that had followed the log") as refused:
+        add_upstream(store, "hub", hub, join=True)
+
+    assert "remote-corrupt" == refused.value.code
+    assert {} == read_remotes(store.path)
+    recover(a.store)
+    add_upstream(store, "hub", hub, join=True)
+    store.close()
