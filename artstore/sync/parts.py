@@ -22,13 +22,13 @@ from artstore.errors import (
     Unreachable,
     UpgradeNeeded,
 )
+from artstore.lifecycle.ordering import names_upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.upstream import waiting
 from artstore.model.fold import GATHERED
 from artstore.model.records import Commit, Relog, decode_op
 from artstore.storage.catalog import ProjectView
 from artstore.store import Store
-from artstore.sync.remotes import read_remotes
 from artstore.sync.rounds import Verb, exchange
 
 PATIENCE_S: Final = 600.0
@@ -52,7 +52,7 @@ def send(store: Store, project: str, *, part: str | None = None, patience_s: flo
     That is no error: it is safe here, and goes with the next push. Without an upstream nothing waits.
     """
     try:
-        if not _has_upstream(store):
+        if not names_upstream(store.path):
             return None
         _move(store, "push", project, patience_s)
     except ArtstoreError as error:
@@ -80,7 +80,7 @@ def finish(
     those that are here known to be all. Raises Conflict (parts-gathered) where theirs is another version: nothing was
     made then; what `make` raises, and as `pull`.
     """
-    if not _has_upstream(store):
+    if not names_upstream(store.path):
         return Finished(make(), None)
     try:
         _move(store, "pull", project, patience_s)
@@ -98,10 +98,6 @@ def finish(
         return Finished(store.version(made.exact), waits)
     store.drop_mine(late)
     return Finished(_theirs(store, made), None)
-
-
-def _has_upstream(store: Store) -> bool:
-    return any(settings.upstream for settings in read_remotes(store.path).values())
 
 
 def _move(store: Store, verb: Verb, project: str, patience_s: float) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt, Invalid, Unreachable
 from artstore.lifecycle.before import accepted_once, slots_once
+from artstore.lifecycle.ordering import names_upstream
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.reports import Skipped
 from artstore.lifecycle.upstream import attach, waiting
@@ -39,7 +40,6 @@ from artstore.sync.put_back import put_back
 from artstore.sync.remotes import (
     Settings,
     find_remote,
-    has_upstream,
     open_mirror,
     open_remote,
     read_remotes,
@@ -114,7 +114,7 @@ def _chosen(store: Store, name: str | None) -> tuple[str, Settings]:
 def _recover_in_mirror(way: Way, *, read_all: bool, doubted: Sequence[Digest]) -> ProjectReport | None:
     """Recover one project in a mirror; None where nothing of it was lost."""
     assert isinstance(way.remote, Mirror)
-    there = MirrorWay(way, way.remote, has_upstream=has_upstream(way.root.path))
+    there = MirrorWay(way, way.remote, has_upstream=names_upstream(way.root.path))
     pushed, errors = Moved(), list[ArtstoreError]()
     try:
         pushed, left = recover_mirror(there, read_all=read_all, doubted=doubted)

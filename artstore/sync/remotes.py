@@ -80,11 +80,6 @@ def read_remotes(store: Path) -> dict[str, Settings]:
     return dict(sorted(found.items(), key=lambda item: (not item[1].upstream, item[0])))
 
 
-def has_upstream(store: Path) -> bool:
-    """Whether the store in a folder has an upstream noted."""
-    return any(each.upstream for each in read_remotes(store).values())
-
-
 def adding_again(store: Path, url: str) -> str:
     """The command that notes the remote at a place again, as far as an option more: `artstore remote add hub URL`."""
     name, upstream = next(

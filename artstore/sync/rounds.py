@@ -13,6 +13,7 @@ from typing import Literal
 
 from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, NotFound, Unreachable
 from artstore.lifecycle.conflicts import undecided
+from artstore.lifecycle.ordering import names_upstream
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.reports import Skipped
@@ -41,7 +42,6 @@ from artstore.sync.push import Pushed, next_offer, push
 from artstore.sync.remotes import (
     Settings,
     find_remote,
-    has_upstream,
     open_mirror,
     open_remote,
     read_remotes,
@@ -262,7 +262,7 @@ class _MirrorRound(_Round):
     ) -> None:
         super().__init__(root, session, mirror, settings, progress)
         self._mirror = mirror
-        self._has_upstream = has_upstream(root.path)
+        self._has_upstream = names_upstream(root.path)
 
     def projects(self, verb: Verb) -> list[str]:
         """See _Round."""

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from artstore.errors import ArtstoreError, Conflict, Corrupt
+from artstore.lifecycle.ordering import names_upstream
 from artstore.lifecycle.progress import Progress
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import HOSTED, accept, attach, keeps_log, take, waiting
@@ -38,7 +39,6 @@ from artstore.sync.offered import blobs_not_here, lists_not_here, lists_of_log, 
 from artstore.sync.protocol import ReadSlot
 from artstore.sync.pull import counted, slots_to_take
 from artstore.sync.received import take_manifests
-from artstore.sync.remotes import has_upstream
 from artstore.sync.reports import ApplyReport, Moved, TakenProject
 
 _SHOWN: Final = 3
@@ -169,7 +169,7 @@ class _Work:
         if section.first > 1 or section.last < 1:
             raise self._gap(0)
         is_server = (root.path / HOSTED).exists()
-        is_ordered = is_server or has_upstream(root.path)
+        is_ordered = is_server or names_upstream(root.path)
         if section.is_own and is_ordered and (section.awaits or not follows):
             # The upstream that is noted here is the order, as soon as somebody reaches it, and it has another log. A
             # server's own logs are that of all who follow it. Who follows one does not leave it for what is no order.
@@ -206,7 +206,7 @@ class _Work:
     def _check_join(self, *, is_owner: bool) -> None:
         """Raise Conflict (rolled-back) where two ends of one log may not, or cannot, be put together."""
         section = self._section
-        if has_upstream(self._root.path):
+        if names_upstream(self._root.path):
             then = "Let both follow the upstream as it is: `artstore pull`, and `artstore remote recover` if it says so"
         elif section.first > 1:
             then = "Make a bundle without --since, and apply it with --join"

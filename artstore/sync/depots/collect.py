@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from artstore.errors import ArtstoreError, Conflict, Denied, Invalid, NotFound, Unreachable
 from artstore.lifecycle.collect import GRACE_S, LONGEST_S
 from artstore.lifecycle.commit import nonce, now_us
+from artstore.lifecycle.ordering import names_upstream
 from artstore.lifecycle.progress import Progress, Tick
 from artstore.lifecycle.replay import catch_up
 from artstore.lifecycle.upstream import Followed
@@ -42,7 +43,7 @@ from artstore.sync.mirrors.way import MirrorWay
 from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.protocol import Sent
 from artstore.sync.pull import pull
-from artstore.sync.remotes import find_remote, has_upstream, open_mirror, open_remote, read_remotes
+from artstore.sync.remotes import find_remote, open_mirror, open_remote, read_remotes
 from artstore.sync.reports import CollectedProject, RemoteGcReport
 from artstore.sync.standing import noting
 from artstore.sync.way import Way
@@ -101,7 +102,7 @@ def collect_remote(
                 raise NotFound(message, code="project-not-found")
         ways = [way._replace(project=project) for project in chosen]
         if mirror is not None:
-            has_one = has_upstream(root.path)
+            has_one = names_upstream(root.path)
             theirs = [MirrorWay(each, mirror, has_upstream=has_one) for each in ways]
             reports = [_one_of_mirror(each, grace_s, dry_run=dry_run) for each in theirs]
         else:
