@@ -14,7 +14,7 @@ from artstore.sync.depots.collect import collect_remote
 from artstore.sync.remotes import add_remote, read_remotes
 from artstore.sync.rounds import Verb, exchange
 from tests.sync.simulation.deeds import check_content, put
-from tests.sync.simulation.naive import Naive
+from tests.sync.simulation.naive import Json, Naive, canonical, digest
 from tests.sync.simulation.node import PROJECT, Node
 from tests.sync.simulation.places import Depot, Place
 from tests.sync.simulation.travels import LACKING, check_numbers
@@ -125,11 +125,18 @@ def note_waiting(world: World, node: Node, mirror: Depot) -> None:
     for path in sorted(mirror.folder.glob(f"mirror/pending/*/{root.format.store_id}/[!.]*"))[-1:]:
         said = path.read_bytes()
         ops = [op for transaction in json.loads(said)["transactions"] for op in transaction]
+        # What ends again behind it needs no bytes.
+        ended = {id_ for op in ops for id_ in (op.get("version"), op.get("part"), *op.get("versions", ())) if _ends(op)}
         made = [op.get("record", op) for op in ops]
+        made = [each for each in made if digest(canonical(each)) not in ended]
         lists = [Digest.parse(each["manifest"]) for each in made if "manifest" in each]
         entries = [entry for each in lists for entry in root.manifests.entries(each)]
         blobs = frozenset(blob.digest.hex() for entry in entries if (blob := blob_of(entry)) is not None)
         world.waiting[path] = Waiting(said, blobs)
+
+
+def _ends(op: Json) -> bool:
+    return op["op"] in {"delete", "delete-collection", "drop-part"}
 
 
 def check_waiting(world: World, mirror: Depot) -> None:
