@@ -23,6 +23,7 @@ from artstore.model.records import (
     DeleteCollection,
     DropPart,
     MoveAlias,
+    Part,
     Relog,
     decode_op,
     manifest_of,
@@ -66,10 +67,20 @@ class Offer(NamedTuple):
         return Moved(slots=1, ops=len(ops), versions=sum(op.version is not None for op in ops))
 
 
-def uncut(view: ProjectView, transactions: Sequence[list[Waiting]]) -> Offer:
-    """All at once, in its order, with the lists of what is equal to versions that others may have deleted."""
-    needs = [[need_of(view, op).manifest for op in ops] for ops in transactions]
-    return Offer(list(transactions), [[each for each in some if each is not None] for some in needs])
+def uncut(root: Root, view: ProjectView, transactions: Sequence[list[Waiting]], missing: Missing) -> Offer:
+    """All at once, in its order, with the lists of what is equal to versions that others may have deleted.
+
+    And of parts, as far as they can be given: others may gather one that is gathered with them before these come there.
+    """
+    made = [decode_op(op.body) for ops in transactions for op in ops]
+    gathered = {part for op in made if isinstance(op, Commit | Relog) for part in op.parts}
+    needs: list[list[Digest]] = []
+    for ops in transactions:
+        needs.append([manifest for op in ops if (manifest := need_of(view, op).manifest) is not None])
+        parts = (decode_op(op.body) for op in ops if op.id in gathered and view.part(op.id) is None)
+        lists = (Digest.parse(part.manifest) for part in parts if isinstance(part, Part))
+        needs[-1] += [manifest for manifest in lists if _is_whole(root, manifest, missing)]
+    return Offer(list(transactions), needs)
 
 
 def cut(
@@ -156,7 +167,7 @@ class _Cutter:
                 early.append(end)
                 size += more
         left = [each for each in slot.open.values() if each.end not in early]
-        endless = frozenset(each.op.id for each in left if not self._is_whole(each.manifest))
+        endless = frozenset(each.op.id for each in left if not self._can_come(each.manifest))
         if endless and slot.bytes < _LONGEST_BYTES:
             # Ever so little more may do.
             return False
@@ -191,17 +202,11 @@ class _Cutter:
         names = [op.version if isinstance(op, Delete) else op.part for op in ops if isinstance(op, Delete | DropPart)]
         return len(names) == len(ops) and all(self._last_named.get(name, -1) < place for name in names)
 
-    def _is_whole(self, manifest: Digest) -> bool:
+    def _can_come(self, manifest: Digest) -> bool:
         """Whether a version can come with all its bytes."""
         if manifest not in self._whole:
-            self._whole[manifest] = self._finds(manifest)
+            self._whole[manifest] = _is_whole(self._root, manifest, self._missing)
         return self._whole[manifest]
-
-    def _finds(self, manifest: Digest) -> bool:
-        if manifest in self._missing.manifests or self._root.manifests.find(manifest) is None:
-            return False
-        blobs = {blob.digest for entry in self._root.manifests.entries(manifest) if (blob := blob_of(entry))}
-        return blobs.isdisjoint(self._missing.blobs) and blobs <= self._root.blobs.known(list(blobs))
 
 
 def endless(offer: Offer) -> Missing:
@@ -211,6 +216,14 @@ def endless(offer: Offer) -> Missing:
         "last said of it"
     )
     return Missing(ops=offer.endless, why=Invalid(message, code="too-large")) if offer.endless else Missing()
+
+
+def _is_whole(root: Root, manifest: Digest, missing: Missing) -> bool:
+    """Whether a list of files is here with all bytes, as far as is known."""
+    if manifest in missing.manifests or root.manifests.find(manifest) is None:
+        return False
+    blobs = {blob.digest for entry in root.manifests.entries(manifest) if (blob := blob_of(entry))}
+    return blobs.isdisjoint(missing.blobs) and blobs <= root.blobs.known(list(blobs))
 
 
 def _ended(view: ProjectView, op: AnyOp) -> list[str]:

@@ -144,7 +144,7 @@ def offers(
         view = ProjectView(root.catalog, found.id)
         if not going:
             return []
-        return [uncut(view, going)] if apart else cut(root, view, going, missing, files)
+        return [uncut(root, view, going, missing)] if apart else cut(root, view, going, missing, files)
 
 
 def what_is_left(way: Way, missing: Missing, *, apart: bool = False) -> ArtstoreError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from collections.abc import Callable
@@ -323,3 +324,24 @@ def test_who_has_an_upstream_noted_does_not_follow_the_log_of_another_store(
     assert {"c": b"c"} == a.read("dogs:v1")
     assert a.store.verify().ok
     assert c.store.verify().ok
+
+
+def test_a_part_that_was_gathered_too_late_comes_for_the_next_version(site: MakeSite, stick: Stick) -> None:
+    """No bundle of that machine could be applied any more, for what it lacked."""
+    hub, a = site("hub"), site("a")
+    part: dict[str, Any] = {"name": "cats", "type": "dataset", "project": PROJECT, "distributed_id": "epoch"}
+
+    def add(each: Machine, path: str) -> None:
+        with each.store.draft() as draft:
+            draft.add_stream(io.BytesIO(path.encode()), path)
+            each.store.add_part(draft, **part)
+
+    add(hub, "first")
+    stick.carry(hub, a)
+    add(a, "second")
+    a.store.finish_parts(**part)
+    a.store.gc(grace_s=0)
+    hub.store.finish_parts(**part)
+    stick.carry(a, hub)
+
+    assert {"second": b"second"} == hub.read(hub.store.finish_parts(**part).ref)
