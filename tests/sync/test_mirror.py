@@ -568,6 +568,42 @@ def test_the_space_of_what_was_deleted_comes_back_in_a_mirror(
     assert c.store.verify().ok
 
 
+def test_the_space_of_what_was_deleted_comes_back_before_an_upstream_was_met(
+    machine: Make, lone: Callable[[str], Lone], stick: Path
+) -> None:
+    """A laptop with a stick, on the way for months: nothing was freed there, and nothing was said of that."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    for number in range(3):
+        a.put({"large": bytes([number]) * 1_500_000})
+    a.move("push", remote="stick")
+    for gone in ("cats:v0", "cats:v1"):
+        a.store.delete(gone, force=True)
+    # Its list of files is nowhere else, and needed nowhere.
+    a.put({"never": b"sent"}, name="mice")
+    a.store.delete("mice:v0", force=True)
+    a.move("push", remote="stick")
+    b.put({"waits": b"w" * 1_200_000}, name="dogs")
+    b.move("push", remote="stick")
+    foreseen, freed, again = (
+        collect_remote(b.store, "stick", grace_s=0.0, dry_run=is_dry).projects[0] for is_dry in (True, False, False)
+    )
+    c.move("pull", remote="stick", blobs=True)
+
+    assert [(None, 2, 0), (None, 2, 0), (None, 0, 0)] == [
+        (each.error, each.swept or each.condemned, each.missing) for each in (foreseen, freed, again)
+    ]
+    assert 2 == len(files(stick / "mirror" / "blobs"))
+    assert bytes([2]) * 1_500_000 == c.read("cats")["large"]
+    assert {"waits": b"w" * 1_200_000} == c.read("dogs")
+    a.push()
+    a.move("push", remote="stick")
+    b.pull()
+    (report,) = collect_remote(b.store, "stick", grace_s=0.0).projects
+    assert (None, 0) == (report.error, report.swept)
+
+
 def test_who_names_what_is_swept_just_then_puts_it_there_again(
     machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
-"""Needs: what the accepted ops of a log keep of the objects of its depot, or of a mirror.
+"""Needs: what the accepted ops of a log keep of the objects of its depot, or of a mirror, and what waits there.
 
-What waits in a store, and what is forgotten there alone, does not count: others know nothing of it.
+What waits in a store alone, and what is forgotten there alone, does not count: others know nothing of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import blob_of
-from artstore.model.records import Sweep, decode_op
+from artstore.model.records import Delete, DeleteCollection, Sweep, brings, decode_op, manifest_of
 from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
@@ -52,6 +52,23 @@ def wanted_by(bodies: Iterable[bytes]) -> Wanted:
         fold_into(state, str(Digest.of(body)), op, position)
     manifests = {version.manifest for version in state.all(Version) if not version.deleted}
     return Wanted(manifests | {part.manifest for part in state.all(UnfinishedPart)}, swept, newest_us)
+
+
+def needed_by(bodies: Iterable[bytes], log: Iterable[bytes]) -> set[str]:
+    """Manifests that ops need which wait, if these come behind those of a log.
+
+    What goes again with them travels without. What has no place there needs its own until somebody has decided.
+    """
+    ops = {str(Digest.of(body)): decode_op(body) for body in bodies}
+    ends = {op.version for op in ops.values() if isinstance(op, Delete)}
+    ends.update(id_ for op in ops.values() if isinstance(op, DeleteCollection) for id_ in op.versions)
+    if ends:
+        state = MemoryState()
+        there = {str(Digest.of(body)): decode_op(body) for body in log}
+        for position, (id_, op) in enumerate((there | ops).items(), start=1):
+            fold_into(state, id_, op, position)
+        ends &= {version.id for version in state.all(Version) if version.deleted}
+    return {named for id_, op in ops.items() if (named := manifest_of(op)) is not None and brings(id_, op) not in ends}
 
 
 def read_lists(root: Root, place: str, shelf: DepotShelf, digest: Digest) -> None:

@@ -2,8 +2,8 @@
 
 Objects are condemned first, and swept a grace later. Both are said beside the pages, behind all that was read there, so
 no push can be overlooked (see `mirror`), and who is slow, or was killed, does no harm: on what was swept nobody relies
-again. What waits in a store, or is forgotten or deleted there alone, ends nothing here. Lists of files stay: they are
-small, and whoever follows the log reads them.
+again. What waits in a store, or is forgotten or deleted there alone, ends nothing here but what waits with it. Lists of
+files stay: they are small, and whoever follows the log reads them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from artstore.errors import Conflict, Corrupt, MissingObject
 from artstore.lifecycle.commit import now_us
 from artstore.lifecycle.progress import Tick
 from artstore.model.digest import Digest
-from artstore.model.records import decode_op, manifest_of
-from artstore.storage.catalog import Project
 from artstore.sync.checked import is_object
 from artstore.sync.depots.known import names_of
-from artstore.sync.depots.needs import blobs_of, read_lists, wanted_by
-from artstore.sync.history import history
+from artstore.sync.depots.needs import blobs_of, needed_by, read_lists, wanted_by
+from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import MirrorShelf
 from artstore.sync.mirrors.pages import Lying, More, Page, Pending
 from artstore.sync.mirrors.to_mirror import push_to_mirror
@@ -41,12 +39,15 @@ def free(there: MirrorWay, grace_s: float, *, dry_run: bool) -> CollectedProject
     if not dry_run:
         # What cannot be had for it keeps nothing there.
         push_to_mirror(there)
-    if there.mirror.log(there.way.project) is None:
-        return CollectedProject(project=there.way.project)
-    project = there.way.root.catalog.project(there.way.project)
-    if project is None:
-        raise _behind(there)
-    work = _Work(there, project, int(grace_s * 1_000_000))
+    root = there.way.root
+    project = root.catalog.project(there.way.project)
+    # Where nobody has met the upstream yet there is no log, and all that is needed there waits.
+    known = History("", [])
+    if there.mirror.log(there.way.project) is not None:
+        if project is None:
+            raise _behind(there)
+        known = history(root, project)
+    work = _Work(there, known, int(grace_s * 1_000_000))
     return work.foresee() if dry_run else work.collect()
 
 
@@ -82,9 +83,10 @@ class _Plan(NamedTuple):
 class _Work:
     """Frees the objects of one project."""
 
-    def __init__(self, there: MirrorWay, project: Project, grace_us: int) -> None:
+    def __init__(self, there: MirrorWay, known: History, grace_us: int) -> None:
         self._there = there
-        self._project = project
+        self._project = there.way.project
+        self._known = known
         self._grace_us = grace_us
 
     def collect(self) -> CollectedProject:
@@ -103,7 +105,7 @@ class _Work:
                 lacks=sorted(held - seen.lists - known.dead) if plan.due else [],
             )
             is_new = bool(more.condemned or more.kept or more.swept)
-            if not is_new or self._there.mirror.tell(self._project.name, known.more + 1, more):
+            if not is_new or self._there.mirror.tell(self._project, known.more + 1, more):
                 break
         else:
             message = f"{_TRIES} times in a row others were at work at {self._there.way.place}: repeat later"
@@ -124,13 +126,12 @@ class _Work:
 
     def _look(self) -> _Seen:
         """See what lies there and what of it is needed. All of it is asked for by its name: a listing may be old."""
-        way, mirror = self._there.way, self._there.mirror
-        known = history(way.root, self._project)
+        way, mirror, known = self._there.way, self._there.mirror, self._known
         shelf = self._there.look()
         check_same(self._there, known, min(mirror.last(way.project), len(known.slots)))
         pages = list(self._pages())
         slots = sum(len(page.slots) for page in pages)
-        if max(slots, shelf.known.marked) > len(known.slots):
+        if slots > len(known.slots):
             raise _behind(self._there)
         if slots < shelf.known.marked:
             message = f"what others have put at {way.place} cannot be seen here yet: repeat in a minute"
@@ -138,9 +139,10 @@ class _Work:
         way.tell(Tick("mark"))
         waiting = self._waiting(shelf.known.waits)
         named = set(_names([*pages, *(more for _number, _digest, more in mirror.more(way.project)), *waiting]))
-        wanted = wanted_by(bytes(raw) for slot in known.slots for raw in slot.ops)
-        ops = (decode_op(bytes(raw)) for pending in waiting for ops in pending.transactions for raw in ops)
-        lists = {Digest.parse(each) for each in (*wanted.manifests, *map(manifest_of, ops)) if each is not None}
+        log = [bytes(raw) for slot in known.slots for raw in slot.ops]
+        wanted = wanted_by(log)
+        needed = (needed_by((bytes(raw) for ops in each.transactions for raw in ops), log) for each in waiting)
+        lists = {Digest.parse(each) for each in wanted.manifests.union(*needed)}
         blobs = self._blobs(waiting, lists)
         files: dict[str, list[str]] = {}
         for file in shelf.listed():
@@ -159,14 +161,14 @@ class _Work:
 
     def _pages(self) -> Iterator[Page]:
         number = 1
-        while (found := self._there.mirror.page(self._project.name, number)) is not None:
+        while (found := self._there.mirror.page(self._project, number)) is not None:
             yield found.page
             number += len(found.page.slots)
 
     def _waiting(self, told: Mapping[str, int]) -> list[Pending]:
         """What waits there. Raises Corrupt where something of that cannot be read."""
         found: list[Pending] = []
-        for _store, _count, pending in self._there.mirror.pending(self._project.name, told):
+        for _store, _count, pending in self._there.mirror.pending(self._project, told):
             if isinstance(pending, Corrupt):
                 raise pending
             found.append(pending)
@@ -214,7 +216,7 @@ class _Work:
 
     def _told(self, seen: _Seen, plan: _Plan, condemned: int, swept: int, freed: int) -> CollectedProject:
         return CollectedProject(
-            project=self._project.name,
+            project=self._project,
             condemned=len(plan.new),
             condemned_bytes=condemned,
             waiting=len(plan.waiting),
