@@ -21,6 +21,7 @@ from artstore.sync.evict import evict
 from artstore.sync.explain import explain
 from artstore.sync.mirrors.mirror import Mirror
 from artstore.sync.mirrors.pages import More, Pending
+from artstore.sync.mirrors.said import Said
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
 from artstore.sync.reports import Moved
@@ -618,17 +619,17 @@ def test_who_names_what_is_swept_just_then_puts_it_there_again(
     a.store.delete("cats:v0", everywhere=True, force=True)
     a.push()
     b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
-    claim = Mirror.offer
+    claim = Said.offer
 
-    def offer(mirror: Mirror, project: str, store: str, count: int, pending: Pending) -> bool:
+    def offer(said: Said, project: str, store: str, count: int, pending: Pending) -> bool:
         monkeypatch.undo()
         # Also what was put there just now, and nothing names yet.
         report = collect_remote(a.store, "stick", grace_s=0).projects[0]
         assert 2 == report.swept
         assert report.condemned_bytes == report.freed_bytes > 0
-        return claim(mirror, project, store, count, pending)
+        return claim(said, project, store, count, pending)
 
-    monkeypatch.setattr(Mirror, "offer", offer)
+    monkeypatch.setattr(Said, "offer", offer)
     b.move("push", remote="stick")
     shutil.rmtree(b.folder)
     c.move("pull", remote="stick")
@@ -650,15 +651,15 @@ def test_a_push_that_comes_before_the_sweep_keeps_what_it_needs(
     a.store.delete("cats:v0", everywhere=True, force=True)
     a.push()
     b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
-    tell = Mirror.tell
+    tell = Said.tell
 
-    def say(mirror: Mirror, project: str, number: int, more: More) -> bool:
+    def say(said: Said, project: str, number: int, more: More) -> bool:
         if more.swept:
             monkeypatch.undo()
             b.move("push", remote="stick")
-        return tell(mirror, project, number, more)
+        return tell(said, project, number, more)
 
-    monkeypatch.setattr(Mirror, "tell", say)
+    monkeypatch.setattr(Said, "tell", say)
     (report,) = collect_remote(a.store, "stick", grace_s=0).projects
     shutil.rmtree(b.folder)
     c.move("pull", remote="stick")
@@ -681,12 +682,12 @@ def test_what_is_said_anew_of_what_waits_counts_on_behind_what_was_told(
     b.put({"x": b"x"})
     b.move("push", remote="stick")
     b.push()
-    tell = Mirror.tell
+    tell = Said.tell
 
     def die(*_: object) -> bool:
         raise Death
 
-    monkeypatch.setattr(Mirror, "tell", die)
+    monkeypatch.setattr(Said, "tell", die)
     with pytest.raises(Death):
         b.move("push", remote="stick")
     monkeypatch.undo()
@@ -697,13 +698,13 @@ def test_what_is_said_anew_of_what_waits_counts_on_behind_what_was_told(
     a.move("push", remote="stick")
     b.put({"large": b"again" * 300_000, "x": b"x"}, name="dogs")
 
-    def say(mirror: Mirror, project: str, number: int, more: More) -> bool:
+    def say(said: Said, project: str, number: int, more: More) -> bool:
         if more.swept:
             monkeypatch.undo()
             b.move("push", remote="stick")
-        return tell(mirror, project, number, more)
+        return tell(said, project, number, more)
 
-    monkeypatch.setattr(Mirror, "tell", say)
+    monkeypatch.setattr(Said, "tell", say)
     (report,) = collect_remote(a.store, "stick", grace_s=0).projects
     shutil.rmtree(b.folder)
     c.move("pull", remote="stick")

@@ -2,6 +2,7 @@
 
 mirror       the place
 pages        what its objects say
+said         what is said beside its pages
 way          between one project of a store and a mirror
 to_mirror    push: slots go there as they are counted here, and all that no upstream has yet
 offer        what waits here goes there with it

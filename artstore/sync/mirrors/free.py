@@ -105,7 +105,7 @@ class _Work:
                 lacks=sorted(held - seen.lists - known.dead) if plan.due else [],
             )
             is_new = bool(more.condemned or more.kept or more.swept)
-            if not is_new or self._there.mirror.tell(self._project, known.more + 1, more):
+            if not is_new or self._there.mirror.said.tell(self._project, known.more + 1, more):
                 break
         else:
             message = f"{_TRIES} times in a row others were at work at {self._there.way.place}: repeat later"
@@ -138,7 +138,7 @@ class _Work:
             raise Conflict(message, code="busy")
         way.tell(Tick("mark"))
         waiting = self._waiting(shelf.known.waits)
-        named = set(_names([*pages, *(more for _number, _digest, more in mirror.more(way.project)), *waiting]))
+        named = set(_names([*pages, *(more for _number, _digest, more in mirror.said.more(way.project)), *waiting]))
         log = [bytes(raw) for slot in known.slots for raw in slot.ops]
         wanted = wanted_by(log)
         needed = (needed_by((bytes(raw) for ops in each.transactions for raw in ops), log) for each in waiting)
@@ -168,7 +168,7 @@ class _Work:
     def _waiting(self, told: Mapping[str, int]) -> list[Pending]:
         """What waits there. Raises Corrupt where something of that cannot be read."""
         found: list[Pending] = []
-        for _store, _count, pending in self._there.mirror.pending(self._project, told):
+        for _store, _count, pending in self._there.mirror.said.pending(self._project, told):
             if isinstance(pending, Corrupt):
                 raise pending
             found.append(pending)

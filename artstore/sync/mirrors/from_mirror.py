@@ -174,7 +174,7 @@ def _pull_pending(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreEr
     moved = Moved()
     left: ArtstoreError | None = None
     # What waits in other stores does not wait for one of which something is lost.
-    for store, _count, pending in mirror.pending(way.project):
+    for store, _count, pending in mirror.said.pending(way.project):
         if isinstance(pending, Corrupt):
             left = left or pending
             continue

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ from typing import Final
 
 import msgspec
 
-from artstore.errors import Corrupt, MissingObject
+from artstore.errors import Corrupt
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
 from artstore.model.parts import part_of
@@ -41,9 +40,9 @@ from artstore.sync.depots.depot import Depot
 from artstore.sync.depots.known import Known
 from artstore.sync.depots.lost import Damaged
 from artstore.sync.depots.shelf import DepotShelf
-from artstore.sync.mirrors.pages import FORMAT, Found, Lying, More, Page, Pages, Pending, decode, decode_pending, encode
+from artstore.sync.mirrors.pages import FORMAT, Found, Lying, More, Page, Pages, Pending, decode, encode
+from artstore.sync.mirrors.said import Said
 from artstore.sync.objects.interface import Objects
-from artstore.sync.objects.parallel import in_parallel
 from artstore.sync.objects.under import ObjectsUnder
 from artstore.sync.protocol import Remote, Slot, corrupt
 
@@ -61,6 +60,8 @@ class Mirror(Depot):
     def __init__(self, objects: Objects) -> None:
         super().__init__(ObjectsUnder(objects, _FOLDER))
         self._read = Pages()
+        self.said = Said(self._objects)
+        """What is said there beside the pages."""
         self.damaged = Damaged({}, set())
         """What was found not to be there as it should be, though it lies there."""
 
@@ -160,98 +161,12 @@ class Mirror(Depot):
         self._read.drop(project)
         self._objects.remove(_page_name(project, first))
 
-    def more(self, project: str, after: int = 0) -> Iterator[tuple[int, str, More]]:
-        """What is said beside the pages behind a number, in order: the number of each, its digest, and what it says."""
-        names = self._objects.names(_more_head(project), _more_name(project, after))
-        listed = [int(end) for name in names if _NUMBER.match(end := name.rpartition("/")[2])]
-        read = dict(in_parallel(lambda number: self._said(project, number), listed))
-        last = max(listed, default=0)
-        for number in itertools.count(after + 1):
-            # A listing may be old: what it lacks is asked for by its name.
-            data = read[number] if number in read else self._said(project, number)
-            if data is None:
-                if number > last:
-                    return
-                continue
-            more = More()
-            # What cannot be read is as if it were not there: what it named is put there again.
-            with contextlib.suppress(Corrupt):
-                where = f"{_more_name(project, number)} of the mirror of project {project!r} at {self.url}"
-                more = decode(data, More, where)
-            yield number, str(Digest.of(data)), more
-
-    def is_told(self, project: str, number: int, digest: str) -> bool:
-        """Whether something is said there under a number that has this digest."""
-        data = self._said(project, number)
-        return data is not None and str(Digest.of(data)) == digest
-
-    def tell(self, project: str, number: int, more: More) -> bool:
-        """Say something under a number; False: somebody has said something under that before."""
-        return self._objects.claim(_more_name(project, number), encode(more))
-
-    # What waits.
-
-    def waits(self, project: str) -> dict[str, list[int]]:
-        """What stores have said of what waits in them, and is there still, by their ids: the how many-th each was."""
-        head = f"pending/{part_of(project)}/"
-        said: dict[str, list[int]] = {}
-        for name in self._objects.names(head):
-            store, _, number = name.removeprefix(head).partition("/")
-            if _NUMBER.match(number):
-                said.setdefault(store, []).append(int(number))
-        return {store: sorted(numbers) for store, numbers in said.items()}
-
-    def waiting(self, project: str, store: str, count: int) -> Pending | Corrupt | None:
-        """What a store has said of what waits in it; the error where it cannot be read; None where it is gone."""
-        try:
-            data = self._objects.read(f"pending/{part_of(project)}/{store}/{count:012d}")
-        except MissingObject:
-            # It has said something newer just now, or that nothing waits.
-            return None
-        try:
-            return decode_pending(data, f"what waits in store {store} for project {project!r}, as {self.url} has it,")
-        except Corrupt as error:
-            return error
-
-    def pending(
-        self, project: str, told: Mapping[str, int] | None = None
-    ) -> Iterator[tuple[str, int, Pending | Corrupt]]:
-        """What waits in stores: the id of each, how often it has said so before, and what it said last.
-
-        Or the error for that, where it cannot be read. With `told` also what a listing may not have yet. Raises
-        UpgradeNeeded.
-        """
-        listed = {store: numbers[-1] for store, numbers in self.waits(project).items()}
-        for store, count in dict.fromkeys([*listed.items(), *(told or {}).items()]):
-            pending = self.waiting(project, store, count)
-            if pending is not None:
-                yield store, count, pending
-
-    def offer(self, project: str, store: str, count: int, pending: Pending) -> bool:
-        """Say what waits in a store, for the how many-th time.
-
-        False: that was said, by a copy of that store, or by a call of which the answer was lost.
-        """
-        return self._objects.claim(f"pending/{part_of(project)}/{store}/{count:012d}", encode(pending))
-
-    def drop_waits(self, project: str, store: str, count: int) -> None:
-        """Remove what a store has said up to a count of what waits in it."""
-        head = f"pending/{part_of(project)}/{store}/"
-        for name in list(self._objects.names(head)):
-            if name <= f"{head}{count:012d}":
-                self._objects.remove(name)
-
     # Inside.
 
     def _first(self, project: str, number: int) -> int:
         numbers = self.numbers(project)
         at = bisect.bisect_right(numbers, number)
         return numbers[at - 1] if at else number
-
-    def _said(self, project: str, number: int) -> bytes | None:
-        with contextlib.suppress(MissingObject):
-            return self._objects.read(_more_name(project, number))
-        return None
 
     def _taken_in(self, project: str, first: int, data: bytes) -> Found:
         where = f"page {first} of the mirror of project {project!r} at {self.url}"
@@ -292,7 +207,7 @@ class MirrorShelf(DepotShelf):
         """See Shelf. A mirror that was set back, or begun anew, is not taken for what it was."""
         if not self._is_as_it_was():
             self.begin_again()
-        came = list(self._mirror.more(self._project, self.known.more))
+        came = list(self._mirror.said.more(self._project, self.known.more))
         # First: whoever names what was swept had not heard of that, and what has the same bytes counts.
         swept = {name for _number, _digest, more in came for name in more.swept}
         self.known.swept |= swept
@@ -319,7 +234,7 @@ class MirrorShelf(DepotShelf):
         """Say something behind all that is known to be said there, and know it; False: others have said something."""
         more = msgspec.structs.replace(more, before=self.known.told)
         number = self.known.more + 1
-        is_told = self._mirror.tell(self._project, number, more)
+        is_told = self._mirror.said.tell(self._project, number, more)
         if is_told:
             self.put(more)
             self.known.more, self.known.told = number, str(Digest.of(encode(more)))
@@ -334,7 +249,7 @@ class MirrorShelf(DepotShelf):
 
     def _is_as_it_was(self) -> bool:
         known = self.known
-        if known.told is not None and not self._mirror.is_told(self._project, known.more, known.told):
+        if known.told is not None and not self._mirror.said.is_told(self._project, known.more, known.told):
             return False
         if not known.slot:
             return True
@@ -444,14 +359,6 @@ def mirrored(mirror: Mirror | None, root: Root, project: str) -> MirrorShelf | N
 
 def _page_name(project: str, first: int) -> str:
     return f"log/{part_of(project)}/{first:012d}"
-
-
-def _more_head(project: str) -> str:
-    return f"more/{part_of(project)}/"
-
-
-def _more_name(project: str, number: int) -> str:
-    return f"{_more_head(project)}{number:012d}"
 
 
 class _Log(msgspec.Struct):

@@ -38,9 +38,9 @@ class Offered(NamedTuple):
 def offer_waiting(there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool) -> Offered | Missing:
     """Say there what waits here and can be sent; or answers what more is missing for that."""
     way, mirror, own = there.way, there.mirror, there.way.root.format.store_id
-    numbers = mirror.waits(way.project).get(own, [0])
+    numbers = mirror.said.waits(way.project).get(own, [0])
     last = numbers[-1]
-    said = mirror.waiting(way.project, own, last) if last else None
+    said = mirror.said.waiting(way.project, own, last) if last else None
     # What cannot be read any more is said anew.
     before = said if isinstance(said, Pending) else Pending(transactions=[])
     # Where this store is an older copy of itself, or one of two, what only the mirror has must not end now.
@@ -51,7 +51,7 @@ def offer_waiting(there: MirrorWay, project: Project, missing: Missing, *, dry_r
     pending = Pending(transactions=[*taken.left, *transactions])
     if not pending.transactions:
         if last and not dry_run:
-            mirror.drop_waits(way.project, own, last)
+            mirror.said.drop_waits(way.project, own, last)
         return Offered(Moved(), taken.error, 0)
     manifests = [digest for offer in offered for digest in offer.manifests]
     shelf = there.shelf.beside()
@@ -76,7 +76,7 @@ def offer_waiting(there: MirrorWay, project: Project, missing: Missing, *, dry_r
     )
     # Also behind what was told of, and removed since: what has the same number would be taken for told.
     number = max(last, shelf.known.waits.get(own, 0)) + 1
-    if dry_run or mirror.offer(way.project, own, number, pending):
+    if dry_run or mirror.said.offer(way.project, own, number, pending):
         return Offered(moved, taken.error, number, last)
     return offer_waiting(there, project, missing, dry_run=dry_run)
 

@@ -22,7 +22,7 @@ def recover_mirror(
     What is damaged stays where it is, and a later object is read in its place. Answers and raises as `push_to_mirror`.
     """
     root, shelf, own = there.way.root, there.shelf.beside(), there.way.root.format.store_id
-    for store, _count, pending in there.mirror.pending(there.way.project):
+    for store, _count, pending in there.mirror.said.pending(there.way.project):
         if store == own and isinstance(pending, Pending):
             shelf.put(pending)
     if read_all:

@@ -75,7 +75,7 @@ def _may_stay(there: MirrorWay, known: int, offered: Offered, *, is_new: bool) -
         if is_said and not is_new:
             if offered.before:
                 # Not before: of what it had said then all has to stay until this is said.
-                there.mirror.drop_waits(way.project, own, offered.before)
+                there.mirror.said.drop_waits(way.project, own, offered.before)
             return True
         there.look()
         is_new = False
