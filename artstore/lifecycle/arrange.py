@@ -114,15 +114,15 @@ def delete(root: Root, project: str, name: str, *, force: bool, everywhere: bool
         nonlocal state, ended
         there = versions_in(view)
         ids = [version.id for version in there]
+        if not is_for_all():
+            _check_here(root, project, view, collection, there)
         if not force:
             _check_deletable(root, f"{project}/{name}", view, collection, there, everywhere=everywhere)
         if collection.kind == "sequence":
             ended = len(there)
-        if not is_for_all():
-            _check_here(root, project, view, collection, there)
-            if with_others(root, project, view, ids):
-                state = "forgotten"
-                return ends_of(root, project, view, ids)
+        if not is_for_all() and with_others(root, project, view, ids):
+            state = "forgotten"
+            return ends_of(root, project, view, ids)
         state = "deleted"
         end = DeleteCollection(
             at_us=now_us(),

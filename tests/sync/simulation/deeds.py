@@ -140,9 +140,10 @@ def end_collection(world: World, node: Node) -> None:
         node.may_forget |= seen
         was_ended, world.ended = world.ended, world.ended | seen
         try:
-            gone = node.store.delete_collection(f"{PROJECT}/{name}", everywhere=everywhere)
-        except Conflict:
-            gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True, everywhere=everywhere)
+            try:
+                gone = node.store.delete_collection(f"{PROJECT}/{name}", everywhere=everywhere)
+            except Conflict:
+                gone = node.store.delete_collection(f"{PROJECT}/{name}", force=True, everywhere=everywhere)
         except NotFound as error:
             if error.code != "version-forgotten" or seen:
                 raise
