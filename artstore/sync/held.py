@@ -130,10 +130,11 @@ def left_behind(
     root: Root, project: Project, transactions: Sequence[list[Waiting]], missing: Missing, *, renumber: bool
 ) -> ArtstoreError | None:
     """The error that says what stays here and why; None where nothing does."""
+    view = ProjectView(root.catalog, project.id)
     stay = parted(root, project, transactions, missing, renumber=renumber).staying
+    stay = [ops for ops in stay if not all(_is_for_its_maker(view, op) for op in ops)]
     if not stay:
         return None
-    view = ProjectView(root.catalog, project.id)
     others = [ops for ops in stay if all(op.version is None for op in ops)]
     changes = sum(any(op.id in missing.ops for op in ops) for ops in others)
     what = called(view, _brought(stay), changes=changes)
@@ -159,6 +160,11 @@ def left_behind(
             f"{_for_all(root, project, [first.id])}` gives that version up"
         )
     return Corrupt(message, code=missing.why.code if isinstance(missing.why, Corrupt) else "blob-missing")
+
+
+def _is_for_its_maker(view: ProjectView, op: Waiting) -> bool:
+    """Whether an op has no place and brings none but what others made, so that whoever has its bytes can send it."""
+    return op.void is not None and (op.version is None or view.is_received(op.version))
 
 
 def _way_out(root: Root, project: Project, transactions: Iterable[Sequence[Waiting]], missing: Missing) -> str:

@@ -279,6 +279,11 @@ def test_what_one_has_decided_of_a_refused_collection_is_decided_for_all_who_had
         assert [2] == [project.conflicts for project in each.move("sync").projects]
         assert each.store.verify().ok
     rebuilt(c)
+    (tmp_path / "stick").mkdir()
+    for each in (c, a):
+        # Nor is it one's own to bring where it is carried about.
+        add_remote(each.store.path, "stick", f"file://{tmp_path / 'stick'}", upstream=False, join=True)
+        assert [None] == [project.code for project in exchange(each.store, "push", remote="stick").projects]
     (conflict,) = a.store.conflicts()
     a.store.rename_mine(conflict.id, "felines")
     a.push()
