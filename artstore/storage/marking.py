@@ -46,6 +46,7 @@ SELECT version.manifest FROM op
 JOIN json_each(coalesce(json_extract(CAST(op.body AS TEXT), '$.versions'),
     json_array(json_extract(CAST(op.body AS TEXT), '$.version')))) AS ended
 JOIN version ON version.project = op.project AND version.id = ended.value
+    AND version.id NOT IN (SELECT version FROM forgotten)
 WHERE op.kind IN ('delete', 'delete-collection') AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
 AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""

@@ -597,6 +597,25 @@ def test_a_collection_that_others_need_is_not_deleted_by_who_had_not_seen_that(
     assert [] == (a.store.versions("shelf") if need == "link" else [])
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_was_forgotten_before_it_is_deleted_for_all_is_not_missed(
+    pair: tuple[Machine, Machine], *, whole: bool
+) -> None:
+    """Its list of files is gone already, and `verify` would call it lost, though it is to be gone for everybody."""
+    a, b = pair
+    b.store.delete("cats:v0")
+    b.store.gc(grace_s=0)
+    if whole:
+        b.store.delete_collection("cats", everywhere=True)
+    else:
+        b.store.delete(f"cats@{a.store.version('cats:v0').id}", everywhere=True)
+
+    assert b.store.verify().ok
+    b.store.gc(grace_s=0)
+    b.push()
+    assert b.store.verify().ok
+
+
 def test_a_portfolio_that_others_speak_of_is_not_deleted_by_who_had_not_seen_that(
     pair: tuple[Machine, Machine],
 ) -> None:
