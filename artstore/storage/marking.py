@@ -51,6 +51,10 @@ WHERE op.kind IN ('delete', 'delete-collection') AND op.slot IS NULL AND op.dism
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
 AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""
 """What was deleted for all, and not by force, comes back where others need it by the time that its end is accepted."""
+_OF_ACCEPTED_ENDS: Final = f"""{_OF_ENDS}
+AND EXISTS (SELECT 1 FROM op AS made
+    WHERE made.project = op.project AND made.version = ended.value AND made.slot IS NOT NULL)"""
+"""Of these, what others see until then."""
 _OF_GATHERED: Final = """
 SELECT part.manifest FROM op JOIN json_each(CAST(op.body AS TEXT), '$.parts') AS gathered
 JOIN op AS part ON part.project = op.project AND part.id = gathered.value
@@ -59,7 +63,7 @@ AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
 """What waits may turn out to have gathered its parts too late: those that nobody else has gathered are there again.
 Only `gc` keeps them so: where there was no upstream yet it has freed some, and nothing is lacking."""
 _LIVE: Final = (
-    f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS} UNION ALL {_OF_ENDS}"
+    f"{_OF_VERSIONS} UNION ALL {_OF_PARTS} UNION ALL {_OF_REFUSED} UNION ALL {_OF_RELOGS} UNION ALL {_OF_ACCEPTED_ENDS}"
 )
 _HIDDEN: Final = """
 FROM version WHERE deleted = 1 AND id NOT IN (SELECT version FROM forgotten)
@@ -143,7 +147,7 @@ class Marking:
         """With `hiding`, what was deleted elsewhere is kept."""
         self._catalog = catalog
         self._hidden = None
-        kept = f"{_LIVE} UNION ALL {_OF_GATHERED}"
+        kept = f"{_LIVE} UNION ALL {_OF_ENDS} UNION ALL {_OF_GATHERED}"
         if hiding is not None:
             keeping = ",".join(map(str, hiding.keeping))
             self._hidden = _HIDDEN.format(store=hiding.store.replace("'", "''"), keeping=keeping)
@@ -455,7 +459,7 @@ class Marking:
             sql = (
                 f"{_OF_VERSIONS} AND project = ?1 UNION ALL {_OF_PARTS} WHERE project = ?1 "
                 f"UNION ALL {_OF_REFUSED} AND project = ?1 UNION ALL {_OF_RELOGS} AND project = ?1 "
-                f"UNION ALL {_OF_ENDS} AND op.project = ?1"
+                f"UNION ALL {_OF_ACCEPTED_ENDS} AND op.project = ?1"
             )
             rows = self._catalog.rows(sql, (project,))
         return {Digest(digest) for (digest,) in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from artstore.lifecycle.reports import VersionInfo
 from artstore.lifecycle.set_aside import check_can_be_set_aside
 from artstore.model.fold import NEEDED
 from artstore.store import Store
+from artstore.sync.adopt import add_upstream
+from artstore.sync.remotes import remove_remote
 from artstore.sync.rounds import exchange
 from tests.sync.conftest import PROJECT, Machine
 
@@ -612,6 +615,24 @@ def test_what_was_forgotten_before_it_is_deleted_for_all_is_not_missed(
 
     assert b.store.verify().ok
     b.store.gc(grace_s=0)
+    b.push()
+    assert b.store.verify().ok
+
+
+def test_what_was_deleted_and_freed_before_there_was_an_upstream_is_not_missed(machine: Make, depot: Path) -> None:
+    """Its end waits with it from then on, and `verify` would call lost what nobody has ever seen."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"a"}, name="birds")
+    a.push()
+    remove_remote(b.store.path, "hub")
+    b.put({"x": b"1"}, name="dogs")
+    b.put({"x": b"0"})
+    b.store.delete_collection("cats", everywhere=True)
+    b.store.gc(grace_s=0)
+    add_upstream(b.store, "hub", f"file://{depot}", join=True)
+    b.pull()
+
+    assert b.store.verify().ok
     b.push()
     assert b.store.verify().ok
 
