@@ -39,6 +39,8 @@ HALF = len(BYTES) // 2
 HEX = Digest.of(BYTES).hex()
 Make = Callable[[str], Machine]
 
+_SAID = '{"all": "that is here"}'
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
@@ -355,11 +357,21 @@ def test_what_a_server_says_is_not_taken_for_what_artstore_says_here(
     assert (code, 1) == (refused.value.code, len(refused.value.message.splitlines()))
 
 
-@pytest.mark.parametrize("last", ["HTTP/1.1 200 OK", f"{MARK}: 1", "Content-Le"])
-def test_an_answer_that_is_cut_among_its_headers_is_asked_for_again(last: str) -> None:
+@pytest.mark.parametrize(
+    ("length", "last", "body"),
+    [
+        ("Content-Length: 23", "HTTP/1.1 200 OK", _SAID),
+        ("Content-Length: 23", f"{MARK}: 1", _SAID),
+        ("Content-Length: 23", "Content-Le", _SAID),
+        ("Content-Length: 23", "Content-Length:", _SAID),
+        ("Content-Length: 23", "Content-Length: 2", _SAID),
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: chu", f"17\r\n{_SAID}\r\n0\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_is_cut_among_its_headers_is_asked_for_again(length: str, last: str, body: str) -> None:
     """It was taken for one of no bytes, and the server for one of another artstore."""
-    head = f"HTTP/1.1 200 OK\r\n{MARK}: 1\r\nContent-Length: 2\r\n\r\n"
-    answers = [head[: head.index(last) + len(last)], head + "{}"]
+    head = f"HTTP/1.1 200 OK\r\n{MARK}: 1\r\n{length}\r\n\r\n"
+    answers = [head[: head.index(last) + len(last)], head + body]
 
     class Cutting(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -376,7 +388,7 @@ def test_an_answer_that_is_cut_among_its_headers_is_asked_for_again(last: str) -
         finally:
             listening.shutdown()
 
-    assert b"{}" == answer.data
+    assert _SAID.encode() == answer.data
 
 
 def test_many_who_send_the_same_at_once_make_it_once(server: Served, machine: Make) -> None:

@@ -194,7 +194,8 @@ class Connection:
 
     def _check(self, answer: urllib3.BaseHTTPResponse, doing: str) -> None:
         status = answer.status
-        has_length = any(each in answer.headers for each in ("content-length", "transfer-encoding"))
+        is_chunked = answer.headers.get("transfer-encoding", "").lower() == "chunked"
+        has_length = is_chunked or answer.headers.get("content-length", "").isdecimal()
         if answer.version > 10 and not has_length:  # noqa: PLR2004 - HTTP/1.0, which ends where the connection does
             # What is cut among its headers is taken for the end of them, and for an answer of no bytes.
             message = f"{self.url} hangs up while {doing}. Nothing is lost; try again later"
