@@ -83,16 +83,20 @@ def _bad_lists(root: Root, project: str, *, fast: bool) -> Iterator[Problem]:
     folder, lists = root.path / SLOTS / part_of(project), root.path / LISTS / part_of(project)
     there = {path.name for path in lists.iterdir()} if lists.is_dir() else set()
     live = live_manifests(root, project)
+    slots: dict[int, _Chained] = {}
     for number in sorted(_numbers(folder)):
         data = _read(folder / f"{number:012d}")
-        slot = None if data is None else _before(data)
-        if slot is None:
-            continue
+        if data is not None and (slot := _before(data)) is not None:
+            slots[number] = slot
+    # The base of one may have come in another object, also of the same slot, or in one of a slot that is lost.
+    named = {digest for slot in slots.values() for digests in slot.manifests.values() for digest in digests}
+    named.update(digest for slot in slots.values() for digest in slot.bases)
+    for number, slot in slots.items():
         for name, digests in sorted(slot.manifests.items()):
             if name not in there:
                 is_fine = can_be_spared(root, live, digests)
             else:
-                is_fine = fast or _is_whole(root, lists / name, digests, slot.bases)
+                is_fine = fast or _is_whole(root, lists / name, digests, named)
             if is_fine:
                 continue
             what = "damaged" if name in there else "lost"
@@ -122,13 +126,13 @@ def can_be_spared(root: Root, live: Container[Digest], digests: Iterable[str]) -
     return bool(absent) and not any(digest in live for digest in absent)
 
 
-def _is_whole(root: Root, path: Path, digests: list[str], bases: list[str]) -> bool:
+def _is_whole(root: Root, path: Path, digests: list[str], named: Container[str]) -> bool:
     try:
         encodings = decode_encodings(_read(path) or b"")
     except Corrupt:
         return False
     return [str(each.digest) for each in encodings] == digests and all(
-        is_sound(root, each, {*digests, *bases}) for each in encodings
+        is_sound(root, each, named) for each in encodings
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from artstore.discovery import mend_served
 from artstore.errors import Conflict, Corrupt, Invalid
 from artstore.model.digest import Digest
+from artstore.sync import protocol
 from artstore.sync.depots.collect import collect_remote
 from artstore.sync.recover import recover
 from artstore.sync.remotes import add_remote
@@ -315,6 +316,25 @@ def test_a_list_of_files_whose_base_is_lost_is_given_whole(machine: Make, server
     assert files | {"more": b"2"} == b.read("cats")
     assert a.names() == b.names()
     assert b.store.verify().ok
+
+
+def test_a_base_may_lie_in_another_object_of_the_same_slot(
+    machine: Make, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` called the lists of a long push damaged once the first of them was let go, and nothing mended that."""
+    a, b = machine("a", url=server.url), machine("b", url=server.url)
+    for more in ({}, {"new": b"0"}):
+        a.put(MANY | more)
+    monkeypatch.setattr(protocol, "_OBJECT_BYTES", 10)
+    a.push()
+    a.store.delete("cats:v0", everywhere=True)
+    a.push()
+    server.store.gc(grace_s=0, deleted=True)
+
+    assert 2 == len(lying(server.store.path / "hosted", "manifests"))
+    assert [] == server.store.verify().problems
+    b.pull()
+    assert MANY | {"new": b"0"} == b.read("cats")
 
 
 def test_a_server_that_found_damage_in_its_store_is_given_it_again(machine: Make, server: Served) -> None:
