@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -950,6 +951,40 @@ def test_what_waits_and_is_not_whole_is_left_and_named_and_holds_nothing_up(
         assert {"large": b"mice" * 400_000} == c.read("mice")
         assert {"kept": b"kept"} == c.read("birds")
         assert c.store.verify().ok
+
+
+def test_what_is_still_being_put_there_is_not_called_damaged(
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector was there between its bytes and its offer: they go there again before that is told."""
+    a, b, c = machine("a"), machine("b"), lone("c")
+    b.put({"kept": b"kept"}, name="birds")
+    b.push()
+    for each in (a, b, c):
+        mirror_at(each, stick)
+    b.move("push", remote="stick")
+    a.put(FILES)
+    pulled: list[str | None] = []
+    offer, tell = Said.offer, Said.tell
+
+    def collected(self: Said, *args: Any) -> bool:
+        monkeypatch.setattr(Said, "offer", offer)
+        collect_remote(b.store, "stick", grace_s=0)
+        monkeypatch.setattr(Said, "tell", pulled_before)
+        return offer(self, *args)
+
+    def pulled_before(self: Said, *args: Any) -> bool:
+        monkeypatch.setattr(Said, "tell", tell)
+        pulled.extend(project.code for project in exchange(c.store, "pull", remote="stick").projects)
+        return tell(self, *args)
+
+    monkeypatch.setattr(Said, "offer", collected)
+    a.move("push", remote="stick")
+    assert [None] == pulled
+    assert ["birds"] == [each.name for each in c.store.collections()]
+    c.move("pull", remote="stick")
+
+    assert FILES == c.read("cats")
 
 
 def test_what_waits_and_cannot_be_read_holds_nothing_up_and_is_said_anew(

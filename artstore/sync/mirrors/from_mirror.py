@@ -174,7 +174,7 @@ def _pull_pending(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreEr
     moved = Moved()
     left: ArtstoreError | None = None
     # What waits in other stores does not wait for one of which something is lost.
-    for store, _count, pending in mirror.said.pending(way.project):
+    for store, count, pending in mirror.said.pending(way.project):
         if isinstance(pending, Corrupt):
             left = left or pending
             continue
@@ -185,7 +185,9 @@ def _pull_pending(there: MirrorWay, *, dry_run: bool) -> tuple[Moved, ArtstoreEr
             continue
         taken = take_pending(there, store, pending)
         moved = moved.plus(taken.moved)
-        left = left or taken.error
+        # What is not told yet is being put there: before it is told, that store looks what was swept meanwhile.
+        if taken.error is not None and count <= there.shelf.known.waits.get(store, 0):
+            left = left or taken.error
     return moved, left
 
 
