@@ -43,9 +43,9 @@ AND (project IN (SELECT id FROM project WHERE upstream IS NOT NULL) OR EXISTS (
 its own, and nobody else may have its bytes. A log that is followed no more may have told others of that version too."""
 _OF_ENDS: Final = """
 SELECT version.manifest FROM op
-JOIN json_each(coalesce(json_extract(CAST(op.body AS TEXT), '$.versions'),
+CROSS JOIN json_each(coalesce(json_extract(CAST(op.body AS TEXT), '$.versions'),
     json_array(json_extract(CAST(op.body AS TEXT), '$.version')))) AS ended
-JOIN version ON version.project = op.project AND version.id = ended.value
+CROSS JOIN version ON version.project = op.project AND version.id = ended.value
     AND version.id NOT IN (SELECT version FROM forgotten)
 WHERE op.kind IN ('delete', 'delete-collection') AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)
@@ -53,11 +53,11 @@ AND json_extract(CAST(op.body AS TEXT), '$.forced') = 0"""
 """What was deleted for all, and not by force, comes back where others need it by the time that its end is accepted."""
 _OF_ACCEPTED_ENDS: Final = f"""{_OF_ENDS}
 AND EXISTS (SELECT 1 FROM op AS made
-    WHERE made.project = op.project AND made.version = ended.value AND made.slot IS NOT NULL)"""
+    WHERE made.project = op.project AND made.version = ended.value AND +made.slot IS NOT NULL)"""
 """Of these, what others see until then."""
 _OF_GATHERED: Final = """
-SELECT part.manifest FROM op JOIN json_each(CAST(op.body AS TEXT), '$.parts') AS gathered
-JOIN op AS part ON part.project = op.project AND part.id = gathered.value
+SELECT part.manifest FROM op CROSS JOIN json_each(CAST(op.body AS TEXT), '$.parts') AS gathered
+CROSS JOIN op AS part ON part.project = op.project AND part.id = gathered.value
 WHERE op.kind IN ('commit', 'relog') AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL
 AND op.project IN (SELECT id FROM project WHERE upstream IS NOT NULL)"""
 """What waits may turn out to have gathered its parts too late: those that nobody else has gathered are there again.

@@ -213,3 +213,21 @@ def test_what_is_asked_of_one_pack_does_not_walk_through_all(root: Root) -> None
 
     assert len(plans) > 2
     assert not [plan for plan in plans if plan.startswith("SCAN")]
+
+
+def test_what_waits_is_not_walked_through_for_each_that_there_is(root: Root) -> None:
+    """1,000 deletions and 250 gathered versions that waited, among 5,000 versions: `gc` was at work for minutes."""
+    asked: list[str] = []
+    connection = root.catalog.connection
+    connection.set_trace_callback(asked.append)
+    marking = Marking(root.catalog)
+    marking.live_manifests()
+    marking.condemn(1)
+    connection.set_trace_callback(None)
+    plans = [row[3] for sql in asked if "json_each" in sql for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    joined = {
+        name: [plan for plan in plans if plan.startswith(f"SEARCH {name} ")] for name in ("version", "part", "made")
+    }
+
+    assert all(joined.values())
+    assert not [plan for some in joined.values() for plan in some if "(project=?)" in plan or "slot" in plan]
