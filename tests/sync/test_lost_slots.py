@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from artstore.cli import main
-from artstore.errors import Conflict, Corrupt, Invalid
+from artstore.errors import Conflict, Corrupt, Invalid, Unreachable
 from artstore.store import Store
 from artstore.sync import cut, remotes
 from artstore.sync.depots import checkpoints
 from artstore.sync.http.connection import Connection
 from artstore.sync.http.wire import JSON
 from artstore.sync.objects.families import open_objects
+from artstore.sync.objects.folder import FolderObjects
 from artstore.sync.objects.interface import Objects
 from artstore.sync.recover import recover
 from artstore.sync.rounds import exchange
@@ -217,6 +219,32 @@ def test_damaged_slots_are_put_back_byte_for_byte(machine: Make, place: Place, d
     assert (None, len(damaged)) == (mended.error, mended.pushed.versions)
     assert before == place.slots()
     assert owner.names() == new.names()
+
+
+def test_a_question_that_comes_late_takes_away_nothing_that_is_put_back(
+    owner: Machine, depot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The removal of a damaged slot, long given up by whoever asked for it, would find the one that is whole."""
+    before = slot(depot, 2).read_bytes()
+    spoil(slot(depot, 2), before[:40])
+    late: list[Callable[[], None]] = []
+    remove = FolderObjects.remove
+
+    def lost(self: FolderObjects, name: str) -> None:
+        late.append(partial(remove, self, name))
+        message = "nobody knows what became of it"
+        raise Unreachable(message, code="unreachable")
+
+    monkeypatch.setattr(FolderObjects, "remove", lost)
+    with contextlib.suppress(Unreachable):
+        recover(owner.store)
+    monkeypatch.setattr(FolderObjects, "remove", remove)
+    with contextlib.suppress(Conflict):
+        recover(owner.store)
+    for each in late:
+        each()
+
+    assert before == slot(depot, 2).read_bytes()
 
 
 def test_what_one_store_lacks_of_lost_slots_others_put_back(machine: Make, place: Place) -> None:

@@ -141,8 +141,9 @@ class Depot:
         """
         name = _slot_name(project, number)
         if self.lone_slot(project, number) not in {None, data}:
-            self._objects.remove(name)
-        if not self._objects.claim(name, data) and self.lone_slot(project, number) != data:
+            # Written over, and not removed first: a removal that comes late would take away what is put back.
+            self._objects.write(name, [data], len(data))
+        elif not self._objects.claim(name, data) and self.lone_slot(project, number) != data:
             message = f"somebody else wrote slot {number} of project {project!r} at {self.url} just now: repeat"
             raise Conflict(message, code="busy")
 
