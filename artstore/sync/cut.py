@@ -31,7 +31,7 @@ from artstore.model.records import (
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
-from artstore.sync.held import Missing, need_of
+from artstore.sync.held import Missing, ends_in_doubt, need_of
 from artstore.sync.reports import Moved
 
 _SLOT_BYTES: Final = 4 << 20
@@ -70,15 +70,19 @@ class Offer(NamedTuple):
 def uncut(root: Root, view: ProjectView, transactions: Sequence[list[Waiting]], missing: Missing) -> Offer:
     """All at once, in its order, with the lists of what is equal to versions that others may have deleted.
 
-    And of parts, as far as they can be given: others may gather one that is gathered with them before these come there.
+    And, as far as they can be given, of parts: others may gather one that is gathered with them before these come
+    there; and of what goes with the rest of its collection, of which others may need something by then.
     """
     made = [decode_op(op.body) for ops in transactions for op in ops]
     gathered = {part for op in made if isinstance(op, Commit | Relog) for part in op.parts}
+    doubtful = ends_in_doubt(made, {op.version for ops in transactions for op in ops if op.version is not None})
     needs: list[list[Digest]] = []
     for ops in transactions:
         needs.append([manifest for op in ops if (manifest := need_of(view, op).manifest) is not None])
         parts = (decode_op(op.body) for op in ops if op.id in gathered and view.part(op.id) is None)
-        lists = (Digest.parse(part.manifest) for part in parts if isinstance(part, Part))
+        lists = [Digest.parse(part.manifest) for part in parts if isinstance(part, Part)]
+        ended = (manifest_of(decode_op(op.body)) for op in ops if op.version in doubtful)
+        lists += [digest for each in ended if each is not None and (digest := Digest.parse(each)) not in needs[-1]]
         needs[-1] += [manifest for manifest in lists if _is_whole(root, manifest, missing)]
     return Offer(list(transactions), needs)
 

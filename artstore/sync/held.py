@@ -12,7 +12,7 @@ somebody says that numbers may change. Numbers of what no log has ever accepted 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -21,7 +21,7 @@ from artstore.lifecycle.before import accepted_by_any, with_others
 from artstore.model import records
 from artstore.model.digest import Digest
 from artstore.model.manifest import blob_of
-from artstore.model.records import AnyOp, Commit, Part, Relog, decode_op
+from artstore.model.records import AnyOp, Commit, DeleteCollection, Part, Relog, decode_op
 from artstore.model.state import Version
 from artstore.storage.catalog import Project, ProjectView
 from artstore.storage.journal import Waiting
@@ -82,6 +82,15 @@ def need_of(view: ProjectView, op: Waiting) -> Need:
     # Its bytes are not needed any more, and it must not be seen without them.
     ends = {f"version {op.version}", f"part {op.version}"}
     return Need(None, frozenset(ends if version is None else {*ends, f"collection {version.collection}"}))
+
+
+def ends_in_doubt(ops: Iterable[AnyOp], made: Collection[str]) -> set[str]:
+    """What of some versions that are made apart goes with the rest of its collection, where nobody needs that.
+
+    It stays where others have come to need one of those that they have, and nobody else has its bytes then.
+    """
+    ends = (op for op in ops if isinstance(op, DeleteCollection) and not op.forced)
+    return {id_ for op in ends if not set(op.versions) <= set(made) for id_ in op.versions if id_ in made}
 
 
 class Parted(NamedTuple):

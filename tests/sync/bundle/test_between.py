@@ -345,3 +345,25 @@ def test_a_part_that_was_gathered_too_late_comes_for_the_next_version(site: Make
     stick.carry(a, hub)
 
     assert {"second": b"second"} == hub.read(hub.store.finish_parts(**part).ref)
+
+
+def test_what_goes_with_a_collection_that_others_have_come_to_need_comes_along(site: MakeSite, stick: Stick) -> None:
+    """The end of all of it was void there, and what only its maker had was lacking: no bundle of it could be taken."""
+    hub, a, c = site("hub"), site("a"), site("c")
+    hub.put({"x": b"0"})
+    stick.carry(hub, a)
+    stick.carry(hub, c)
+    a.put({"x": b"mine"})
+    a.store.delete_collection("cats", everywhere=True)
+    a.store.gc(grace_s=0)
+    hub.store.alias("cats:v0", ["best"])
+    for target in (c, hub):
+        stick.carry(a, target)
+    c.store.gc(grace_s=0)
+    for target in (a, c):
+        stick.carry(hub, target)
+
+    for each in (hub, a, c):
+        assert {"x": b"mine"} == each.read("cats:v1")
+        assert each.store.verify().ok
+        assert [] == Store.rebuild(each.store.path).lost
