@@ -23,7 +23,6 @@ from artstore.model.records import (
     DeleteCollection,
     DropPart,
     MoveAlias,
-    Part,
     Relog,
     decode_op,
     manifest_of,
@@ -31,7 +30,7 @@ from artstore.model.records import (
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Waiting
 from artstore.storage.root import Root
-from artstore.sync.held import Missing, ends_in_doubt, need_of
+from artstore.sync.held import Missing, lists_in_doubt, need_of
 from artstore.sync.reports import Moved
 
 _SLOT_BYTES: Final = 4 << 20
@@ -73,17 +72,10 @@ def uncut(root: Root, view: ProjectView, transactions: Sequence[list[Waiting]], 
     And, as far as they can be given, of parts: others may gather one that is gathered with them before these come
     there; and of what goes with the rest of its collection, of which others may need something by then.
     """
-    made = [decode_op(op.body) for ops in transactions for op in ops]
-    gathered = {part for op in made if isinstance(op, Commit | Relog) for part in op.parts}
-    doubtful = ends_in_doubt(made, {op.version for ops in transactions for op in ops if op.version is not None})
     needs: list[list[Digest]] = []
-    for ops in transactions:
+    for ops, doubtful in zip(transactions, lists_in_doubt(transactions), strict=True):
         needs.append([manifest for op in ops if (manifest := need_of(view, op).manifest) is not None])
-        parts = (decode_op(op.body) for op in ops if op.id in gathered and view.part(op.id) is None)
-        lists = [Digest.parse(part.manifest) for part in parts if isinstance(part, Part)]
-        ended = (manifest_of(decode_op(op.body)) for op in ops if op.version in doubtful)
-        lists += [digest for each in ended if each is not None and (digest := Digest.parse(each)) not in needs[-1]]
-        needs[-1] += [manifest for manifest in lists if _is_whole(root, manifest, missing)]
+        needs[-1] += [each for each in doubtful if each not in needs[-1] and _is_whole(root, each, missing)]
     return Offer(list(transactions), needs)
 
 

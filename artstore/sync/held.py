@@ -93,6 +93,19 @@ def ends_in_doubt(ops: Iterable[AnyOp], made: Collection[str]) -> set[str]:
     return {id_ for op in ends if not set(op.versions) <= set(made) for id_ in op.versions if id_ in made}
 
 
+def lists_in_doubt(transactions: Iterable[Sequence[Waiting]]) -> list[list[Digest]]:
+    """The lists of files of what each of these makes, and what ends with them unless others are faster.
+
+    That is of parts, which others may gather with less, and of what goes with the rest of its collection.
+    """
+    read = [[(op.version, decode_op(op.body)) for op in ops] for ops in transactions]
+    every = [op for ops in read for _made, op in ops]
+    doubtful = ends_in_doubt(every, {made for ops in read for made, _op in ops if made is not None})
+    doubtful.update(part for op in every if isinstance(op, Commit | Relog) for part in op.parts)
+    lists = [[records.manifest_of(op) for made, op in ops if made in doubtful] for ops in read]
+    return [[Digest.parse(each) for each in some if each is not None] for some in lists]
+
+
 class Parted(NamedTuple):
     """What goes and what stays, each in its order."""
 

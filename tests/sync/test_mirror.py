@@ -331,6 +331,35 @@ def test_what_one_store_means_to_end_is_whole_on_its_mirror(
     assert FILES == c.read("cats:prod")
 
 
+def test_what_goes_with_a_collection_that_others_have_come_to_need_is_had_from_the_mirror(
+    machine: Make, stick: Path
+) -> None:
+    """Its end was void by then, and who had taken it from the mirror had a version without its files."""
+    a, b, c = (machine(name) for name in "abc")
+    a.put({"x": b"0"})
+    a.push()
+    for each in (b, c):
+        each.pull()
+        mirror_at(each, stick)
+    b.put({"x": b"mine"})
+    b.store.delete_collection("cats", everywhere=True)
+    b.move("push", remote="stick")
+    freed = [collect_remote(b.store, "stick", grace_s=0).projects[0].swept for _ in range(2)]
+    c.move("pull", remote="stick")
+    c.store.gc(grace_s=0)
+    a.store.alias("cats:v0", ["best"])
+    a.push()
+    c.pull()
+    rebuilt(c)
+    c.push()
+    a.pull()
+
+    assert [0, 0] == freed
+    for each in (a, c):
+        assert {"x": b"mine"} == each.read("cats:v1")
+        assert each.store.verify().ok
+
+
 @pytest.mark.parametrize("by", ["mirror", "upstream", "bundle"])
 def test_what_one_machine_has_deleted_for_itself_comes_to_the_others_from_who_has_it(
     machine: Make, lone: Callable[[str], Lone], stick: Path, depot: Path, by: str

@@ -17,6 +17,7 @@ from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.journal import Journal
 from artstore.storage.root import Root
 from artstore.sync.depots.shelf import DepotShelf
+from artstore.sync.held import ends_in_doubt
 from artstore.sync.received import take_manifests
 
 
@@ -62,6 +63,7 @@ def needed_by(bodies: Iterable[bytes], log: Iterable[bytes]) -> set[str]:
     ops = {str(Digest.of(body)): decode_op(body) for body in bodies}
     ends = {op.version for op in ops.values() if isinstance(op, Delete)}
     ends.update(id_ for op in ops.values() if isinstance(op, DeleteCollection) for id_ in op.versions)
+    ends -= ends_in_doubt(ops.values(), {made for id_, op in ops.items() if (made := brings(id_, op)) is not None})
     if ends:
         state = MemoryState()
         there = {str(Digest.of(body)): decode_op(body) for body in log}

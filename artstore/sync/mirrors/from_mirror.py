@@ -25,7 +25,7 @@ from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
 from artstore.sync.awaited import looking_at, lost_lists, see_awaited, take_awaited
-from artstore.sync.held import Missing
+from artstore.sync.held import Missing, lists_in_doubt
 from artstore.sync.history import History, history
 from artstore.sync.mirrors.mirror import Mirror, MirrorShelf
 from artstore.sync.mirrors.pages import Page, Pending
@@ -216,11 +216,15 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
     shelf.put(pending)
     lists = needed(root, way.project, new)
     attachments: Attachments | None
-    attachments, why = _take_lists(there, shelf, lists)
+    # What may turn out not to end with them is taken as far as it is there.
+    doubtful = [each for some in lists_in_doubt(new) for each in some if each not in lists]
+    attachments, why = _take_lists(there, shelf, [*lists, *doubtful])
     gone = lists_not_here(root, lists)
     if gone and why is None:
         why = _nowhere(f"the list of files {gone[0]}")
-    brought, lost = _bring(there, shelf, [each for each in lists if each not in gone])
+    wanted = [each for each in lists if each not in gone]
+    brought, lost = _bring(there, shelf, [*wanted, *(each for each in doubtful if root.manifests.find(each))])
+    lost = {digest: said for digest, said in lost.items() if digest in blobs_not_here(root, wanted)}
     missing = Missing(frozenset(gone), frozenset(lost), why=why or next(iter(lost.values()), None))
     whole, left, what = parted(root, way.project, new, missing)
     moved = brought
