@@ -212,7 +212,9 @@ class _Shelves:
         shelf = mirrored(mirror, self._root, project.name)
         if shelf is None or mirror.log(project.name) != known.log:
             return None
-        return _Holder(shelf, _versions_in(known.slots[: mirror.last(project.name)]))
+        # Of what nobody has said to stay yet, a collector that has looked before may free it.
+        slots = min(mirror.last(project.name), shelf.known.marked)
+        return _Holder(shelf, _versions_in(known.slots[:slots]))
 
 
 def _versions_in(slots: Iterable[TakenSlot]) -> frozenset[str]:

@@ -386,6 +386,8 @@ class DepotShelf:
     def _whole_unnamed(self) -> tuple[dict[str, list[Member]], list[str]]:
         """Packs with what is in them, and large blobs, that no slot names and that are still there."""
         kinds = {f"{'packs' if _OBJECT.match(name) else 'blobs'}/{name}": name for name in self._unnamed.names}
+        # What was noted meanwhile by another one of this store may have been swept since, and lie there still.
+        kinds = {name: each for name, each in kinds.items() if name not in self.known.swept}
         whole = {name for name, is_whole in in_parallel(self._is_whole, kinds) if is_whole}
         packs = self._indexes.of(each for name, each in kinds.items() if name in whole and name.startswith("packs/"))
         return packs, [each for name, each in kinds.items() if name in whole and name.startswith("blobs/")]

@@ -128,6 +128,7 @@ class _Work:
         """See what lies there and what of it is needed. All of it is asked for by its name: a listing may be old."""
         way, mirror, known = self._there.way, self._there.mirror, self._known
         shelf = self._there.look()
+        mirror.read_anew(way.project)
         check_same(self._there, known, min(mirror.last(way.project), len(known.slots)))
         pages = list(self._pages())
         slots = sum(len(page.slots) for page in pages)
@@ -152,7 +153,10 @@ class _Work:
         contents = shelf.contents(name.removeprefix("packs/") for name in named & files.keys() if "packs/" in name)
         holding = {f"packs/{name}": members & blobs for name, members in contents.items()}
         holding |= {name: {_digest_in(name)} & blobs for name in named & files.keys() if "blobs/" in name}
-        keep = {name for name, some in holding.items() if some}
+        relied = [some for name, some in holding.items() if name not in shelf.known.swept]
+        held = set[bytes]().union(*relied)
+        # On what was swept nobody relies, but it may be all that is left.
+        keep = {name for name, some in holding.items() if (some - held if name in shelf.known.swept else some)}
         missing = blobs.difference(*holding.values())
         if missing:
             # They may be in what nothing names any more, or in what cannot be read, for who knows how to mend that.

@@ -156,6 +156,10 @@ class Mirror(Depot):
             gaps.append((following, FAR))
         return gaps, damaged
 
+    def read_anew(self, project: str) -> None:
+        """Take none of the pages that were read for what is there now: one that was lost is put back as another."""
+        self._read.drop(project)
+
     def drop_page(self, project: str, first: int) -> None:
         """Remove a page that cannot be read."""
         self._read.drop(project)
@@ -244,7 +248,7 @@ class MirrorShelf(DepotShelf):
         """The same, to be told also of what waits. It is not to be saved."""
         other = MirrorShelf(self._mirror, self._objects, self._root, self._project)
         other.known = msgspec.msgpack.decode(msgspec.msgpack.encode(self.known), type=Known)
-        other._files = self._files
+        other._files, other._unnamed = self._files, self._unnamed
         return other
 
     def _is_as_it_was(self) -> bool:
@@ -277,22 +281,24 @@ class MirrorShelf(DepotShelf):
 
     def put(self, lying: More | Pending) -> None:
         """Know also what is said beside the pages, or of ops that wait. After the latter it is not to be saved."""
-        last = self.known.slot
-        super().note(
+        named = self._not_swept(lying)
+        self.known.note(
             Slot(
                 format=FORMAT,
                 project=self._project,
                 log=_ANY_LOG,
-                number=last + 1,
+                number=self.known.slot,
                 before=None,
                 store="",
                 transactions=[],
                 manifests=lying.manifests,
-                **self._not_swept(lying),
+                **named,
             )
         )
-        self.known.slot, self.known.head = last, None
+        self._packed = self._holders = None
         if isinstance(lying, More):
+            # What waits is named once more by the page that has it in the end.
+            self._unnamed.drop({*named["packs"], *named["blobs"]})
             self._files = None
             self.known.dead.update(lying.lacks)
             for name, at_us in lying.condemned.items():
@@ -337,9 +343,20 @@ class MirrorShelf(DepotShelf):
         super().forget(gone)
         self.known.dead |= lacking
 
+    def name_no_more(self, files: Iterable[str]) -> None:
+        """Name none of these files again of what was put there for slots to come."""
+        self._unnamed.drop({file.rpartition("/")[2].removesuffix(".tar") for file in files})
+
+    def held(self) -> list[Digest]:
+        """The manifests that it knows to lie there."""
+        return [Digest.parse(digest) for digest in self._holding()]
+
     def doubt(self, root: Root, manifests: Iterable[Digest]) -> None:
-        """Take those that are here for lacking there whose blobs are not all there."""
+        """Take those for lacking there whose blobs are not all there, or of which that is not known here."""
         for digest in manifests:
+            if root.manifests.find(digest) is None:
+                self.known.dead.add(str(digest))
+                continue
             blobs = [blob.digest for entry in root.manifests.entries(digest) if (blob := blob_of(entry)) is not None]
             if self.lacks_blobs(blobs):
                 self.known.dead.add(str(digest))

@@ -15,7 +15,7 @@ from artstore.sync.foresee import unsound
 from artstore.sync.held import Missing
 from artstore.sync.mirrors.from_mirror import TakenPending, take_pending
 from artstore.sync.mirrors.mirror import MirrorShelf
-from artstore.sync.mirrors.pages import Pending
+from artstore.sync.mirrors.pages import Pending, joined
 from artstore.sync.mirrors.way import MirrorWay
 from artstore.sync.protocol import Sent
 from artstore.sync.push import Cargo, lacking, offers, what_is_missing, what_is_too_long
@@ -35,14 +35,19 @@ class Offered(NamedTuple):
     """Up to where that was said before, and is there still."""
 
 
-def offer_waiting(there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool) -> Offered | Missing:
-    """Say there what waits here and can be sent; or answers what more is missing for that."""
+def offer_waiting(
+    there: MirrorWay, project: Project, missing: Missing, *, dry_run: bool, unlisted: frozenset[int] = frozenset()
+) -> Offered | Missing:
+    """Say there what waits here and can be sent; or answers what more is missing for that.
+
+    What was said under numbers that are `unlisted` is there, though a listing may lack it.
+    """
     way, mirror, own = there.way, there.mirror, there.way.root.format.store_id
-    numbers = mirror.said.waits(way.project).get(own, [0])
-    last = numbers[-1]
-    said = mirror.said.waiting(way.project, own, last) if last else None
+    numbers = {*mirror.said.waits(way.project).get(own, []), there.shelf.known.waits.get(own, 0), *unlisted} - {0}
+    read = {number: mirror.said.waiting(way.project, own, number) for number in sorted(numbers)}
+    said, last = {number: each for number, each in read.items() if each is not None}, max(numbers, default=0)
     # What cannot be read any more is said anew.
-    before = said if isinstance(said, Pending) else Pending(transactions=[])
+    before = joined(each for each in said.values() if isinstance(each, Pending))
     # Where this store is an older copy of itself, or one of two, what only the mirror has must not end now.
     taken = TakenPending(Moved(), [], None) if dry_run else take_pending(there, own, before)
     waits = there.has_upstream or project.upstream is not None
@@ -59,8 +64,8 @@ def offer_waiting(there: MirrorWay, project: Project, missing: Missing, *, dry_r
     gone = shelf.look() | shelf.known.swept
     if gone or mirror.damaged.blobs:
         shelf.doubt(way.root, [digest for digest in manifests if way.root.manifests.find(digest) is not None])
-    if before.ids == pending.ids and not shelf.lacks_manifests(manifests):
-        return Offered(Moved(), taken.error, last, last - 1 if len(numbers) > 1 else 0)
+    if list(said) == [last] and before.ids == pending.ids and not shelf.lacks_manifests(manifests):
+        return Offered(Moved(), taken.error, last)
     put = _put(way, shelf, manifests, dry_run=dry_run)
     if isinstance(put, Missing):
         return put
@@ -75,10 +80,10 @@ def offer_waiting(there: MirrorWay, project: Project, missing: Missing, *, dry_r
         blobs=[*(name for name in before.blobs if f"blobs/{name}" not in gone), *sent.blobs],
     )
     # Also behind what was told of, and removed since: what has the same number would be taken for told.
-    number = max(last, shelf.known.waits.get(own, 0)) + 1
+    number = last + 1
     if dry_run or mirror.said.offer(way.project, own, number, pending):
         return Offered(moved, taken.error, number, last)
-    return offer_waiting(there, project, missing, dry_run=dry_run)
+    return offer_waiting(there, project, missing, dry_run=dry_run, unlisted=unlisted | {number})
 
 
 def send(way: Way, shelf: MirrorShelf, cargo: Cargo) -> Sent:

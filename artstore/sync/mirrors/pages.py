@@ -127,6 +127,25 @@ class Pending(Lying, frozen=True, kw_only=True):
         return {str(Digest.of(bytes(raw))) for transaction in self.transactions for raw in transaction}
 
 
+def joined(pendings: Iterable[Pending]) -> Pending:
+    """What waits in a store, and what it had said of that before: all of it, once."""
+    seen: set[str] = set()
+    transactions: list[list[msgspec.Raw]] = []
+    manifests: dict[str, list[str]] = {}
+    packs: dict[str, None] = {}
+    blobs: dict[str, None] = {}
+    for pending in pendings:
+        for transaction in pending.transactions:
+            new = {str(Digest.of(bytes(raw))): raw for raw in transaction}
+            new = {id_: raw for id_, raw in new.items() if id_ not in seen}
+            seen.update(new)
+            transactions += [list(new.values())] if new else []
+        manifests |= pending.manifests
+        packs |= dict.fromkeys(pending.packs)
+        blobs |= dict.fromkeys(pending.blobs)
+    return Pending(transactions=transactions, manifests=manifests, packs=list(packs), blobs=list(blobs))
+
+
 class _AnyPage(msgspec.Struct):
     slots: list[AnySlot] = []
     transactions: Transactions = []

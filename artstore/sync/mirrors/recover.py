@@ -31,4 +31,5 @@ def recover_mirror(
         there.mirror.damaged = find_damaged(root, shelf, blobs, shelf.known.manifests, tell)
     else:
         there.mirror.damaged = find_damaged_among(root, shelf, doubted)
+    there.shelf.name_no_more(there.mirror.damaged.blobs.values())
     return push_to_mirror(there)

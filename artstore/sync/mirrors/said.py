@@ -14,8 +14,13 @@ from artstore.model.parts import part_of
 from artstore.sync.mirrors.pages import More, Pending, decode, decode_pending, encode
 from artstore.sync.objects.interface import Objects
 from artstore.sync.objects.parallel import in_parallel
+from artstore.sync.protocol import corrupt
 
 _NUMBER: Final = re.compile(r"[0-9]{12}\Z")
+_LAST: Final = 10**12 - 1
+"""The greatest number that a name can have."""
+_MOST_LOST: Final = 10_000
+"""Numbers that may be gone in a row."""
 
 
 class Said:
@@ -29,7 +34,17 @@ class Said:
         names = self._objects.names(_more_head(project), _more_name(project, after))
         listed = [int(end) for name in names if _NUMBER.match(end := name.rpartition("/")[2])]
         read = dict(in_parallel(lambda number: self._said(project, number), listed))
-        last = max(listed, default=0)
+        last = after
+        for number in listed:
+            if number - last > _MOST_LOST:
+                # To ask for each that is not there would take for ever.
+                name, url = _more_name(project, number), self._objects.url
+                message = (
+                    f"{name} of the mirror of project {project!r} at {url} counts {number - last} on from what is said "
+                    f"there before: nobody has said so much. Where nobody knows of it, remove `mirror/{name}` there"
+                )
+                raise corrupt(message)
+            last = number
         for number in itertools.count(after + 1):
             # A listing may be old: what it lacks is asked for by its name.
             data = read[number] if number in read else self._said(project, number)
@@ -93,8 +108,15 @@ class Said:
     def offer(self, project: str, store: str, count: int, pending: Pending) -> bool:
         """Say what waits in a store, for the how many-th time.
 
-        False: that was said, by a copy of that store, or by a call of which the answer was lost.
+        False: that was said, by a copy of that store, or by a call of which the answer was lost. Raises Corrupt
+        (remote-corrupt) where there is no such number.
         """
+        if count > _LAST:
+            message = (
+                f"what waits in store {store} for project {project!r} was said more often at {self._objects.url} than "
+                "can be counted: begin that mirror anew in another place"
+            )
+            raise corrupt(message)
         return self._objects.claim(f"pending/{part_of(project)}/{store}/{count:012d}", encode(pending))
 
     def drop_waits(self, project: str, store: str, count: int) -> None:

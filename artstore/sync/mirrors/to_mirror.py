@@ -50,7 +50,7 @@ def push_to_mirror(there: MirrorWay, *, dry_run: bool = False) -> tuple[Moved, A
         known = there.shelf.known.more
         pushed, offered, error = _push(there, project, dry_run=False)
         moved = moved.plus(pushed)
-        if _may_stay(there, known, offered, is_new=pushed != Moved()):
+        if _may_stay(there, known, offered, is_new=moved != Moved()):
             return moved, error
         # What was swept meanwhile it may have relied on: the bytes of that go there again.
     raise _busy(there)
@@ -61,24 +61,22 @@ def _may_stay(there: MirrorWay, known: int, offered: Offered, *, is_new: bool) -
 
     Whatever is said goes behind all that was read, so nothing can have been swept meanwhile where it could be said.
     Where it was said by then already of all that is there, and nothing `is_new`, whoever swept since has read that.
-    Else it is looked again.
     """
     way, own, shelf = there.way, there.way.root.format.store_id, there.shelf
     for _ in range(_TRIES):
         now = shelf.known
         if now.swept_at > known:
             return False
-        is_said = now.slot <= now.marked and offered.number == now.waits.get(own, 0)
+        is_said = not is_new and now.slot <= now.marked and offered.number == now.waits.get(own, 0)
         if not is_said and shelf.tell(More(until=now.slot, waits={own: offered.number})):
             shelf.save()
-            is_said, is_new = True, False
-        if is_said and not is_new:
+            is_said = True
+        if is_said:
             if offered.before:
                 # Not before: of what it had said then all has to stay until this is said.
                 there.mirror.said.drop_waits(way.project, own, offered.before)
             return True
         there.look()
-        is_new = False
     raise _busy(there)
 
 
@@ -138,6 +136,9 @@ def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: boo
         if is_changed:
             shelf, numbers = there.look(), mirror.numbers(way.project)
         done = mirror.last(way.project, numbers)
+        if shelf.known.slot < done:
+            # Others were quicker, and what their pages name has to be known before those that come behind.
+            there.look()
         check_same(there, known, min(done, len(known.slots)))
         moved = moved.plus(_mend(there, project, shelf, known.slots[:done], bare, dry_run=dry_run))
         for slots in _pages(known.slots[done:]):
@@ -152,7 +153,14 @@ def _push_slots(there: MirrorWay, project: Project, bare: _Bare, *, dry_run: boo
 
 
 def _push_page(
-    there: MirrorWay, project: Project, shelf: MirrorShelf, slots: Sequence[TakenSlot], bare: _Bare, *, dry_run: bool
+    there: MirrorWay,
+    project: Project,
+    shelf: MirrorShelf,
+    slots: Sequence[TakenSlot],
+    bare: _Bare,
+    *,
+    dry_run: bool,
+    is_lost: bool = False,
 ) -> Moved | None:
     """Put slots there, with what they bring; None where somebody else was first."""
     way, mirror = there.way, there.mirror
@@ -177,6 +185,9 @@ def _push_page(
     if not dry_run:
         for slot in read:
             shelf.note(slot)
+        if is_lost:
+            # Who has followed the page that was lost reads none in its place.
+            _tell(there, shelf, load)
         shelf.save()
     return counted(read).plus(load.moved)
 
@@ -203,7 +214,7 @@ def _put_pages_back(
         shelf.begin_again()
         shelf.follow(mirror, first - 1)
         for some in _pages(slots):
-            pushed = _push_page(there, project, shelf, some, bare, dry_run=False)
+            pushed = _push_page(there, project, shelf, some, bare, dry_run=False, is_lost=True)
             moved = (moved or Moved()).plus(pushed or Moved())
     return moved
 
@@ -219,16 +230,14 @@ def _mend(
     ending = ending_here(root, project)
     manifests = list(brought(root, project, (bytes(raw) for slot in slots for raw in slot.ops), ending).manifests)
     if is_doubted:
-        shelf.doubt(root, manifests)
+        # Also of what slots to come may bring again.
+        shelf.doubt(root, shelf.held())
         shelf.known.sure = shelf.known.more
     load = _load(there, shelf, shelf.lacks_manifests(manifests), dry_run=dry_run)
     bare.add(load.bare, load.why)
     if not dry_run:
-        if any(load.sent[:3]):
-            sent = load.sent
-            more = More(manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs, lacks=load.lacks)
-            while not shelf.tell(more):
-                there.look()
+        if not _tell(there, shelf, load):
+            return load.moved.plus(_mend(there, project, shelf, slots, bare, dry_run=dry_run))
         shelf.save()
     return load.moved.plus(Moved(lists=len(load.sent.manifests)))
 
@@ -272,6 +281,19 @@ def _load(there: MirrorWay, shelf: MirrorShelf, manifests: Sequence[Digest], *, 
             missing = missing.plus(more)
         else:
             return _Load(sent, Moved(blobs=len(blobs), bytes=cargo.bytes), bare, missing.why)
+
+
+def _tell(there: MirrorWay, shelf: MirrorShelf, load: _Load) -> bool:
+    """Say what was put there; False: something was swept meanwhile, on which it may rely, and it was not said."""
+    sent, swept_at = load.sent, shelf.known.swept_at
+    if not any(sent[:3]):
+        return True
+    more = More(manifests=sent.manifests, packs=sent.packs, blobs=sent.blobs, lacks=load.lacks)
+    while not shelf.tell(more):
+        there.look()
+        if shelf.known.swept_at != swept_at:
+            return False
+    return True
 
 
 def _needs(root: Root, manifest: Digest, blobs: Collection[Digest]) -> bool:
