@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from artstore.model.digest import Digest
+from artstore.model.fold import NEEDED
 from artstore.storage.blob_index import WHOLE
 from artstore.storage.database import Connections
 from artstore.storage.manifests import BLOBS_OF
@@ -22,16 +23,16 @@ BATCH: Final = 5_000
 _OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten)"
 _OF_PARTS: Final = "SELECT manifest FROM part"
 _RECEIVED: Final = " AND id NOT IN (SELECT version FROM received)"
-_OF_REFUSED: Final = """
+_OF_REFUSED: Final = f"""
 SELECT manifest FROM op WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0 AND manifest IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gone.slot IS NULL AND gone.dismissed = 0
-    AND gone.kind IN ('delete', 'delete-collection') AND (
+    AND gone.kind IN ('delete', 'delete-collection') AND gone.void IS NOT '{NEEDED}' AND (
         json_extract(CAST(gone.body AS TEXT), '$.version') = op.version
         OR json_extract(CAST(gone.body AS TEXT), '$.collection')
             = json_extract(CAST(op.body AS TEXT), '$.record.collection')))
 """
 """What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
-its own end waits with it."""
+its own end waits with it. An end that others have made void is still to be decided itself."""
 _MADE_HERE: Final = " AND (op.project, op.id) IN (SELECT project, op FROM line)"
 """What only came with the log of an upstream before has no transaction here."""
 _OF_RELOGS: Final = """

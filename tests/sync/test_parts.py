@@ -363,6 +363,31 @@ def test_a_version_that_came_too_late_can_be_given_up(machine: Make, depot: Path
 # What keeps, and what frees.
 
 
+def test_what_came_too_late_and_was_to_go_with_its_collection_is_kept_if_that_stays(machine: Make) -> None:
+    """The collection's end is a conflict itself, and `gc` freed what was to be decided after it."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"0"})
+    add(a, {"0": b"a"})
+    b.pull()
+    add_here(b, {"1": b"b"})
+    finish_here(b)
+    b.store.delete_collection("cats", everywhere=True)
+    finish_here(a)
+    a.store.alias("cats:v0", ["best"])
+    a.push()
+    b.pull()
+    b.store.gc(grace_s=0)
+    rebuilt(b)
+    late, end = b.store.conflicts()
+    b.store.drop_mine(end.id)
+
+    assert b.store.verify().ok
+    b.store.keep_mine(late.id)
+    b.push()
+    a.pull()
+    assert {"0": b"a", "1": b"b"} == a.read("cats") == b.read("cats")
+
+
 @pytest.mark.parametrize("is_ended", [False, True], ids=["", "and its version was deleted"])
 def test_a_part_that_was_gathered_too_late_is_there_for_the_next_version(
     machine: Make, depot: Path, *, is_ended: bool
