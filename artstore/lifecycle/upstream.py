@@ -278,7 +278,7 @@ def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes], *, undec
 
     With `undecided` also those of collections and versions that have no place.
     """
-    unplaced: set[str] = set()
+    unplaced: set[str] | None = None
     view = FoldView(root.catalog, project.id)
     kept: list[AnyOp] = []
     for position, body in enumerate(bodies, start=1 << 40):
@@ -287,11 +287,20 @@ def _fold_behind(root: Root, project: Project, bodies: Iterable[bytes], *, undec
         if not isinstance(outcome, Void):
             view.apply(outcome)
             kept.append(op)
-        elif undecided and (_makes(view, op) or not unplaced.isdisjoint(named_by(op))):
-            id_ = str(Digest.of(body))
-            unplaced.update(filter(None, (id_, brings(id_, op), made_by(id_, op) if isinstance(op, Create) else None)))
-            kept.append(op)
+        elif undecided:
+            if unplaced is None:
+                # What came before these may be what they hang on, such as what they end.
+                before = [(id_, decode_op(known)) for id_, known in Journal(root.catalog, project).unplaced()]
+                unplaced = set[str]().union(*(_made(id_, known) for id_, known in before if _is_away(view, id_, known)))
+            if _makes(view, op) or not unplaced.isdisjoint(named_by(op)):
+                unplaced |= _made(str(Digest.of(body)), op)
+                kept.append(op)
     return kept
+
+
+def _made(id_: str, op: AnyOp) -> set[str]:
+    """An op by its id, and what it makes."""
+    return {each for each in (id_, brings(id_, op), made_by(id_, op) if isinstance(op, Create) else None) if each}
 
 
 def _makes(view: FoldView, op: AnyOp) -> bool:
@@ -299,6 +308,11 @@ def _makes(view: FoldView, op: AnyOp) -> bool:
     if isinstance(op, Commit | Relog):
         return view.version(str(op.record.id)) is None
     return isinstance(op, Create)
+
+
+def _is_away(view: FoldView, id_: str, op: AnyOp) -> bool:
+    """Whether what an op was to make is not there either by another one."""
+    return view.collection(made_by(id_, op)) is None if isinstance(op, Create) else _makes(view, op)
 
 
 def named_by(op: AnyOp) -> list[str]:

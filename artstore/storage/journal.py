@@ -181,6 +181,14 @@ class Journal:
         seqs: dict[str, int] = dict(self._rows(sql))
         return [Waiting(id_, bytes(body), void, version, seqs.get(id_)) for id_, body, void, version in rows]
 
+    def unplaced(self) -> list[tuple[str, bytes]]:
+        """The ops that were to make a collection or a version, and wait without a place, with their bytes."""
+        rows = self._rows(
+            f"SELECT id, body FROM op WHERE project = ?1 AND {_WAITS} AND void IS NOT NULL "
+            "AND kind IN ('create', 'commit', 'relog')"
+        )
+        return [(id_, bytes(body)) for id_, body in rows]
+
     def received_waiting(self) -> set[str]:
         """The versions and parts that came from a log, be it that of before, and wait for the one that is followed."""
         sql = (

@@ -16,7 +16,7 @@ from artstore.lifecycle.upstream import foreseen
 from artstore.model.digest import Digest
 from artstore.model.fold import fold_into
 from artstore.model.manifest import blob_of
-from artstore.model.records import brings, decode_op
+from artstore.model.records import Commit, Delete, DeleteCollection, brings, decode_op
 from artstore.model.state import MemoryState, UnfinishedPart, Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
@@ -50,14 +50,23 @@ def needed(
 ) -> list[Digest]:
     """The lists of files that have to be here with new ops, if these come behind what is here and some slots' ops.
 
-    What was deleted since travels without.
+    What was deleted since travels without, also where it has no place here, so that its end has none either.
     """
     ops = [op for transaction in transactions for op in transaction]
     if not any(op.version for op in ops):
         return []
+    decoded = [decode_op(op.body) for op in ops]
+    ended = {op.version for op in decoded if isinstance(op, Delete)}
+    ended |= {op.collection for op in decoded if isinstance(op, DeleteCollection)}
     with foreseen(root, project, itertools.chain(slots, (op.body for op in ops))) as there:
         view = ProjectView(root.catalog, there.id)
-        lists = [need_of(view, op).manifest for op in ops]
+        lists = [
+            need_of(view, op).manifest
+            for op, made in zip(ops, decoded, strict=True)
+            if not isinstance(made, Commit)
+            or view.version(str(op.version)) is not None
+            or ended.isdisjoint({str(op.version), made.record.collection})
+        ]
     return list(dict.fromkeys(each for each in lists if each is not None))
 
 

@@ -310,6 +310,32 @@ def test_a_version_that_was_deleted_here_alone_is_not_there_without_its_files(
     assert ["cats:v1"] == [name for name, *_ in b.names()]
 
 
+@pytest.mark.parametrize("how", ["version", "collection"])
+def test_what_has_ended_is_not_missed_where_its_name_is_taken(machine: Make, stick: Path, how: str) -> None:
+    """It comes without its files, and all that waits there was called incomplete for as long as it waited."""
+    a, b = machine("a"), machine("b")
+    mirror_at(a, stick)
+    a.put({"x": b"0"})
+    a.push()
+    b.pull()
+    a.put({"x": b"1"}, name="dogs")
+    if how == "version":
+        a.store.delete("dogs:v0", force=True)
+    else:
+        a.store.delete_collection("dogs", force=True)
+    a.store.gc(grace_s=0)
+    a.move("push", remote="stick")
+    b.put({"x": b"2"}, name="other")
+    b.store.put([b.folder / "tree"], name="dogs", type="model")
+    b.push()
+    mirror_at(b, stick)
+    b.move("pull", remote="stick")
+    rebuilt(b)
+
+    assert [] == b.store.conflicts()
+    assert b.store.verify().ok
+
+
 def test_what_one_store_means_to_end_is_whole_on_its_mirror(
     machine: Make, lone: Callable[[str], Lone], stick: Path
 ) -> None:
