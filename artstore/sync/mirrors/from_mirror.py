@@ -224,7 +224,8 @@ def take_pending(there: MirrorWay, store: str, pending: Pending) -> TakenPending
         why = _nowhere(f"the list of files {gone[0]}")
     wanted = [each for each in lists if each not in gone]
     brought, lost = _bring(there, shelf, [*wanted, *(each for each in doubtful if root.manifests.find(each))])
-    lost = {digest: said for digest, said in lost.items() if digest in blobs_not_here(root, wanted)}
+    lacking = blobs_not_here(root, wanted)
+    lost = {digest: said for digest, said in lost.items() if digest in lacking}
     missing = Missing(frozenset(gone), frozenset(lost), why=why or next(iter(lost.values()), None))
     whole, left, what = parted(root, way.project, new, missing)
     moved = brought
