@@ -87,10 +87,11 @@ def need_of(view: ProjectView, op: Waiting) -> Need:
 def ends_in_doubt(ops: Iterable[AnyOp], made: Collection[str]) -> set[str]:
     """What of some versions that are made apart goes with the rest of its collection, where nobody needs that.
 
-    It stays where others have come to need one of those that they have, and nobody else has its bytes then.
+    It stays where others have come to need one of those that they have, which may have come there from here before it
+    was accepted, and nobody else has its bytes then. Of one alone others need nothing but what they have.
     """
     ends = (op for op in ops if isinstance(op, DeleteCollection) and not op.forced)
-    return {id_ for op in ends if not set(op.versions) <= set(made) for id_ in op.versions if id_ in made}
+    return {id_ for op in ends if len(op.versions) > 1 for id_ in op.versions if id_ in made}
 
 
 def lists_in_doubt(transactions: Iterable[Sequence[Waiting]]) -> list[list[Digest]]:
