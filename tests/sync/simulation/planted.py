@@ -127,7 +127,8 @@ PLANTED: Final[dict[Plant, Where]] = {
     plants_lost.damage_is_not_looked_for: _losing,
     plants_lost.what_is_lost_counts_as_there: _losing,
     plants_lost.what_waits_in_a_mirror_counts_for_nothing: lambda habits: (
-        habits.mirrors > 0 and habits.factor("free") >= 2 and _much("mirror")(habits)
+        # Where the upstream is pushed to less, more waits in mirrors.
+        habits.mirrors > 0 and habits.factor("push") <= 2 and habits.factor("free") >= 2 and _much("mirror")(habits)
     ),
     plants_lost.what_was_freed_counts_on: _limited,
     plants_lost.what_has_come_counts_as_still_coming: _limited,

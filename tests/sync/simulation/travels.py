@@ -139,6 +139,8 @@ def _round(world: World, node: Node, verb: Verb, chosen: Sequence[str], *, renum
     if "rolled-back" in _codes(report):
         node.renew(world.places)
         assert place.name in world.set_back or node.took_slots, f"{node.name}: nothing was set back"
+        # What it took elsewhere begins here anew: to who had followed that elsewhere too, this place is set back.
+        world.set_back[place.name] += node.took_slots
         try:
             report = recover(node.store)
         except Conflict as error:
