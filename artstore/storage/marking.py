@@ -25,6 +25,7 @@ _OF_PARTS: Final = "SELECT manifest FROM part"
 _RECEIVED: Final = " AND id NOT IN (SELECT version FROM received)"
 _OF_REFUSED: Final = f"""
 SELECT manifest FROM op WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0 AND manifest IS NOT NULL
+AND (project, version) NOT IN (SELECT project, version FROM forgotten)
 AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gone.slot IS NULL AND gone.dismissed = 0
     AND gone.kind IN ('delete', 'delete-collection') AND gone.void IS NOT '{NEEDED}' AND (
         json_extract(CAST(gone.body AS TEXT), '$.version') = op.version
@@ -32,7 +33,7 @@ AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gon
             = json_extract(CAST(op.body AS TEXT), '$.record.collection')))
 """
 """What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
-its own end waits with it. An end that others have made void is still to be decided itself."""
+its own end waits with it, or it is not wanted here. An end that others have made void is still to be decided itself."""
 _MADE_HERE: Final = " AND (op.project, op.id) IN (SELECT project, op FROM line)"
 """What only came with the log of an upstream before has no transaction here."""
 _OF_RELOGS: Final = """

@@ -259,6 +259,29 @@ def test_what_is_said_of_ones_own_run_is_not_said_of_one_that_came_by_a_mirror(m
     assert [({"lr": 0.2}, "running")] == [(other.config, other.state) for other in run.apart]
 
 
+def test_what_was_forgotten_and_is_refused_at_another_upstream_is_not_missed(machine: Make, tmp_path: Path) -> None:
+    """Its files were freed as its maker wanted it, and `verify` would call them lost for as long as nobody decides."""
+    (tmp_path / "other").mkdir()
+    z = machine("z", url=f"file://{tmp_path / 'other'}")
+    z.put({"x": b"z"}, name="other")
+    z.store.put([z.folder / "tree"], name="cats", type="model")
+    z.push()
+    a = machine("a")
+    a.put({"x": b"a"})
+    a.put({"x": b"b"}, name="dogs")
+    a.push()
+    a.store.delete("cats:v0")
+    a.store.gc(grace_s=0)
+    remove_remote(a.store.path, "hub")
+    add_upstream(a.store, "hub", f"file://{tmp_path / 'other'}", join=True)
+    a.move("sync")
+
+    assert 1 == len(a.store.conflicts())
+    assert a.store.verify().ok
+    a.store.gc(grace_s=0)
+    rebuilt(a)
+
+
 def test_what_one_has_decided_of_a_refused_collection_is_decided_for_all_who_had_it(
     machine: Make, tmp_path: Path
 ) -> None:

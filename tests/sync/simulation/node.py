@@ -14,9 +14,10 @@ from artstore.errors import Conflict, Corrupt, NotFound
 from artstore.lifecycle import upstream
 from artstore.lifecycle.reports import VersionInfo
 from artstore.model.digest import Digest
+from artstore.model.fold import NEEDED
 from artstore.model.manifest import blob_of
 from artstore.model.notes import decode_line
-from artstore.model.records import Commit, Create, Delete, Rename, decode_op, made_by, manifest_of
+from artstore.model.records import Commit, Create, Delete, DeleteCollection, Relog, Rename, decode_op, made_by, manifest_of
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
@@ -121,8 +122,11 @@ class Node(Machine):
         waiting = [(op, decode_op(op.body)) for op in self.waiting()]
         # What was deleted elsewhere before anybody had accepted it came with its end, and without its bytes.
         ended = {op.version for _, op in waiting if isinstance(op, Delete)} | self.may_forget
+        # An end that others have made void is to be decided itself.
+        gone = {op.collection for at, op in waiting if isinstance(op, DeleteCollection) and at.void != NEEDED}
         void = [(op.version, made) for op, made in waiting if op.void is not None and op.version is not None]
         own = [made for id_, made in void if view and not view.is_received(id_) and id_ not in ended]
+        own = [made for made in own if not isinstance(made, Commit | Relog) or made.record.collection not in gone]
         return {Digest.parse(str(manifest_of(made))): isinstance(made, Commit) and bool(made.parts) for made in own}
 
     # Its upstream.
