@@ -29,9 +29,13 @@ def is_sound(root: Root, encoding: Encoding, beside: Container[str]) -> bool:
 
     What is a difference to one that is neither here nor `beside` it, by its digest, is not.
     """
-    if encoding.base is not None and root.manifests.find(encoding.base) is None:
-        return str(encoding.base) in beside
     try:
+        if encoding.base is not None and root.manifests.find(encoding.base) is None:
+            # Its bytes have a checksum, and how many entries it comes to is known where the manifest itself is here.
+            decode_difference(encoding)
+            is_here = root.manifests.find(encoding.digest) is not None
+            counts = not is_here or root.manifests.get(encoding.digest).entries == encoding.entries
+            return counts and str(encoding.base) in beside
         entries_of(root, encoding)
     except ArtstoreError:
         return False

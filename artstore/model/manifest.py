@@ -12,7 +12,8 @@ the digest of that file's bytes, which are kept here like any blob's.
 
 An *encoding* is zstd over the full form, or over a difference to a manifest that the reader holds: a line
 `-<tab><path>` for each entry that went, and the full line of each that came or changed. Decoding hashes the result, so
-that either encoding satisfies the name.
+that either encoding satisfies the name; zstd's own checksum says whether a difference is whole where its base is not at
+hand.
 
 Chose lines of text because they can be read, compared and rescued with ordinary tools; instead of canonical JSON, which
 takes four times as long to write and to hash; look again when an entry needs more than these fields.
@@ -166,7 +167,7 @@ def digest_of_lines(lines: Iterable[str]) -> Digest:
 
 def encode_full(digest: Digest, lines: Iterable[str]) -> Encoding:
     """The encoding that needs no base; digest is that of the same lines."""
-    compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
+    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
     parts = [compressor.compress(HEADER)]
     batch: list[str] = []
     count = 0
@@ -184,7 +185,7 @@ def encode_full(digest: Digest, lines: Iterable[str]) -> Encoding:
 def encode_difference(digest: Digest, base: Digest, difference: Difference, entries: int) -> Encoding:
     """The encoding of `digest`, which has so many entries, for a reader that holds `base`."""
     text = "".join([f"{_GONE}\t{path}\n" for path in difference.gone] + [e.line() for e in difference.come])
-    data = zstandard.ZstdCompressor(level=LEVEL).compress(text.encode())
+    data = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(text.encode())
     return Encoding(digest=digest, base=base, entries=entries, data=data)
 
 
@@ -317,9 +318,10 @@ def _is_newer(header: str) -> bool:
 
 def _lines(encoding: Encoding, hasher: blake3 | None = None) -> Iterator[str]:
     """The lines of an encoding; `hasher` is told all of them, some at a time."""
-    rest = b""
+    rest, size = b"", 0
     try:
         for piece in zstandard.ZstdDecompressor().read_to_iter(encoding.data, read_size=1 << 20, write_size=1 << 20):
+            size += len(piece)
             # Cut at the last end of line: a piece may end inside a character.
             cut = piece.rfind(b"\n") + 1
             if cut:
@@ -334,9 +336,11 @@ def _lines(encoding: Encoding, hasher: blake3 | None = None) -> Iterator[str]:
                     # A few KB of zstd can say that many GB follow.
                     message = f"manifest {encoding.digest} has a line without an end. Run `artstore verify`"
                     raise Corrupt(message, code="manifest-damaged")
+        # Of a full one its digest says that it is all.
+        is_all = encoding.base is None or zstandard.frame_content_size(encoding.data) == size
     except (zstandard.ZstdError, UnicodeDecodeError) as error:
         message = f"manifest {encoding.digest} cannot be decoded: {error}. Run `artstore verify`"
         raise Corrupt(message, code="manifest-damaged") from error
-    if rest:
+    if rest or not is_all:
         message = f"manifest {encoding.digest} is cut short. Run `artstore verify`"
         raise Corrupt(message, code="manifest-damaged")

@@ -17,7 +17,17 @@ from artstore.model.digest import Digest
 from artstore.model.fold import NEEDED
 from artstore.model.manifest import blob_of
 from artstore.model.notes import decode_line
-from artstore.model.records import Commit, Create, Delete, DeleteCollection, Relog, Rename, decode_op, made_by, manifest_of
+from artstore.model.records import (
+    Commit,
+    Create,
+    Delete,
+    DeleteCollection,
+    Relog,
+    Rename,
+    decode_op,
+    made_by,
+    manifest_of,
+)
 from artstore.model.state import Version
 from artstore.storage.catalog import ProjectView
 from artstore.storage.journal import Journal, Waiting
