@@ -23,14 +23,18 @@ BATCH: Final = 5_000
 _OF_VERSIONS: Final = "SELECT manifest FROM version WHERE deleted = 0 AND id NOT IN (SELECT version FROM forgotten)"
 _OF_PARTS: Final = "SELECT manifest FROM part"
 _RECEIVED: Final = " AND id NOT IN (SELECT version FROM received)"
+_ENDED: Final = """json_each(coalesce(json_extract(CAST(op.body AS TEXT), '$.versions'),
+    json_array(json_extract(CAST(op.body AS TEXT), '$.version')))) AS ended"""
+_WAITING_TO_END: Final = f"slot IS NULL AND dismissed = 0 AND void IS NOT '{NEEDED}'"
 _OF_REFUSED: Final = f"""
 SELECT manifest FROM op WHERE void IS NOT NULL AND slot IS NULL AND dismissed = 0 AND manifest IS NOT NULL
 AND (project, version) NOT IN (SELECT project, version FROM forgotten)
-AND NOT EXISTS (SELECT 1 FROM op AS gone WHERE gone.project = op.project AND gone.slot IS NULL AND gone.dismissed = 0
-    AND gone.kind IN ('delete', 'delete-collection') AND gone.void IS NOT '{NEEDED}' AND (
-        json_extract(CAST(gone.body AS TEXT), '$.version') = op.version
-        OR json_extract(CAST(gone.body AS TEXT), '$.collection')
-            = json_extract(CAST(op.body AS TEXT), '$.record.collection')))
+AND (project, version) NOT IN (
+    SELECT op.project, ended.value FROM op CROSS JOIN {_ENDED}
+    WHERE op.kind IN ('delete', 'delete-collection') AND {_WAITING_TO_END})
+AND (project, coalesce(json_extract(CAST(body AS TEXT), '$.record.collection'), '')) NOT IN (
+    SELECT project, json_extract(CAST(body AS TEXT), '$.collection') FROM op
+    WHERE kind = 'delete-collection' AND {_WAITING_TO_END})
 """
 """What was committed here and has no place in the upstream's order waits for somebody to say what becomes of it, unless
 its own end waits with it, or it is not wanted here. An end that others have made void is still to be decided itself."""
@@ -43,10 +47,9 @@ AND (project IN (SELECT id FROM project WHERE upstream IS NOT NULL) OR EXISTS (
     WHERE theirs.project = op.project AND theirs.version = json_extract(CAST(op.body AS TEXT), '$.target')))"""
 """Content that was put again and waits for its place: where somebody else has deleted the version by then, it is one of
 its own, and nobody else may have its bytes. A log that is followed no more may have told others of that version too."""
-_OF_ENDS: Final = """
+_OF_ENDS: Final = f"""
 SELECT version.manifest FROM op
-CROSS JOIN json_each(coalesce(json_extract(CAST(op.body AS TEXT), '$.versions'),
-    json_array(json_extract(CAST(op.body AS TEXT), '$.version')))) AS ended
+CROSS JOIN {_ENDED}
 CROSS JOIN version ON version.project = op.project AND version.id = ended.value
     AND version.id NOT IN (SELECT version FROM forgotten)
 WHERE op.kind IN ('delete', 'delete-collection') AND op.slot IS NULL AND op.dismissed = 0 AND op.void IS NULL

@@ -282,6 +282,33 @@ def test_what_was_forgotten_and_is_refused_at_another_upstream_is_not_missed(mac
     rebuilt(a)
 
 
+def test_what_was_to_go_with_a_collection_of_both_is_not_missed_when_others_were_first(
+    machine: Make,
+) -> None:
+    """Its maker calls the collection by the id of its own, and the end by that of both: it ends all the same."""
+    a, b = machine("a"), machine("b")
+    a.put({"x": b"theirs"})
+    b.put({"large": os.urandom(1_100_000)})
+    b.put({"x": b"mine"})
+    a.push()
+    for blob in (b.store.path / "blobs").rglob("*"):
+        if blob.is_file():
+            # What cannot be sent stays, and its collection has gone with the other one.
+            blob.unlink()
+    assert ["blob-missing"] == [project.code for project in exchange(b.store, "push", renumber=True).projects]
+    a.pull()
+    b.store.delete_collection("cats", force=True, everywhere=True)
+    b.store.gc(grace_s=0)
+    a.store.delete_collection("cats", force=True, everywhere=True)
+    a.push()
+    b.pull()
+
+    assert b.store.verify().ok
+    rebuilt(b)
+    b.push()
+    assert b.store.verify().ok
+
+
 def test_what_one_has_decided_of_a_refused_collection_is_decided_for_all_who_had_it(
     machine: Make, tmp_path: Path
 ) -> None:

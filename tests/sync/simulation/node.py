@@ -133,7 +133,9 @@ class Node(Machine):
         # What was deleted elsewhere before anybody had accepted it came with its end, and without its bytes.
         ended = {op.version for _, op in waiting if isinstance(op, Delete)} | self.may_forget
         # An end that others have made void is to be decided itself.
-        gone = {op.collection for at, op in waiting if isinstance(op, DeleteCollection) and at.void != NEEDED}
+        ends = [op for at, op in waiting if isinstance(op, DeleteCollection) and at.void != NEEDED]
+        gone = {op.collection for op in ends}
+        ended.update(id_ for op in ends for id_ in op.versions)
         void = [(op.version, made) for op, made in waiting if op.void is not None and op.version is not None]
         own = [made for id_, made in void if view and not view.is_received(id_) and id_ not in ended]
         own = [made for made in own if not isinstance(made, Commit | Relog) or made.record.collection not in gone]
