@@ -367,3 +367,25 @@ def test_what_goes_with_a_collection_that_others_have_come_to_need_comes_along(s
         assert {"x": b"mine"} == each.read("cats:v1")
         assert each.store.verify().ok
         assert [] == Store.rebuild(each.store.path).lost
+
+
+def test_what_goes_with_a_collection_of_which_others_were_given_some_comes_along(site: MakeSite, stick: Stick) -> None:
+    """Who had taken some of it before anybody accepted it came to need that, and the rest was in no bundle any more."""
+    hub, a, c = site("hub"), site("a"), site("c")
+    hub.put({"x": b"0"}, name="birds")
+    for target in (a, c):
+        stick.carry(hub, target)
+    a.put({"x": b"given"})
+    stick.carry(a, c)
+    c.store.alias("cats:v0", ["best"])
+    a.put({"x": b"mine"})
+    a.store.delete_collection("cats", everywhere=True)
+    a.store.gc(grace_s=0)
+    for source in (c, a):
+        stick.carry(source, hub)
+    for target in (a, c):
+        stick.carry(hub, target)
+
+    for each in (hub, a, c):
+        assert {"x": b"mine"} == each.read("cats:v1")
+        assert each.store.verify().ok
