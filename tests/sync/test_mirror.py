@@ -1065,21 +1065,24 @@ def test_what_waits_and_cannot_be_read_holds_nothing_up_and_is_said_anew(
     assert {"x": b"x"} == c.read("cats")
 
 
+@pytest.mark.parametrize("step", ["take", "accept"])
 def test_a_pull_that_was_killed_behind_the_lists_of_files_has_lost_nothing(
-    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch
+    machine: Make, lone: Callable[[str], Lone], stick: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Lists that nothing but the catalog knew went with it."""
+    """Lists that nothing but the catalog knew went with it, of what waits in a mirror and of its log."""
     a, b = machine("a"), lone("b")
     for each in (a, b):
         mirror_at(each, stick)
     a.put(FILES)
+    if step == "accept":
+        a.push()
     a.move("push", remote="stick")
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("artstore.sync.mirrors.from_mirror.take", die)
+        patch.setattr(f"artstore.sync.mirrors.from_mirror.{step}", die)
         with pytest.raises(KeyboardInterrupt):
             b.move("pull", remote="stick")
     b.move("pull", remote="stick")

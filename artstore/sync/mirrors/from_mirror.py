@@ -16,7 +16,7 @@ from artstore.lifecycle.ordering import Ordering, ordering
 from artstore.lifecycle.progress import Tick, telling
 from artstore.lifecycle.upstream import Followed, accept, take, waiting
 from artstore.model.digest import Digest
-from artstore.model.manifest import Encoding
+from artstore.model.manifest import Encoding, encode_full
 from artstore.model.notes import Attached
 from artstore.model.records import brings, decode_op, kind_of, manifest_of
 from artstore.storage.catalog import Project
@@ -24,6 +24,7 @@ from artstore.storage.intake import Intake
 from artstore.storage.journal import Journal
 from artstore.storage.marking import Marking
 from artstore.storage.oplog import Attachments
+from artstore.storage.root import Root
 from artstore.sync.awaited import looking_at, lost_lists, see_awaited, take_awaited
 from artstore.sync.held import Missing, lists_in_doubt
 from artstore.sync.history import History, history
@@ -142,6 +143,7 @@ def _behind(way: Way, mirror: Mirror, first: int, page: Page, last: Followed) ->
 
 def _take_page(way: Way, lists: _Lists, slots: Sequence[ReadSlot], page: Page) -> None:
     root = way.root
+    live = _live(root, way.project)
     bodies = [bytes(raw) for each in slots for raw in each.slot.ops]
     needed_here: dict[Digest, Encoding] = {}
     versions: dict[str, Digest] = {}
@@ -151,8 +153,8 @@ def _take_page(way: Way, lists: _Lists, slots: Sequence[ReadSlot], page: Page) -
             continue
         digest = Digest.parse(named)
         versions[str(brings(str(Digest.of(body)), op))] = digest
-        if root.manifests.find(digest) is None and digest not in needed_here:
-            needed_here.update({each.digest: each for each in lists.find(digest) if each.digest == digest})
+        if digest not in needed_here and (digest not in live or root.manifests.find(digest) is None):
+            needed_here.update((each.digest, each) for each in _found(root, lists, digest))
     taken, lists.error = take_each(root, way.place, list(needed_here.values()), lists.find, lists.error)
     # What is lost of one version keeps nobody from what is behind it.
     lost = {digest for digest in versions.values() if root.manifests.find(digest) is None}
@@ -254,14 +256,29 @@ def _take_lists(
 ) -> tuple[Attachments, ArtstoreError | None]:
     """Make rows of lists of files, as far as they are there and right; answers what the journal has to carry."""
     root = there.way.root
-    found = root.catalog.project(there.way.project)
-    live = set[Digest]() if found is None else Marking(root.catalog).live_manifests(found.id)
-    # Of one that no version here needs the journal may say nothing, though it has rows: a pull was killed behind these.
+    live = _live(root, there.way.project)
     wanted = [each for each in lists if each not in live or root.manifests.find(each) is None]
     read = _Lists(lambda: shelf)
-    came = {each.digest: each for digest in wanted for each in read.find(digest) if each.digest in wanted}
+    came = {each.digest: each for digest in wanted for each in _found(root, read, digest)}
     taken, read.error = take_each(root, there.way.place, list(came.values()), read.find, read.error)
     return Attachments(manifests=taken), read.error
+
+
+def _live(root: Root, project: str) -> set[Digest]:
+    """The manifests that versions here need, and so the journal has.
+
+    Of others it may say nothing, though they have rows: somebody was killed behind these.
+    """
+    found = root.catalog.project(project)
+    return set[Digest]() if found is None else Marking(root.catalog).live_manifests(found.id)
+
+
+def _found(root: Root, lists: _Lists, digest: Digest) -> list[Encoding]:
+    """A list of files as it lies there, or else as it is here; none where it is nowhere."""
+    there = [each for each in lists.find(digest) if each.digest == digest]
+    if there or root.manifests.find(digest) is None:
+        return there
+    return [encode_full(digest, (entry.line() for entry in root.manifests.entries(digest)))]
 
 
 class _Lists:
