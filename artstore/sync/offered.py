@@ -8,7 +8,7 @@ others may delete before it counts. What comes without stays where it is, with w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -70,13 +70,16 @@ def needed(
     return list(dict.fromkeys(each for each in lists if each is not None))
 
 
-def lists_of_log(*bodies: Iterable[bytes]) -> set[Digest]:
-    """The lists of files that versions and parts need where these are the ops of a log, from its beginning."""
+def lists_of_log(*bodies: Iterable[bytes], but: Collection[str] = ()) -> set[Digest]:
+    """The lists of files that versions and parts need where these are the ops of a log, from its beginning.
+
+    But those of some of them, by their ids.
+    """
     state = MemoryState()
     for position, body in enumerate(itertools.chain(*bodies), start=1):
         fold_into(state, str(Digest.of(body)), decode_op(body), position)
-    needed = {version.manifest for version in state.all(Version) if not version.deleted}
-    needed |= {part.manifest for part in state.all(UnfinishedPart)}
+    needed = {version.manifest for version in state.all(Version) if not version.deleted and version.id not in but}
+    needed |= {part.manifest for part in state.all(UnfinishedPart) if part.id not in but}
     return set(map(Digest.parse, needed))
 
 

@@ -342,8 +342,8 @@ class _Work:
         named = {manifest_of(op) for body, op in ops if brings(str(Digest.of(body)), op) not in awaited}
         absent = set(lists_not_here(root, map(Digest.parse, filter(None, named))))
         if absent:
-            # What is deleted further on came without.
-            absent &= lists_of_log(self._before(), (body for body, _op in ops))
+            # What is deleted further on came without, and what was awaited by any name.
+            absent &= lists_of_log(self._before(), (body for body, _op in ops), but=awaited)
         if absent and section.first == 1:
             names = ", ".join(sorted(map(str, absent))[:_SHOWN])
             raise self._reader.damaged(

@@ -226,11 +226,15 @@ def test_a_rebuilt_catalog_is_the_same(site: MakeSite, stick: Stick) -> None:
     assert SMALL == b.read("cats:best")
 
 
-def test_a_version_that_was_deleted_here_alone_is_not_missed_there(machine: Make, site: MakeSite, stick: Stick) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_version_that_was_deleted_here_alone_is_not_missed_there(
+    machine: Make, site: MakeSite, stick: Stick, times: int
+) -> None:
     """Its files are gone from here: a version without them would look whole to whoever gets it."""
     a, b = machine("a"), site("b")
-    a.put({"x": b"0"})
-    a.put({"x": b"1"})
+    for _ in range(times):
+        a.put({"x": b"0"})
+        a.put({"x": b"1"})
     a.push()
     a.store.delete("cats:v0", force=True)
     a.store.gc(grace_s=0)
