@@ -87,8 +87,7 @@ def _wrong_in(way: Way, depot: Depot, known: list[TakenSlot]) -> list[int]:
 def _look(way: Way, depot: Depot, known: list[TakenSlot]) -> dict[int, _Found]:
     """What stands where slots stood."""
     found: dict[int, _Found] = {}
-    reading = in_parallel(lambda taken: depot.lone_slot(way.project, taken.number), known)
-    for taken, data in reading:
+    for taken, data in in_parallel(lambda taken: depot.lone_slot(way.project, taken.number), known):
         is_whole = data is not None and str(Digest.of(data)) == taken.digest
         found[taken.number] = _WHOLE if is_whole else _read(way, depot, taken.number, data)
         way.tell(Tick("check", len(found), total_files=len(known)))

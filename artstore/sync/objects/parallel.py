@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -26,16 +27,20 @@ def in_parallel(
     """
     left = iter(items)
     running: dict[Future[R], T] = {}
-    with ThreadPoolExecutor(at_once, thread_name_prefix="artstore-objects") as pool:
-        try:
-            while True:
-                for item in islice(left, at_once - len(running)):
-                    running[pool.submit(work, item)] = item
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    item = running.pop(future)
-                    yield item, future.result()
-        finally:
-            for future in running:
-                future.cancel()
+    owner = threading.get_ident()
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="artstore-objects")
+    try:
+        while True:
+            for item in islice(left, at_once - len(running)):
+                running[pool.submit(work, item)] = item
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                item = running.pop(future)
+                yield item, future.result()
+    finally:
+        # Its threads are not joined, as `with` would do: what was left may be collected as garbage in any thread, also
+        # in one that is just beginning, and so holds the lock which that takes.
+        pool.shutdown(wait=False, cancel_futures=True)
+        if threading.get_ident() == owner:
+            wait([future for future in running if not future.cancelled()])
