@@ -82,6 +82,14 @@ class Machine:
 
 
 @pytest.fixture
+def stick(tmp_path: Path) -> Path:
+    """A disk that is carried about."""
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def depot(tmp_path: Path) -> Path:
     """An empty folder that all machines see."""
     folder = tmp_path / "depot"

@@ -39,14 +39,6 @@ FILES = {f"d/{number}": b"small %d" % number for number in range(20)} | {"large"
 
 
 @pytest.fixture
-def stick(tmp_path: Path) -> Path:
-    """A disk that is carried about."""
-    folder = tmp_path / "stick"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def lone(tmp_path: Path) -> Iterator[Callable[[str], Lone]]:
     """Set up a store that has no upstream."""
     made: list[Lone] = []

@@ -27,14 +27,6 @@ def die(*_: object) -> bool:
 
 
 @pytest.fixture
-def stick(tmp_path: Path) -> Path:
-    """A disk that is carried about."""
-    folder = tmp_path / "stick"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def fresh(tmp_path: Path, stick: Path) -> Iterator[Machine]:
     """A store that sees the mirror alone."""
     made = Lone(tmp_path, "fresh")

@@ -20,14 +20,6 @@ Make = Callable[..., Machine]
 
 
 @pytest.fixture
-def stick(tmp_path: Path) -> Path:
-    """A disk that is carried about."""
-    folder = tmp_path / "stick"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def new(tmp_path: Path) -> Path:
     """A place that nobody has used yet."""
     folder = tmp_path / "new"
